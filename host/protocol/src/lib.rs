@@ -1,0 +1,3 @@
+//! What both ends of a Ringside wire must agree on, without I/O.
+
+pub mod ids;

@@ -1,0 +1,2 @@
+//! Ringside.
+fn main() {}
