@@ -1,2 +1,65 @@
-//! Ringside.
-fn main() {}
+//! `cargo xtask`: what people do with this repository, as commands. Builds, checks and starts things; holds no logic
+//! of the product, and needs only a Rust toolchain and a C compiler.
+
+mod bench;
+mod dev;
+mod guests;
+mod interrupt;
+mod simulate;
+mod steps;
+mod tally;
+mod test;
+mod workspace;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::workspace::Workspace;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Build, test, run and measure Ringside")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build everything, start a node with the sample games, and say what to type next. Ctrl-C ends it all.
+    Dev {
+        /// Begin with an empty state directory.
+        #[arg(long)]
+        fresh: bool,
+        /// Where the node keeps its state.
+        #[arg(long, value_name = "DIR")]
+        state: Option<PathBuf>,
+    },
+    /// Check everything: format, lints, documentation, guests, tests, dependencies. The last line counts.
+    Test {
+        /// Run only the tests whose name contains this, without the other checks.
+        filter: Option<String>,
+    },
+    /// Measure, each figure beside its reference. Without names: all of them.
+    Bench(bench::Options),
+    /// Run the worker simulator with a seed; the same seed gives the same trace.
+    Simulate(simulate::Options),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = Workspace::find().and_then(|workspace| match arguments.command {
+        Command::Dev { fresh, state } => dev::run(&workspace, fresh, state),
+        Command::Test { filter } => test::run(&workspace, filter.as_deref()),
+        Command::Bench(options) => bench::run(&workspace, &options),
+        Command::Simulate(options) => simulate::run(&workspace, &options),
+    });
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

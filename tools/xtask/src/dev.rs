@@ -1,0 +1,144 @@
+//! `cargo xtask dev`: from a fresh clone to a node with games on it, and the lines to type next. Whatever it starts
+//! ends with it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::workspace::{Error, Workspace};
+use crate::{guests, interrupt, steps, steps::headline};
+
+/// The sample games that are pushed, in the order in which a newcomer meets them.
+const SAMPLES: [&str; 3] = ["pong", "arena", "chess"];
+/// How long a node may take to answer its first question.
+const START_PATIENCE: Duration = Duration::from_secs(30);
+/// How long a node may take to end in order.
+const END_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Builds, starts, pushes, explains, and waits for Ctrl-C.
+pub fn run(workspace: &Workspace, fresh: bool, state: Option<PathBuf>) -> Result<ExitCode, Error> {
+    let default_state = state.is_none();
+    let state = state.unwrap_or_else(|| workspace.root().join(".ringside"));
+    eprintln!("state directory: {}", state.display());
+    build(workspace)?;
+    prepare(&state, fresh)?;
+    interrupt::watch();
+    headline("node");
+    let ringside = Ringside { program: workspace.program("ringside"), state };
+    let mut node = ringside.start()?;
+    let result = serve(workspace, &ringside, &mut node, default_state);
+    interrupt::end(&mut node, END_PATIENCE);
+    result
+}
+
+fn build(workspace: &Workspace) -> Result<(), Error> {
+    let mut build = workspace.cargo();
+    build.args(["build", "--release", "--package", "ringside-node", "--bins"]);
+    steps::require("build", &mut build)?;
+    headline("guests");
+    guests::build(workspace.root()).map_err(|error| Error::Step(format!("building guests ({error})")))?;
+    Ok(())
+}
+
+fn prepare(state: &Path, fresh: bool) -> Result<(), Error> {
+    let failed = |source| Error::File { path: state.to_owned(), source };
+    // Only a directory that a node made is ever removed: a slip of the keyboard must not cost a home directory.
+    if fresh && state.exists() {
+        let strangers = std::fs::read_dir(state).map_err(failed)?.count() > 0 && !state.join(OWNED).exists();
+        if strangers {
+            let text = format!("{} was not made by this command and is not empty: not removed", state.display());
+            return Err(Error::Node(text));
+        }
+        std::fs::remove_dir_all(state).map_err(failed)?;
+    }
+    std::fs::create_dir_all(state).map_err(failed)?;
+    std::fs::write(state.join(OWNED), "made by `cargo xtask dev`; `--fresh` removes this directory\n").map_err(failed)
+}
+
+/// Marks a state directory that `--fresh` may remove.
+const OWNED: &str = "made-by-xtask-dev";
+
+fn serve(workspace: &Workspace, ringside: &Ringside, node: &mut Child, default_state: bool) -> Result<ExitCode, Error> {
+    let Some(shown) = ringside.wait_until_up(node)? else { return Ok(ExitCode::SUCCESS) };
+    headline("games");
+    for sample in SAMPLES {
+        let module = guests::module(workspace.root(), sample);
+        steps::require(&format!("push {sample}"), ringside.command().arg("push").arg(module))?;
+    }
+    println!("\n{}", explain(ringside, &shown, default_state));
+    while !interrupt::wanted() {
+        if let Ok(Some(status)) = node.try_wait() {
+            return Err(Error::Node(format!("the node ended by itself ({status}); its output above says why")));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    eprintln!("\nending the node");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn explain(ringside: &Ringside, shown: &str, default_state: bool) -> String {
+    let program = ringside.program.display();
+    let state = if default_state { String::new() } else { format!(" --state {}", ringside.state.display()) };
+    format!(
+        "{shown}\n\
+         Type in another terminal, in this directory:\n\
+         \n\
+         \x20 export PATH=\"{bin}:$PATH\"{export}\n\
+         \x20 ringside play pong                # join or open a match; run it twice, or add --bots 1\n\
+         \x20 ringside play arena --bots 7      # you and seven bots\n\
+         \x20 ringside session list             # what runs\n\
+         \x20 ringside session create chess     # a match that waits for two players\n\
+         \x20 ringside game list                # what can be played\n\
+         \n\
+         State is kept in {directory}; Ctrl-C here ends the node.",
+        bin = Path::new(&program.to_string()).parent().unwrap_or(Path::new(".")).display(),
+        export = if state.is_empty() {
+            String::new()
+        } else {
+            format!("\n  export RINGSIDE_STATE={}", ringside.state.display())
+        },
+        directory = ringside.state.display(),
+    )
+}
+
+/// The `ringside` program with a state directory.
+struct Ringside {
+    program: PathBuf,
+    state: PathBuf,
+}
+
+impl Ringside {
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.env("RINGSIDE_STATE", &self.state);
+        command
+    }
+
+    fn start(&self) -> Result<Child, Error> {
+        let mut command = self.command();
+        interrupt::tie(command.arg("node"))
+            .stdin(Stdio::null())
+            .spawn()
+            .map_err(|source| Error::Start { program: self.program.display().to_string(), source })
+    }
+
+    /// What the node says about itself once it answers; `None` if somebody pressed Ctrl-C first.
+    fn wait_until_up(&self, node: &mut Child) -> Result<Option<String>, Error> {
+        let deadline = Instant::now() + START_PATIENCE;
+        while !interrupt::wanted() {
+            if let Ok(Some(status)) = node.try_wait() {
+                return Err(Error::Node(format!("the node did not start ({status}); its output above says why")));
+            }
+            if let Ok(output) = self.command().args(["node", "show"]).stderr(Stdio::null()).output()
+                && output.status.success()
+            {
+                return Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned()));
+            }
+            if Instant::now() > deadline {
+                return Err(Error::Node(format!("the node does not answer after {START_PATIENCE:?}")));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,56 @@
+//! Ctrl-C: noted instead of fatal, so that what was started can be ended in order. Also ties the life of started
+//! programs to this one's.
+
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn note(_signal: libc::c_int) {
+    INTERRUPTED.store(true, Ordering::SeqCst);
+}
+
+/// From now on, SIGINT and SIGTERM are noted.
+pub fn watch() {
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        // SAFETY: the handler only stores to an atomic, which a signal handler may do.
+        unsafe { libc::signal(signal, note as *const () as libc::sighandler_t) };
+    }
+}
+
+/// Whether somebody wants this to end.
+pub fn wanted() -> bool {
+    INTERRUPTED.load(Ordering::SeqCst)
+}
+
+/// Lets the command's process get SIGTERM when this one is gone, however it went.
+pub fn tie(command: &mut Command) -> &mut Command {
+    #[cfg(target_os = "linux")]
+    // SAFETY: prctl is async-signal-safe, and touches only the new process.
+    unsafe {
+        command.pre_exec(|| {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
+            Ok(())
+        });
+    }
+    command
+}
+
+/// Asks a process to end, and ends it after `grace`.
+pub fn end(child: &mut Child, grace: Duration) {
+    if let Ok(id) = libc::pid_t::try_from(child.id()) {
+        // SAFETY: the child has not been waited for, so the id is still its own.
+        unsafe { libc::kill(id, libc::SIGTERM) };
+    }
+    let deadline = Instant::now() + grace;
+    while Instant::now() < deadline {
+        if !matches!(child.try_wait(), Ok(None)) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+}
