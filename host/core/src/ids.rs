@@ -5,43 +5,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-pub use ringside_protocol::ids::{GameName, IdError, PlayerId, SessionKey, Slot};
-
-/// Which incarnation of a key: drawn when the session is created, so that a key used again is another session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Incarnation(pub u64);
-
-/// A session: game, key and incarnation. Written `game/key@incarnation` with the incarnation in hexadecimal.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct SessionId {
-    /// The game that it runs.
-    pub game: GameName,
-    /// Its key within the game.
-    pub key: SessionKey,
-    /// Which session of that key.
-    pub incarnation: Incarnation,
-}
-
-impl fmt::Display for SessionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}@{:016x}", self.game, self.key, self.incarnation.0)
-    }
-}
-
-impl FromStr for SessionId {
-    type Err = IdError;
-
-    fn from_str(text: &str) -> Result<Self, IdError> {
-        let malformed = || IdError::new("session id", text, "expected game/key@incarnation");
-        let (name, incarnation) = text.rsplit_once('@').ok_or_else(malformed)?;
-        let (game, key) = name.split_once('/').ok_or_else(malformed)?;
-        if incarnation.len() != 16 {
-            return Err(malformed());
-        }
-        let incarnation = u64::from_str_radix(incarnation, 16).map_err(|_| malformed())?;
-        Ok(SessionId { game: game.parse()?, key: key.parse()?, incarnation: Incarnation(incarnation) })
-    }
-}
+pub use ringside_protocol::ids::{
+    Epoch, GameName, IdError, Incarnation, PlayerId, SessionId, SessionKey, Slot, WorkerId,
+};
 
 /// A module's identity: the SHA-256 of the bytes that were uploaded.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -90,28 +56,6 @@ impl fmt::Debug for StateHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "StateHash({self})")
     }
-}
-
-/// A worker of a node, from 0. Its number is a byte of every connection id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct WorkerId(pub u8);
-
-impl fmt::Display for WorkerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// Leadership's generation: whoever has seen a greater epoch accepts nothing of a smaller one. The node and its
-/// generation are part of it, so that two leaders never share one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Epoch {
-    /// Counts promotions, from 1.
-    pub number: u64,
-    /// The leader's node.
-    pub node: u64,
-    /// That node's generation (milliseconds since 1970 at its start).
-    pub node_generation: u64,
 }
 
 /// An item's place in a session's log; the first entry, `Start`, has position 1 and a state before it position 0.

@@ -96,3 +96,66 @@ impl fmt::Display for Slot {
         self.0.fmt(f)
     }
 }
+
+/// Which incarnation of a key: drawn when the session is created, so that a key used again is another session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Incarnation(pub u64);
+
+/// A session: game, key and incarnation. Written `game/key@incarnation` with the incarnation in hexadecimal.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SessionId {
+    /// The game that it runs.
+    pub game: GameName,
+    /// Its key within the game.
+    pub key: SessionKey,
+    /// Which session of that key.
+    pub incarnation: Incarnation,
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}@{:016x}", self.game, self.key, self.incarnation.0)
+    }
+}
+
+impl FromStr for SessionId {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let malformed = || IdError::new("session id", text, "expected game/key@incarnation");
+        let (name, incarnation) = text.rsplit_once('@').ok_or_else(malformed)?;
+        let (game, key) = name.split_once('/').ok_or_else(malformed)?;
+        if incarnation.len() != 16 {
+            return Err(malformed());
+        }
+        let incarnation = u64::from_str_radix(incarnation, 16).map_err(|_| malformed())?;
+        Ok(SessionId { game: game.parse()?, key: key.parse()?, incarnation: Incarnation(incarnation) })
+    }
+}
+
+/// A worker of a node, from 0. Its number is a byte of every connection id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct WorkerId(pub u8);
+
+impl fmt::Display for WorkerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Leadership's generation: whoever has seen a greater epoch accepts nothing of a smaller one. The node and its
+/// generation are part of it, so that two leaders never share one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Epoch {
+    /// Counts promotions, from 1.
+    pub number: u64,
+    /// The leader's node.
+    pub node: u64,
+    /// That node's generation (milliseconds since 1970 at its start).
+    pub node_generation: u64,
+}
+
+/// A line of a session's history, named by the epoch that began it: two leaders never share an epoch, so two
+/// branches never share a name. Message numbers are counted per player, session and branch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Branch(pub Epoch);
