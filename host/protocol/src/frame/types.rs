@@ -229,6 +229,8 @@ pub struct Attached {
     /// Messages to this player go on after this number. It is what the client said that it has, or, for a client that
     /// said nothing, the last one that was ever acknowledged.
     pub last_output: u64,
+    /// The greatest number of an input datagram that the session has of this player: the client counts on from there.
+    pub last_datagram: u64,
     /// The token for the next return; single use.
     pub resume_token: Opaque,
     /// Ticks a second; 0 for an event-driven game.
