@@ -54,3 +54,57 @@ pub const CHECKPOINT_ENTRIES: u64 = 5_000;
 pub const SEAT_WINDOW_US: u64 = 30_000_000;
 /// A worker's slice for anything long (rebuild, capture, hashes), µs a turn.
 pub const SLICE_US: u64 = 500;
+
+// What an upload may contain, so that checking and compiling it takes a bounded time. Beyond any: refused at upload.
+
+/// Code of a module, all functions together, bytes: about 12 s of compilation at worst.
+pub const MODULE_CODE_BYTES: usize = 8 << 20;
+/// Functions of a module.
+pub const MODULE_FUNCTIONS: u32 = 50_000;
+/// Function types of a module.
+pub const MODULE_TYPES: u32 = 10_000;
+/// Globals of a module. Each mutable one is part of every checkpoint.
+pub const MODULE_GLOBALS: u32 = 1_000;
+/// Exports of a module.
+pub const MODULE_EXPORTS: u32 = 10_000;
+/// Data segments, and element segments, of a module.
+pub const MODULE_SEGMENTS: u32 = 10_000;
+/// Tables of a module.
+pub const MODULE_TABLES: u32 = 1;
+/// Body of one function, bytes. Also bounds what a call can do between two interrupt pokes: at 3 bytes a load that
+/// misses every cache, 87 000 loads, under 10 ms.
+pub const FUNCTION_BYTES: usize = 256 << 10;
+/// Parameters of a function.
+pub const FUNCTION_PARAMETERS: usize = 128;
+/// Results of a function; parameters, and results, of a block.
+pub const FUNCTION_RESULTS: usize = 16;
+/// Locals of a function, its parameters included.
+pub const FUNCTION_LOCALS: u32 = 10_000;
+/// Blocks open at once in a function: more than the arms of any sensible `switch`.
+pub const FUNCTION_NESTING: u32 = 5_000;
+/// Locals × (blocks, loops and arms) of one function: what building SSA form costs at worst.
+pub const FUNCTION_JOINS: u64 = 50_000_000;
+/// The same, summed over a module's functions.
+pub const MODULE_JOINS: u64 = 500_000_000;
+/// Sessions of a node, unless configured. Beyond: creation is refused.
+pub const NODE_SESSIONS: usize = 16_384;
+/// Criteria of a find-or-create, bytes. Beyond: refused.
+pub const CRITERIA_BYTES: usize = 64;
+/// Open sessions that a find-or-create list knows. Beyond: a session is found by its key only, until a place is free
+/// when its seats next change.
+pub const OPEN_SESSIONS: usize = 64;
+/// Find-or-create lists of a node. Beyond: players who ask for further (game, criteria) are refused, to try again.
+pub const OPEN_LISTS: usize = 4096;
+/// Requests that wait for sessions to be created. Beyond: refused, to be tried again.
+pub const WAITING_REQUESTS: usize = 4096;
+/// Time that find-or-create keeps a seat for a player who has not come yet, µs: a redirect and a handshake over a bad
+/// link take three round trips of a second at most, twice that and some.
+pub const RESERVATION_US: u64 = 10_000_000;
+/// Time after which a session that was made for a find-or-create ends when nobody is in it or expected, µs.
+pub const EMPTY_SESSION_US: u64 = 60_000_000;
+/// Time that a worker has for creating a session, µs. Beyond: given up, and whoever waits is refused.
+pub const CREATION_DEADLINE_US: u64 = 10_000_000;
+/// Ended sessions that a node's directory remembers for operators. Beyond: the oldest is forgotten.
+pub const ENDED_SESSIONS: usize = 256;
+/// Loops of a function: each has an interrupt poke at an address of its own in a page of 64 KiB.
+pub const FUNCTION_LOOPS: u32 = 60_000;
