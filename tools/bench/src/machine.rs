@@ -1,0 +1,88 @@
+//! The machine: which core a process runs on, and how much CPU time a process has used.
+
+use std::time::Duration;
+
+/// The core of whatever is measured.
+pub const SERVER_CORE: usize = 0;
+/// The core of whatever makes the load.
+pub const LOAD_CORE: usize = 1;
+
+/// Keeps the calling process, and what it starts afterwards, on one core. Says whether that worked: on a machine
+/// with one core, or a system without affinity, it does not.
+pub fn pin(core: usize) -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        // SAFETY: the set is a plain bit mask that lives through the call; 0 is the calling thread.
+        unsafe {
+            let mut set: libc::cpu_set_t = std::mem::zeroed();
+            libc::CPU_SET(core, &mut set);
+            libc::sched_setaffinity(0, std::mem::size_of_val(&set), &set) == 0
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = core;
+        false
+    }
+}
+
+/// CPU time that a process has used so far, all its threads, user and system. `None` once it is gone.
+pub fn cpu_time(process: u32) -> Option<Duration> {
+    #[cfg(target_os = "linux")]
+    {
+        let mut clock: libc::clockid_t = 0;
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        let process = libc::pid_t::try_from(process).ok()?;
+        // SAFETY: both calls write to the locals they are given, and nothing else.
+        let found = unsafe {
+            libc::clock_getcpuclockid(process, &mut clock) == 0 && libc::clock_gettime(clock, &mut time) == 0
+        };
+        found.then(|| Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32))
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = process;
+        None
+    }
+}
+
+/// CPU time that the calling thread has used so far.
+pub fn thread_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call writes to the local that it is given.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
+}
+
+/// Memory of this process that is in use (resident), bytes. 0 where the system does not say.
+pub fn resident_bytes() -> usize {
+    resident_bytes_of(std::process::id())
+}
+
+/// Memory of a process that is in use (resident), bytes. 0 where the system does not say.
+pub fn resident_bytes_of(process: u32) -> usize {
+    let Ok(text) = std::fs::read_to_string(format!("/proc/{process}/smaps_rollup")) else { return 0 };
+    let kibibytes =
+        text.lines().find_map(|line| line.strip_prefix("Rss:")?.trim().strip_suffix(" kB")?.parse::<usize>().ok());
+    kibibytes.unwrap_or(0) << 10
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_shows_in_the_time_of_process_and_thread() {
+        let (process, thread) = (cpu_time(std::process::id()).unwrap(), thread_time());
+        let mut sum = 0u64;
+        while thread_time() < thread + Duration::from_millis(5) {
+            sum = std::hint::black_box(sum + 1);
+        }
+        assert!(cpu_time(std::process::id()).unwrap() >= process + Duration::from_millis(4));
+    }
+
+    #[test]
+    fn a_process_that_never_was_has_no_time() {
+        assert_eq!(cpu_time(u32::MAX), None);
+    }
+}

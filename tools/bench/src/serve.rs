@@ -1,0 +1,39 @@
+//! Servers that Ringside is compared with: each the ordinary shape of what it stands for.
+
+mod accept;
+mod echo;
+pub mod floor;
+mod room;
+
+use clap::Subcommand;
+
+use crate::bench::BenchError;
+use crate::traffic::Traffic;
+
+/// Which server.
+#[derive(Subcommand)]
+pub enum Kind {
+    /// Bare UDP with AES-128-GCM in one batched loop: what no protocol can be cheaper than.
+    Floor(Traffic),
+    /// An ordinary quinn server: a tokio task a connection, a ticker a room.
+    QuinnRoom(Traffic),
+    /// An ordinary quinn server that sends back what it reads from a stream.
+    QuinnEcho,
+    /// An ordinary quinn server that accepts, answers one request on a stream, and forgets.
+    QuinnAccept,
+}
+
+/// Serves until the standard input ends.
+pub fn run(kind: Kind) -> Result<(), BenchError> {
+    match kind {
+        Kind::Floor(traffic) => floor::run(traffic),
+        Kind::QuinnRoom(traffic) => ordinary(room::run(traffic)),
+        Kind::QuinnEcho => ordinary(echo::run()),
+        Kind::QuinnAccept => ordinary(accept::run()),
+    }
+}
+
+/// The runtime that `#[tokio::main]` gives.
+fn ordinary(server: impl Future<Output = Result<(), BenchError>>) -> Result<(), BenchError> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(BenchError::setup)?.block_on(server)
+}
