@@ -1,6 +1,7 @@
 //! Ringside's decisions without I/O: identities, limits, the log and everything that must come out the same on
 //! every node. Nothing in this crate reads a clock, draws a random number, opens a file or a socket.
 
+pub mod directory;
 pub mod ids;
 pub mod limits;
 pub mod log;

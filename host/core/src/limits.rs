@@ -88,8 +88,6 @@ pub const FUNCTION_JOINS: u64 = 50_000_000;
 pub const MODULE_JOINS: u64 = 500_000_000;
 /// Sessions of a node, unless configured. Beyond: creation is refused.
 pub const NODE_SESSIONS: usize = 16_384;
-/// Criteria of a find-or-create, bytes. Beyond: refused.
-pub const CRITERIA_BYTES: usize = 64;
 /// Open sessions that a find-or-create list knows. Beyond: a session is found by its key only, until a place is free
 /// when its seats next change.
 pub const OPEN_SESSIONS: usize = 64;

@@ -1,0 +1,326 @@
+//! The directory's promises, one scenario each.
+
+use super::matchmaking::ListKey;
+use super::*;
+
+const SECOND: u64 = 1_000_000;
+
+fn facts(max_players: u32, late_join: bool) -> GameFacts {
+    GameFacts { pace: Pace::Ticking, min_players: max_players.min(2), max_players, late_join }
+}
+
+fn directory(max_players: u32, late_join: bool) -> Directory {
+    let mut directory = Directory::new(Limits { sessions: 1000 });
+    directory.handle_game("pong".parse().unwrap(), facts(max_players, late_join));
+    directory.handle_worker(WorkerId(0));
+    directory
+}
+
+fn player(number: usize) -> PlayerId {
+    format!("player-{number}").parse().unwrap()
+}
+
+fn find(number: usize) -> Find {
+    Find {
+        game: "pong".parse().unwrap(),
+        criteria: String::new(),
+        player: player(number),
+        record: false,
+        may_create: true,
+        draw: Draw { key: number as u64 * 0x9e37_79b9_7f4a_7c15, incarnation: number as u64 },
+    }
+}
+
+fn open(game: &str, key: &str) -> Open {
+    let (game, key) = (game.parse().unwrap(), key.parse().unwrap());
+    Open { game, key, record: false, may_create: false, draw: Draw { key: 1, incarnation: 1 } }
+}
+
+fn create(key: Option<&str>, config: &'static [u8]) -> Create {
+    Create {
+        game: "pong".parse().unwrap(),
+        key: key.map(|key| key.parse().unwrap()),
+        config: Bytes::from_static(config),
+        record: false,
+        listed: Some(String::new()),
+        draw: Draw { key: 7, incarnation: 7 },
+    }
+}
+
+/// Confirms every creation and returns the answers.
+fn settle(directory: &mut Directory, now: u64) -> Vec<(RequestId, Result<Placed, Refusal>)> {
+    let mut answers = Vec::new();
+    while let Some(action) = directory.poll_action() {
+        match action {
+            Action::Create { session, worker, .. } => directory.handle_created(now, &session, worker, Ok(())),
+            Action::Answer { request, answer } => answers.push((request, answer)),
+            Action::End { session, .. } => directory.handle_ended(now, &session, "ended".to_owned()),
+        }
+    }
+    answers
+}
+
+fn only(mut answers: Vec<(RequestId, Result<Placed, Refusal>)>) -> Result<Placed, Refusal> {
+    assert_eq!(answers.len(), 1, "{answers:?}");
+    answers.remove(0).1
+}
+
+#[test]
+fn ten_who_ask_at_once_fill_one_match() {
+    let mut directory = directory(10, true);
+    for number in 0..10 {
+        directory.handle_find(0, number as u64, find(number));
+    }
+    let answers = settle(&mut directory, 0);
+    assert_eq!(answers.len(), 10);
+    let keys: BTreeSet<_> = answers.iter().map(|(_, answer)| answer.as_ref().unwrap().session.key.clone()).collect();
+    assert_eq!(keys.len(), 1);
+    assert_eq!(answers.iter().filter(|(_, answer)| answer.as_ref().unwrap().created).count(), 1);
+    directory.handle_find(0, 11, find(11));
+    assert!(!keys.contains(&only(settle(&mut directory, 0)).unwrap().session.key), "an eleventh needs another match");
+}
+
+#[test]
+fn the_fullest_is_filled_first_and_the_oldest_of_equals() {
+    let mut directory = directory(4, true);
+    let [first, second] = [1, 2].map(|number| {
+        let mut made = create(None, b"");
+        made.draw = Draw { key: number, incarnation: number };
+        directory.handle_create(number, number, made);
+        only(settle(&mut directory, 0)).unwrap().session
+    });
+    directory.handle_find(3, 3, find(3));
+    assert_eq!(only(settle(&mut directory, 3)).unwrap().session, first);
+    directory.handle_joined(&second, &player(8));
+    directory.handle_joined(&second, &player(9));
+    directory.handle_find(4, 4, find(4));
+    assert_eq!(only(settle(&mut directory, 4)).unwrap().session, second);
+}
+
+#[test]
+fn a_kept_seat_is_given_up_when_its_time_is_over() {
+    let mut directory = directory(2, true);
+    directory.handle_find(0, 1, find(1));
+    directory.handle_find(0, 2, find(2));
+    let session = settle(&mut directory, 0)[0].1.clone().unwrap().session;
+    directory.handle_joined(&session, &player(1));
+    assert_eq!(directory.next_timeout(), Some(limits::CREATION_DEADLINE_US.min(limits::RESERVATION_US)));
+    directory.handle_timeout(limits::RESERVATION_US - 1);
+    directory.handle_find(limits::RESERVATION_US - 1, 3, find(3));
+    assert_ne!(only(settle(&mut directory, 0)).unwrap().session, session);
+    directory.handle_timeout(limits::RESERVATION_US);
+    directory.handle_find(limits::RESERVATION_US, 4, find(4));
+    assert_eq!(only(settle(&mut directory, 0)).unwrap().session, session);
+}
+
+#[test]
+fn who_asks_again_gets_the_same_match() {
+    let mut directory = directory(4, true);
+    directory.handle_find(0, 1, find(1));
+    let first = only(settle(&mut directory, 0)).unwrap().session;
+    directory.handle_find(SECOND, 2, find(1));
+    assert_eq!(only(settle(&mut directory, 0)).unwrap().session, first);
+    directory.handle_joined(&first, &player(1));
+    directory.handle_find(60 * SECOND, 3, find(1));
+    assert_eq!(only(settle(&mut directory, 0)).unwrap().session, first);
+    directory.handle_left(61 * SECOND, &first, &player(1));
+    assert_eq!(directory.sessions().next().unwrap().reserved, 0);
+}
+
+#[test]
+fn without_late_joining_a_left_seat_stays_empty() {
+    let mut directory = directory(2, false);
+    directory.handle_find(0, 1, find(1));
+    directory.handle_find(0, 2, find(2));
+    let session = settle(&mut directory, 0)[0].1.clone().unwrap().session;
+    directory.handle_joined(&session, &player(1));
+    directory.handle_joined(&session, &player(2));
+    directory.handle_left(1, &session, &player(2));
+    directory.handle_find(2, 3, find(3));
+    assert_ne!(only(settle(&mut directory, 2)).unwrap().session, session);
+}
+
+#[test]
+fn a_game_that_refuses_gets_nobody_else() {
+    let mut directory = directory(4, true);
+    directory.handle_find(0, 1, find(1));
+    let session = only(settle(&mut directory, 0)).unwrap().session;
+    directory.handle_refused(0, &session, &player(1));
+    directory.handle_find(0, 2, find(1));
+    assert_ne!(only(settle(&mut directory, 0)).unwrap().session, session);
+}
+
+#[test]
+fn creation_is_idempotent_by_key_and_refuses_another_configuration() {
+    let mut directory = directory(2, true);
+    directory.handle_create(0, 1, create(Some("final"), b"a"));
+    directory.handle_create(0, 2, create(Some("final"), b"a"));
+    let answers = settle(&mut directory, 0);
+    let [(1, Ok(first)), (2, Ok(second))] = &answers[..] else { panic!("{answers:?}") };
+    assert_eq!((first.created, second.created), (true, false));
+    assert_eq!(first.session, second.session);
+    directory.handle_create(0, 3, create(Some("final"), b"b"));
+    assert_eq!(only(settle(&mut directory, 0)), Err(Refusal::KeyTaken(first.session.clone())));
+    directory.handle_ended(1, &first.session, "over".to_owned());
+    let mut again = create(Some("final"), b"b");
+    again.draw.incarnation = 8;
+    directory.handle_create(2, 4, again);
+    assert_ne!(only(settle(&mut directory, 2)).unwrap().session.incarnation, first.session.incarnation);
+    assert_eq!(directory.ended().next().unwrap().id, first.session);
+}
+
+#[test]
+fn a_worker_that_fails_or_is_silent_refuses_all_who_wait() {
+    let mut directory = directory(4, true);
+    directory.handle_find(0, 1, find(1));
+    directory.handle_find(0, 2, find(2));
+    let Some(Action::Create { session, worker, .. }) = directory.poll_action() else { panic!() };
+    directory.handle_created(0, &session, worker, Err("no memory".to_owned()));
+    let answers = settle(&mut directory, 0);
+    assert_eq!(answers.len(), 2);
+    assert!(answers.iter().all(|(_, answer)| *answer == Err(Refusal::Failed("no memory".to_owned()))));
+    assert_eq!(directory.sessions().count(), 0);
+    assert_eq!(directory.ended().count(), 0, "it never was");
+
+    directory.handle_find(0, 3, find(3));
+    let Some(Action::Create { session, worker, .. }) = directory.poll_action() else { panic!() };
+    directory.handle_timeout(limits::CREATION_DEADLINE_US);
+    assert_eq!(directory.poll_action(), Some(Action::End { session: session.clone(), worker }));
+    assert_eq!(only(settle(&mut directory, 0)), Err(Refusal::TimedOut));
+    directory.handle_created(limits::CREATION_DEADLINE_US + 1, &session, worker, Ok(()));
+    assert_eq!(directory.poll_action(), Some(Action::End { session, worker }), "it came too late and must go");
+}
+
+#[test]
+fn stale_news_of_an_earlier_incarnation_changes_nothing() {
+    let mut directory = directory(2, true);
+    directory.handle_create(0, 1, create(Some("final"), b""));
+    let session = only(settle(&mut directory, 0)).unwrap().session;
+    let stale = SessionId { incarnation: Incarnation(99), ..session.clone() };
+    directory.handle_joined(&stale, &player(1));
+    directory.handle_moved(&stale, WorkerId(5));
+    directory.handle_ended(0, &stale, "old".to_owned());
+    let entry = directory.get(&session.game, &session.key).unwrap();
+    assert_eq!((entry.players, entry.worker, entry.live), (0, WorkerId(0), true));
+}
+
+#[test]
+fn a_match_made_for_a_player_ends_when_nobody_is_in_it() {
+    let mut directory = directory(2, true);
+    directory.handle_find(0, 1, find(1));
+    let session = only(settle(&mut directory, 0)).unwrap().session;
+    directory.handle_timeout(limits::RESERVATION_US);
+    directory.handle_timeout(limits::RESERVATION_US + limits::EMPTY_SESSION_US - 1);
+    assert_eq!(directory.poll_action(), None);
+    directory.handle_timeout(limits::RESERVATION_US + limits::EMPTY_SESSION_US);
+    assert_eq!(directory.poll_action(), Some(Action::End { session, worker: WorkerId(0) }));
+    settle(&mut directory, 0);
+
+    directory.handle_create(0, 2, create(Some("kept"), b""));
+    settle(&mut directory, 0);
+    directory.handle_timeout(1000 * SECOND);
+    assert_eq!(directory.poll_action(), None, "one that somebody named stays");
+}
+
+#[test]
+fn a_match_that_is_used_again_is_not_ended() {
+    let mut directory = directory(2, true);
+    directory.handle_find(0, 1, find(1));
+    let session = only(settle(&mut directory, 0)).unwrap().session;
+    directory.handle_joined(&session, &player(1));
+    directory.handle_left(SECOND, &session, &player(1));
+    directory.handle_joined(&session, &player(2));
+    directory.handle_timeout(1000 * SECOND);
+    assert_eq!(directory.poll_action(), None);
+    assert_eq!(directory.next_timeout(), None);
+}
+
+#[test]
+fn unknown_games_keys_and_long_criteria_are_refused_by_name() {
+    let mut directory = directory(2, true);
+    let chess: GameName = "chess".parse().unwrap();
+    directory.handle_open(0, 1, open("chess", "a"));
+    assert_eq!(only(settle(&mut directory, 0)), Err(Refusal::UnknownGame(chess)));
+    let (game, key): (GameName, SessionKey) = ("pong".parse().unwrap(), "a".parse().unwrap());
+    directory.handle_open(0, 2, open("pong", "a"));
+    assert_eq!(only(settle(&mut directory, 0)), Err(Refusal::NoSuchSession(game, key)));
+    directory.handle_find(0, 3, Find { criteria: "x".repeat(CRITERIA_BYTES + 1), ..find(1) });
+    assert_eq!(only(settle(&mut directory, 0)), Err(Refusal::CriteriaTooLong));
+}
+
+#[test]
+fn only_who_may_create_does() {
+    let mut directory = directory(2, true);
+    directory.handle_find(0, 1, Find { may_create: false, ..find(1) });
+    assert_eq!(only(settle(&mut directory, 0)), Err(Refusal::MayNotCreate));
+    directory.handle_find(0, 2, find(1));
+    directory.handle_find(0, 3, Find { may_create: false, ..find(2) });
+    let answers = settle(&mut directory, 0);
+    assert!(answers.iter().all(|(_, answer)| answer.is_ok()), "{answers:?}");
+    directory.handle_open(0, 4, Open { may_create: true, ..open("pong", "mine") });
+    let placed = only(settle(&mut directory, 0)).unwrap();
+    assert_eq!((placed.session.key.as_str(), placed.created), ("mine", true));
+}
+
+#[test]
+fn draining_refuses_new_sessions_and_keeps_old_ones() {
+    let mut directory = directory(2, true);
+    directory.handle_create(0, 1, create(Some("old"), b""));
+    settle(&mut directory, 0);
+    directory.handle_worker_closed(WorkerId(0));
+    directory.handle_create(0, 2, create(Some("new"), b""));
+    assert_eq!(only(settle(&mut directory, 0)), Err(Refusal::NoWorker));
+    directory.handle_open(0, 3, open("pong", "old"));
+    assert!(only(settle(&mut directory, 0)).is_ok());
+}
+
+#[test]
+fn the_bounds_hold() {
+    let mut directory = directory(1, true);
+    for number in 0..1000 {
+        directory.handle_find(0, number as u64, find(number));
+    }
+    assert!(settle(&mut directory, 0).iter().all(|(_, answer)| answer.is_ok()));
+    directory.handle_find(0, 1001, find(1001));
+    assert_eq!(only(settle(&mut directory, 0)), Err(Refusal::Full(1000)));
+
+    let sessions: Vec<SessionId> = directory.sessions().map(|entry| entry.id.clone()).collect();
+    for (number, session) in sessions.iter().enumerate() {
+        for player in (0..1001).map(player) {
+            if number < limits::OPEN_SESSIONS + 10 {
+                directory.handle_left(1, session, &player);
+            }
+        }
+    }
+    directory.handle_timeout(limits::RESERVATION_US);
+    let list = ListKey { game: "pong".parse().unwrap(), criteria: String::new() };
+    assert_eq!(directory.open.open_in(&list), limits::OPEN_SESSIONS);
+    for session in &sessions {
+        directory.handle_ended(2, session, "over".to_owned());
+    }
+    assert_eq!(directory.ended().count(), limits::ENDED_SESSIONS);
+    assert_eq!((directory.open.lists(), directory.next_timeout(), directory.waiting), (0, None, 0));
+}
+
+#[test]
+fn too_many_waiting_requests_and_lists_are_refused() {
+    let mut directory = directory(1, true);
+    directory.handle_create(0, 0, create(Some("one"), b""));
+    for request in 1..limits::WAITING_REQUESTS as u64 {
+        directory.handle_open(0, request, open("pong", "one"));
+    }
+    directory.handle_open(0, 9999, open("pong", "one"));
+    directory.handle_find(0, 9998, find(1));
+    let answers = settle(&mut directory, 0);
+    assert_eq!(answers.iter().filter(|(_, answer)| *answer == Err(Refusal::Busy)).count(), 2);
+
+    let mut directory = Directory::new(Limits { sessions: usize::MAX });
+    directory.handle_game("pong".parse().unwrap(), facts(2, true));
+    directory.handle_worker(WorkerId(0));
+    for number in 0..=limits::OPEN_LISTS {
+        directory.handle_find(0, number as u64, Find { criteria: number.to_string(), ..find(number) });
+        settle(&mut directory, 0).into_iter().for_each(|(request, answer)| {
+            assert_eq!(answer.is_err(), request as usize == limits::OPEN_LISTS, "{request}");
+        });
+    }
+}

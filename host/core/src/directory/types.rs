@@ -1,0 +1,196 @@
+//! What goes into the directory and comes out of it.
+
+use bytes::Bytes;
+use ringside_protocol::limits::CRITERIA_BYTES;
+
+use super::Pace;
+use crate::ids::{GameName, PlayerId, SessionId, SessionKey, WorkerId};
+
+/// A caller's name for one of its requests; comes back in the answer.
+pub type RequestId = u64;
+
+/// What the directory has to know about a game.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GameFacts {
+    /// Whether its sessions tick or answer at once.
+    pub pace: Pace,
+    /// Fewest players with which a match makes sense.
+    pub min_players: u32,
+    /// Seats of a session.
+    pub max_players: u32,
+    /// Whether seats that players left may be given to others once the match has begun.
+    pub late_join: bool,
+}
+
+/// Randomness for one new session, drawn by the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Draw {
+    /// For a key, where the caller names none.
+    pub key: u64,
+    /// The incarnation.
+    pub incarnation: u64,
+}
+
+/// A session to be created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Create {
+    /// The game.
+    pub game: GameName,
+    /// The caller's key; asking twice with one key gives one session. Without it, one is drawn.
+    pub key: Option<SessionKey>,
+    /// What the guest's `start` gets.
+    pub config: Bytes,
+    /// Whether its log is recorded.
+    pub record: bool,
+    /// The criteria under which find-or-create may fill it; `None` keeps it to those who know its key.
+    pub listed: Option<String>,
+    /// Randomness for it.
+    pub draw: Draw,
+}
+
+/// A player's wish for any session that fits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Find {
+    /// The game.
+    pub game: GameName,
+    /// Opaque to the directory: players with equal criteria meet.
+    pub criteria: String,
+    /// Who asks; the seat is kept for them until [`crate::limits::RESERVATION_US`] is over.
+    pub player: PlayerId,
+    /// Whether a session that has to be created is recorded.
+    pub record: bool,
+    /// Whether the player may have a session created.
+    pub may_create: bool,
+    /// Randomness for that session.
+    pub draw: Draw,
+}
+
+/// Anybody's wish for the session with a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Open {
+    /// The game.
+    pub game: GameName,
+    /// The key.
+    pub key: SessionKey,
+    /// Whether a session that has to be created is recorded.
+    pub record: bool,
+    /// Whether the session may be created if there is none.
+    pub may_create: bool,
+    /// Randomness for that session.
+    pub draw: Draw,
+}
+
+/// Where a session is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    /// Which session.
+    pub session: SessionId,
+    /// The worker that leads it.
+    pub worker: WorkerId,
+    /// Whether this request made it.
+    pub created: bool,
+}
+
+/// Why a request got no session.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Nobody pushed a game of that name.
+    #[error("no game is called {0}")]
+    UnknownGame(GameName),
+    /// No live session has that key.
+    #[error("game {0} has no live session with key {1}")]
+    NoSuchSession(GameName, SessionKey),
+    /// No session fits, and the player's token does not allow to create one.
+    #[error("no session fits, and the token does not allow to create one")]
+    MayNotCreate,
+    /// The key belongs to a live session with another configuration.
+    #[error("the key belongs to {0}, which was created with another configuration")]
+    KeyTaken(SessionId),
+    /// The node has [`Limits::sessions`] sessions. Retry later or elsewhere.
+    #[error("the node has its {0} sessions")]
+    Full(usize),
+    /// Too many requests wait. Retry later.
+    #[error("too many requests wait for sessions to be created")]
+    Busy,
+    /// No worker takes sessions: the node drains. Retry elsewhere.
+    #[error("no worker of this node takes new sessions")]
+    NoWorker,
+    /// Criteria longer than [`CRITERIA_BYTES`].
+    #[error("criteria are longer than {} bytes", CRITERIA_BYTES)]
+    CriteriaTooLong,
+    /// The worker did not answer within [`crate::limits::CREATION_DEADLINE_US`].
+    #[error("the worker did not answer in time")]
+    TimedOut,
+    /// The session could not be created.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// What the driver must do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Have `worker` create the session, then call [`super::Directory::handle_created`].
+    Create {
+        /// Its id, new.
+        session: SessionId,
+        /// Where.
+        worker: WorkerId,
+        /// What `start` gets.
+        config: Bytes,
+        /// Whether to record it.
+        record: bool,
+    },
+    /// Have `worker` end a session that nobody waits for any more.
+    End {
+        /// Which.
+        session: SessionId,
+        /// Where.
+        worker: WorkerId,
+    },
+    /// Tell the requester.
+    Answer {
+        /// Which request.
+        request: RequestId,
+        /// What became of it.
+        answer: Result<Placed, Refusal>,
+    },
+}
+
+/// The directory's own bounds (those of its lists are in [`limits`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Sessions at a time. Beyond: [`Refusal::Full`].
+    pub sessions: usize,
+}
+
+/// A live session as listings show it.
+#[derive(Debug, Clone, Copy)]
+pub struct SessionEntry<'a> {
+    /// Which.
+    pub id: &'a SessionId,
+    /// Where.
+    pub worker: WorkerId,
+    /// When its creation began, µs.
+    pub created_us: u64,
+    /// Whether the worker has confirmed it.
+    pub live: bool,
+    /// Players with a seat.
+    pub players: usize,
+    /// Seats kept for players who have not come yet.
+    pub reserved: usize,
+    /// Seats in all.
+    pub seats: u32,
+    /// Whether its log is recorded.
+    pub record: bool,
+}
+
+/// A session that is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// Which.
+    pub id: SessionId,
+    /// When, µs.
+    pub ended_us: u64,
+    /// Why, for people.
+    pub reason: String,
+}
