@@ -221,11 +221,13 @@ mod tests {
 
     #[test]
     fn the_arithmetic_holds() {
-        assert!(DATAGRAM_BODY_BYTES + datagram::INPUT_HEADER_BYTES <= datagram::SMALLEST_MAX_DATAGRAM);
-        let body = datagram::SMALLEST_MAX_DATAGRAM - datagram::FRAGMENT_HEADER_BYTES;
-        assert!(VIEW_BYTES.div_ceil(body) <= VIEW_FRAGMENTS);
-        assert!(CLIENT_FRAME_BYTES * 3 <= RECEIVE_WINDOW_BYTES);
-        assert!(OPEN_FRAME_BYTES <= CLIENT_FRAME_BYTES);
+        const {
+            assert!(DATAGRAM_BODY_BYTES + datagram::INPUT_HEADER_BYTES <= datagram::SMALLEST_MAX_DATAGRAM);
+            let body = datagram::SMALLEST_MAX_DATAGRAM - datagram::FRAGMENT_HEADER_BYTES;
+            assert!(VIEW_BYTES.div_ceil(body) <= VIEW_FRAGMENTS);
+            assert!(CLIENT_FRAME_BYTES * 3 <= RECEIVE_WINDOW_BYTES);
+            assert!(OPEN_FRAME_BYTES <= CLIENT_FRAME_BYTES);
+        }
         assert!(KEEP_ALIVE * 3 <= IDLE_TIMEOUT);
         assert!(SEAT_WINDOW <= CLIENT_GIVE_UP);
     }

@@ -29,19 +29,10 @@ pub struct ViewEncoder {
     body: Bytes,
     tick: u64,
     committed_tick: u64,
-    sending: Sending,
-}
-
-/// How much of the newest view was handed out.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Sending {
-    /// All of it, or there is none.
-    #[default]
-    Done,
-    /// Nothing of it.
-    Whole,
-    /// What is before `next`, in fragments of `size` bytes.
-    Further { next: usize, size: usize },
+    /// Bytes of each fragment but the last, once the first was sent: one number is always cut in one way.
+    cut: Option<usize>,
+    /// The fragment that is next; `None` where nothing waits.
+    next: Option<usize>,
 }
 
 impl ViewEncoder {
@@ -62,13 +53,14 @@ impl ViewEncoder {
         self.body = body;
         self.tick = tick;
         self.committed_tick = committed_tick;
-        self.sending = Sending::Whole;
+        self.cut = None;
+        self.next = Some(0);
         Ok(self.number)
     }
 
     /// Whether a fragment waits to be sent.
     pub fn is_pending(&self) -> bool {
-        self.sending != Sending::Done
+        self.next.is_some()
     }
 
     /// Whether the newest view was offered and not yet acknowledged.
@@ -85,7 +77,7 @@ impl ViewEncoder {
     /// For the keep-alive. A view that is half sent is left to finish.
     pub fn repeat(&mut self) -> bool {
         if self.is_unacknowledged() && !self.is_pending() {
-            self.sending = Sending::Whole;
+            self.next = Some(0);
         }
         self.is_pending()
     }
@@ -97,48 +89,50 @@ impl ViewEncoder {
         }
         self.acknowledged = self.acknowledged.max(number);
         if number == self.number {
-            self.sending = Sending::Done;
+            self.next = None;
         }
         true
     }
 
     /// Appends the next fragment to `out` as a whole datagram of at most `most` bytes; false where nothing is pending.
-    /// If `most` has shrunk in the middle of a view, the view begins again under a new number.
+    /// If `most` has become too small for how the view was cut, the view begins again under a new number.
     ///
     /// # Errors
     /// [`ViewError::DatagramTooSmall`]; nothing was written.
     pub fn next_fragment(&mut self, most: usize, out: &mut impl BufMut) -> Result<bool, ViewError> {
-        match self.sending {
-            Sending::Done => return Ok(false),
-            Sending::Whole => return self.first_fragment(most, out).map(|()| true),
-            Sending::Further { next, size } => {
-                let header = self.header(next, self.body.len().div_ceil(size));
-                if header.size() + size <= most {
-                    self.put_fragment(header, next, size, out);
-                    return Ok(true);
-                }
+        let Some(next) = self.next else { return Ok(false) };
+        if let Some(cut) = self.cut {
+            let header = self.header(next, self.count(cut));
+            if header.size() + cut.min(self.body.len()) <= most {
+                self.put_fragment(header, cut, out);
+                return Ok(true);
             }
         }
-        self.number += 1;
-        self.sending = Sending::Whole;
-        self.first_fragment(most, out).map(|()| true)
+        let cut = self.choose_cut(most)?;
+        if self.cut.replace(cut).is_some() {
+            self.number += 1;
+        }
+        self.next = Some(0);
+        self.put_fragment(self.header(0, self.count(cut)), cut, out);
+        Ok(true)
     }
 
-    fn first_fragment(&mut self, most: usize, out: &mut impl BufMut) -> Result<(), ViewError> {
-        let whole = self.header(0, 1);
-        if whole.size() + self.body.len() <= most {
-            self.put_fragment(whole, 0, self.body.len(), out);
-            return Ok(());
+    /// How many bytes each fragment carries where a datagram carries `most`.
+    fn choose_cut(&self, most: usize) -> Result<usize, ViewError> {
+        let number = self.number + 1;
+        let size = |index, count| FragmentHeader { number, ..self.header(index, count) }.size();
+        if size(0, 1) + self.body.len() <= most {
+            return Ok(self.body.len().max(1));
         }
-        let header_bytes = self.header(0, VIEW_FRAGMENTS).size();
-        let further_bytes = self.header(1, VIEW_FRAGMENTS).size();
-        let size = most.saturating_sub(header_bytes.max(further_bytes));
-        if size == 0 || self.body.len().div_ceil(size) > VIEW_FRAGMENTS {
+        let cut = most.saturating_sub(size(0, VIEW_FRAGMENTS).max(size(1, VIEW_FRAGMENTS)));
+        if cut == 0 || self.count(cut) > VIEW_FRAGMENTS {
             return Err(ViewError::DatagramTooSmall(most));
         }
-        let header = self.header(0, self.body.len().div_ceil(size));
-        self.put_fragment(header, 0, size, out);
-        Ok(())
+        Ok(cut)
+    }
+
+    fn count(&self, cut: usize) -> usize {
+        self.body.len().div_ceil(cut).max(1)
     }
 
     fn header(&self, index: usize, count: usize) -> FragmentHeader {
@@ -146,17 +140,17 @@ impl ViewEncoder {
         FragmentHeader {
             number: self.number,
             index: index as u8,
-            count: count.max(1) as u8,
+            count: count as u8,
             head: (index == 0).then_some(head),
         }
     }
 
-    fn put_fragment(&mut self, header: FragmentHeader, index: usize, size: usize, out: &mut impl BufMut) {
-        let start = index * size;
-        let end = (start + size).min(self.body.len());
+    fn put_fragment(&mut self, header: FragmentHeader, cut: usize, out: &mut impl BufMut) {
+        let index = usize::from(header.index);
+        let end = ((index + 1) * cut).min(self.body.len());
         header.encode(out);
-        out.put_slice(&self.body[start..end]);
-        self.sending = if end == self.body.len() { Sending::Done } else { Sending::Further { next: index + 1, size } };
+        out.put_slice(&self.body[(index * cut).min(end)..end]);
+        self.next = (end < self.body.len()).then_some(index + 1);
     }
 }
 

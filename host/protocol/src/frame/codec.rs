@@ -109,7 +109,7 @@ fn reason_of(error: &postcard::Error) -> &'static str {
         postcard::Error::DeserializeBadVarint => "an integer out of range",
         postcard::Error::DeserializeBadBool | postcard::Error::DeserializeBadOption => "a flag that is neither 0 nor 1",
         postcard::Error::DeserializeBadEnum => "a choice that does not exist",
-        _ => "a field that breaks its rule",
+        _ => "a field with a value that it cannot have",
     }
 }
 
@@ -166,6 +166,9 @@ impl WireFrame for ServerFrame {
     ];
     const LIMIT: usize = limits::SERVER_FRAME_BYTES;
 }
+
+/// Most bytes of a frame's length: 2²⁸ − 1 is far beyond any limit.
+const LENGTH_BYTES: usize = 4;
 
 /// Turns a stream's bytes, cut anywhere, into frames. Keeps at most one frame of at most its limit; memory is taken
 /// as bytes arrive, never on the word of a length.
@@ -250,15 +253,16 @@ impl<F: WireFrame> FrameDecoder<F> {
     /// Length of the prefix and of the frame, once the prefix is complete.
     fn measure(&self, bytes: &[u8]) -> Result<Option<(usize, usize)>, FrameError> {
         let direction = F::DIRECTION;
-        let mut rest = bytes;
+        let mut rest = &bytes[..bytes.len().min(LENGTH_BYTES)];
+        let offered = rest.len();
         let length = match varint::take(&mut rest) {
             Ok(0) | Err(varint::VarintError::NotShortest) => return Err(FrameError::Length { direction }),
             Ok(length) => length,
-            Err(varint::VarintError::Truncated) if bytes.len() < 4 => return Ok(None),
+            Err(varint::VarintError::Truncated) if offered < LENGTH_BYTES => return Ok(None),
             Err(varint::VarintError::Truncated) => return Err(FrameError::Length { direction }),
         };
         match usize::try_from(length) {
-            Ok(fits) if fits <= self.limit => Ok(Some((bytes.len() - rest.len(), fits))),
+            Ok(fits) if fits <= self.limit => Ok(Some((offered - rest.len(), fits))),
             _ => Err(FrameError::TooLarge { direction, length, limit: self.limit }),
         }
     }
