@@ -1,1 +1,10 @@
-//! Ringside.
+//! What tests of whole processes share: starting nodes, links that lose and delay, proof that nothing was lost or
+//! doubled, and saying why a test was skipped. Nothing here decides whether a test passes but what it is asked to.
+
+pub mod directory;
+pub mod guests;
+pub mod proxy;
+pub mod random;
+pub mod sequence;
+pub mod skip;
+pub mod wait;
