@@ -1,1 +1,1 @@
-//! Ringside.
+//! Bad citizens.

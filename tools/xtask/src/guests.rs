@@ -1,20 +1,208 @@
-//! Builds the guests (sample games and fixtures) for WebAssembly, into a target directory of their own.
+//! Builds the sample games as WebAssembly modules, always from source, into `target-guests/modules/NAME.wasm`.
+//!
+//! Guests have a target directory of their own (their compiler may be another than the host's) and their own cargo
+//! profile. Where the compiler for WebAssembly comes from is in [`toolchain`].
 
+mod toolchain;
+
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitCode};
+use std::time::Instant;
 
-/// Builds every guest of the workspace; the error says what to do.
-pub fn build(root: &Path) -> Result<(), String> {
-    let status = Command::new("cargo")
-        .args(["build", "--profile", "wasm", "--target", "wasm32-unknown-unknown", "--target-dir", "target-guests"])
-        .args(["--package", "pong", "--package", "arena", "--package", "chess"])
-        .current_dir(root)
-        .status()
-        .map_err(|error| format!("cannot run cargo: {error}"))?;
-    if status.success() { Ok(()) } else { Err("install the target: rustup target add wasm32-unknown-unknown".into()) }
+use crate::workspace::Error;
+use toolchain::{TARGET, Toolchain};
+
+/// Why the guests could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum GuestError {
+    /// No compiler for WebAssembly is there, and none could be installed.
+    #[error("cannot compile for {TARGET}: {reason}\n{advice}")]
+    NoToolchain {
+        /// What was tried and how it failed.
+        reason: String,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// A program could not be started.
+    #[error("cannot run {program}: {source}")]
+    Start {
+        /// Which.
+        program: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A program failed; what it said is above.
+    #[error("{0} failed; see above")]
+    Failed(String),
+    /// A file or directory could not be used.
+    #[error("cannot use {}: {source}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
 }
 
-/// Where a built guest lies.
+/// A module to build: a package of the workspace, with a cargo feature (`package/feature`) or without.
+struct Sample {
+    module: &'static str,
+    package: &'static str,
+    feature: Option<&'static str>,
+}
+
+const fn plain(name: &'static str) -> Sample {
+    Sample { module: name, package: name, feature: None }
+}
+
+const SAMPLES: [Sample; 6] = [
+    plain("pong"),
+    plain("arena"),
+    Sample { module: "arena60", package: "arena", feature: Some("arena/sixty-hertz") },
+    plain("chess"),
+    plain("echo"),
+    plain("bad-citizens"),
+];
+
+/// A guest's stack: ample for games, and a sixteenth of the page count that linkers reserve by default.
+const STACK_BYTES: u32 = 128 << 10;
+
+/// Where a sample's module is after [`build`].
 pub fn module(root: &Path, name: &str) -> PathBuf {
-    root.join("target-guests/wasm32-unknown-unknown/wasm").join(format!("{name}.wasm"))
+    modules(root).join(name).with_extension("wasm")
+}
+
+/// `cargo xtask guests`.
+pub fn command(root: &Path) -> Result<ExitCode, Error> {
+    match build(root) {
+        Ok(modules) => modules.iter().for_each(|module| println!("{}", module.display())),
+        Err(error) => {
+            eprintln!("error: {error}");
+            return Ok(ExitCode::FAILURE);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Builds all sample games; what is up to date costs a second. Answers the modules' paths.
+///
+/// # Errors
+/// If there is no compiler, or a game does not compile. Modules of earlier builds stay.
+pub fn build(root: &Path) -> Result<Vec<PathBuf>, GuestError> {
+    let started = Instant::now();
+    let toolchain = toolchain::find()?;
+    eprintln!("building {} guests with {toolchain}", SAMPLES.len());
+    let plain = SAMPLES.iter().filter(|sample| sample.feature.is_none());
+    let mut built = compile(root, &toolchain, None, plain)?;
+    for sample in SAMPLES.iter().filter(|sample| sample.feature.is_some()) {
+        built.extend(compile(root, &toolchain, sample.feature, [sample])?);
+    }
+    eprintln!("built {} guests in {:.1} s", built.len(), started.elapsed().as_secs_f64());
+    Ok(built)
+}
+
+/// One run of cargo. It always names all packages, so that their dependencies have the same features in every run and
+/// are compiled once.
+fn compile<'a>(
+    root: &Path,
+    toolchain: &Toolchain,
+    feature: Option<&str>,
+    keep_these: impl IntoIterator<Item = &'a Sample>,
+) -> Result<Vec<PathBuf>, GuestError> {
+    let target = root.join("target-guests");
+    let mut cargo = cargo();
+    cargo.current_dir(root).args(["build", "--lib", "--profile", "wasm", "--target", TARGET]);
+    cargo.arg("--target-dir").arg(&target);
+    SAMPLES.iter().for_each(|sample| {
+        cargo.args(["--package", sample.package]);
+    });
+    if let Some(feature) = feature {
+        cargo.args(["--features", feature]);
+    }
+    toolchain.apply(&mut cargo, &flags(root));
+    run(&mut cargo)?;
+    let built = target.join(TARGET).join("wasm");
+    keep_these.into_iter().map(|sample| keep(root, &built, sample)).collect()
+}
+
+/// Copies a module out of cargo's directory, if it differs from the copy that is there.
+fn keep(root: &Path, built: &Path, sample: &Sample) -> Result<PathBuf, GuestError> {
+    let from = built.join(sample.package.replace('-', "_")).with_extension("wasm");
+    let to = module(root, sample.module);
+    let bytes = std::fs::read(&from).map_err(file(&from))?;
+    if std::fs::read(&to).is_ok_and(|kept| kept == bytes) {
+        return Ok(to);
+    }
+    std::fs::create_dir_all(modules(root)).map_err(file(&to))?;
+    let new = to.with_extension("new");
+    std::fs::write(&new, &bytes).and_then(|()| std::fs::rename(&new, &to)).map_err(file(&to))?;
+    eprintln!("    {}.wasm: {:.1} kB", sample.module, bytes.len() as f64 / 1000.0);
+    Ok(to)
+}
+
+fn modules(root: &Path) -> PathBuf {
+    root.join("target-guests/modules")
+}
+
+/// Flags for every guest: a small stack, and no path of this machine in a module, so that a module's hash does not
+/// depend on where it was built.
+fn flags(root: &Path) -> Vec<String> {
+    let mut flags = vec![format!("-Clink-arg=-zstack-size={STACK_BYTES}")];
+    let cargo = std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(home()?.join(".cargo")));
+    for (path, name) in [(cargo, "cargo"), (Some(root.to_owned()), "ringside")] {
+        flags.extend(path.map(|path| format!("--remap-path-prefix={}=/{name}", path.display())));
+    }
+    flags
+}
+
+/// Cargo, as if it had not been called by cargo.
+fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for inherited in ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "CARGO_TARGET_DIR", "RUSTFLAGS"] {
+        cargo.env_remove(inherited);
+    }
+    cargo
+}
+
+fn run(command: &mut Command) -> Result<(), GuestError> {
+    let program = || command.get_program().to_string_lossy().into_owned();
+    let name = program();
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(_) => Err(GuestError::Failed(name)),
+        Err(source) => Err(GuestError::Start { program: name, source }),
+    }
+}
+
+fn home() -> Option<PathBuf> {
+    std::env::var_os("HOME").map(PathBuf::from)
+}
+
+fn file(path: &Path) -> impl FnOnce(io::Error) -> GuestError {
+    let path = path.to_owned();
+    move |source| GuestError::File { path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_sample_is_a_package_of_the_workspace() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
+        for sample in &SAMPLES {
+            let manifest = root.join("sample-games").join(sample.package).join("Cargo.toml");
+            let manifest = std::fs::read_to_string(&manifest).unwrap();
+            let feature = sample.feature.map(|feature| feature.split_once('/').unwrap());
+            assert!(feature.is_none_or(|(package, name)| {
+                package == sample.package && manifest.contains(&format!("{name} = "))
+            }));
+        }
+    }
+
+    #[test]
+    fn modules_lie_beside_each_other() {
+        assert_eq!(module(Path::new("/r"), "pong"), Path::new("/r/target-guests/modules/pong.wasm"));
+    }
 }

@@ -41,6 +41,8 @@ enum Command {
         /// Run only the tests whose name contains this, without the other checks.
         filter: Option<String>,
     },
+    /// Build the sample games as WebAssembly modules into `target-guests/modules`.
+    Guests,
     /// Measure, each figure beside its reference. Without names: all of them.
     Bench(bench::Options),
     /// Run the worker simulator with a seed; the same seed gives the same trace.
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
     let result = Workspace::find().and_then(|workspace| match arguments.command {
         Command::Dev { fresh, state } => dev::run(&workspace, fresh, state),
         Command::Test { filter } => test::run(&workspace, filter.as_deref()),
+        Command::Guests => guests::command(workspace.root()),
         Command::Bench(options) => bench::run(&workspace, &options),
         Command::Simulate(options) => simulate::run(&workspace, &options),
     });

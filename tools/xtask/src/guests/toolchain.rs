@@ -1,0 +1,245 @@
+//! Finds, or installs, a compiler for WebAssembly, in this order:
+//!
+//! 1. the compiler in use has the target (or a distribution's compiler has);
+//! 2. a standard library that an earlier run of step 4 has built;
+//! 3. `rustup target add`;
+//! 4. on Debian and Ubuntu: a distribution's compiler that comes with the standard library's source, from which that
+//!    library is built once, into the user's cache directory;
+//! 5. a message that says what to do.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::{GuestError, cargo, file, home, run};
+
+/// The target of guests.
+pub const TARGET: &str = "wasm32-unknown-unknown";
+
+const DISTRIBUTION_RUSTC: &str = "/usr/bin/rustc";
+const PACKAGES: [&str; 2] = ["rustc-web", "rust-web-src"];
+const ADVICE: &str = "Install the target by `rustup target add wasm32-unknown-unknown`, or, where rustup cannot \
+    download, on Debian and Ubuntu by `apt-get install rustc-web rust-web-src lld`, and try again.";
+
+/// A compiler for WebAssembly.
+pub enum Toolchain {
+    /// A compiler that has the target.
+    Whole {
+        /// Which; the one in use if none.
+        rustc: Option<PathBuf>,
+    },
+    /// A compiler with a standard library of our own beside it.
+    Assembled {
+        /// Which.
+        rustc: PathBuf,
+        /// Where the library is.
+        sysroot: PathBuf,
+        /// Its linker.
+        linker: PathBuf,
+    },
+}
+
+impl Toolchain {
+    /// Makes cargo use this compiler, with these flags for everything compiled to WebAssembly.
+    pub fn apply(&self, cargo: &mut Command, flags: &[String]) {
+        let mut flags = flags.to_vec();
+        match self {
+            Toolchain::Whole { rustc: None } => {}
+            Toolchain::Whole { rustc: Some(rustc) } => {
+                cargo.env("RUSTC", rustc);
+            }
+            Toolchain::Assembled { rustc, sysroot, linker } => {
+                cargo.env("RUSTC", rustc);
+                flags.push(format!("--sysroot={}", sysroot.display()));
+                flags.push(format!("-Clinker={}", linker.display()));
+            }
+        }
+        cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
+    }
+}
+
+impl fmt::Display for Toolchain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Toolchain::Whole { rustc: None } => write!(f, "the compiler in use"),
+            Toolchain::Whole { rustc: Some(rustc) } => write!(f, "{}", rustc.display()),
+            Toolchain::Assembled { rustc, sysroot, .. } => {
+                write!(f, "{} and the standard library in {}", rustc.display(), sysroot.display())
+            }
+        }
+    }
+}
+
+/// Finds or installs a compiler.
+///
+/// # Errors
+/// If every way failed; the error says what to do.
+pub fn find() -> Result<Toolchain, GuestError> {
+    let distribution = Path::new(DISTRIBUTION_RUSTC);
+    if has_target(Path::new("rustc")) {
+        return Ok(Toolchain::Whole { rustc: None });
+    }
+    if has_target(distribution) {
+        return Ok(Toolchain::Whole { rustc: Some(distribution.to_owned()) });
+    }
+    if let Some(sysroot) = built_sysroot(distribution).filter(|sysroot| sysroot.is_dir()) {
+        return assembled(distribution, sysroot);
+    }
+    if add_by_rustup() {
+        return Ok(Toolchain::Whole { rustc: None });
+    }
+    if !has_source(distribution) {
+        install_packages()?;
+    }
+    let sysroot = built_sysroot(distribution).ok_or_else(|| none("the distribution's compiler does not run"))?;
+    build_library(distribution, &sysroot)?;
+    assembled(distribution, sysroot)
+}
+
+fn none(reason: &str) -> GuestError {
+    GuestError::NoToolchain { reason: reason.to_owned(), advice: ADVICE }
+}
+
+/// What a compiler answers to a question about itself; nothing if it is not there.
+fn ask(rustc: &Path, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(rustc).args(arguments).stderr(Stdio::null()).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+fn has_target(rustc: &Path) -> bool {
+    let directory = ask(rustc, &["--print", "target-libdir", "--target", TARGET]);
+    directory.is_some_and(|directory| has_library(Path::new(&directory)))
+}
+
+fn has_library(directory: &Path) -> bool {
+    let files = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    files.into_iter().any(|file| file.file_name().to_string_lossy().starts_with("libstd-"))
+}
+
+fn has_source(rustc: &Path) -> bool {
+    let sysroot = ask(rustc, &["--print", "sysroot"]).map(PathBuf::from);
+    sysroot.is_some_and(|sysroot| sysroot.join("lib/rustlib/src/rust/library/Cargo.lock").is_file())
+}
+
+fn add_by_rustup() -> bool {
+    if ask(Path::new("rustup"), &["--version"]).is_none() {
+        return false;
+    }
+    eprintln!("installing {TARGET} by rustup");
+    run(Command::new("rustup").args(["target", "add", TARGET])).is_ok() && has_target(Path::new("rustc"))
+}
+
+fn install_packages() -> Result<(), GuestError> {
+    if ask(Path::new("apt-get"), &["--version"]).is_none() {
+        return Err(none("rustup could not install it, and this is no Debian or Ubuntu"));
+    }
+    eprintln!("installing {} by apt-get", PACKAGES.join(" and "));
+    let installed = as_root(&["apt-get", "update"])
+        .and_then(|()| as_root(&[&["apt-get", "install", "-y", "--no-install-recommends"], &PACKAGES[..]].concat()));
+    match installed {
+        Ok(()) if has_source(Path::new(DISTRIBUTION_RUSTC)) => Ok(()),
+        Ok(()) => Err(none("the distribution's packages lack the standard library's source")),
+        Err(error) => Err(none(&format!("neither rustup nor apt-get could install it ({error})"))),
+    }
+}
+
+fn as_root(command: &[&str]) -> Result<(), GuestError> {
+    let root = ask(Path::new("id"), &["-u"]).is_some_and(|id| id == "0");
+    // Without a password or not at all: nobody may be there to type one.
+    let sudo: &[&str] = if root { &[] } else { &["sudo", "-n"] };
+    let words = [sudo, command].concat();
+    run(Command::new(words[0]).args(&words[1..]).env("DEBIAN_FRONTEND", "noninteractive"))
+}
+
+/// Where the standard library for this compiler is or will be: a directory for each version of the compiler.
+fn built_sysroot(rustc: &Path) -> Option<PathBuf> {
+    let version = ask(rustc, &["-vV"])?;
+    let of = |key: &str| version.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
+    let commit = of("commit-hash:").unwrap_or("unknown");
+    let name = format!("{}-{}", of("release:")?, commit.get(..9).unwrap_or(commit));
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| Some(home()?.join(".cache")))?;
+    Some(cache.join("ringside/guest-sysroot").join(name))
+}
+
+/// Builds the standard library from the compiler's own source. It appears at once or, after a failure, not at all.
+fn build_library(rustc: &Path, sysroot: &Path) -> Result<(), GuestError> {
+    eprintln!("building the standard library for {TARGET} into {} (once, about a minute)", sysroot.display());
+    let partial = sysroot.with_extension(format!("partial-{}", std::process::id()));
+    let package = partial.join("build");
+    let source = package.join("src/lib.rs");
+    std::fs::create_dir_all(package.join("src")).map_err(file(&package))?;
+    std::fs::write(package.join("Cargo.toml"), BUILDER_MANIFEST).map_err(file(&package))?;
+    std::fs::write(&source, "#![no_std]\n").map_err(file(&source))?;
+
+    let mut cargo = cargo();
+    cargo.current_dir(&package).args(["build", "--release", "-Zbuild-std=std,panic_abort", "--target", TARGET]);
+    // The compiler builds its own library: the one place that needs its unstable features. Bitcode is for guests' LTO.
+    cargo.env("RUSTC", rustc).env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", "-Cembed-bitcode=yes");
+    cargo.env_remove("CARGO_ENCODED_RUSTFLAGS").env("CARGO_TARGET_DIR", package.join("target"));
+    run(&mut cargo)?;
+
+    let library = partial.join("lib/rustlib").join(TARGET).join("lib");
+    std::fs::create_dir_all(&library).map_err(file(&library))?;
+    copy_library(&package.join("target").join(TARGET).join("release/deps"), &library)?;
+    std::fs::remove_dir_all(&package).map_err(file(&package))?;
+    match std::fs::rename(&partial, sysroot) {
+        Ok(()) => Ok(()),
+        // Another run was faster: its result is as good.
+        Err(_) if sysroot.is_dir() => std::fs::remove_dir_all(&partial).map_err(file(&partial)),
+        Err(source) => Err(GuestError::File { path: sysroot.to_owned(), source }),
+    }
+}
+
+const BUILDER_MANIFEST: &str = "[package]\nname = \"ringside-std-builder\"\nversion = \"0.0.0\"\nedition = \"2021\"\n\n\
+    [profile.release]\npanic = \"abort\"\n\n[workspace]\n";
+
+fn copy_library(from: &Path, to: &Path) -> Result<(), GuestError> {
+    for entry in std::fs::read_dir(from).map_err(file(from))? {
+        let path = entry.map_err(file(from))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name.ends_with(".rlib") && !name.starts_with("libringside_std_builder") {
+            std::fs::copy(&path, to.join(&name)).map_err(file(&path))?;
+        }
+    }
+    if has_library(to) { Ok(()) } else { Err(none("the standard library was built, but is not where it should be")) }
+}
+
+fn assembled(rustc: &Path, sysroot: PathBuf) -> Result<Toolchain, GuestError> {
+    let linker = linker(rustc).ok_or_else(|| none("there is no linker for it (rust-lld or wasm-ld)"))?;
+    Ok(Toolchain::Assembled { rustc: rustc.to_owned(), sysroot, linker })
+}
+
+/// A linker for WebAssembly: the one that comes with a compiler, or the system's.
+fn linker(rustc: &Path) -> Option<PathBuf> {
+    let bundled = [Path::new("rustc"), rustc].into_iter().filter_map(|rustc| {
+        let libraries = PathBuf::from(ask(rustc, &["--print", "target-libdir"])?);
+        Some(libraries.parent()?.join("bin/rust-lld"))
+    });
+    let llvm = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|entry| entry.path());
+    let llvm = llvm.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("llvm-")));
+    let system = std::iter::once(PathBuf::from("/usr/bin/wasm-ld")).chain(llvm.map(|path| path.join("bin/wasm-ld")));
+    bundled.chain(system).find(|path| path.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_assembled_toolchain_is_handed_to_cargo() {
+        let toolchain =
+            Toolchain::Assembled { rustc: "/c/rustc".into(), sysroot: "/my sysroot".into(), linker: "/l".into() };
+        let mut command = Command::new("cargo");
+        toolchain.apply(&mut command, &["-Cx".to_owned()]);
+        let of = |key: &str| command.get_envs().find(|(name, _)| *name == key).and_then(|(_, value)| value);
+        assert_eq!(of("RUSTC").unwrap(), "/c/rustc");
+        assert_eq!(of("CARGO_ENCODED_RUSTFLAGS").unwrap(), "-Cx\u{1f}--sysroot=/my sysroot\u{1f}-Clinker=/l");
+    }
+
+    #[test]
+    fn a_compiler_that_is_not_there_has_nothing() {
+        let missing = Path::new("/no/such/rustc");
+        assert!(!has_target(missing) && !has_source(missing));
+        assert_eq!(built_sysroot(missing), None);
+    }
+}
