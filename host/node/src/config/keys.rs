@@ -1,0 +1,131 @@
+//! Every key of the configuration in one table: its name, what it is for, what is allowed, and how it is set.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Config;
+
+/// How a value is written in TOML.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A string.
+    Text,
+    /// A decimal integer.
+    Number,
+    /// `true` or `false`.
+    Switch,
+}
+
+/// A key.
+pub struct Key {
+    /// Its name in the file; the flag is the same with dashes.
+    pub name: &'static str,
+    /// How it is written.
+    pub kind: Kind,
+    /// What is allowed, for errors.
+    pub expected: &'static str,
+    pub(super) set: fn(&mut Config, &str) -> Option<()>,
+}
+
+impl Key {
+    /// The key of this name.
+    pub fn named(name: &str) -> Option<&'static Key> {
+        KEYS.iter().find(|key| key.name == name)
+    }
+
+    /// The environment variable that sets it.
+    pub fn variable(&self) -> String {
+        format!("RINGSIDE_{}", self.name.to_uppercase())
+    }
+}
+
+/// All keys.
+pub const KEYS: &[Key] = &[
+    Key {
+        name: "state",
+        kind: Kind::Text,
+        expected: "a path",
+        set: |config, text| path(text).map(|path| config.state = path),
+    },
+    Key {
+        name: "listen",
+        kind: Kind::Text,
+        expected: "an address and a port such as \"127.0.0.1:7400\"",
+        set: |config, text| text.parse().ok().map(|address| config.listen = address),
+    },
+    Key {
+        name: "advertise",
+        kind: Kind::Text,
+        expected: "an address without a port that players reach, such as \"192.0.2.7\"",
+        set: |config, text| {
+            let address = text.parse::<IpAddr>().ok().filter(|address| !address.is_unspecified())?;
+            config.advertise = Some(address);
+            Some(())
+        },
+    },
+    Key {
+        name: "admin",
+        kind: Kind::Text,
+        expected: "a loopback address and a port such as \"127.0.0.1:7401\" (the admin API is not encrypted)",
+        set: |config, text| {
+            config.admin = text.parse::<SocketAddr>().ok().filter(|address| address.ip().is_loopback())?;
+            Some(())
+        },
+    },
+    Key {
+        name: "workers",
+        kind: Kind::Number,
+        expected: "a number from 1 to 64",
+        set: |config, text| number(text, 1..=64).map(|count| config.workers = count as u8),
+    },
+    Key {
+        name: "store",
+        kind: Kind::Text,
+        expected: "the path of a directory",
+        set: |config, text| path(text).filter(|_| !text.contains("://")).map(|path| config.store = Some(path)),
+    },
+    Key {
+        name: "seat_window_s",
+        kind: Kind::Number,
+        expected: "a number of seconds from 1 to 3000",
+        set: |config, text| number(text, 1..=3000).map(|seconds| config.seat_window = Duration::from_secs(seconds)),
+    },
+    Key {
+        name: "record",
+        kind: Kind::Switch,
+        expected: "true or false",
+        set: |config, text| text.parse().ok().map(|on| config.record = on),
+    },
+    Key {
+        name: "sessions",
+        kind: Kind::Number,
+        expected: "a number from 1 to 1000000",
+        set: |config, text| number(text, 1..=1_000_000).map(|count| config.sessions = count as usize),
+    },
+    Key {
+        name: "certificate_days",
+        kind: Kind::Number,
+        expected: "a number of days from 1 to 14 (browsers accept no longer one by its hash)",
+        set: |config, text| number(text, 1..=14).map(|days| config.certificate_days = days as u32),
+    },
+    Key {
+        name: "log",
+        kind: Kind::Text,
+        expected: "a filter such as \"info\" or \"warn,ringside_node=debug\"",
+        set: |config, text| {
+            text.parse::<tracing_subscriber::EnvFilter>().ok()?;
+            config.log = Some(text.to_owned()).filter(|text| !text.is_empty())?;
+            Some(())
+        },
+    },
+];
+
+fn number(text: &str, allowed: RangeInclusive<u64>) -> Option<u64> {
+    text.parse().ok().filter(|number| allowed.contains(number))
+}
+
+fn path(text: &str) -> Option<PathBuf> {
+    (!text.is_empty()).then(|| PathBuf::from(text))
+}

@@ -1,0 +1,271 @@
+//! What outlives the node: modules, the numbered versions of games, recordings. Only conditional *create* is relied
+//! on: an object is written once under a name of its own, and the highest number counts. Keeps nothing in memory.
+//!
+//! ```text
+//! modules/<sha-256>.wasm                     the bytes that were uploaded
+//! games/<game>/versions/<number>             a Version in an envelope
+//! recordings/<game>/<key>@<inc>/<number>     a segment of a recording, as the recorder cut it
+//! ```
+
+mod envelope;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use object_store::path::Path as ObjectPath;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use ringside_core::ids::{GameName, ModuleHash, SessionId};
+use serde::{Deserialize, Serialize};
+
+/// Versions of a game that may be pushed. Beyond: refused.
+const VERSIONS: u32 = 999_999;
+/// Segments of a recording. Beyond: the recorder stops.
+pub const SEGMENTS: u32 = 999_999;
+
+/// One version of a game: which module it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    /// The module.
+    pub module: ModuleHash,
+    /// Its size, bytes.
+    pub size_bytes: u64,
+    /// When it was pushed, ms since 1970.
+    pub pushed_ms: u64,
+}
+
+/// Why the store did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The store failed; it may work later.
+    #[error("store: {0}")]
+    Backend(#[from] object_store::Error),
+    /// The directory cannot be used.
+    #[error("store: cannot use directory {directory}: {source}")]
+    Directory {
+        /// Which.
+        directory: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// An object does not hold what its name says.
+    #[error("store: object {name} is damaged: {what}")]
+    Damaged {
+        /// The object.
+        name: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// There is no such object.
+    #[error("store: there is no {0}")]
+    Missing(String),
+    /// A game has all the versions that it may have.
+    #[error("store: game {0} has {VERSIONS} versions: no more fit")]
+    Exhausted(GameName),
+}
+
+/// The store of a node.
+#[derive(Clone)]
+pub struct Store {
+    objects: Arc<dyn ObjectStore>,
+    name: String,
+}
+
+impl Store {
+    /// A store in a local directory, made if missing; written objects survive a crash of the machine.
+    ///
+    /// # Errors
+    /// [`StoreError::Directory`].
+    pub fn local(directory: &Path) -> Result<Store, StoreError> {
+        let failed = |source| StoreError::Directory { directory: directory.display().to_string(), source };
+        std::fs::create_dir_all(directory).map_err(failed)?;
+        // Fails early where the directory cannot be written.
+        let probe = directory.join(".writable");
+        std::fs::write(&probe, "").and_then(|()| std::fs::remove_file(&probe)).map_err(failed)?;
+        let objects = object_store::local::LocalFileSystem::new_with_prefix(directory)?.with_fsync(true);
+        Ok(Store { objects: Arc::new(objects), name: format!("local directory {}", directory.display()) })
+    }
+
+    /// A store in memory, for tests.
+    #[cfg(test)]
+    pub fn memory() -> Store {
+        Store { objects: Arc::new(object_store::memory::InMemory::new()), name: "memory".to_owned() }
+    }
+
+    /// What it is, for people.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Keeps a module under its hash. One that is there already is left alone.
+    ///
+    /// # Errors
+    /// [`StoreError::Backend`].
+    pub async fn put_module(&self, hash: ModuleHash, bytes: Bytes) -> Result<(), StoreError> {
+        self.create(&module_path(hash), bytes).await.map(|_| ())
+    }
+
+    /// A module's bytes, checked against its hash.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn module(&self, hash: ModuleHash) -> Result<Bytes, StoreError> {
+        let path = module_path(hash);
+        let bytes = self.get(&path).await?.ok_or_else(|| StoreError::Missing(format!("module {hash}")))?;
+        let digest = ring::digest::digest(&ring::digest::SHA256, &bytes);
+        if digest.as_ref() != hash.0 {
+            return Err(StoreError::Damaged { name: path.to_string(), what: "its hash is another".to_owned() });
+        }
+        Ok(bytes)
+    }
+
+    /// Makes `version` the newest of its game and answers its number. If the newest is the same module already,
+    /// answers that one's number and `false`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn push(&self, game: &GameName, version: &Version) -> Result<(u32, bool), StoreError> {
+        let mut newest = self.newest(game).await?;
+        loop {
+            let number = match newest {
+                Some((number, known)) if known.module == version.module => return Ok((number, false)),
+                Some((number, _)) => number + 1,
+                None => 1,
+            };
+            if number > VERSIONS {
+                return Err(StoreError::Exhausted(game.clone()));
+            }
+            let object = envelope::seal(envelope::Kind::Version, version);
+            if self.create(&version_path(game, number), object.into()).await? {
+                return Ok((number, true));
+            }
+            // Somebody else was faster: theirs is the newest now.
+            newest = Some((number, self.version(game, number).await?));
+        }
+    }
+
+    /// All versions of a game, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn versions(&self, game: &GameName) -> Result<Vec<(u32, Version)>, StoreError> {
+        let mut versions = Vec::new();
+        for number in self.numbers(&versions_path(game)).await? {
+            versions.push((number, self.version(game, number).await?));
+        }
+        Ok(versions)
+    }
+
+    /// The games that have versions, in order.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn games(&self) -> Result<Vec<GameName>, StoreError> {
+        let listed = self.objects.list_with_delimiter(Some(&ObjectPath::from("games"))).await?;
+        let mut games: Vec<GameName> =
+            listed.common_prefixes.iter().filter_map(|prefix| prefix.filename()?.parse().ok()).collect();
+        games.sort();
+        Ok(games)
+    }
+
+    /// Keeps the next segment of a recording. False if that number is taken.
+    ///
+    /// # Errors
+    /// [`StoreError::Backend`].
+    pub async fn put_segment(&self, session: &SessionId, number: u32, bytes: Bytes) -> Result<bool, StoreError> {
+        self.create(&recording_path(session).join(format!("{number:06}")), bytes).await
+    }
+
+    /// The numbers of a recording's segments, in order; empty if there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::Backend`].
+    pub async fn segments(&self, session: &SessionId) -> Result<Vec<u32>, StoreError> {
+        self.numbers(&recording_path(session)).await
+    }
+
+    /// One segment.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn segment(&self, session: &SessionId, number: u32) -> Result<Bytes, StoreError> {
+        let path = recording_path(session).join(format!("{number:06}"));
+        self.get(&path).await?.ok_or_else(|| StoreError::Missing(format!("segment {path}")))
+    }
+
+    /// The recorded sessions of a key, in order of their incarnation.
+    ///
+    /// # Errors
+    /// [`StoreError::Backend`].
+    pub async fn recorded(&self, game: &GameName, key: &str) -> Result<Vec<SessionId>, StoreError> {
+        let listed =
+            self.objects.list_with_delimiter(Some(&ObjectPath::from("recordings").join(game.as_str()))).await?;
+        let names = listed.common_prefixes.iter().filter_map(|prefix| prefix.filename().map(str::to_owned));
+        Ok(names
+            .filter_map(|name| format!("{game}/{name}").parse::<SessionId>().ok())
+            .filter(|session| session.key.as_str() == key)
+            .collect())
+    }
+
+    async fn newest(&self, game: &GameName) -> Result<Option<(u32, Version)>, StoreError> {
+        match self.numbers(&versions_path(game)).await?.last() {
+            Some(&number) => Ok(Some((number, self.version(game, number).await?))),
+            None => Ok(None),
+        }
+    }
+
+    async fn version(&self, game: &GameName, number: u32) -> Result<Version, StoreError> {
+        let path = version_path(game, number);
+        let bytes = self.get(&path).await?.ok_or_else(|| StoreError::Missing(format!("version {number} of {game}")))?;
+        envelope::open(envelope::Kind::Version, &bytes)
+            .map_err(|error| StoreError::Damaged { name: path.to_string(), what: error.to_string() })
+    }
+
+    /// Numbered objects below `prefix`, in order.
+    async fn numbers(&self, prefix: &ObjectPath) -> Result<Vec<u32>, StoreError> {
+        let objects: Vec<_> = self.objects.list(Some(prefix)).try_collect().await?;
+        let mut numbers: Vec<u32> =
+            objects.iter().filter_map(|object| object.location.filename()?.parse().ok()).collect();
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    /// Conditional create: false if the object exists.
+    async fn create(&self, path: &ObjectPath, bytes: Bytes) -> Result<bool, StoreError> {
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        match self.objects.put_opts(path, bytes.into(), options).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn get(&self, path: &ObjectPath) -> Result<Option<Bytes>, StoreError> {
+        match self.objects.get(path).await {
+            Ok(object) => Ok(Some(object.bytes().await?)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn module_path(hash: ModuleHash) -> ObjectPath {
+    ObjectPath::from("modules").join(format!("{hash}.wasm"))
+}
+
+fn versions_path(game: &GameName) -> ObjectPath {
+    ObjectPath::from("games").join(game.as_str()).join("versions")
+}
+
+fn version_path(game: &GameName, number: u32) -> ObjectPath {
+    versions_path(game).join(format!("{number:06}"))
+}
+
+fn recording_path(session: &SessionId) -> ObjectPath {
+    let name = format!("{}@{:016x}", session.key, session.incarnation.0);
+    ObjectPath::from("recordings").join(session.game.as_str()).join(name)
+}
+
+#[cfg(test)]
+mod tests;

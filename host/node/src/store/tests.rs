@@ -1,0 +1,90 @@
+use super::*;
+use crate::scratch::Scratch;
+
+fn version(byte: u8) -> Version {
+    Version { module: ModuleHash([byte; 32]), size_bytes: 10, pushed_ms: 1 }
+}
+
+fn session(key: &str, incarnation: u64) -> SessionId {
+    format!("pong/{key}@{incarnation:016x}").parse().unwrap()
+}
+
+#[tokio::test]
+async fn versions_are_numbered_and_the_same_module_is_one_version() {
+    let scratch = Scratch::new("store-versions");
+    for store in [Store::local(&scratch.0).unwrap(), Store::memory()] {
+        let pong: GameName = "pong".parse().unwrap();
+        assert_eq!(store.push(&pong, &version(1)).await.unwrap(), (1, true));
+        assert_eq!(store.push(&pong, &version(1)).await.unwrap(), (1, false));
+        assert_eq!(store.push(&pong, &version(2)).await.unwrap(), (2, true));
+        assert_eq!(store.push(&pong, &version(1)).await.unwrap(), (3, true), "rolling back is a new version");
+        let numbers: Vec<u32> = store.versions(&pong).await.unwrap().iter().map(|(number, _)| *number).collect();
+        assert_eq!(numbers, [1, 2, 3]);
+        assert_eq!(store.games().await.unwrap(), [pong]);
+    }
+}
+
+#[tokio::test]
+async fn pushes_at_once_all_get_numbers_of_their_own() {
+    let scratch = Scratch::new("store-race");
+    let store = Store::local(&scratch.0).unwrap();
+    let pong: GameName = "pong".parse().unwrap();
+    let pushes = (0..8).map(|byte| {
+        let (store, pong) = (store.clone(), pong.clone());
+        tokio::spawn(async move { store.push(&pong, &version(byte)).await.unwrap() })
+    });
+    let mut numbers = Vec::new();
+    for push in pushes.collect::<Vec<_>>() {
+        numbers.push(push.await.unwrap().0);
+    }
+    numbers.sort_unstable();
+    assert_eq!(numbers, [1, 2, 3, 4, 5, 6, 7, 8]);
+}
+
+#[tokio::test]
+async fn modules_are_checked_against_their_hash() {
+    let scratch = Scratch::new("store-modules");
+    let store = Store::local(&scratch.0).unwrap();
+    let bytes = Bytes::from_static(b"module");
+    let digest = ring::digest::digest(&ring::digest::SHA256, &bytes);
+    let hash = ModuleHash(digest.as_ref().try_into().unwrap());
+    assert!(matches!(store.module(hash).await, Err(StoreError::Missing(_))));
+    store.put_module(hash, bytes.clone()).await.unwrap();
+    store.put_module(hash, bytes.clone()).await.unwrap();
+    assert_eq!(store.module(hash).await.unwrap(), bytes);
+    std::fs::write(scratch.0.join(format!("modules/{hash}.wasm")), "other").unwrap();
+    assert!(matches!(store.module(hash).await, Err(StoreError::Damaged { .. })));
+}
+
+#[tokio::test]
+async fn damaged_versions_are_named() {
+    let scratch = Scratch::new("store-damage");
+    let store = Store::local(&scratch.0).unwrap();
+    let pong: GameName = "pong".parse().unwrap();
+    store.push(&pong, &version(1)).await.unwrap();
+    std::fs::write(scratch.0.join("games/pong/versions/000001"), "nonsense").unwrap();
+    let error = store.versions(&pong).await.unwrap_err().to_string();
+    assert!(error.contains("object games/pong/versions/000001 is damaged"), "{error}");
+}
+
+#[tokio::test]
+async fn recordings_are_segments_in_order() {
+    let store = Store::memory();
+    let (first, second) = (session("final", 1), session("final", 2));
+    for number in [2, 1, 3] {
+        assert!(store.put_segment(&first, number, Bytes::from(vec![number as u8])).await.unwrap());
+    }
+    assert!(!store.put_segment(&first, 1, Bytes::new()).await.unwrap(), "a segment is written once");
+    store.put_segment(&second, 1, Bytes::new()).await.unwrap();
+    store.put_segment(&session("finals", 3), 1, Bytes::new()).await.unwrap();
+    assert_eq!(store.segments(&first).await.unwrap(), [1, 2, 3]);
+    assert_eq!(store.segment(&first, 2).await.unwrap(), Bytes::from_static(&[2]));
+    assert_eq!(store.recorded(&"pong".parse().unwrap(), "final").await.unwrap(), [first, second]);
+    assert!(store.segments(&session("none", 1)).await.unwrap().is_empty());
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_named() {
+    let error = Store::local(Path::new("/proc/store")).err().unwrap().to_string();
+    assert!(error.contains("store: cannot use directory /proc/store"), "{error}");
+}
