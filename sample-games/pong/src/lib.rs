@@ -95,13 +95,22 @@ impl Game for Pong {
         if config.points == 0 {
             return Err("a match is played to one point at least".into());
         }
-        let middle = (WIDTH / 2.0, 0.5);
-        let (inputs, paddles) = ([Input::Still; 2], [0.5; 2]);
-        Ok(Pong { config, inputs, paddles, ball: middle, velocity: (0.0, 0.0), speed: 0.0, score: [0; 2], serve_at: 0 })
+        Ok(Pong {
+            config,
+            inputs: [Input::Still; 2],
+            paddles: [0.5; 2],
+            ball: (WIDTH / 2.0, 0.5),
+            velocity: (0.0, 0.0),
+            speed: 0.0,
+            score: [0; 2],
+            serve_at: SERVE_DELAY,
+        })
     }
 
-    fn leave(&mut self, slot: Slot, _: LeaveReason, context: &mut Context<Self>) {
-        self.finish(1 - slot.index(), context);
+    fn leave(&mut self, _: Slot, _: LeaveReason, context: &mut Context<Self>) {
+        if let Some(who_stays) = context.joined().first() {
+            self.finish(who_stays.index(), context);
+        }
     }
 
     fn message(&mut self, slot: Slot, input: Input, _: &mut Context<Self>) {
