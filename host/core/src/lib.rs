@@ -2,7 +2,10 @@
 //! every node. Nothing in this crate reads a clock, draws a random number, opens a file or a socket.
 
 pub mod directory;
+pub mod envelope;
 pub mod ids;
 pub mod limits;
 pub mod log;
 pub mod output;
+pub mod random;
+pub mod recording;

@@ -57,6 +57,11 @@ pub enum Output {
         /// Why, for the player.
         reason: String,
     },
+    /// A reliable message did not fit the player's unacknowledged outputs and was dropped; the leader appends `Leave`.
+    TooSlow {
+        /// Whom.
+        slot: Slot,
+    },
     /// The guest refused a `Join`; the slot is free again.
     JoinRefused {
         /// Which.

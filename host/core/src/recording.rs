@@ -1,0 +1,197 @@
+//! The format of a recording: a header, then batches of records, checkpoints and gaps, each framed by length and
+//! checksum, so that a file that was cut off is read up to its last whole frame.
+//!
+//! ```text
+//! file  = magic "RSREC" 0, version u16, frame*
+//! frame = payload length u32, payload (postcard of `Item`), first 8 bytes of BLAKE3(payload)
+//! ```
+//! Numbers are little-endian. Segments of one recording are concatenated in order; only the first has the magic.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{Epoch, ModuleHash, Position, SessionId, StateHash};
+use crate::log::Record;
+
+/// First bytes of a recording.
+pub const MAGIC: &[u8; 6] = b"RSREC\0";
+/// Version of the format.
+pub const VERSION: u16 = 1;
+/// Largest payload of a frame, bytes: a checkpoint of the largest guest memory and room for host state.
+pub const FRAME_BYTES: usize = 64 << 20;
+const CHECKSUM_BYTES: usize = 8;
+
+/// What a recording is of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// The session.
+    pub session: SessionId,
+    /// Its module.
+    pub module: ModuleHash,
+    /// Version of the rewrite that the module went through.
+    pub rewriter: u32,
+    /// The leader's epoch.
+    pub epoch: Epoch,
+    /// Guest memory limit that the session ran with, bytes.
+    pub guest_memory_bytes: u64,
+}
+
+/// One frame's content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Item {
+    /// What the recording is of; the first frame.
+    Header(Header),
+    /// Records in order, and the running hash of all outputs after the last of them.
+    Batch {
+        /// The records; positions follow one another without gaps.
+        records: Vec<Record>,
+        /// Running hash of outputs.
+        outputs: StateHash,
+    },
+    /// The state after a position.
+    Checkpoint {
+        /// After which record.
+        position: Position,
+        /// Hash of the full state.
+        state: StateHash,
+        /// The state itself, encoded, where the recording has it.
+        full: Option<Bytes>,
+    },
+    /// Records that the recorder could not take; a replay ends here.
+    Gap {
+        /// First position that is missing.
+        from: Position,
+    },
+}
+
+/// Why a recording cannot be read (further).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RecordingError {
+    /// Not a recording.
+    #[error("this file is not a recording: it does not begin with `RSREC`")]
+    Magic,
+    /// Written by another release.
+    #[error("the recording has format version {found}, this release reads {VERSION}")]
+    Version {
+        /// What it says.
+        found: u16,
+    },
+    /// The file ends within a frame; everything before it was read.
+    #[error("the recording ends within a frame at byte {offset}: it was cut off there")]
+    CutOff {
+        /// Where the frame begins.
+        offset: usize,
+    },
+    /// A frame that claims more than any may have.
+    #[error("a frame at byte {offset} claims {claimed} bytes, at most {FRAME_BYTES} are read: the file is damaged")]
+    TooLarge {
+        /// Where the frame begins.
+        offset: usize,
+        /// What it claims.
+        claimed: usize,
+    },
+    /// A frame whose checksum or content is wrong.
+    #[error("the frame at byte {offset} is damaged: {what}")]
+    Damaged {
+        /// Where the frame begins.
+        offset: usize,
+        /// What is wrong.
+        what: &'static str,
+    },
+}
+
+/// Appends the magic and the version: what the first segment begins with.
+pub fn begin(file: &mut Vec<u8>) {
+    file.extend_from_slice(MAGIC);
+    file.extend_from_slice(&VERSION.to_le_bytes());
+}
+
+/// Appends one frame.
+///
+/// # Errors
+/// A payload larger than [`FRAME_BYTES`]; nothing was appended.
+pub fn append(file: &mut Vec<u8>, item: &Item) -> Result<(), RecordingError> {
+    let start = file.len();
+    file.extend_from_slice(&[0; 4]);
+    let buffer = std::mem::take(file);
+    // Plain data into memory always serializes.
+    *file = postcard::to_extend(item, buffer).map_err(|_| damaged(start, "it does not serialize"))?;
+    let claimed = file.len() - start - 4;
+    if claimed > FRAME_BYTES {
+        file.truncate(start);
+        return Err(RecordingError::TooLarge { offset: start, claimed });
+    }
+    file[start..start + 4].copy_from_slice(&(claimed as u32).to_le_bytes());
+    let checksum = blake3::hash(&file[start + 4..]);
+    file.extend_from_slice(&checksum.as_bytes()[..CHECKSUM_BYTES]);
+    Ok(())
+}
+
+fn damaged(offset: usize, what: &'static str) -> RecordingError {
+    RecordingError::Damaged { offset, what }
+}
+
+/// Reads a recording's frames in order.
+#[derive(Debug, Clone)]
+pub struct Reader<'a> {
+    bytes: &'a [u8],
+    offset: usize,
+}
+
+impl<'a> Reader<'a> {
+    /// A reader of a whole file.
+    ///
+    /// # Errors
+    /// Bytes that do not begin like a recording of this version.
+    pub fn new(bytes: &'a [u8]) -> Result<Self, RecordingError> {
+        let rest = bytes.strip_prefix(MAGIC.as_slice()).ok_or(RecordingError::Magic)?;
+        let version = rest.first_chunk::<2>().ok_or(RecordingError::Magic)?;
+        let found = u16::from_le_bytes(*version);
+        if found != VERSION {
+            return Err(RecordingError::Version { found });
+        }
+        Ok(Reader { bytes, offset: MAGIC.len() + 2 })
+    }
+
+    /// The next frame's content; `None` at the end.
+    ///
+    /// # Errors
+    /// A frame that is cut off or damaged; further calls answer the same.
+    pub fn next_item(&mut self) -> Result<Option<Item>, RecordingError> {
+        let offset = self.offset;
+        let rest = &self.bytes[offset..];
+        if rest.is_empty() {
+            return Ok(None);
+        }
+        let cut_off = RecordingError::CutOff { offset };
+        let (length, rest) = rest.split_first_chunk::<4>().ok_or_else(|| cut_off.clone())?;
+        let claimed = u32::from_le_bytes(*length) as usize;
+        if claimed > FRAME_BYTES {
+            return Err(RecordingError::TooLarge { offset, claimed });
+        }
+        let (payload, rest) = rest.split_at_checked(claimed).ok_or_else(|| cut_off.clone())?;
+        let checksum = rest.get(..CHECKSUM_BYTES).ok_or(cut_off)?;
+        if &blake3::hash(payload).as_bytes()[..CHECKSUM_BYTES] != checksum {
+            return Err(damaged(offset, "its checksum does not match"));
+        }
+        let item = postcard::from_bytes(payload).map_err(|_| damaged(offset, "its content is not understood"))?;
+        self.offset = offset + 4 + claimed + CHECKSUM_BYTES;
+        Ok(Some(item))
+    }
+
+    /// Where the next frame begins, bytes from the file's start.
+    pub fn offset(&self) -> usize {
+        self.offset
+    }
+}
+
+/// One input of the recording's decoder, for fuzzers: never panics, never loops.
+#[doc(hidden)]
+pub fn fuzz_target(bytes: &[u8]) {
+    if let Ok(mut reader) = Reader::new(bytes) {
+        while let Ok(Some(_)) = reader.next_item() {}
+    }
+}
+
+#[cfg(test)]
+mod tests;

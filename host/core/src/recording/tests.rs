@@ -1,0 +1,91 @@
+use super::*;
+use crate::ids::{Incarnation, Slot};
+use crate::log::{Input, LeaveReason, Outcome, SkipCause};
+
+fn sample() -> Vec<Item> {
+    let session = SessionId {
+        game: "pong".parse().unwrap(),
+        key: "friday-final".parse().unwrap(),
+        incarnation: Incarnation(0x1122_3344_5566_7788),
+    };
+    let record = |position, input, outcome| Record { position, time_us: position * 1000, input, outcome };
+    let start = Input::Start { module: ModuleHash([1; 32]), rewriter: 1, seed: [2; 32], config: Bytes::from("c") };
+    let message = Input::Message { slot: Slot(0), number: 1, body: Bytes::from("up") };
+    vec![
+        Item::Header(Header {
+            session,
+            module: ModuleHash([1; 32]),
+            rewriter: 1,
+            epoch: Epoch { number: 1, node: 2, node_generation: 3 },
+            guest_memory_bytes: 16 << 20,
+        }),
+        Item::Batch {
+            records: vec![
+                record(1, start, Outcome::Applied),
+                record(2, Input::Join { slot: Slot(0), player: "ann".parse().unwrap() }, Outcome::Applied),
+                record(3, message, Outcome::Skipped(SkipCause::Trap)),
+                record(4, Input::Leave { slot: Slot(0), reason: LeaveReason::TimedOut }, Outcome::Applied),
+            ],
+            outputs: StateHash([5; 32]),
+        },
+        Item::Checkpoint { position: 4, state: StateHash([6; 32]), full: None },
+        Item::Gap { from: 5 },
+    ]
+}
+
+fn written() -> Vec<u8> {
+    let mut file = Vec::new();
+    begin(&mut file);
+    for item in sample() {
+        append(&mut file, &item).unwrap();
+    }
+    file
+}
+
+fn read(bytes: &[u8]) -> (Vec<Item>, Option<RecordingError>) {
+    let mut items = Vec::new();
+    let mut reader = match Reader::new(bytes) {
+        Ok(reader) => reader,
+        Err(error) => return (items, Some(error)),
+    };
+    loop {
+        match reader.next_item() {
+            Ok(Some(item)) => items.push(item),
+            Ok(None) => return (items, None),
+            Err(error) => return (items, Some(error)),
+        }
+    }
+}
+
+#[test]
+fn what_is_written_is_read() {
+    assert_eq!(read(&written()), (sample(), None));
+}
+
+#[test]
+fn the_format_is_golden() {
+    let digest = blake3::hash(&written()).to_hex();
+    assert_eq!(&digest[..32], "a29208b708b3c8673aa2405e1e3be751", "the format changed: give it another version");
+}
+
+#[test]
+fn a_file_that_was_cut_off_is_read_up_to_its_last_whole_frame() {
+    let whole = written();
+    for cut in 0..whole.len() {
+        let (items, error) = read(&whole[..cut]);
+        assert_eq!(items, sample()[..items.len()]);
+        assert!(error.is_some() || items.len() < sample().len());
+    }
+}
+
+#[test]
+fn damage_is_named_and_never_taken_for_content() {
+    let whole = written();
+    for at in 0..whole.len() {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 0x10;
+        let (items, error) = read(&damaged);
+        assert!(error.is_some(), "flipped at {at}");
+        assert_eq!(items, sample()[..items.len()]);
+    }
+}
