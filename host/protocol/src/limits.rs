@@ -182,6 +182,9 @@ limits! {
     count CLIENT_REDIRECTS = 4, "redirects", Client;
         at: "The client begins again at a front door after a pause.";
         why: "One is normal, two happen while a session moves; a circle must end.";
+    time CLIENT_IDLE_TIMEOUT = Duration::from_millis(5_000), "ms", Client;
+        at: "A client that hears nothing for so long counts the connection as lost and comes back on another.";
+        why: "Ten keep-alives of the server.";
     time CLIENT_ATTACH_TIMEOUT = Duration::from_millis(8_000), "ms", Client;
         at: "A try that is not attached, redirected or refused by then is given up and made again.";
         why: "Handshake (5 s) and a busy resolve: more than the server's own timeout for either.";

@@ -1,0 +1,206 @@
+//! What the application is told, and the queue in which it waits: messages and notices in order, views as a register
+//! whose newest value counts, datagrams as a ring.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use ringside_protocol::frame::{Attached, Seat};
+use ringside_protocol::ids::{PlayerId, SessionId, Slot};
+use ringside_protocol::limits;
+use ringside_protocol::reason::Reason;
+use ringside_protocol::tier::Tier;
+use ringside_protocol::view::View;
+
+/// An attachment, as the application sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    /// The session.
+    pub session: SessionId,
+    /// Who the client is in it.
+    pub player: PlayerId,
+    /// Its slot.
+    pub slot: Slot,
+    /// Whether the player has just joined; false when a seat was found again.
+    pub joined: bool,
+    /// Messages that were sent into a seat that is lost, and of which nobody knows whether they had an effect.
+    pub lost_messages: usize,
+    /// Ticks a second; 0 for an event-driven game.
+    pub tick_rate: u32,
+    /// Views a second at most.
+    pub view_rate: u32,
+    /// Messages and datagrams a second that the game takes.
+    pub input_rate: u32,
+    /// How safe the game's inputs are when they are let go of.
+    pub tier: Tier,
+    /// The session's tick.
+    pub tick: u64,
+    /// The last message of this player that the session has.
+    pub last_input: u64,
+    /// Whether the session is paused.
+    pub paused: bool,
+}
+
+impl Attachment {
+    pub(super) fn new(attached: &Attached, lost_messages: usize) -> Self {
+        Attachment {
+            session: attached.session.clone(),
+            player: attached.player.clone(),
+            slot: attached.slot,
+            joined: attached.seat == Seat::New,
+            lost_messages,
+            tick_rate: attached.tick_rate,
+            view_rate: attached.view_rate,
+            input_rate: attached.input_rate,
+            tier: attached.tier,
+            tick: attached.tick,
+            last_input: attached.last_input,
+            paused: attached.paused,
+        }
+    }
+}
+
+/// Something that the application should know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The client is in the session: at first, and after every lost connection.
+    Attached(Attachment),
+    /// The newest view. Older ones that were not taken in time are not queued.
+    View(View),
+    /// A reliable message; each comes once, in order.
+    Message {
+        /// Its number, from 1 without gaps.
+        number: u64,
+        /// What the game sent.
+        body: Bytes,
+    },
+    /// An unreliable message.
+    Datagram {
+        /// What the game sent.
+        body: Bytes,
+    },
+    /// A message of this client was taken and had no effect.
+    Rejected {
+        /// Its number.
+        number: u64,
+        /// Why.
+        cause: Reason,
+    },
+    /// The session goes on from an earlier point: what was shown after it is withdrawn. Messages that were not kept
+    /// are sent again.
+    Rewound {
+        /// The tick that it goes on from.
+        tick: u64,
+        /// The last message of this client that was kept.
+        last_input: u64,
+        /// The last message to this client that was kept.
+        last_output: u64,
+        /// Messages of this client that were not kept and cannot be sent again.
+        lost_messages: u64,
+    },
+    /// The session stands still for the moment.
+    Paused,
+    /// The session goes on.
+    Resumed,
+    /// The session goes on at another worker; nothing was lost.
+    Moved {
+        /// Where.
+        address: SocketAddr,
+    },
+    /// The worker will close soon; the client will find the session again.
+    GoingAway {
+        /// Why.
+        reason: Reason,
+    },
+    /// The connection was lost; the client tries again on its own.
+    Disconnected {
+        /// What is known about it.
+        cause: String,
+    },
+    /// The player is out of the session. The last event.
+    Detached {
+        /// Why.
+        reason: Reason,
+        /// The game's or operator's words, or none.
+        message: String,
+    },
+    /// The session is over. The last event.
+    Finished {
+        /// What the game said at the end.
+        outcome: Bytes,
+    },
+    /// The client gave up. The last event.
+    Failed {
+        /// Why.
+        reason: Reason,
+        /// The same for people.
+        message: String,
+    },
+}
+
+impl Event {
+    /// Whether nothing comes after it.
+    pub fn is_last(&self) -> bool {
+        matches!(self, Event::Detached { .. } | Event::Finished { .. } | Event::Failed { .. })
+    }
+}
+
+/// Events that wait for the application.
+#[derive(Debug, Default)]
+pub(super) struct Events {
+    queue: VecDeque<Event>,
+    datagrams: usize,
+    view: Option<View>,
+    /// Datagrams that were dropped because nobody took them.
+    pub dropped_datagrams: u64,
+}
+
+impl Events {
+    pub fn push(&mut self, event: Event) {
+        if matches!(event, Event::Datagram { .. }) {
+            self.make_room_for_datagram();
+            self.datagrams += 1;
+        }
+        self.queue.push_back(event);
+    }
+
+    fn make_room_for_datagram(&mut self) {
+        if self.datagrams < limits::CLIENT_QUEUED_DATAGRAMS {
+            return;
+        }
+        if let Some(at) = self.queue.iter().position(|event| matches!(event, Event::Datagram { .. })) {
+            self.queue.remove(at);
+            self.datagrams -= 1;
+            self.dropped_datagrams += 1;
+        }
+    }
+
+    /// Replaces the view that waits.
+    pub fn show(&mut self, view: View) {
+        self.view = Some(view);
+    }
+
+    /// Withdraws what waits and is newer: messages after `last_output`, and a view later than `tick`.
+    pub fn withdraw(&mut self, last_output: u64, tick: u64) {
+        self.withdraw_messages(last_output);
+        self.view.take_if(|view| view.tick > tick);
+    }
+
+    /// Withdraws messages after `last_output` that wait.
+    pub fn withdraw_messages(&mut self, last_output: u64) {
+        self.queue.retain(|event| !matches!(event, Event::Message { number, .. } if *number > last_output));
+    }
+
+    /// The view only once nothing else waits: whoever reads slowly gets the newest.
+    pub fn pop(&mut self) -> Option<Event> {
+        let event = self.queue.pop_front().or_else(|| self.view.take().map(Event::View))?;
+        if matches!(event, Event::Datagram { .. }) {
+            self.datagrams -= 1;
+        }
+        Some(event)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.view.is_none()
+    }
+}

@@ -1,0 +1,180 @@
+//! What a server says, frame by frame and datagram by datagram, and what it means for the seat.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use ringside_protocol::channel::Arrival;
+use ringside_protocol::datagram::ServerDatagram;
+use ringside_protocol::frame::{Attached, Rewound, Seat, ServerFrame};
+use ringside_protocol::reason::Reason;
+use ringside_protocol::view::Fragment;
+
+use super::event::Attachment;
+use super::link::{LinkId, Stage};
+use super::seat::Joined;
+use super::{Core, Event, Phase};
+
+impl Core {
+    /// Bytes of a connection's stream, cut anywhere.
+    pub fn handle_stream(&mut self, now: Instant, id: LinkId, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let Some(link) = self.link_mut(id) else { return };
+            match link.decoder.next(&mut bytes) {
+                Ok(Some(frame)) => self.take_frame(now, id, frame),
+                Ok(None) => {}
+                Err(error) => return self.broken(now, id, error.to_string()),
+            }
+        }
+    }
+
+    /// A datagram of a connection.
+    pub fn handle_datagram(&mut self, now: Instant, id: LinkId, bytes: Bytes) {
+        let Some(link) = self.link_mut(id).filter(|link| link.is_attached()) else { return };
+        match ServerDatagram::decode(bytes) {
+            Ok(ServerDatagram::ViewFragment { header, body }) => match link.views.take(header, body) {
+                Fragment::Complete(view) => {
+                    if self.seat.show(view.tick) {
+                        self.events.show(view);
+                    }
+                    self.acknowledge_soon(now);
+                }
+                Fragment::Repeated => {
+                    link.view_repeated = true;
+                    self.acknowledge_soon(now);
+                }
+                Fragment::Partial | Fragment::Stale | Fragment::Unusable => {}
+            },
+            Ok(ServerDatagram::Datagram { body }) => self.events.push(Event::Datagram { body }),
+            // Whatever arrives in a datagram may be dropped.
+            Err(_) => {}
+        }
+    }
+
+    fn take_frame(&mut self, now: Instant, id: LinkId, frame: ServerFrame) {
+        let Some(link) = self.link_mut(id) else { return };
+        match (link.stage, frame) {
+            (Stage::Opening, ServerFrame::Attached(attached)) => self.attached(now, id, &attached),
+            (Stage::Opening, ServerFrame::Redirect(place)) => self.redirected(now, id, place),
+            (Stage::Opening, ServerFrame::Refused(refused)) => self.refused(now, id, refused),
+            (Stage::AwaitingRewound | Stage::Attached, ServerFrame::Rewound(rewound)) => self.rewound(id, &rewound),
+            (Stage::Opening | Stage::Attached | Stage::AwaitingRewound, ServerFrame::Detached { reason, message }) => {
+                if self.moving.take_if(|link| link.id == id).is_none() {
+                    self.detached(now, reason, message);
+                }
+            }
+            (Stage::Attached, frame) => self.take_session_frame(now, id, frame),
+            (stage, frame) => self.broken(now, id, format!("an unexpected frame while {stage:?}: {frame:?}")),
+        }
+    }
+
+    fn take_session_frame(&mut self, now: Instant, id: LinkId, frame: ServerFrame) {
+        match frame {
+            ServerFrame::Message { number, body } => match self.seat.arrive(number) {
+                Arrival::New => self.events.push(Event::Message { number, body }),
+                Arrival::Duplicate => {}
+                Arrival::Gap { expected } => {
+                    self.broken(now, id, format!("message {number} arrived, {expected} was next"));
+                }
+            },
+            ServerFrame::Acknowledge { up_to, tier } => {
+                if let Err(error) = self.seat.acknowledged(up_to, tier) {
+                    self.broken(now, id, error.to_string());
+                }
+            }
+            ServerFrame::Rejected { number, cause } => self.events.push(Event::Rejected { number, cause }),
+            ServerFrame::Paused => self.events.push(Event::Paused),
+            ServerFrame::Resumed => self.events.push(Event::Resumed),
+            ServerFrame::Moving(place) => self.move_announced(place),
+            ServerFrame::GoingAway { reason } => {
+                self.route = None;
+                self.events.push(Event::GoingAway { reason });
+            }
+            ServerFrame::Finished { outcome } => self.finish(Reason::Closed, Some(Event::Finished { outcome })),
+            frame => self.broken(now, id, format!("an unexpected frame while attached: {frame:?}")),
+        }
+    }
+
+    fn attached(&mut self, now: Instant, id: LinkId, attached: &Attached) {
+        let Some(resumed_after) = self.link_mut(id).map(|link| link.resumed_after) else { return };
+        let joined = match self.seat.attach(attached, resumed_after) {
+            Ok(joined) => joined,
+            Err(Reason::NotHere) => return self.not_the_leader(now, id),
+            Err(reason) => return self.fail(reason, reason.to_string()),
+        };
+        let moved = self.promote_move(id) || std::mem::take(&mut self.moving_blind);
+        let returned = resumed_after.is_some() && attached.seat == Seat::Kept;
+        let flowing = joined != Joined::AwaitRewound;
+        if let Some(link) = self.link_mut(id) {
+            link.stage = if flowing { Stage::Attached } else { Stage::AwaitingRewound };
+            link.sent = if returned { link.sent.max(attached.last_input) } else { attached.last_input };
+            let mut way = link.way.clone();
+            way.ticket = None;
+            self.route = Some(way);
+        }
+        self.retry.reset();
+        self.redirects = 0;
+        self.detached_since = None;
+        self.phase = Phase::Attached;
+        // What the application has taken since the server was last told, on whichever connection.
+        self.seat.told = resumed_after.unwrap_or(attached.last_output);
+        let lost = if let Joined::Flowing { lost } = joined { lost } else { 0 };
+        match moved {
+            true => self.events.push(Event::Moved { address: self.primary_address() }),
+            false => self.events.push(Event::Attached(Attachment::new(attached, lost))),
+        }
+        if flowing {
+            self.flush_messages();
+            if self.leave_by.is_some() {
+                self.write_leave();
+            }
+        }
+        if self.seat.untold() > 0 {
+            self.acknowledge_soon(now);
+        }
+    }
+
+    /// If the connection is the target of a move, it is the session's place from now on.
+    fn promote_move(&mut self, id: LinkId) -> bool {
+        let Some(target) = self.moving.take_if(|link| link.id == id) else { return false };
+        if let Some(old) = self.primary.replace(target) {
+            self.close_link(old, Reason::Moved);
+        }
+        true
+    }
+
+    fn primary_address(&self) -> std::net::SocketAddr {
+        let nowhere = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
+        self.primary.as_ref().map_or(nowhere, |link| link.way.address)
+    }
+
+    /// Somebody answers who has led the session in an older epoch than the client has seen.
+    fn not_the_leader(&mut self, now: Instant, id: LinkId) {
+        match self.moving.take_if(|link| link.id == id) {
+            Some(link) => self.close_link(link, Reason::NotHere),
+            None => self.try_again(now, Reason::NotHere, String::new()),
+        }
+    }
+
+    fn rewound(&mut self, id: LinkId, rewound: &Rewound) {
+        let lost_messages = self.seat.rewound(rewound);
+        self.events.withdraw(rewound.last_output, rewound.tick);
+        if let Some(link) = self.link_mut(id) {
+            link.stage = Stage::Attached;
+            link.sent = rewound.last_input;
+        }
+        let Rewound { tick, last_input, last_output, .. } = *rewound;
+        self.events.push(Event::Rewound { tick, last_input, last_output, lost_messages });
+        self.flush_messages();
+        if self.leave_by.is_some() {
+            self.write_leave();
+        }
+    }
+
+    /// The server broke the protocol on this connection: another one may be better.
+    fn broken(&mut self, now: Instant, id: LinkId, cause: String) {
+        match self.moving.take_if(|link| link.id == id) {
+            Some(link) => self.close_link(link, Reason::Protocol),
+            None => self.try_again(now, Reason::Protocol, cause),
+        }
+    }
+}

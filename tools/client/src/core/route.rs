@@ -1,0 +1,276 @@
+//! Connections that come and go: tries and their pauses, redirects, the target of a move, and what each kind of end
+//! means for the session.
+
+use std::time::Instant;
+
+use ringside_protocol::frame::{ClientFrame, Open, Place, Refused, Target, VERSION};
+use ringside_protocol::limits;
+use ringside_protocol::reason::{Reaction, Reason};
+
+use super::link::{Link, LinkId, Stage, Way};
+use super::{Action, Core, Event, Phase, left};
+
+/// How a connection ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lost {
+    /// The server closed it with an application code.
+    Closed(Reason, String),
+    /// The network, or QUIC, ended it.
+    Transport(String),
+    /// The server is not who it should be.
+    Untrusted(String),
+}
+
+impl Lost {
+    fn text(self) -> String {
+        match self {
+            Lost::Closed(reason, text) if text.is_empty() => reason.to_string(),
+            Lost::Closed(_, text) | Lost::Transport(text) | Lost::Untrusted(text) => text,
+        }
+    }
+}
+
+impl Core {
+    /// A connection's handshake is done and its stream can be written.
+    pub fn handle_connected(&mut self, _now: Instant, id: LinkId) {
+        let is_move = self.moving.as_ref().is_some_and(|link| link.id == id);
+        let target = self.current_target();
+        let resume = self.seat.resume();
+        let (token, relay) = (self.config.token.clone(), self.config.relay);
+        let sent = self.seat.outbox.first() - 1;
+        let Some(link) = self.link_mut(id).filter(|link| link.stage == Stage::Connecting) else { return };
+        // A move needs no resume token: the ticket is for this, and the token stays good for a lost connection.
+        let resume = resume.map(|mut resume| {
+            if is_move {
+                resume.token = Default::default();
+            }
+            resume
+        });
+        link.stage = Stage::Opening;
+        link.resumed_after = resume.as_ref().map(|resume| resume.last_output);
+        link.showed_resume_token = resume.as_ref().is_some_and(|resume| !resume.token.is_empty());
+        link.sent = sent;
+        let spent = link.showed_resume_token;
+        let open = Open {
+            version: VERSION,
+            token,
+            target,
+            mode: Default::default(),
+            resume,
+            ticket: link.way.ticket.clone(),
+            relay,
+        };
+        link.write(&ClientFrame::Open(Box::new(open)));
+        if spent {
+            self.seat.forget_resume_token();
+        }
+        if is_move {
+            self.flush_messages();
+        }
+    }
+
+    /// A connection is gone, or could not be made.
+    pub fn handle_lost(&mut self, now: Instant, id: LinkId, lost: Lost) {
+        if self.moving.as_ref().is_some_and(|link| link.id == id) {
+            self.moving = None;
+            return;
+        }
+        if self.primary.as_ref().is_none_or(|link| link.id != id) {
+            return;
+        }
+        self.primary = None;
+        if self.leave_by.is_some() {
+            self.finish(Reason::Left, Some(left()));
+            return;
+        }
+        match lost {
+            Lost::Untrusted(text) if self.seat.held.is_none() => self.fail(Reason::Unreachable, text),
+            // The target may have taken over, and the old place said so, before the target's answer arrived.
+            Lost::Closed(reason, text) if self.moving.is_some() => self.lost(now, reason, text),
+            Lost::Closed(reason, text) if reason != Reason::Closed && reason.reaction() == Reaction::GiveUp => {
+                self.end(reason, text);
+            }
+            Lost::Closed(reason, text) => self.lost(now, reason, Lost::Closed(reason, text).text()),
+            lost => self.lost(now, Reason::Idle, lost.text()),
+        }
+    }
+
+    /// The attachment or the try is over, for a reason that allows another.
+    fn lost(&mut self, now: Instant, reason: Reason, cause: String) {
+        if self.phase == Phase::Attached
+            && let Some(target) = self.moving.take()
+        {
+            // The move's target is the next try, on its way already; the application hears of it only if it fails.
+            self.detach(now);
+            self.moving_blind = true;
+            self.phase = Phase::Trying { deadline: now + limits::CLIENT_ATTACH_TIMEOUT };
+            self.primary = Some(target);
+            return;
+        }
+        self.try_again(now, reason, cause);
+    }
+
+    fn detach(&mut self, now: Instant) {
+        self.detached_since = Some(now);
+        self.acknowledge_at = None;
+        let delivered = self.seat.rewind_to_delivered();
+        self.events.withdraw_messages(delivered);
+    }
+
+    /// Drops the connection and comes back: for an application that knows of a change of network.
+    pub fn reconnect(&mut self, now: Instant) {
+        if self.phase == Phase::Attached && self.leave_by.is_none() {
+            self.try_again(now, Reason::Closed, "asked to reconnect".into());
+        }
+    }
+
+    /// Ends the current try, or attachment, and plans the next.
+    pub(super) fn try_again(&mut self, now: Instant, reason: Reason, cause: String) {
+        if self.phase == Phase::Attached {
+            self.detach(now);
+            self.events.push(Event::Disconnected { cause });
+        } else if std::mem::take(&mut self.moving_blind) {
+            self.events.push(Event::Disconnected { cause });
+        }
+        for link in [self.primary.take(), self.moving.take()].into_iter().flatten() {
+            self.close_link(link, reason);
+        }
+        if reason.reaction() == Reaction::RefreshRoute {
+            self.route = None;
+        }
+        self.redirects = 0;
+        self.phase = Phase::Waiting { until: now + self.retry.pause() };
+    }
+
+    /// Connects to where the session was, at first and every second time; else to the next front door.
+    pub(super) fn begin_try(&mut self, now: Instant) {
+        let by_route = self.retry.tries() % 2 == 1;
+        let Some(way) = self.route.clone().filter(|_| by_route).or_else(|| self.door()) else {
+            self.fail(Reason::Unreachable, "no address to connect to".into());
+            return;
+        };
+        let link = self.connect(way);
+        self.primary = Some(link);
+        self.phase = Phase::Trying { deadline: now + limits::CLIENT_ATTACH_TIMEOUT };
+    }
+
+    fn door(&mut self) -> Option<Way> {
+        let count = self.config.doors.len();
+        let &(address, certificate) = self.config.doors.get(self.next_door % count.max(1))?;
+        self.next_door += 1;
+        Some(Way { address, certificate, ticket: None })
+    }
+
+    fn connect(&mut self, way: Way) -> Link {
+        let id = LinkId(self.next_link);
+        self.next_link += 1;
+        self.actions.push_back(Action::Connect { link: id, address: way.address, certificate: way.certificate });
+        Link::new(id, way)
+    }
+
+    /// Once attached, the session that was found, not another that fits.
+    fn current_target(&self) -> Target {
+        match &self.seat.held {
+            Some(held) => Target::Session { game: held.session.game.clone(), key: held.session.key.clone() },
+            None => self.config.target.clone(),
+        }
+    }
+
+    pub(super) fn redirected(&mut self, now: Instant, id: LinkId, place: Place) {
+        if let Some(link) = self.moving.take_if(|link| link.id == id) {
+            self.close_link(link, Reason::Closed);
+            self.moving = Some(self.connect(place.into()));
+            return;
+        }
+        self.redirects += 1;
+        if self.redirects > limits::CLIENT_REDIRECTS {
+            self.route = None;
+            self.try_again(now, Reason::Closed, "redirected in a circle".into());
+            return;
+        }
+        if let Some(link) = self.primary.take() {
+            self.close_link(link, Reason::Closed);
+        }
+        let link = self.connect(place.into());
+        self.primary = Some(link);
+        self.phase = Phase::Trying { deadline: now + limits::CLIENT_ATTACH_TIMEOUT };
+    }
+
+    pub(super) fn refused(&mut self, now: Instant, id: LinkId, refused: Refused) {
+        if let Some(link) = self.moving.take_if(|link| link.id == id) {
+            self.close_link(link, Reason::Closed);
+            return;
+        }
+        if refused.cause == Reason::ResumeInvalid {
+            let way = self.primary.take().map(|link| {
+                let way = link.way.clone();
+                let showed = link.showed_resume_token;
+                self.close_link(link, Reason::Closed);
+                (way, showed)
+            });
+            if let Some((way, true)) = way {
+                // At once, at the same place, without the token: the session token says who this is.
+                let link = self.connect(Way { ticket: None, ..way });
+                self.primary = Some(link);
+                self.phase = Phase::Trying { deadline: now + limits::CLIENT_ATTACH_TIMEOUT };
+                return;
+            }
+        }
+        match refused.cause.reaction() {
+            Reaction::Retry | Reaction::RefreshRoute => {
+                self.try_again(now, refused.cause, String::new());
+                let earliest = now + std::time::Duration::from_millis(u64::from(refused.retry_after_ms));
+                if let Phase::Waiting { until } = &mut self.phase {
+                    *until = (*until).max(earliest);
+                }
+            }
+            Reaction::CorrectInput | Reaction::GiveUp => {
+                let message = if refused.message.is_empty() { refused.cause.to_string() } else { refused.message };
+                self.fail(refused.cause, message);
+            }
+        }
+    }
+
+    /// The session is about to go on elsewhere: a second connection, which takes over when it is attached.
+    pub(super) fn move_announced(&mut self, place: Place) {
+        if let Some(link) = self.moving.take() {
+            self.close_link(link, Reason::Closed);
+        }
+        self.moving = Some(self.connect(place.into()));
+    }
+
+    /// The server's last word about this attachment.
+    pub(super) fn end(&mut self, reason: Reason, message: String) {
+        let event = match self.seat.held {
+            Some(_) => Event::Detached { reason, message },
+            None => {
+                let message = if message.is_empty() { reason.to_string() } else { message };
+                Event::Failed { reason, message }
+            }
+        };
+        self.finish(Reason::Closed, Some(event));
+    }
+
+    pub(super) fn detached(&mut self, now: Instant, reason: Reason, message: String) {
+        if self.moving.is_some() && matches!(reason, Reason::Replaced | Reason::Moved) {
+            return self.lost_to(now, reason, message);
+        }
+        match reason.reaction() {
+            Reaction::GiveUp | Reaction::CorrectInput => self.end(reason, message),
+            Reaction::Retry | Reaction::RefreshRoute => {
+                let cause = if message.is_empty() { reason.to_string() } else { message };
+                if reason.reaction() == Reaction::RefreshRoute {
+                    self.route = None;
+                }
+                self.lost_to(now, reason, cause);
+            }
+        }
+    }
+
+    fn lost_to(&mut self, now: Instant, reason: Reason, cause: String) {
+        if let Some(link) = self.primary.take() {
+            self.close_link(link, Reason::Closed);
+        }
+        self.lost(now, reason, cause);
+    }
+}

@@ -1,0 +1,169 @@
+//! Whom to believe, and QUIC's parameters. A pinned certificate is believed by its SHA-256 alone; that the server
+//! holds its key is checked in every case.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{ClientConfig, Endpoint, TransportConfig, VarInt};
+use ringside_protocol::frame::{ALPN, Certificate};
+use ringside_protocol::limits;
+use rustls::client::Resumption;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{DigitallySignedStruct, SignatureScheme};
+
+use super::link::lost;
+use super::options::{ConnectError, Trust};
+use crate::core::Lost;
+
+/// The name for servers that are believed by their certificate's hash.
+const ANY_NAME: &str = "ringside";
+/// Views of 64 KiB that may wait unread.
+const DATAGRAM_RECEIVE_BYTES: usize = 4 * limits::VIEW_BYTES;
+
+static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(rustls::crypto::ring::default_provider()));
+
+/// A seed that differs from client to client.
+pub(super) fn random_seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one("seed")
+}
+
+/// Makes connections.
+#[derive(Debug)]
+pub(super) struct Dialer {
+    endpoint: Endpoint,
+    trusting: ClientConfig,
+    transport: Arc<TransportConfig>,
+    name: String,
+    loopback_only: bool,
+}
+
+impl Dialer {
+    pub fn new(endpoint: Endpoint, trust: Trust, idle_timeout: Duration) -> Result<Dialer, ConnectError> {
+        let transport = Arc::new(transport(idle_timeout)?);
+        let loopback_only = matches!(trust, Trust::InsecureLoopback);
+        let (tls, name) = match trust {
+            Trust::CertificateSha256(pins) => (believing(Believe::Pinned(pins))?, ANY_NAME.to_owned()),
+            Trust::InsecureLoopback => (believing(Believe::Anybody)?, ANY_NAME.to_owned()),
+            Trust::Roots(roots, name) => (builder()?.with_root_certificates(roots).with_no_client_auth(), name),
+        };
+        let trusting = quic(tls, &transport)?;
+        Ok(Dialer { endpoint, trusting, transport, name, loopback_only })
+    }
+
+    /// Begins a handshake.
+    pub fn dial(&self, address: SocketAddr, certificate: Option<Certificate>) -> Result<quinn::Connecting, Lost> {
+        if self.loopback_only && !address.ip().is_loopback() {
+            return Err(Lost::Untrusted(format!("{address} is not a loopback address: name a certificate to trust")));
+        }
+        let (config, name) = match certificate {
+            None => (self.trusting.clone(), self.name.as_str()),
+            Some(certificate) => {
+                let config = believing(Believe::Pinned(vec![certificate.0])).and_then(|tls| quic(tls, &self.transport));
+                (config.map_err(|error| Lost::Transport(error.to_string()))?, ANY_NAME)
+            }
+        };
+        self.endpoint.connect_with(config, address, name).map_err(|error| match error {
+            quinn::ConnectError::EndpointStopping => lost(quinn::ConnectionError::LocallyClosed),
+            other => Lost::Transport(other.to_string()),
+        })
+    }
+}
+
+fn builder() -> Result<rustls::ConfigBuilder<rustls::ClientConfig, rustls::WantsVerifier>, ConnectError> {
+    rustls::ClientConfig::builder_with_provider(PROVIDER.clone())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|error| ConnectError::Tls(error.to_string()))
+}
+
+fn believing(believe: Believe) -> Result<rustls::ClientConfig, ConnectError> {
+    let verifier = Arc::new(Verifier { believe });
+    Ok(builder()?.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
+}
+
+fn quic(mut tls: rustls::ClientConfig, transport: &Arc<TransportConfig>) -> Result<ClientConfig, ConnectError> {
+    tls.alpn_protocols = vec![ALPN.to_vec()];
+    // Sessions are resumed by Ringside's own tokens; nothing is sent before the handshake is done.
+    tls.resumption = Resumption::disabled();
+    let crypto = QuicClientConfig::try_from(tls).map_err(|error| ConnectError::Tls(error.to_string()))?;
+    let mut config = ClientConfig::new(Arc::new(crypto));
+    config.transport_config(transport.clone());
+    Ok(config)
+}
+
+fn transport(idle_timeout: Duration) -> Result<TransportConfig, ConnectError> {
+    let idle = idle_timeout.try_into().map_err(|_| ConnectError::Tls("the idle timeout is too long".into()))?;
+    let window = VarInt::from_u32(4 * limits::SERVER_FRAME_BYTES as u32);
+    let mut transport = TransportConfig::default();
+    transport
+        .max_idle_timeout(Some(idle))
+        // The server's keep-alives come far more often; this is for one that sends none.
+        .keep_alive_interval(Some(idle_timeout / 3))
+        .max_concurrent_bidi_streams(VarInt::from_u32(0))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .stream_receive_window(window)
+        .receive_window(window)
+        .datagram_receive_buffer_size(Some(DATAGRAM_RECEIVE_BYTES));
+    Ok(transport)
+}
+
+/// Who is believed.
+#[derive(Debug)]
+enum Believe {
+    Pinned(Vec<[u8; 32]>),
+    Anybody,
+}
+
+#[derive(Debug)]
+struct Verifier {
+    believe: Believe,
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let believed = match &self.believe {
+            Believe::Anybody => true,
+            Believe::Pinned(pins) => {
+                let hash = ring::digest::digest(&ring::digest::SHA256, certificate);
+                pins.iter().any(|pin| pin == hash.as_ref())
+            }
+        };
+        match believed {
+            true => Ok(ServerCertVerified::assertion()),
+            false => Err(rustls::CertificateError::ApplicationVerificationFailure.into()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &PROVIDER.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &PROVIDER.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        PROVIDER.signature_verification_algorithms.supported_schemes()
+    }
+}
