@@ -4,6 +4,7 @@
 pub mod clock;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod games;
+mod notation;
 mod position;
 
 use std::time::Duration;

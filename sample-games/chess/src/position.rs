@@ -7,10 +7,7 @@ use owlchess::types::{DrawReason, OutcomeFilter};
 use owlchess::{Board, Color, Move, Piece, WinReason};
 use ringside_guest::{Refusal, Slot};
 
-use crate::Reason;
-
-/// A move's text is never longer.
-const LONGEST: usize = 10;
+use crate::{Reason, notation};
 
 /// A position and its history.
 pub struct Position {
@@ -110,14 +107,12 @@ impl Position {
     }
 
     fn legal_move(&self, text: &str) -> Result<Move, Refusal> {
-        let illegal = || Refusal::from(format_args!("{text} is no legal move here"));
-        if text.len() > LONGEST || !text.is_ascii() {
-            return Err("that is no move".into());
+        if !notation::is_move(text) {
+            return Err("that is no move, neither in SAN (Nf3) nor in UCI (g1f3)".into());
         }
         let board = self.chain.last();
         let found = Move::from_san(text, board).or_else(|_| Move::from_uci_legal(text, board));
-        // "0000" is UCI for no move at all; the rules know no such thing.
-        found.ok().filter(|found| *found != Move::NULL).ok_or_else(illegal)
+        found.map_err(|_| Refusal::from(format_args!("{text} is no legal move here")))
     }
 }
 

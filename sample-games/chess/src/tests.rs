@@ -74,7 +74,9 @@ fn moves_are_read_in_uci_too() {
 fn what_is_no_legal_move_is_rejected_and_changes_nothing() {
     let mut game = begun(&Config::default());
     let before = game.view(WHITE);
-    for text in ["e5", "Ke2", "e2e5", "0000", "--", "", "🐎f3", "Nf3 and a lot more", "O-O", "e2e4q", "\0"] {
+    for text in
+        ["e5", "K", "Kx", "Kxx", "Ke2", "e2e5", "0000", "--", "", "🐎f3", "Nf3 and a lot more", "O-O", "e2e4q", "\0"]
+    {
         game.message(WHITE, &Input::Move(text.into()));
         assert!(!rejected(&mut game, WHITE).is_empty());
         assert_eq!(game.view(WHITE), before, "{text:?}");
@@ -171,4 +173,18 @@ fn the_shortest_stalemate_is_a_draw() {
 fn a_match_without_time_is_refused() {
     let config = ringside_guest::encode(&Config { time_ms: 0, increment_ms: 0 });
     assert_eq!(Match::<Chess>::start(1, &config).err().unwrap(), "nobody can play without time");
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_breaks_the_match(texts in proptest::collection::vec("[NBRQKOa-h1-8x=+#0-]{0,7}|.{0,12}", 1..40)) {
+        let mut game = begun(&Config::default());
+        for text in texts {
+            for slot in [WHITE, BLACK] {
+                if !game.is_finished() {
+                    game.message(slot, &Input::Move(text.clone()));
+                }
+            }
+        }
+    }
 }
