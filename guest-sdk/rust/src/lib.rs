@@ -33,3 +33,8 @@ pub use game::Game;
 pub use harness::{Effect, Match, Seed};
 pub use runner::Runner;
 pub use types::{LeaveReason, LogLevel, Refusal, Slot, Timer};
+
+/// The examples of the documentation page are tests too.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -88,7 +88,7 @@ impl<G: Game> Runner<G> {
     /// A step of simulated time.
     pub fn tick(&mut self, number: u64) {
         self.game.tick(number, &mut self.context);
-        if number % Self::TICKS_A_VIEW == 0 || self.context.finished {
+        if number.is_multiple_of(Self::TICKS_A_VIEW) || self.context.finished {
             self.write_views();
         }
     }

@@ -64,7 +64,8 @@ pub enum Command {
     FinishTwice,
     /// Calls a host function with arguments that no binding would pass.
     Raw(RawCall),
-    /// Puts bits of arithmetic NaNs into a message: they must be the same everywhere.
+    /// Puts bits of arithmetic NaNs into a message: they must be the same on every host. (Natively they are what the
+    /// processor makes them.)
     ShowNans,
 }
 
@@ -164,11 +165,11 @@ fn spin() {
 fn spin_storing() {
     let mut memory = [0u32; 64];
     loop {
-        for at in 0..memory.len() {
-            while memory[at] % 1000 != 999 {
-                memory[at] = black_box(memory[at].wrapping_add(1));
+        for cell in &mut memory {
+            while *cell % 1000 != 999 {
+                *cell = black_box(*cell + 1);
             }
-            memory[at] = black_box(0);
+            *cell = black_box(0);
         }
     }
 }
@@ -191,13 +192,15 @@ fn filled(bytes: u32) -> Bytes {
     Bytes(vec![0xbc; bytes as usize])
 }
 
-/// NaNs of all kinds of arithmetic, as bits.
+/// NaNs of several kinds of arithmetic, as bits.
 fn nans() -> Bytes {
-    let (zero, infinity) = (black_box(0.0f64), black_box(f64::INFINITY));
-    let made = [zero / zero, infinity - infinity, infinity * zero, (-1.0 - zero).sqrt(), -(zero / zero)];
-    let single = black_box(0.0f32);
+    let zero = || black_box(0.0f64);
+    let infinity = || black_box(f64::INFINITY);
+    let single = || black_box(0.0f32);
+    let made =
+        [zero() / zero(), infinity() - infinity(), infinity() * zero(), (zero() - 1.0).sqrt(), -(zero() / zero())];
     let mut bytes: Vec<u8> = made.iter().flat_map(|nan| nan.to_bits().to_le_bytes()).collect();
-    bytes.extend((single / single).to_bits().to_le_bytes());
-    bytes.extend(((zero / zero) as f32).to_bits().to_le_bytes());
+    bytes.extend((single() / single()).to_bits().to_le_bytes());
+    bytes.extend(((zero() / zero()) as f32).to_bits().to_le_bytes());
     Bytes(bytes)
 }

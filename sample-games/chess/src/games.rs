@@ -1,4 +1,4 @@
-//! Published games, for tests: their moves and the positions in which they ended. The positions were computed by another
+//! Published games, for tests: their moves and the positions in which they ended. Those were computed by another
 //! implementation of the rules (python-chess) than the one that this game uses.
 
 /// A game as it was published.

@@ -209,30 +209,42 @@ impl<G: Game> Match<G> {
         self.policies.insert(slot, Box::new(policy));
     }
 
-    /// One tick: time moves to the next point of the tick grid, timers due by then fire, scripted players play.
+    /// One tick: time moves to the next point of the tick grid, timers due by then fire, scripted players play. If one
+    /// of these ends the game, there is no tick after it.
     ///
     /// # Panics
-    /// If the game is event-driven.
+    /// If the game is event-driven, or has finished before.
     pub fn tick(&mut self) {
         let rate = u64::from(G::DESCRIPTION.tick_rate);
         assert!(rate > 0, "an event-driven game has no ticks: use advance");
-        self.tick += 1;
-        self.fire_until(self.tick * 1_000_000 / rate);
+        self.assert_going_on();
+        let number = self.tick + 1;
+        self.fire_until(number * 1_000_000 / rate);
         self.let_policies_play();
-        let number = self.tick;
-        self.call(|runner| runner.tick(number));
+        if self.outcome.is_none() {
+            self.tick = number;
+            self.call(|runner| runner.tick(number));
+        }
     }
 
-    /// So many ticks.
+    /// So many ticks, or fewer if the game finishes.
+    ///
+    /// # Panics
+    /// If the game is event-driven, or has finished before.
     pub fn ticks(&mut self, count: u64) {
-        (0..count).for_each(|_| self.tick());
+        for _ in 0..count {
+            self.tick();
+            if self.outcome.is_some() {
+                break;
+            }
+        }
     }
 
-    /// Lets session time pass: ticks if the game has ticks, and the timers that are due.
+    /// Lets session time pass, until the game finishes: ticks if the game has ticks, and the timers that are due.
     pub fn advance(&mut self, time: Duration) {
         let until = self.host.now_us + time.as_micros() as u64;
         let rate = u64::from(G::DESCRIPTION.tick_rate);
-        while rate > 0 && (self.tick + 1) * 1_000_000 / rate <= until {
+        while rate > 0 && self.outcome.is_none() && (self.tick + 1) * 1_000_000 / rate <= until {
             self.tick();
         }
         self.fire_until(until);
@@ -325,11 +337,15 @@ impl<G: Game> Match<G> {
     }
 
     fn call<T>(&mut self, call: impl FnOnce(&mut Runner<G>) -> T) -> T {
-        assert!(self.outcome.is_none(), "the game has finished: nothing more reaches it");
+        self.assert_going_on();
         let Match { runner, host, .. } = self;
         let result = host.during(|| call(runner));
         self.settle();
         result
+    }
+
+    fn assert_going_on(&self) {
+        assert!(self.outcome.is_none(), "the game has finished: nothing more reaches it");
     }
 
     /// Gives the call's outputs to whom they are for; kicked players leave.
@@ -368,7 +384,9 @@ impl<G: Game> Match<G> {
 
     fn let_policies_play(&mut self) {
         for (slot, mut policy) in std::mem::take(&mut self.policies) {
-            if let Some(input) = self.view(slot).and_then(|view| policy(&view)) {
+            if self.outcome.is_none()
+                && let Some(input) = self.view(slot).and_then(|view| policy(&view))
+            {
                 self.message(slot, &input);
             }
             if self.host.joined.contains_key(&slot) {
