@@ -1,0 +1,62 @@
+//! What a call cost: wall time always, and whether it used more processor time than its budget. Reads the thread's
+//! processor clock (a system call) only when the last reading is old or a call looks expensive.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+/// A reading of the processor clock is good for calls that begin this soon after it.
+const FRESH: Duration = Duration::from_micros(200);
+
+/// What the last call of a fold cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CallCost {
+    /// Real time from its begin to its end.
+    pub wall: Duration,
+    /// Whether it used more of the thread's processor time than its budget.
+    pub over_budget: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Reading {
+    at: Instant,
+    cpu: Duration,
+}
+
+thread_local! {
+    static LAST: Cell<Option<Reading>> = const { Cell::new(None) };
+}
+
+fn read(at: Instant) -> Reading {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a valid place for the answer; every thread has this clock.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    let reading = Reading { at, cpu: Duration::new(time.tv_sec as u64, time.tv_nsec as u32) };
+    LAST.set(Some(reading));
+    reading
+}
+
+/// Measures one call.
+pub(crate) struct Meter {
+    began: Instant,
+    reading: Reading,
+}
+
+impl Meter {
+    pub(crate) fn begin() -> Meter {
+        let began = Instant::now();
+        let fresh = LAST.get().filter(|last| began.saturating_duration_since(last.at) < FRESH);
+        Meter { began, reading: fresh.unwrap_or_else(|| read(began)) }
+    }
+
+    /// Processor time before the call that the reading does not cover is at most [`FRESH`] and is left out in the
+    /// call's favour.
+    pub(crate) fn end(self, budget: Duration) -> CallCost {
+        let ended = Instant::now();
+        let wall = ended - self.began;
+        let over_budget = wall > budget && {
+            let used = read(ended).cpu.saturating_sub(self.reading.cpu);
+            used.saturating_sub(self.began.saturating_duration_since(self.reading.at)) > budget
+        };
+        CallCost { wall, over_budget }
+    }
+}

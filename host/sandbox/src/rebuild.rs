@@ -1,0 +1,63 @@
+//! Rebuilding a session after a skipped entry: from the last checkpoint through the log without the poison input, in
+//! slices, so that the worker serves its other sessions in between. A rebuilt fold is a leader's.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ringside_core::log::Record;
+use ringside_core::output::Output;
+
+use crate::error::FoldError;
+use crate::fold::{Fold, FoldOptions};
+use crate::module::Module;
+use crate::state::State;
+
+/// How far a rebuild is.
+#[derive(Debug)]
+pub enum Step {
+    /// Not done: step again.
+    More,
+    /// Done: this is the session's state after the last record.
+    Done(Box<Fold>),
+}
+
+/// A rebuild on its way.
+pub struct Rebuild {
+    module: Module,
+    checkpoint: Option<Arc<State>>,
+    records: std::vec::IntoIter<Record>,
+    options: FoldOptions,
+    fold: Option<Fold>,
+    outputs: Vec<Output>,
+}
+
+impl Rebuild {
+    /// Prepares a rebuild from a checkpoint (`None`: from the log's start) through `records`, which follow it without
+    /// gaps. Nothing is done before the first step.
+    pub fn new(module: &Module, checkpoint: Option<Arc<State>>, records: Vec<Record>, options: FoldOptions) -> Rebuild {
+        let records = records.into_iter();
+        Rebuild { module: module.clone(), checkpoint, records, options, fold: None, outputs: Vec::new() }
+    }
+
+    /// Goes on for about `budget`; the first step restores the checkpoint whole.
+    ///
+    /// # Errors
+    /// A record that does not fold; the rebuild is over.
+    pub fn step(&mut self, budget: Duration) -> Result<Step, FoldError> {
+        let begun = Instant::now();
+        let mut fold = match self.fold.take() {
+            Some(fold) => fold,
+            None => match self.checkpoint.take() {
+                Some(state) => Fold::restore(&self.module, &state, self.options)?,
+                None => Fold::new(&self.module, self.options)?,
+            },
+        };
+        while begun.elapsed() < budget {
+            let Some(record) = self.records.next() else { return Ok(Step::Done(Box::new(fold))) };
+            self.outputs.clear();
+            fold.replay(&record, &mut self.outputs)?;
+        }
+        self.fold = Some(fold);
+        Ok(Step::More)
+    }
+}

@@ -1,0 +1,197 @@
+//! Folding a recording again: the proof that a session is its log.
+
+use std::time::{Duration, Instant};
+
+use ringside_core::ids::{Position, SessionTime, StateHash};
+use ringside_core::output::Output;
+use ringside_core::recording::{Header, Item, Reader, RecordingError};
+
+use crate::error::{FoldError, ReplayError};
+use crate::fold::{Fold, FoldOptions, Role};
+use crate::module::Module;
+
+/// A recorded hash beside the one that the replay has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CheckpointResult {
+    /// After which record.
+    pub position: Position,
+    /// Session time there, µs.
+    pub time_us: SessionTime,
+    /// What the recording says.
+    pub expected: StateHash,
+    /// What the replay has.
+    pub got: StateHash,
+}
+
+impl CheckpointResult {
+    /// Whether both are the same.
+    pub fn agrees(&self) -> bool {
+        self.expected == self.got
+    }
+}
+
+/// What a replay found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplayReport {
+    /// What the recording is of.
+    pub header: Header,
+    /// State hashes at checkpoints.
+    pub checkpoints: Vec<CheckpointResult>,
+    /// Batches after which the running hash of outputs differed: positions of their last records.
+    pub outputs_differ: Vec<Position>,
+    /// Records folded.
+    pub records: u64,
+    /// Session time at the end, µs.
+    pub time_us: SessionTime,
+    /// State hash at the end.
+    pub last: StateHash,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// Why the recording ends before the session did, if it does: cut off, or a gap.
+    pub incomplete: Option<String>,
+}
+
+impl ReplayReport {
+    /// Whether every recorded hash was met.
+    pub fn agrees(&self) -> bool {
+        self.outputs_differ.is_empty() && self.checkpoints.iter().all(CheckpointResult::agrees)
+    }
+}
+
+/// What [`Replayer::step`] came upon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Replayed {
+    /// A batch was folded.
+    Batch,
+    /// A checkpoint was compared.
+    Checkpoint(CheckpointResult),
+    /// The recording is over.
+    End,
+}
+
+/// Replays a recording frame by frame.
+pub struct Replayer<'a> {
+    reader: Reader<'a>,
+    header: Header,
+    fold: Fold,
+    outputs: Vec<Output>,
+    report: ReplayReport,
+    begun: Instant,
+}
+
+/// The header of a recording, to find its module.
+///
+/// # Errors
+/// A file that does not begin with one.
+pub fn read_header(bytes: &[u8]) -> Result<Header, ReplayError> {
+    match Reader::new(bytes)?.next_item()? {
+        Some(Item::Header(header)) => Ok(header),
+        _ => Err(ReplayError::NoHeader),
+    }
+}
+
+impl<'a> Replayer<'a> {
+    /// Begins a replay.
+    ///
+    /// # Errors
+    /// A file that is no recording, or one of another module.
+    pub fn new(module: &Module, bytes: &'a [u8]) -> Result<Self, ReplayError> {
+        let mut reader = Reader::new(bytes)?;
+        let Some(Item::Header(header)) = reader.next_item()? else { return Err(ReplayError::NoHeader) };
+        if header.module != module.hash() || header.rewriter != module.rewriter_version() {
+            return Err(ReplayError::Module {
+                recorded: header.module.to_string(),
+                rewriter: header.rewriter,
+                given: module.hash().to_string(),
+            });
+        }
+        let guest_memory_bytes = usize::try_from(header.guest_memory_bytes).unwrap_or(usize::MAX);
+        let options = FoldOptions { role: Role::Replay, guest_memory_bytes };
+        let mut fold = Fold::new(module, options).map_err(|error| ReplayError::Fold { position: 0, error })?;
+        let report = ReplayReport {
+            header: header.clone(),
+            checkpoints: Vec::new(),
+            outputs_differ: Vec::new(),
+            records: 0,
+            time_us: 0,
+            last: fold.state_hash(),
+            elapsed: Duration::ZERO,
+            incomplete: None,
+        };
+        Ok(Replayer { reader, header, fold, outputs: Vec::new(), report, begun: Instant::now() })
+    }
+
+    /// What the recording is of.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The state so far.
+    pub fn fold(&mut self) -> &mut Fold {
+        &mut self.fold
+    }
+
+    /// Goes on by one frame.
+    ///
+    /// # Errors
+    /// A record that does not fold, or a damaged frame. A file that was cut off ends without an error; the report
+    /// says so.
+    pub fn step(&mut self) -> Result<Replayed, ReplayError> {
+        let item = match self.reader.next_item() {
+            Ok(item) => item,
+            Err(error @ RecordingError::CutOff { .. }) => {
+                self.report.incomplete = Some(error.to_string());
+                return Ok(Replayed::End);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        match item {
+            None => Ok(Replayed::End),
+            Some(Item::Header(_)) => Ok(Replayed::Batch),
+            Some(Item::Batch { records, outputs }) => {
+                for record in &records {
+                    self.outputs.clear();
+                    let folded = self.fold.replay(record, &mut self.outputs);
+                    folded.map_err(|error| ReplayError::Fold { position: record.position, error })?;
+                    self.report.records += 1;
+                }
+                if outputs != self.fold.output_hash() {
+                    self.report.outputs_differ.push(self.fold.position());
+                }
+                Ok(Replayed::Batch)
+            }
+            Some(Item::Checkpoint { position, state, .. }) => {
+                if position != self.fold.position() {
+                    let error = FoldError::Position { found: position, expected: self.fold.position() };
+                    return Err(ReplayError::Fold { position, error });
+                }
+                let got = self.fold.state_hash();
+                let result = CheckpointResult { position, time_us: self.fold.time_us(), expected: state, got };
+                self.report.checkpoints.push(result);
+                Ok(Replayed::Checkpoint(result))
+            }
+            Some(Item::Gap { from }) => {
+                self.report.incomplete = Some(format!("the recorder missed the records from {from} on"));
+                Ok(Replayed::End)
+            }
+        }
+    }
+
+    /// The report so far.
+    pub fn finish(mut self) -> ReplayReport {
+        self.report.elapsed = self.begun.elapsed();
+        self.report.time_us = self.fold.time_us();
+        self.report.last = self.fold.state_hash();
+        self.report
+    }
+}
+
+/// Replays a recording to its end.
+///
+/// # Errors
+/// As [`Replayer::new`] and [`Replayer::step`].
+pub fn replay_recording(module: &Module, bytes: &[u8]) -> Result<ReplayReport, ReplayError> {
+    let mut replayer = Replayer::new(module, bytes)?;
+    while replayer.step()? != Replayed::End {}
+    Ok(replayer.finish())
+}

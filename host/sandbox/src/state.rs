@@ -1,0 +1,223 @@
+//! A session's full state away from its instance: guest memory, mutable globals and the host struct. Captured between
+//! calls, written with magic, version and checksum, restored into a fresh instance, hashed the same way live or not.
+
+use serde::{Deserialize, Serialize};
+
+use ringside_core::envelope::{self, Kind};
+use ringside_core::ids::{ModuleHash, Position, StateHash};
+use ringside_core::limits;
+
+use crate::error::{FoldError, StateError};
+use crate::host_state::HostState;
+use crate::instance::Instance;
+use crate::module::Module;
+
+/// Version of a checkpoint's format.
+const VERSION: u16 = 1;
+/// Unit in which memory is written and hashed; pages of zeros are left out.
+const PAGE: usize = 4096;
+/// Host state: 256 players with a view of 64 KiB and 1 MiB of unacknowledged outputs each, and room.
+const HOST_BYTES: usize = 300 << 20;
+/// Largest payload that is read.
+const PAYLOAD_BYTES: usize = limits::GUEST_MEMORY_BYTES + (1 << 20) + HOST_BYTES;
+
+/// A full state.
+#[derive(Debug, Clone)]
+pub struct State {
+    module: ModuleHash,
+    rewriter: u32,
+    /// Up to the last page that is not zero.
+    memory: Vec<u8>,
+    memory_bytes: usize,
+    globals: Vec<u128>,
+    host: HostState,
+}
+
+/// A state as it is written.
+#[derive(Serialize, Deserialize)]
+struct Written<'a> {
+    module: ModuleHash,
+    rewriter: u32,
+    memory_bytes: u64,
+    #[serde(borrow)]
+    pages: Vec<(u32, &'a [u8])>,
+    globals: Vec<u128>,
+    host: HostState,
+}
+
+/// Memory's pages that are not all zero, by number; the last may be shorter.
+fn pages(memory: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
+    memory.chunks(PAGE).enumerate().filter(|(_, page)| !is_zero(page)).map(|(number, page)| (number as u32, page))
+}
+
+fn is_zero(page: &[u8]) -> bool {
+    // SAFETY: any eight bytes are a valid u64.
+    let (head, words, tail) = unsafe { page.align_to::<u64>() };
+    head.iter().all(|&byte| byte == 0) && words.iter().all(|&word| word == 0) && tail.iter().all(|&byte| byte == 0)
+}
+
+fn hash_parts(
+    module: ModuleHash,
+    rewriter: u32,
+    memory: &[u8],
+    memory_bytes: usize,
+    globals: impl Iterator<Item = u128>,
+    host: &HostState,
+) -> StateHash {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&module.0);
+    hasher.update(&rewriter.to_le_bytes());
+    hasher.update(&(memory_bytes as u64).to_le_bytes());
+    for (number, page) in pages(memory) {
+        hasher.update(&number.to_le_bytes());
+        hasher.update(page);
+    }
+    for bits in globals {
+        hasher.update(&bits.to_le_bytes());
+    }
+    // Plain data into memory always serializes; were it not to, every hash would show it.
+    hasher.update(&postcard::to_stdvec(host).unwrap_or_default());
+    StateHash(*hasher.finalize().as_bytes())
+}
+
+/// The hash that [`State::hash`] of a capture would have, without the copy.
+pub(crate) fn hash_fold(module: &Module, instance: &mut Instance) -> StateHash {
+    let globals: Vec<u128> = instance.globals().collect();
+    let memory = instance.memory();
+    let host = &instance.context().host;
+    hash_parts(module.hash(), module.rewriter_version(), memory, memory.len(), globals.into_iter(), host)
+}
+
+impl State {
+    pub(crate) fn capture(module: &Module, instance: &mut Instance) -> State {
+        let globals = instance.globals().collect();
+        let memory = instance.memory();
+        let used = memory.chunks(PAGE).rposition(|page| !is_zero(page)).map_or(0, |last| (last + 1) * PAGE);
+        State {
+            module: module.hash(),
+            rewriter: module.rewriter_version(),
+            memory: memory[..used.min(memory.len())].to_vec(),
+            memory_bytes: memory.len(),
+            globals,
+            host: instance.context().host.clone(),
+        }
+    }
+
+    pub(crate) fn host(&self) -> &HostState {
+        &self.host
+    }
+
+    pub(crate) fn check_fits(&self, module: &Module) -> Result<(), FoldError> {
+        if self.module != module.hash() {
+            return Err(FoldError::State("it is of another module"));
+        }
+        if self.rewriter != module.rewriter_version() {
+            return Err(FoldError::State("its module went through another version of the rewrite"));
+        }
+        Ok(())
+    }
+
+    /// Makes a fresh instance the captured one.
+    pub(crate) fn write_guest(&self, instance: &mut Instance, initial_bytes: usize) -> Result<(), FoldError> {
+        if self.memory_bytes < initial_bytes {
+            return Err(FoldError::State("its memory is smaller than the module's"));
+        }
+        instance.set_globals(&self.globals)?;
+        let memory = instance.grown_memory(self.memory_bytes)?;
+        if memory.len() != self.memory_bytes {
+            return Err(FoldError::State("its memory is not a whole number of pages"));
+        }
+        let (used, rest) = memory.split_at_mut(self.memory.len());
+        used.copy_from_slice(&self.memory);
+        // Above what a fresh instance begins with there are zeros already.
+        let written = initial_bytes.saturating_sub(self.memory.len());
+        rest[..written].fill(0);
+        Ok(())
+    }
+
+    /// The position after which it was captured.
+    pub fn position(&self) -> Position {
+        self.host.position
+    }
+
+    /// The module that it fits.
+    pub fn module(&self) -> ModuleHash {
+        self.module
+    }
+
+    /// Bytes that it holds in memory, roughly.
+    pub fn size_bytes(&self) -> usize {
+        self.memory.len() + self.globals.len() * 16 + size_of::<HostState>()
+    }
+
+    /// Its hash, equal to [`Fold::state_hash`](crate::Fold::state_hash) at the same position of the same log.
+    pub fn hash(&self) -> StateHash {
+        let globals = self.globals.iter().copied();
+        hash_parts(self.module, self.rewriter, &self.memory, self.memory_bytes, globals, &self.host)
+    }
+
+    /// Its bytes: magic, version, content with the pages that are not zero, checksum.
+    pub fn encode(&self) -> Vec<u8> {
+        let written = Written {
+            module: self.module,
+            rewriter: self.rewriter,
+            memory_bytes: self.memory_bytes as u64,
+            pages: pages(&self.memory).collect(),
+            globals: self.globals.clone(),
+            host: self.host.clone(),
+        };
+        // Plain data into memory always serializes.
+        envelope::seal(Kind::Checkpoint, VERSION, &postcard::to_stdvec(&written).unwrap_or_default())
+    }
+
+    /// A state from its bytes.
+    ///
+    /// # Errors
+    /// Bytes that are not a whole, undamaged checkpoint of this version.
+    pub fn decode(bytes: &[u8]) -> Result<State, StateError> {
+        let payload = envelope::open(Kind::Checkpoint, VERSION, PAYLOAD_BYTES, bytes)?;
+        let written: Written<'_> =
+            postcard::from_bytes(payload).map_err(|_| StateError::Content("its fields cannot be read"))?;
+        let memory_bytes = usize::try_from(written.memory_bytes).unwrap_or(usize::MAX);
+        if memory_bytes > limits::GUEST_MEMORY_BYTES {
+            return Err(StateError::Content("its memory is larger than a session's may be"));
+        }
+        if written.host.slots.len() > limits::SLOTS {
+            return Err(StateError::Content("it has more players than a session may have"));
+        }
+        let used = written.pages.last().map_or(0, |&(number, page)| number as usize * PAGE + page.len());
+        if used > memory_bytes {
+            return Err(StateError::Content("a page lies outside its memory"));
+        }
+        let mut memory = vec![0; used];
+        let mut end = 0;
+        for (number, page) in written.pages {
+            let start = number as usize * PAGE;
+            if start < end || page.len() > PAGE {
+                return Err(StateError::Content("its pages overlap"));
+            }
+            end = start + page.len();
+            memory[start..end].copy_from_slice(page);
+        }
+        Ok(State {
+            module: written.module,
+            rewriter: written.rewriter,
+            memory,
+            memory_bytes,
+            globals: written.globals,
+            host: written.host,
+        })
+    }
+
+    /// One input of the decoder, for fuzzers: never panics, and what it takes encodes to something it takes again.
+    ///
+    /// # Panics
+    /// If that does not hold.
+    #[doc(hidden)]
+    pub fn fuzz_target(bytes: &[u8]) {
+        if let Ok(state) = State::decode(bytes) {
+            let again = State::decode(&state.encode());
+            assert_eq!(again.map(|state| state.hash()), Ok(state.hash()));
+        }
+    }
+}
