@@ -263,21 +263,25 @@ pub enum Resumption {
 /// claimed branch is an ancestor of the session's, the last message to the player that both have; `None` where it is
 /// not known.
 ///
+/// A client may claim less than it has acknowledged: its `open` was written before it took the rest elsewhere, as at
+/// the target of a move. Then it goes on after what it acknowledged.
+///
 /// # Errors
-/// [`ChannelError`] where the client claims what was never sent, or needs what is no longer kept.
+/// [`ChannelError::NeverSent`] where the client claims what was never sent, or a branch that nobody knows.
 pub fn resume(
     claimed: Standing,
     branch: Branch,
     fork: Option<u64>,
     outbox: &Outbox,
 ) -> Result<Resumption, ChannelError> {
-    if claimed.branch == branch {
-        outbox.can_resume_after(claimed.last)?;
-        return Ok(Resumption::Continue { after: claimed.last });
+    let same = claimed.branch == branch;
+    let never_sent = ChannelError::NeverSent { number: claimed.last, last: outbox.last() };
+    let shared = if same { claimed.last } else { fork.ok_or(never_sent)?.min(claimed.last) };
+    if shared > outbox.last() {
+        return Err(never_sent);
     }
-    let after = fork.ok_or(ChannelError::NeverSent { number: claimed.last, last: 0 })?.min(claimed.last);
-    outbox.can_resume_after(after)?;
-    Ok(Resumption::Rewound { after })
+    let after = shared.max(outbox.first() - 1);
+    Ok(if same { Resumption::Continue { after } } else { Resumption::Rewound { after } })
 }
 
 #[cfg(test)]

@@ -176,6 +176,12 @@ limits! {
     count CLIENT_UNRETIRED_BYTES = 256 << 10, "bytes", Client;
         at: "`send` answers full; what was acknowledged at a lower tier only is let go before that.";
         why: "Sixteen of the longest messages.";
+    count CLIENT_QUEUED_EVENTS = 2_048, "events", Client;
+        at: "The server broke the protocol: the client leaves the connection for another.";
+        why: "What an honest server keeps unacknowledged (1024) and 256 datagrams, rounded up.";
+    count CLIENT_QUEUED_BYTES = 2 << 20, "bytes", Client;
+        at: "The server broke the protocol: the client leaves the connection for another.";
+        why: "Twice what an honest server keeps unacknowledged.";
     count CLIENT_QUEUED_DATAGRAMS = 256, "datagrams", Client;
         at: "The oldest that the application has not taken is dropped and counted.";
         why: "Two seconds at 120 a second; the newest are worth the most.";

@@ -55,9 +55,12 @@ fn returning_clients_get_what_they_lack_or_a_reason() {
     assert_eq!(resume(claim(1, 5), branch(1), None, &outbox), Ok(Resumption::Continue { after: 5 }));
     assert_eq!(resume(claim(1, 3), branch(1), None, &outbox), Ok(Resumption::Continue { after: 3 }));
     assert_eq!(resume(claim(1, 9), branch(1), None, &outbox), Err(ChannelError::NeverSent { number: 9, last: 8 }));
-    assert_eq!(resume(claim(1, 2), branch(1), None, &outbox), Err(ChannelError::NoLongerKept { number: 2, first: 4 }));
+    let since = resume(claim(1, 2), branch(1), None, &outbox);
+    assert_eq!(since, Ok(Resumption::Continue { after: 3 }), "it acknowledged 3 since it said that");
+    assert_eq!(outbox.can_resume_after(2), Err(ChannelError::NoLongerKept { number: 2, first: 4 }));
     assert_eq!(resume(claim(1, 9), branch(2), Some(6), &outbox), Ok(Resumption::Rewound { after: 6 }));
     assert_eq!(resume(claim(1, 4), branch(2), Some(6), &outbox), Ok(Resumption::Rewound { after: 4 }));
+    assert_eq!(outbox.can_resume_after(2), Err(ChannelError::NoLongerKept { number: 2, first: 4 }));
     assert!(resume(claim(7, 4), branch(2), None, &outbox).is_err(), "a branch that nobody knows");
 }
 

@@ -226,8 +226,8 @@ pub struct Attached {
     pub route: Route,
     /// The last message of this player that the session has.
     pub last_input: u64,
-    /// Messages to this player go on after this number. It is what the client said that it has, or, for a client that
-    /// said nothing, the last one that was ever acknowledged.
+    /// Messages to this player go on after this number: what the client said that it has, or the last one that it
+    /// ever acknowledged, whichever is later.
     pub last_output: u64,
     /// The greatest number of an input datagram that the session has of this player: the client counts on from there.
     pub last_datagram: u64,
@@ -306,7 +306,7 @@ pub enum ServerFrame {
         /// Why.
         cause: Reason,
     },
-    /// What was newer is withdrawn.
+    /// What was newer is withdrawn. Only directly after `Attached`.
     Rewound(Rewound),
     /// The session stands still for the moment.
     Paused,

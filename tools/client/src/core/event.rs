@@ -150,6 +150,7 @@ impl Event {
 pub(super) struct Events {
     queue: VecDeque<Event>,
     datagrams: usize,
+    message_bytes: usize,
     view: Option<View>,
     /// Datagrams that were dropped because nobody took them.
     pub dropped_datagrams: u64,
@@ -157,9 +158,13 @@ pub(super) struct Events {
 
 impl Events {
     pub fn push(&mut self, event: Event) {
+        self.message_bytes += message_bytes(&event);
         if matches!(event, Event::Datagram { .. }) {
             self.make_room_for_datagram();
             self.datagrams += 1;
+        }
+        if event.is_last() {
+            self.queue.extend(self.view.take().map(Event::View));
         }
         self.queue.push_back(event);
     }
@@ -189,6 +194,7 @@ impl Events {
     /// Withdraws messages after `last_output` that wait.
     pub fn withdraw_messages(&mut self, last_output: u64) {
         self.queue.retain(|event| !matches!(event, Event::Message { number, .. } if *number > last_output));
+        self.message_bytes = self.queue.iter().map(message_bytes).sum();
     }
 
     /// The view only once nothing else waits: whoever reads slowly gets the newest.
@@ -197,10 +203,20 @@ impl Events {
         if matches!(event, Event::Datagram { .. }) {
             self.datagrams -= 1;
         }
+        self.message_bytes -= message_bytes(&event);
         Some(event)
+    }
+
+    /// Whether more waits than an honest server can cause.
+    pub fn is_full(&self) -> bool {
+        self.queue.len() >= limits::CLIENT_QUEUED_EVENTS || self.message_bytes > limits::CLIENT_QUEUED_BYTES
     }
 
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty() && self.view.is_none()
     }
+}
+
+fn message_bytes(event: &Event) -> usize {
+    if let Event::Message { body, .. } = event { body.len() } else { 0 }
 }

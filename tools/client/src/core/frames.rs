@@ -56,7 +56,7 @@ impl Core {
             (Stage::Opening, ServerFrame::Attached(attached)) => self.attached(now, id, &attached),
             (Stage::Opening, ServerFrame::Redirect(place)) => self.redirected(now, id, place),
             (Stage::Opening, ServerFrame::Refused(refused)) => self.refused(now, id, refused),
-            (Stage::AwaitingRewound | Stage::Attached, ServerFrame::Rewound(rewound)) => self.rewound(id, &rewound),
+            (Stage::AwaitingRewound, ServerFrame::Rewound(rewound)) => self.rewound(id, &rewound),
             (Stage::Opening | Stage::Attached | Stage::AwaitingRewound, ServerFrame::Detached { reason, message }) => {
                 if self.moving.take_if(|link| link.id == id).is_none() {
                     self.detached(now, reason, message);
@@ -68,6 +68,9 @@ impl Core {
     }
 
     fn take_session_frame(&mut self, now: Instant, id: LinkId, frame: ServerFrame) {
+        if self.events.is_full() {
+            return self.broken(now, id, "more waits than a server may send".into());
+        }
         match frame {
             ServerFrame::Message { number, body } => match self.seat.arrive(number) {
                 Arrival::New => self.events.push(Event::Message { number, body }),
@@ -115,12 +118,15 @@ impl Core {
         self.redirects = 0;
         self.detached_since = None;
         self.phase = Phase::Attached;
-        // What the application has taken since the server was last told, on whichever connection.
-        self.seat.told = resumed_after.unwrap_or(attached.last_output);
+        self.seat.told = attached.last_output;
         let lost = if let Joined::Flowing { lost } = joined { lost } else { 0 };
         match moved {
             true => self.events.push(Event::Moved { address: self.primary_address() }),
             false => self.events.push(Event::Attached(Attachment::new(attached, lost))),
+        }
+        if !flowing && self.link_mut(id).is_some_and(|link| link.wrote_early) {
+            // What was written before this answer belongs to the branch that was left: the server must not read it.
+            return self.try_again(now, Reason::NotHere, "the branch changed during a move".into());
         }
         if flowing {
             self.flush_messages();

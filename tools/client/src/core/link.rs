@@ -55,6 +55,8 @@ pub(super) struct Link {
     pub sent: u64,
     /// The last output that its `open` named, if that resumed anything.
     pub resumed_after: Option<u64>,
+    /// Whether messages were written before the answer to `open`.
+    pub wrote_early: bool,
     /// Whether its `open` showed a resume token.
     pub showed_resume_token: bool,
     /// Bytes for its stream that the shell has not taken.
@@ -73,6 +75,7 @@ impl Link {
             view_repeated: false,
             sent: 0,
             resumed_after: None,
+            wrote_early: false,
             showed_resume_token: false,
             out: BytesMut::new(),
         }
@@ -87,6 +90,7 @@ impl Link {
         if number > self.sent {
             self.write(&ClientFrame::Message { number, body: body.clone() });
             self.sent = number;
+            self.wrote_early |= self.stage == Stage::Opening;
         }
     }
 

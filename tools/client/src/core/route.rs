@@ -79,10 +79,6 @@ impl Core {
             return;
         }
         self.primary = None;
-        if self.leave_by.is_some() {
-            self.finish(Reason::Left, Some(left()));
-            return;
-        }
         match lost {
             Lost::Untrusted(text) if self.seat.held.is_none() => self.fail(Reason::Unreachable, text),
             // The target may have taken over, and the old place said so, before the target's answer arrived.
@@ -126,6 +122,10 @@ impl Core {
 
     /// Ends the current try, or attachment, and plans the next.
     pub(super) fn try_again(&mut self, now: Instant, reason: Reason, cause: String) {
+        if self.leave_by.is_some() {
+            // Coming back only to leave might join anew: the seat window does it.
+            return self.finish(Reason::Left, Some(left()));
+        }
         if self.phase == Phase::Attached {
             self.detach(now);
             self.events.push(Event::Disconnected { cause });

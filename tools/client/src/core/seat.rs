@@ -129,7 +129,8 @@ impl Seat {
         if branch != attached.branch {
             return Ok(());
         }
-        let fits = attached.last_output == after && self.outbox.can_resume_after(attached.last_input).is_ok();
+        let known = after..=self.inbox.last();
+        let fits = known.contains(&attached.last_output) && self.outbox.can_resume_after(attached.last_input).is_ok();
         if !fits {
             return Err(Reason::ResumeImpossible);
         }
