@@ -1,1 +1,29 @@
-//! Ringside.
+//! A worker is a core: one UDP socket, the QUIC connections of its players, its sessions and their schedule.
+//!
+//! Everything here but [`shell`], [`receive`] and [`transmit`] is sans-I/O: time and datagrams come in, packets and
+//! events go out, so that tests drive it in virtual time. Nothing here is async, and the crate does not link tokio.
+
+pub mod accounting;
+pub mod admission;
+pub mod authority;
+mod bucket;
+pub mod cid;
+pub mod command;
+mod connection;
+pub mod endpoint;
+mod inbound;
+mod opening;
+mod outbound;
+pub mod outlet;
+pub mod receive;
+mod recording;
+mod running;
+mod session;
+pub mod shell;
+pub mod timers;
+pub mod transmit;
+pub mod transport;
+mod worker;
+
+pub use command::{Command, Create, Event, MovedSession, Refusal, Resolved, SessionReport};
+pub use worker::{Turn, Worker, WorkerConfig};

@@ -1,0 +1,137 @@
+//! What sessions and workers use: plain counters in a session, atomics that other threads read for a worker. Counting
+//! never allocates and never waits.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// Upper bounds of the classes of tick lateness, µs; the last class has none.
+pub const LATENESS_CLASSES_US: [u64; 7] = [500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000];
+
+/// What a session used and did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Time of its guest's calls, µs.
+    pub call_us: u64,
+    /// Calls.
+    pub calls: u64,
+    /// Calls over their budget.
+    pub overruns: u64,
+    /// Entries that were skipped.
+    pub skipped: u64,
+    /// Reliable messages in.
+    pub messages_in: u64,
+    /// Reliable messages out.
+    pub messages_out: u64,
+    /// Datagrams in.
+    pub datagrams_in: u64,
+    /// Views and datagrams out.
+    pub datagrams_out: u64,
+    /// Bytes of messages and datagrams in.
+    pub bytes_in: u64,
+    /// Bytes of messages, views and datagrams out.
+    pub bytes_out: u64,
+    /// Session time that was given up because ticks were missed, µs.
+    pub slipped_us: u64,
+    /// Ticks by how late they ran; classes are [`LATENESS_CLASSES_US`] and one above.
+    pub lateness: [u64; LATENESS_CLASSES_US.len() + 1],
+    /// Inputs that were dropped at a bound.
+    pub dropped: u64,
+}
+
+impl Usage {
+    /// Counts a tick that ran so late.
+    pub fn count_tick(&mut self, late: Duration) {
+        self.lateness[class_of(late)] += 1;
+    }
+
+    /// Its counters by name.
+    pub fn named(&self) -> [(&'static str, u64); 12] {
+        [
+            ("calls", self.calls),
+            ("overruns", self.overruns),
+            ("skipped", self.skipped),
+            ("messages_in", self.messages_in),
+            ("messages_out", self.messages_out),
+            ("datagrams_in", self.datagrams_in),
+            ("datagrams_out", self.datagrams_out),
+            ("bytes_in", self.bytes_in),
+            ("bytes_out", self.bytes_out),
+            ("slipped_us", self.slipped_us),
+            ("late_ticks", self.lateness[4..].iter().sum()),
+            ("dropped", self.dropped),
+        ]
+    }
+}
+
+/// The class of a tick that ran so late.
+pub fn class_of(late: Duration) -> usize {
+    let late = late.as_micros() as u64;
+    LATENESS_CLASSES_US.iter().position(|&bound| late <= bound).unwrap_or(LATENESS_CLASSES_US.len())
+}
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)+) => {
+        /// A worker's counters, read by any thread.
+        #[derive(Debug, Default)]
+        pub struct Counters {
+            $($(#[$doc])* pub $name: AtomicU64,)+
+            /// Ticks by how late they ran.
+            pub lateness: [AtomicU64; LATENESS_CLASSES_US.len() + 1],
+        }
+
+        impl Counters {
+            /// Every counter by name, without the classes of lateness.
+            pub fn named(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name.load(Relaxed)),)+]
+            }
+        }
+    };
+}
+
+counters! {
+    /// CPU time of the worker's thread, µs.
+    busy_us,
+    /// Turns.
+    turns,
+    /// Sessions at present.
+    sessions,
+    /// Players with an attached connection at present.
+    players,
+    /// Connections at present.
+    connections,
+    /// Datagrams (packets) in.
+    packets_in,
+    /// Packets out.
+    packets_out,
+    /// Bytes out.
+    bytes_out,
+    /// Packets that the kernel dropped before they were read.
+    kernel_drops,
+    /// Packets that the kernel refused to send.
+    send_drops,
+    /// Handshakes accepted.
+    accepted,
+    /// Retries sent.
+    retried,
+    /// Connections refused by a limit.
+    refused,
+    /// Handshake packets dropped unparsed.
+    handshakes_dropped,
+    /// Guest calls.
+    calls,
+    /// Guest calls over their budget.
+    overruns,
+    /// Entries skipped.
+    skipped,
+    /// Inputs dropped at a bound.
+    inputs_dropped,
+    /// Datagrams of players that did not parse.
+    malformed_datagrams,
+    /// Events that found the queue to the node full.
+    events_lost,
+}
+
+/// Adds to a counter that only the worker's thread writes.
+pub(crate) fn add(counter: &AtomicU64, amount: u64) {
+    counter.store(counter.load(Relaxed).wrapping_add(amount), Relaxed);
+}

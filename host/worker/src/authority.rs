@@ -1,0 +1,225 @@
+//! Who may do what: verifies session tokens, makes and checks tickets and resume tokens, and remembers which of them
+//! were spent. Knows keys; reads no clock and draws no numbers but from its seeded counter.
+
+use std::collections::{HashSet, VecDeque};
+
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use ring::hmac;
+use ringside_core::ids::{PlayerId, SessionId, Slot, WorkerId};
+use ringside_protocol::frame::Opaque;
+use ringside_protocol::limits;
+use ringside_protocol::reason::Reason;
+use ringside_protocol::token::{ResumeClaims, SealedClaims, SessionClaims, TicketClaims};
+
+const TAG_BYTES: usize = 32;
+
+/// Keys that all workers of a node share.
+#[derive(Clone)]
+pub struct Keys {
+    tokens: Vec<DecodingKey>,
+    sealing: hmac::Key,
+}
+
+impl Keys {
+    /// Session tokens are verified with any of these Ed25519 public keys; tickets and resume tokens are sealed with
+    /// the secret, which all workers that redirect to each other share.
+    pub fn new(token_keys: &[[u8; 32]], secret: &[u8; 32]) -> Keys {
+        Keys {
+            tokens: token_keys.iter().map(|key| DecodingKey::from_ed_der(key)).collect(),
+            sealing: hmac::Key::new(hmac::HMAC_SHA256, secret),
+        }
+    }
+}
+
+/// A worker's authority.
+pub struct Authority {
+    keys: Keys,
+    validation: Validation,
+    node: u64,
+    worker: WorkerId,
+    nonces: hmac::Key,
+    drawn: u64,
+    spent: HashSet<[u8; 16]>,
+    spent_order: VecDeque<[u8; 16]>,
+}
+
+impl Authority {
+    /// The authority of this worker. `seed` makes its nonces unforeseeable.
+    pub fn new(keys: Keys, node: u64, worker: WorkerId, seed: &[u8; 32]) -> Authority {
+        let mut validation = Validation::new(Algorithm::EdDSA);
+        // Time is an argument here: the claims are checked by `SessionClaims::permits`.
+        validation.validate_exp = false;
+        validation.required_spec_claims.clear();
+        validation.validate_aud = false;
+        Authority {
+            keys,
+            validation,
+            node,
+            worker,
+            nonces: hmac::Key::new(hmac::HMAC_SHA256, seed),
+            drawn: 0,
+            spent: HashSet::new(),
+            spent_order: VecDeque::new(),
+        }
+    }
+
+    /// The claims of a session token whose signature is right. Whether they are good now is theirs to say.
+    ///
+    /// # Errors
+    /// [`Reason::TokenInvalid`].
+    pub fn verify(&self, token: &str) -> Result<SessionClaims, Reason> {
+        let decode = |key| jsonwebtoken::decode::<SessionClaims>(token, key, &self.validation).ok();
+        self.keys.tokens.iter().find_map(decode).map(|token| token.claims).ok_or(Reason::TokenInvalid)
+    }
+
+    /// A ticket for a player to open a session at a worker of this node.
+    pub fn ticket(
+        &mut self,
+        player: &PlayerId,
+        session: &SessionId,
+        worker: WorkerId,
+        now_ms: u64,
+        token_expires_s: u64,
+    ) -> Opaque {
+        let claims = TicketClaims {
+            player: player.clone(),
+            session: session.clone(),
+            node: self.node,
+            worker,
+            expires_ms: now_ms + limits::TICKET_LIFETIME.as_millis() as u64,
+            token_expires_s,
+            nonce: self.nonce(),
+        };
+        self.seal(&claims)
+    }
+
+    /// The claims of a ticket for this worker, which is spent by this.
+    ///
+    /// # Errors
+    /// [`Reason::TicketInvalid`].
+    pub fn redeem_ticket(&mut self, ticket: &Opaque, now_ms: u64) -> Result<TicketClaims, Reason> {
+        let claims: TicketClaims = self.unseal(ticket).ok_or(Reason::TicketInvalid)?;
+        let here = claims.node == self.node && claims.worker == self.worker;
+        if !here || now_ms >= claims.expires_ms || !self.spend(claims.nonce) {
+            return Err(Reason::TicketInvalid);
+        }
+        Ok(claims)
+    }
+
+    /// A resume token for a seat at this worker.
+    pub fn resume_token(&mut self, player: &PlayerId, session: &SessionId, slot: Slot, now_ms: u64) -> Opaque {
+        let claims = ResumeClaims {
+            player: player.clone(),
+            session: session.clone(),
+            slot,
+            node: self.node,
+            worker: self.worker,
+            expires_ms: now_ms + limits::RESUME_TOKEN_LIFETIME.as_millis() as u64,
+            nonce: self.nonce(),
+        };
+        self.seal(&claims)
+    }
+
+    /// The claims of a resume token of this worker, which is spent by this.
+    ///
+    /// # Errors
+    /// [`Reason::ResumeInvalid`].
+    pub fn redeem_resume(&mut self, token: &Opaque, now_ms: u64) -> Result<ResumeClaims, Reason> {
+        let claims: ResumeClaims = self.unseal(token).ok_or(Reason::ResumeInvalid)?;
+        let here = claims.node == self.node && claims.worker == self.worker;
+        if !here || now_ms >= claims.expires_ms || !self.spend(claims.nonce) {
+            return Err(Reason::ResumeInvalid);
+        }
+        Ok(claims)
+    }
+
+    fn nonce(&mut self) -> [u8; 16] {
+        self.drawn += 1;
+        let tag = hmac::sign(&self.nonces, &self.drawn.to_le_bytes());
+        let mut nonce = [0; 16];
+        nonce.copy_from_slice(&tag.as_ref()[..16]);
+        nonce
+    }
+
+    /// Remembers a nonce; answers whether it was new. The oldest is forgotten at the bound.
+    fn spend(&mut self, nonce: [u8; 16]) -> bool {
+        if !self.spent.insert(nonce) {
+            return false;
+        }
+        self.spent_order.push_back(nonce);
+        if self.spent_order.len() > limits::SPENT_TOKENS
+            && let Some(oldest) = self.spent_order.pop_front()
+        {
+            self.spent.remove(&oldest);
+        }
+        true
+    }
+
+    fn seal(&self, claims: &impl SealedClaims) -> Opaque {
+        let mut bytes = claims.to_bytes();
+        let tag = hmac::sign(&self.keys.sealing, &bytes);
+        bytes.extend_from_slice(tag.as_ref());
+        // Claims at their longest and the tag are below the bound of opaque bytes.
+        Opaque::new(bytes).unwrap_or_default()
+    }
+
+    fn unseal<C: SealedClaims>(&self, sealed: &Opaque) -> Option<C> {
+        let bytes = sealed.as_bytes();
+        let (claims, tag) = bytes.split_at_checked(bytes.len().checked_sub(TAG_BYTES)?)?;
+        hmac::verify(&self.keys.sealing, claims, tag).ok()?;
+        C::from_bytes(claims).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn authority(worker: u8) -> Authority {
+        Authority::new(Keys::new(&[], &[9; 32]), 5, WorkerId(worker), &[worker; 32])
+    }
+
+    fn session() -> SessionId {
+        "pong/final@00000000000000aa".parse().unwrap()
+    }
+
+    #[test]
+    fn a_ticket_is_good_once_at_its_worker_in_its_time() {
+        let (mut front, mut leader) = (authority(0), authority(1));
+        let player: PlayerId = "ada".parse().unwrap();
+        let ticket = front.ticket(&player, &session(), WorkerId(1), 1_000, 99);
+        assert_eq!(front.redeem_ticket(&ticket, 1_000), Err(Reason::TicketInvalid), "another worker");
+        assert_eq!(leader.redeem_ticket(&ticket, 1_000_000), Err(Reason::TicketInvalid), "expired");
+        let claims = leader.redeem_ticket(&ticket, 1_001).unwrap();
+        assert_eq!((claims.player, claims.session), (player, session()));
+        assert_eq!(leader.redeem_ticket(&ticket, 1_002), Err(Reason::TicketInvalid), "used");
+    }
+
+    #[test]
+    fn claims_of_one_kind_never_pass_as_another_and_damage_is_refused() {
+        let mut authority = authority(1);
+        let player: PlayerId = "ada".parse().unwrap();
+        let resume = authority.resume_token(&player, &session(), Slot(3), 0);
+        assert_eq!(authority.redeem_ticket(&resume, 0), Err(Reason::TicketInvalid));
+        for at in 0..resume.as_bytes().len() {
+            let mut damaged = resume.as_bytes().to_vec();
+            damaged[at] ^= 1;
+            let damaged = Opaque::new(damaged).unwrap();
+            assert_eq!(authority.redeem_resume(&damaged, 0), Err(Reason::ResumeInvalid), "byte {at}");
+        }
+        assert_eq!(authority.redeem_resume(&resume, 0).unwrap().slot, Slot(3));
+        assert_eq!(authority.redeem_resume(&resume, 0), Err(Reason::ResumeInvalid), "used");
+    }
+
+    #[test]
+    fn the_table_of_spent_tokens_is_bounded() {
+        let mut authority = authority(1);
+        let player: PlayerId = "ada".parse().unwrap();
+        for _ in 0..limits::SPENT_TOKENS + 100 {
+            let token = authority.resume_token(&player, &session(), Slot(0), 0);
+            authority.redeem_resume(&token, 0).unwrap();
+        }
+        assert_eq!(authority.spent.len(), limits::SPENT_TOKENS);
+        assert_eq!(authority.spent_order.len(), limits::SPENT_TOKENS);
+    }
+}

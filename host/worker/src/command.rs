@@ -1,0 +1,256 @@
+//! What a worker is told from outside its thread and what it tells: closed lists, no shared state. Nothing here blocks
+//! a worker: answers go through callbacks, events into a bounded queue.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use ringside_core::ids::{Epoch, GameName, PlayerId, Position, SessionId, SessionKey, WorkerId};
+use ringside_core::output::LogLevel;
+use ringside_protocol::frame::Target;
+use ringside_protocol::reason::Reason;
+use ringside_sandbox::Module;
+
+use crate::session::Session;
+
+/// Called once with an answer, on the worker's thread: must not block. Dropped uncalled if the worker stops first.
+pub type Reply<T> = Box<dyn FnOnce(T) + Send>;
+
+/// A session to be created.
+pub struct Create {
+    /// Its id, new.
+    pub session: SessionId,
+    /// The module that it runs.
+    pub module: Module,
+    /// What `start` gets.
+    pub config: Bytes,
+    /// Seed of its generator.
+    pub seed: [u8; 32],
+    /// Its leadership.
+    pub epoch: Epoch,
+    /// Whether its log is recorded.
+    pub record: bool,
+}
+
+/// Where a player who asked is to go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    /// The session.
+    pub session: SessionId,
+    /// The worker that leads it.
+    pub worker: WorkerId,
+    /// Where that worker is reached.
+    pub address: SocketAddr,
+}
+
+/// Why a player is not let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The reason, which says what a client does.
+    pub reason: Reason,
+    /// In words.
+    pub message: String,
+}
+
+/// What a worker is told.
+pub enum Command {
+    /// Create a session; [`Event::Created`] follows.
+    Create(Box<Create>),
+    /// End a session; [`Event::Ended`] follows. Answers whether there was one.
+    End {
+        /// Which.
+        session: SessionId,
+        /// Why, for its players.
+        reason: String,
+        /// The answer.
+        reply: Reply<bool>,
+    },
+    /// Say what is known of a session.
+    Show {
+        /// Which.
+        session: SessionId,
+        /// The answer; `None` where it is not here.
+        reply: Reply<Option<Box<SessionReport>>>,
+    },
+    /// Answers [`Event::Resolve`].
+    Resolved {
+        /// The request's number.
+        request: u64,
+        /// Where the session is, or why there is none.
+        answer: Result<Resolved, Refusal>,
+    },
+    /// Take over a session that another worker of this node gave up.
+    Adopt(Box<MovedSession>),
+    /// A session that this worker gave up is led there now: its players are sent on.
+    Departed(Resolved),
+    /// Another session's signal.
+    Signal {
+        /// For the session of this game and key.
+        game: GameName,
+        /// Its key.
+        key: SessionKey,
+        /// `game/key` of the sender.
+        source: String,
+        /// What the guest gets.
+        body: Bytes,
+    },
+    /// Tell every player that the node goes away and accept no further ones.
+    GoAway(Reason),
+    /// Stop: connections are closed, sessions dropped.
+    Stop,
+}
+
+/// A session on its way to another worker: everything but its players' connections.
+pub struct MovedSession(pub(crate) Box<Session>);
+
+impl MovedSession {
+    /// Which session.
+    pub fn id(&self) -> &SessionId {
+        &self.0.id
+    }
+}
+
+impl std::fmt::Debug for MovedSession {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "MovedSession({})", self.0.id)
+    }
+}
+
+/// What a worker says.
+#[derive(Debug)]
+pub enum Event {
+    /// A session was created, or why not.
+    Created {
+        /// Which.
+        session: SessionId,
+        /// The outcome.
+        result: Result<(), String>,
+    },
+    /// A player is here whose session is not known here; [`Command::Resolved`] answers.
+    Resolve {
+        /// The request's number.
+        request: u64,
+        /// Who.
+        player: PlayerId,
+        /// What they asked for.
+        target: Target,
+        /// Whether their token allows to create a session.
+        may_create: bool,
+    },
+    /// A player has a seat.
+    Joined {
+        /// Where.
+        session: SessionId,
+        /// Who.
+        player: PlayerId,
+    },
+    /// A player's stay is over.
+    Left {
+        /// Where.
+        session: SessionId,
+        /// Who.
+        player: PlayerId,
+    },
+    /// The game refused a player, or there was no seat.
+    Refused {
+        /// Where.
+        session: SessionId,
+        /// Who.
+        player: PlayerId,
+    },
+    /// A session is over.
+    Ended {
+        /// Which.
+        session: SessionId,
+        /// Why.
+        reason: String,
+        /// Its result, if the game finished it.
+        outcome: Option<Bytes>,
+    },
+    /// A session overran its budget too often and must go to the penalty worker.
+    Overran(Box<MovedSession>),
+    /// A piece of a session's recording: frames in the order of the log. Sent only for recorded sessions.
+    Recorded {
+        /// Whose.
+        session: SessionId,
+        /// Frames; the first piece begins with the file's magic.
+        frames: Bytes,
+        /// Position of the first record in it, for naming a gap.
+        from: Position,
+    },
+    /// A line of a guest's log.
+    GuestLog {
+        /// Whose.
+        session: SessionId,
+        /// How much it matters.
+        level: LogLevel,
+        /// The line.
+        line: String,
+    },
+    /// An event that a guest emitted.
+    GuestEvent {
+        /// Whose.
+        session: SessionId,
+        /// Its bytes.
+        body: Bytes,
+    },
+    /// A guest's fault, for the game's author: an entry was skipped.
+    GuestFault {
+        /// Whose.
+        session: SessionId,
+        /// The entry.
+        position: Position,
+        /// In words.
+        message: String,
+    },
+    /// A guest's signal to another session.
+    Signal {
+        /// From whom, `game/key`.
+        source: String,
+        /// To whom, `game/key`.
+        to: String,
+        /// Its bytes.
+        body: Bytes,
+    },
+}
+
+/// What a worker knows of a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionReport {
+    /// Which.
+    pub session: SessionId,
+    /// Hash of its module, in hexadecimal.
+    pub module: String,
+    /// Its leadership.
+    pub epoch: Epoch,
+    /// The last entry of its log.
+    pub position: Position,
+    /// Its tick.
+    pub tick: u64,
+    /// Session time, µs.
+    pub time_us: u64,
+    /// Whether it stands still for a rebuild.
+    pub paused: bool,
+    /// The row of statistics that the guest wrote.
+    pub stats: Bytes,
+    /// Guest memory, bytes.
+    pub memory_bytes: usize,
+    /// What it used and did.
+    pub usage: crate::accounting::Usage,
+    /// Its players.
+    pub players: Vec<PlayerReport>,
+}
+
+/// What a worker knows of a player in a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlayerReport {
+    /// The slot.
+    pub slot: u16,
+    /// Who.
+    pub player: PlayerId,
+    /// Whether a connection is attached.
+    pub connected: bool,
+    /// Messages of the player so far.
+    pub last_input: u64,
+    /// Reliable outputs that the player has not acknowledged.
+    pub unacknowledged: usize,
+}

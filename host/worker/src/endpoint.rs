@@ -1,0 +1,453 @@
+//! The QUIC endpoint of a worker: connections in a table, one timer each, and lists of those that have something to
+//! read and something to send. Decides who may connect (Retry, limits, the handshake queues); knows nothing of
+//! sessions, players or frames.
+//!
+//! A connection here is a *link*; its index is quinn-proto's handle, its generation tells reuses of the index apart.
+
+use std::collections::HashMap;
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use quinn_proto as quic;
+use quinn_proto::{ConnectionHandle, DatagramEvent, Incoming, VarInt};
+
+use crate::admission::{Admission, Class, Waiting, classify};
+use crate::outlet::{Destination, Outlet};
+use crate::receive::Datagram;
+use crate::timers::Timers;
+
+/// Handshakes that may be under way at a time. Beyond: first packets with a token are dropped.
+pub const HANDSHAKES: usize = 512;
+
+/// Time that a handshake may take. Beyond: the connection is closed.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Answers to unknown packets (stateless resets, version negotiation) that wait for a turn. Beyond: not answered.
+const RESPONSES: usize = 16;
+
+/// Received bytes are copied into chunks of this size, so that a packet costs no allocation.
+const ARENA_BYTES: usize = 64 << 10;
+
+/// Which link: an index that is used again, and a generation that is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LinkId {
+    /// Place in the table.
+    pub index: u32,
+    /// Counts accepted connections.
+    pub generation: u32,
+}
+
+impl LinkId {
+    /// As one number, for those outside who only hand it back.
+    pub fn to_bits(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    /// What [`to_bits`](LinkId::to_bits) made.
+    pub fn from_bits(bits: u64) -> Self {
+        LinkId { index: bits as u32, generation: (bits >> 32) as u32 }
+    }
+}
+
+/// Bounds on who may be connected.
+#[derive(Debug, Clone, Copy)]
+pub struct LinkLimits {
+    /// Connections at a time. Beyond: refused.
+    pub connections: usize,
+    /// Connections of one address (IPv6: of one /64) at a time. Beyond: refused.
+    pub per_address: usize,
+}
+
+/// What was counted at the door.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LinkCounts {
+    /// Datagrams that came in.
+    pub received: u64,
+    /// Datagrams that went out.
+    pub transmitted: u64,
+    /// Bytes of those.
+    pub transmitted_bytes: u64,
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Retries sent.
+    pub retried: u64,
+    /// Connections refused by a limit.
+    pub refused: u64,
+    /// Handshake packets dropped unparsed.
+    pub dropped: u64,
+}
+
+struct Link {
+    quic: quic::Connection,
+    generation: u32,
+    address: IpAddr,
+    handshaking: bool,
+    /// When the owner wants to see this link again.
+    deadline: Option<Instant>,
+    ready: bool,
+    unsent: bool,
+}
+
+/// A worker's endpoint and its links.
+pub struct Endpoint {
+    quic: quic::Endpoint,
+    links: Vec<Option<Link>>,
+    timers: Timers,
+    ready: VecDeque<u32>,
+    unsent: Vec<u32>,
+    flushing: Vec<u32>,
+    admission: Admission,
+    addresses: HashMap<IpAddr, usize>,
+    limits: LinkLimits,
+    open: usize,
+    handshaking: usize,
+    generation: u32,
+    arena: BytesMut,
+    scratch: Vec<u8>,
+    responses: Vec<(SocketAddr, Option<IpAddr>, Vec<u8>)>,
+    counts: LinkCounts,
+}
+
+impl Endpoint {
+    /// An endpoint without links. `unfragmented` says that the socket never fragments, so that larger packets may
+    /// be tried.
+    pub fn new(
+        endpoint: Arc<quic::EndpointConfig>,
+        server: Arc<quic::ServerConfig>,
+        limits: LinkLimits,
+        unfragmented: bool,
+    ) -> Self {
+        Endpoint {
+            quic: quic::Endpoint::new(endpoint, Some(server), unfragmented, None),
+            links: Vec::new(),
+            timers: Timers::default(),
+            ready: VecDeque::new(),
+            unsent: Vec::new(),
+            flushing: Vec::new(),
+            admission: Admission::default(),
+            addresses: HashMap::new(),
+            limits,
+            open: 0,
+            handshaking: 0,
+            generation: 0,
+            arena: BytesMut::with_capacity(ARENA_BYTES),
+            scratch: Vec::with_capacity(2048),
+            responses: Vec::new(),
+            counts: LinkCounts::default(),
+        }
+    }
+
+    /// New connections are served with this from now on.
+    pub fn set_server_config(&mut self, server: Arc<quic::ServerConfig>) {
+        self.quic.set_server_config(Some(server));
+    }
+
+    /// Takes a datagram in: a link's data at once, anything of a handshake into the queue of
+    /// [`admit`](Endpoint::admit).
+    pub fn handle_datagram(&mut self, now: Instant, datagram: Datagram<'_>) {
+        self.counts.received += 1;
+        let class = classify(datagram.bytes);
+        if class == Class::Malformed {
+            return;
+        }
+        let bytes = self.copy_in(datagram.bytes);
+        if class == Class::Established {
+            self.handle_packet(now, datagram.from, datagram.to, datagram.ecn, bytes);
+            return;
+        }
+        // Handshake packets wait: a buffer of their own, so that they do not pin the shared one.
+        let bytes = BytesMut::from(&bytes[..]);
+        let Datagram { from, to, ecn, .. } = datagram;
+        self.admission.push(class, Waiting { arrived: now, from, to, ecn, bytes });
+        self.counts.dropped = self.admission.dropped();
+    }
+
+    /// Whether handshake packets wait.
+    pub fn has_waiting(&self) -> bool {
+        !self.admission.is_empty()
+    }
+
+    /// Handles one waiting handshake packet, which may cost a key exchange and a signature. Answers whether there
+    /// was one.
+    pub fn admit(&mut self, now: Instant, outlet: &mut dyn Outlet) -> bool {
+        let Some(packet) = self.admission.pop() else { return false };
+        if let Some(incoming) = self.handle_packet(now, packet.from, packet.to, packet.ecn, packet.bytes) {
+            self.decide(now, incoming, outlet);
+        }
+        true
+    }
+
+    /// Lets links whose time has come expire what must, and marks them ready.
+    pub fn handle_timeouts(&mut self, now: Instant) {
+        while let Some(index) = self.timers.pop_due(now) {
+            if let Some(link) = self.links[index as usize].as_mut() {
+                link.quic.handle_timeout(now);
+                mark(&mut link.ready, index, |index| self.ready.push_back(index));
+                mark(&mut link.unsent, index, |index| self.unsent.push(index));
+            }
+        }
+    }
+
+    /// When [`handle_timeouts`](Endpoint::handle_timeouts) has something to do.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// The next link that has something for its owner to read, or whose deadline came. Its events must be read to
+    /// their end, then [`settle`](Endpoint::settle) be called.
+    pub fn next_ready(&mut self) -> Option<LinkId> {
+        while let Some(index) = self.ready.pop_front() {
+            if let Some(link) = self.links[index as usize].as_mut() {
+                link.ready = false;
+                return Some(LinkId { index, generation: link.generation });
+            }
+        }
+        None
+    }
+
+    /// Whether a link waits to be read.
+    pub fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// A link's connection, for reading and writing; it is looked at for packets by the next
+    /// [`flush`](Endpoint::flush).
+    pub fn link(&mut self, id: LinkId) -> Option<&mut quic::Connection> {
+        let link = self.links.get_mut(id.index as usize)?.as_mut()?;
+        if link.generation != id.generation {
+            return None;
+        }
+        mark(&mut link.unsent, id.index, |index| self.unsent.push(index));
+        Some(&mut link.quic)
+    }
+
+    /// A link's connection, only to look at.
+    pub fn peek(&self, id: LinkId) -> Option<&quic::Connection> {
+        let link = self.links.get(id.index as usize)?.as_ref()?;
+        (link.generation == id.generation).then_some(&link.quic)
+    }
+
+    /// The link's next event; handles what concerns the handshake itself.
+    pub fn poll(&mut self, id: LinkId) -> Option<quic::Event> {
+        let link = self.links.get_mut(id.index as usize)?.as_mut()?;
+        if link.generation != id.generation {
+            return None;
+        }
+        let event = link.quic.poll();
+        if let Some(quic::Event::Connected | quic::Event::ConnectionLost { .. }) = event
+            && std::mem::take(&mut link.handshaking)
+        {
+            self.handshaking -= 1;
+            link.deadline = None;
+        }
+        event
+    }
+
+    /// Asks for the link to be ready again at a time, instead of the time asked for before.
+    pub fn set_deadline(&mut self, id: LinkId, deadline: Option<Instant>) {
+        if let Some(Some(link)) = self.links.get_mut(id.index as usize)
+            && link.generation == id.generation
+            && link.deadline != deadline
+        {
+            link.deadline = deadline;
+            mark(&mut link.unsent, id.index, |index| self.unsent.push(index));
+        }
+    }
+
+    /// When the owner wants to see the link again.
+    pub fn deadline(&self, id: LinkId) -> Option<Instant> {
+        let link = self.links.get(id.index as usize)?.as_ref()?;
+        if link.generation == id.generation { link.deadline } else { None }
+    }
+
+    /// Closes a link with a code and a reason that the peer sees. Its owner gets no further event but may still read.
+    pub fn close(&mut self, now: Instant, id: LinkId, code: u32, reason: &str) {
+        if let Some(link) = self.link(id) {
+            link.close(now, VarInt::from_u32(code), Bytes::copy_from_slice(reason.as_bytes()));
+        }
+        self.set_deadline(id, None);
+    }
+
+    /// Links at present, those closing included.
+    pub fn open_links(&self) -> usize {
+        self.open
+    }
+
+    /// Writes the packets of every link that has any, and arms its timer anew.
+    pub fn flush(&mut self, now: Instant, outlet: &mut dyn Outlet) {
+        for (address, source, bytes) in self.responses.drain(..) {
+            outlet.buffer().extend_from_slice(&bytes);
+            outlet.commit(Destination { address, source });
+        }
+        std::mem::swap(&mut self.unsent, &mut self.flushing);
+        for place in 0..self.flushing.len() {
+            self.flush_link(now, self.flushing[place], outlet);
+        }
+        self.flushing.clear();
+    }
+
+    /// What was counted so far.
+    pub fn counts(&self) -> LinkCounts {
+        self.counts
+    }
+
+    fn flush_link(&mut self, now: Instant, index: u32, outlet: &mut dyn Outlet) {
+        if let Some(link) = self.links[index as usize].as_mut() {
+            link.unsent = false;
+            while let Some(transmit) = link.quic.poll_transmit(now, 1, outlet.buffer()) {
+                outlet.commit(Destination { address: transmit.destination, source: transmit.src_ip });
+                self.counts.transmitted += 1;
+                self.counts.transmitted_bytes += transmit.size as u64;
+            }
+        }
+        self.settle(index);
+    }
+
+    /// Passes on what a link has to tell the endpoint, removes it when it is over, and arms its timer.
+    fn settle(&mut self, index: u32) {
+        let Some(link) = self.links[index as usize].as_mut() else { return };
+        while let Some(event) = link.quic.poll_endpoint_events() {
+            let drained = event.is_drained();
+            if let Some(event) = self.quic.handle_event(ConnectionHandle(index as usize), event) {
+                link.quic.handle_event(event);
+                mark(&mut link.unsent, index, |index| self.unsent.push(index));
+            }
+            if drained {
+                self.remove(index);
+                return;
+            }
+        }
+        let deadline = match (link.quic.poll_timeout(), link.deadline) {
+            (Some(quic), Some(own)) => Some(quic.min(own)),
+            (quic, own) => quic.or(own),
+        };
+        self.timers.set(index, deadline);
+    }
+
+    fn remove(&mut self, index: u32) {
+        self.timers.set(index, None);
+        let Some(link) = self.links[index as usize].take() else { return };
+        self.open -= 1;
+        self.handshaking -= usize::from(link.handshaking);
+        if let Some(count) = self.addresses.get_mut(&link.address) {
+            *count -= 1;
+            if *count == 0 {
+                self.addresses.remove(&link.address);
+            }
+        }
+    }
+
+    fn handle_packet(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        to: Option<IpAddr>,
+        ecn: Option<quic::EcnCodepoint>,
+        bytes: BytesMut,
+    ) -> Option<Incoming> {
+        self.scratch.clear();
+        match self.quic.handle(now, from, to, ecn, bytes, &mut self.scratch)? {
+            DatagramEvent::ConnectionEvent(handle, event) => {
+                let index = handle.0 as u32;
+                let link = self.links.get_mut(handle.0)?.as_mut()?;
+                link.quic.handle_event(event);
+                mark(&mut link.ready, index, |index| self.ready.push_back(index));
+                mark(&mut link.unsent, index, |index| self.unsent.push(index));
+                None
+            }
+            DatagramEvent::Response(transmit) => {
+                if self.responses.len() < RESPONSES {
+                    let bytes = self.scratch[..transmit.size].to_vec();
+                    self.responses.push((transmit.destination, transmit.src_ip, bytes));
+                }
+                None
+            }
+            DatagramEvent::NewConnection(incoming) => Some(incoming),
+        }
+    }
+
+    fn decide(&mut self, now: Instant, incoming: Incoming, outlet: &mut dyn Outlet) {
+        if !incoming.remote_address_validated() {
+            let buffer = outlet.buffer();
+            match self.quic.retry(incoming, buffer) {
+                Ok(transmit) => {
+                    self.counts.retried += 1;
+                    outlet.commit(Destination { address: transmit.destination, source: transmit.src_ip });
+                }
+                Err(error) => self.quic.ignore(error.into_incoming()),
+            }
+            return;
+        }
+        if self.handshaking >= HANDSHAKES {
+            self.counts.dropped += 1;
+            self.quic.ignore(incoming);
+            return;
+        }
+        let address = address_group(incoming.remote_address().ip());
+        let same = self.addresses.get(&address).copied().unwrap_or(0);
+        if self.open >= self.limits.connections || same >= self.limits.per_address {
+            self.counts.refused += 1;
+            let transmit = self.quic.refuse(incoming, outlet.buffer());
+            outlet.commit(Destination { address: transmit.destination, source: transmit.src_ip });
+            return;
+        }
+        self.accept(now, incoming, address, outlet);
+    }
+
+    fn accept(&mut self, now: Instant, incoming: Incoming, address: IpAddr, outlet: &mut dyn Outlet) {
+        match self.quic.accept(incoming, now, outlet.buffer(), None) {
+            Ok((handle, quic)) => {
+                if self.links.len() <= handle.0 {
+                    self.links.resize_with(handle.0 + 1, || None);
+                }
+                self.generation = self.generation.wrapping_add(1);
+                self.links[handle.0] = Some(Link {
+                    quic,
+                    generation: self.generation,
+                    address,
+                    handshaking: true,
+                    deadline: Some(now + HANDSHAKE_TIMEOUT),
+                    ready: true,
+                    unsent: true,
+                });
+                self.ready.push_back(handle.0 as u32);
+                self.unsent.push(handle.0 as u32);
+                *self.addresses.entry(address).or_default() += 1;
+                self.open += 1;
+                self.handshaking += 1;
+                self.counts.accepted += 1;
+            }
+            Err(error) => {
+                if let Some(transmit) = error.response {
+                    outlet.commit(Destination { address: transmit.destination, source: transmit.src_ip });
+                }
+            }
+        }
+    }
+
+    fn copy_in(&mut self, bytes: &[u8]) -> BytesMut {
+        if self.arena.capacity() < bytes.len() && !self.arena.try_reclaim(ARENA_BYTES) {
+            self.arena = BytesMut::with_capacity(ARENA_BYTES.max(bytes.len()));
+        }
+        self.arena.extend_from_slice(bytes);
+        self.arena.split()
+    }
+}
+
+/// Sets a flag and puts the index on its list, once.
+fn mark(flag: &mut bool, index: u32, push: impl FnOnce(u32)) {
+    if !std::mem::replace(flag, true) {
+        push(index);
+    }
+}
+
+/// Whom a limit for each address counts together: an IPv6 customer has a /64.
+fn address_group(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
+        address => address,
+    }
+}

@@ -1,0 +1,432 @@
+//! What players send: QUIC's events, the stream's frames, datagrams. Takes what is within the rates and leaves the rest
+//! unread or drops it; closes a connection that breaks the protocol, with the reason.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use quinn_proto::{Dir, Event as QuicEvent, StreamEvent, StreamId};
+use ringside_core::ids::Slot;
+use ringside_core::log::{Input, LeaveReason, SkipCause};
+use ringside_protocol::datagram::ClientDatagram;
+use ringside_protocol::frame::{ClientFrame, ServerFrame};
+use ringside_protocol::limits;
+use ringside_protocol::reason::Reason;
+
+use crate::accounting::add;
+use crate::connection::{Connection, Stage};
+use crate::endpoint::LinkId;
+use crate::outlet::Outlet;
+use crate::session::Ran;
+use crate::worker::Worker;
+
+/// Bytes that are read off the stream at a time.
+const CHUNK_BYTES: usize = 16 << 10;
+
+/// Whether to go on with a connection's stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    /// Read on.
+    On,
+    /// Not now.
+    Later,
+}
+
+impl Worker {
+    /// Reads every link that has something, as long as the socket need not be served. Answers whether links wait.
+    pub(crate) fn read_links(&mut self, outlet: &mut dyn Outlet) -> bool {
+        while let Some(link) = self.endpoint.next_ready() {
+            let now = outlet.now();
+            self.read_link(now, link);
+            if self.service_due(outlet) {
+                return self.endpoint.has_ready();
+            }
+        }
+        false
+    }
+
+    fn read_link(&mut self, now: Instant, link: LinkId) {
+        self.know(now, link);
+        if self.endpoint.deadline(link).is_some_and(|deadline| deadline <= now) {
+            self.deadline_came(now, link);
+        }
+        while let Some(event) = self.endpoint.poll(link) {
+            match event {
+                QuicEvent::Connected => self.connected(now, link),
+                QuicEvent::ConnectionLost { .. } => self.lost(now, link),
+                QuicEvent::Stream(StreamEvent::Opened { dir: Dir::Bi }) => self.stream_opened(now, link),
+                QuicEvent::Stream(StreamEvent::Readable { .. }) => self.read_stream(now, link),
+                QuicEvent::Stream(StreamEvent::Finished { .. }) => self.all_acknowledged(now, link),
+                QuicEvent::Stream(StreamEvent::Stopped { .. }) => self.broken(now, link),
+                QuicEvent::DatagramReceived => self.read_datagrams(now, link),
+                QuicEvent::Stream(_) => self.mark(link),
+                QuicEvent::HandshakeDataReady | QuicEvent::DatagramsUnblocked => {}
+            }
+        }
+        // Acknowledged packets make room for what waits.
+        let waits = |connection: &mut Connection| !connection.out.is_empty() || connection.view.is_pending();
+        if self.connection(link).is_some_and(waits) {
+            self.mark(link);
+        }
+    }
+
+    /// Makes the entry of a link that is new.
+    fn know(&mut self, now: Instant, link: LinkId) {
+        let index = link.index as usize;
+        if self.connections.len() <= index {
+            self.connections.resize_with(index + 1, || None);
+        }
+        if self.connections[index].as_ref().is_none_or(|connection| connection.link != link) {
+            let address = self.endpoint.peek(link).map(|quic| quic.remote_address().ip().to_canonical());
+            let address = address.unwrap_or(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
+            self.connections[index] = Some(Connection::new(link, address, now));
+        }
+    }
+
+    fn connected(&mut self, now: Instant, link: LinkId) {
+        let Some(connection) = self.connection(link) else { return };
+        connection.stage = Stage::Opening;
+        let address = connection.address;
+        self.set_attached_count(link, true);
+        let of_address = self.unattached_by.get(&address).copied().unwrap_or(0);
+        if self.unattached > limits::UNATTACHED {
+            self.close(now, link, Reason::Overloaded);
+        } else if of_address > limits::UNATTACHED_PER_ADDRESS {
+            self.close(now, link, Reason::AddressLimit);
+        } else {
+            self.endpoint.set_deadline(link, Some(now + limits::OPEN_TIMEOUT));
+        }
+    }
+
+    /// Counts a connection among those that are not attached, or no longer.
+    pub(crate) fn set_attached_count(&mut self, link: LinkId, unattached: bool) {
+        let Some(connection) = self.connection(link) else { return };
+        if std::mem::replace(&mut connection.unattached, unattached) == unattached {
+            return;
+        }
+        let address = connection.address;
+        if unattached {
+            self.unattached += 1;
+            *self.unattached_by.entry(address).or_default() += 1;
+        } else {
+            self.unattached -= 1;
+            if let Some(count) = self.unattached_by.get_mut(&address) {
+                *count -= 1;
+                if *count == 0 {
+                    self.unattached_by.remove(&address);
+                }
+            }
+        }
+    }
+
+    /// What a connection is told when its time has run out.
+    fn deadline_came(&mut self, now: Instant, link: LinkId) {
+        self.endpoint.set_deadline(link, None);
+        let Some(connection) = self.connection(link) else { return };
+        match &connection.stage {
+            Stage::Handshake | Stage::Opening => self.close(now, link, Reason::OpenTimeout),
+            Stage::Resolving { .. } => self.refuse(now, link, Reason::Unreachable, "nobody knows in time where it is"),
+            Stage::Waiting { .. } => self.refuse(now, link, Reason::Unreachable, "the session is paused for too long"),
+            Stage::Attached { .. } => self.keep_alive(now, link),
+            Stage::Departing { .. } => self.close(now, link, Reason::Moved),
+            Stage::Closing => self.close(now, link, Reason::Closed),
+            Stage::Closed => {}
+        }
+    }
+
+    /// Looks after an attached connection: repeats the newest view, takes up a stream that was left unread, gives up
+    /// a peer that takes nothing.
+    fn keep_alive(&mut self, now: Instant, link: LinkId) {
+        let Some(connection) = self.connection(link) else { return };
+        let stalled = connection.stalled_since.is_some_and(|since| now >= since + limits::WRITE_STALL_TIMEOUT);
+        if stalled {
+            self.close(now, link, Reason::TooSlow);
+            return;
+        }
+        if now >= connection.view_sent + limits::KEEP_ALIVE && connection.view.repeat() {
+            connection.view_sent = now;
+            self.mark(link);
+        }
+        self.endpoint.set_deadline(link, Some(now + limits::KEEP_ALIVE));
+        self.read_stream(now, link);
+    }
+
+    fn stream_opened(&mut self, now: Instant, link: LinkId) {
+        let Some(quic) = self.endpoint.link(link) else { return };
+        let Some(stream) = quic.streams().accept(Dir::Bi) else { return };
+        match self.connection(link) {
+            Some(connection) if connection.stream.is_none() => {
+                connection.stream = Some(stream);
+                self.read_stream(now, link);
+            }
+            _ => self.close(now, link, Reason::Protocol),
+        }
+    }
+
+    /// Decodes frames as long as there are any and the connection may go on.
+    pub(crate) fn read_stream(&mut self, now: Instant, link: LinkId) {
+        loop {
+            let Some(connection) = self.connection(link) else { return };
+            if connection.is_over() || matches!(connection.stage, Stage::Departing { .. }) {
+                return;
+            }
+            let waits = !matches!(connection.stage, Stage::Opening | Stage::Attached { .. });
+            let Some(stream) = connection.stream.filter(|_| !waits) else { return };
+            if connection.unread.is_empty() && !self.read_chunk(now, link, stream) {
+                return;
+            }
+            if self.take_frames(now, link) == Flow::Later {
+                return;
+            }
+        }
+    }
+
+    /// Reads some bytes into the connection's unread; answers whether there were any.
+    fn read_chunk(&mut self, now: Instant, link: LinkId, stream: StreamId) -> bool {
+        let Some(quic) = self.endpoint.link(link) else { return false };
+        let mut stream = quic.recv_stream(stream);
+        let Ok(mut chunks) = stream.read(true) else { return false };
+        let chunk = chunks.next(CHUNK_BYTES);
+        let _ = chunks.finalize();
+        match chunk {
+            Ok(Some(chunk)) => {
+                if let Some(connection) = self.connection(link) {
+                    connection.unread = chunk.bytes;
+                }
+                true
+            }
+            Err(quinn_proto::ReadError::Blocked) => false,
+            Ok(None) | Err(quinn_proto::ReadError::Reset(_)) => {
+                self.broken(now, link);
+                false
+            }
+        }
+    }
+
+    /// A stream that was ended, reset or stopped ends the attachment.
+    fn broken(&mut self, now: Instant, link: LinkId) {
+        let over = self.connection(link).is_none_or(|connection| connection.is_over());
+        if !over {
+            self.close(now, link, Reason::Protocol);
+        }
+    }
+
+    fn take_frames(&mut self, now: Instant, link: LinkId) -> Flow {
+        loop {
+            let Some(connection) = self.connection(link) else { return Flow::Later };
+            let unread = connection.unread.clone();
+            let mut rest: &[u8] = &unread;
+            if connection.frames.ready_at(now) > now || connection.messages.ready_at(now) > now {
+                let ready = connection.frames.ready_at(now).max(connection.messages.ready_at(now));
+                self.endpoint.set_deadline(link, Some(ready));
+                return Flow::Later;
+            }
+            if rest.is_empty() {
+                return Flow::On;
+            }
+            let session = connection.attached().map(|(session, _)| session);
+            let paused = session.is_some_and(|index| self.is_paused(index));
+            if paused {
+                return Flow::Later;
+            }
+            let Some(connection) = self.connection(link) else { return Flow::Later };
+            let next = connection.decoder.next(&mut rest);
+            connection.unread = unread.slice(unread.len() - rest.len()..);
+            match next {
+                Ok(Some(frame)) => {
+                    connection.frames.take(now);
+                    self.handle_frame(now, link, frame);
+                }
+                Ok(None) => return Flow::On,
+                Err(error) => {
+                    let reason = if error.is_too_large() { Reason::TooLarge } else { Reason::Protocol };
+                    self.close(now, link, reason);
+                    return Flow::Later;
+                }
+            }
+            let Some(connection) = self.connection(link) else { return Flow::Later };
+            if !matches!(connection.stage, Stage::Attached { .. }) {
+                return Flow::Later;
+            }
+        }
+    }
+
+    pub(crate) fn is_paused(&self, session: usize) -> bool {
+        self.sessions.get(session).and_then(Option::as_ref).is_some_and(|session| session.is_paused())
+    }
+
+    fn handle_frame(&mut self, now: Instant, link: LinkId, frame: ClientFrame) {
+        let Some(connection) = self.connection(link) else { return };
+        match (&connection.stage, frame) {
+            (Stage::Opening, ClientFrame::Open(open)) => self.open(now, link, open),
+            (Stage::Attached { session, slot, .. }, frame) => {
+                let (session, slot) = (*session, *slot);
+                self.handle_player_frame(now, link, session, slot, frame);
+            }
+            _ => self.close(now, link, Reason::Protocol),
+        }
+    }
+
+    fn handle_player_frame(&mut self, now: Instant, link: LinkId, index: usize, slot: Slot, frame: ClientFrame) {
+        match frame {
+            ClientFrame::Open(_) => self.close(now, link, Reason::Protocol),
+            ClientFrame::Message { number, body } => self.message(now, link, (index, slot), number, body),
+            ClientFrame::Acknowledge { up_to } => self.acknowledge(now, link, (index, slot), up_to),
+            ClientFrame::Leave => {
+                let reason = Reason::Left;
+                self.leave(now, index, slot, LeaveReason::Left, reason, reason.text());
+            }
+        }
+    }
+
+    fn message(&mut self, now: Instant, link: LinkId, (index, slot): (usize, Slot), number: u64, body: Bytes) {
+        let Some(session) = self.sessions[index].as_mut() else { return };
+        let Some(last) = session.fold.slot(slot).map(|state| state.last_input) else { return };
+        if number <= last {
+            self.acknowledge_input(link, last);
+            return;
+        }
+        if number != last + 1 {
+            self.close(now, link, Reason::Protocol);
+            return;
+        }
+        session.usage.messages_in += 1;
+        session.usage.bytes_in += body.len() as u64;
+        if let Some(connection) = self.connection(link) {
+            connection.messages.take(now);
+        }
+        let Some(session) = self.sessions[index].as_mut() else { return };
+        let ran = session.run(now, Input::Message { slot, number, body }, &mut self.outputs);
+        match ran {
+            Ran::Applied => self.acknowledge_input(link, number),
+            Ran::Skipped(cause) => {
+                self.acknowledge_input(link, number);
+                if let Some(connection) = self.connection(link) {
+                    connection.write(&ServerFrame::Rejected { number, cause: rejection(cause) });
+                }
+            }
+            Ran::Refused => {}
+        }
+        self.after_run(now, index, ran);
+    }
+
+    fn acknowledge_input(&mut self, link: LinkId, number: u64) {
+        if let Some(connection) = self.connection(link) {
+            connection.acknowledge = Some(connection.acknowledge.map_or(number, |before| before.max(number)));
+        }
+        self.mark(link);
+    }
+
+    fn acknowledge(&mut self, now: Instant, link: LinkId, (index, slot): (usize, Slot), up_to: u64) {
+        let Some(session) = self.sessions[index].as_mut() else { return };
+        let Some(state) = session.fold.slot(slot) else { return };
+        if up_to > state.outputs.last() {
+            self.close(now, link, Reason::Protocol);
+            return;
+        }
+        if up_to >= state.outputs.first() {
+            let ran = session.run(now, Input::Acknowledge { slot, up_to }, &mut self.outputs);
+            self.after_run(now, index, ran);
+        }
+    }
+
+    fn read_datagrams(&mut self, now: Instant, link: LinkId) {
+        while let Some(bytes) = self.endpoint.link(link).and_then(|quic| quic.datagrams().recv()) {
+            let Some(connection) = self.connection(link) else { return };
+            if !connection.datagrams.take(now) {
+                add(&self.counters.inputs_dropped, 1);
+                continue;
+            }
+            let Some((index, slot)) = connection.attached() else { continue };
+            match ClientDatagram::decode(bytes) {
+                Ok(ClientDatagram::ViewAcknowledge { view }) => {
+                    connection.view.acknowledge(view);
+                }
+                Ok(ClientDatagram::Input { number, view_acknowledged, body }) => {
+                    connection.view.acknowledge(view_acknowledged);
+                    let allowed = connection.inputs.take(now);
+                    self.datagram(now, (index, slot), allowed, number, &body);
+                }
+                Err(_) => add(&self.counters.malformed_datagrams, 1),
+            }
+        }
+    }
+
+    fn datagram(&mut self, now: Instant, (index, slot): (usize, Slot), allowed: bool, number: u64, body: &[u8]) {
+        let Some(session) = self.sessions[index].as_mut() else { return };
+        let Some(seat) = session.seat_mut(slot) else { return };
+        if number <= seat.last_datagram {
+            return;
+        }
+        seat.last_datagram = number;
+        if !allowed || session.is_paused() {
+            session.usage.dropped += 1;
+            add(&self.counters.inputs_dropped, 1);
+            return;
+        }
+        session.usage.datagrams_in += 1;
+        session.usage.bytes_in += body.len() as u64;
+        let body = session.keep(body);
+        let ran = session.run(now, Input::Datagram { slot, body }, &mut self.outputs);
+        self.after_run(now, index, ran);
+    }
+
+    /// Everything that was written is acknowledged: a connection that only waited for that is closed.
+    fn all_acknowledged(&mut self, now: Instant, link: LinkId) {
+        if self.connection(link).is_some_and(|connection| matches!(connection.stage, Stage::Closing)) {
+            self.close(now, link, Reason::Closed);
+        }
+    }
+
+    /// Closes a connection with a reason; its player's seat is kept.
+    pub(crate) fn close(&mut self, now: Instant, link: LinkId, reason: Reason) {
+        self.endpoint.close(now, link, u32::from(reason.code()), reason.text());
+        self.forget(now, link);
+    }
+
+    /// QUIC says that a connection is over.
+    fn lost(&mut self, now: Instant, link: LinkId) {
+        self.forget(now, link);
+    }
+
+    /// Lets go of what a connection held: its seat waits for the player from now on.
+    fn forget(&mut self, now: Instant, link: LinkId) {
+        self.set_attached_count(link, false);
+        let Some(connection) = self.connection(link) else { return };
+        match std::mem::replace(&mut connection.stage, Stage::Closed) {
+            Stage::Attached { session, slot, .. } => {
+                let seat = self.sessions[session].as_mut().and_then(|session| session.seat_mut(slot));
+                if let Some(seat) = seat.filter(|seat| seat.link == Some(link)) {
+                    seat.link = None;
+                    seat.away_since = now;
+                }
+                let players = &self.counters.players;
+                let before = players.load(std::sync::atomic::Ordering::Relaxed);
+                players.store(before.saturating_sub(1), std::sync::atomic::Ordering::Relaxed);
+                self.reschedule(session);
+            }
+            Stage::Resolving { request, .. } => {
+                self.resolving.remove(&request);
+            }
+            Stage::Waiting { session, .. } => {
+                if let Some(waiting) = self.waiting.get_mut(&session) {
+                    waiting.retain(|&other| other != link);
+                }
+            }
+            Stage::Departing { session, .. } => {
+                if let Some(links) = self.departed.get_mut(&session) {
+                    links.retain(|&other| other != link);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn rejection(cause: SkipCause) -> Reason {
+    match cause {
+        SkipCause::Trap => Reason::MessageTrapped,
+        SkipCause::Runaway => Reason::MessageRanAway,
+        SkipCause::OutputQuota => Reason::MessageFlooded,
+        SkipCause::Contract => Reason::MessageBrokeContract,
+    }
+}

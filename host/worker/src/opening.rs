@@ -1,0 +1,357 @@
+//! Letting players in: from the open frame to a seat, a redirect or a refusal. Every path answers with exactly one
+//! frame; everything that a silent or greedy peer could hold open has a deadline or a bound.
+
+use std::time::{Duration, Instant};
+
+use ringside_core::ids::{PlayerId, SessionId, Slot};
+use ringside_core::log::Input;
+use ringside_core::output::Output;
+use ringside_protocol::channel::{self, Resumption, Standing};
+use ringside_protocol::frame::{
+    Attached, Mode, Open, Refused, Resume, Route, Seat as SeatFrame, ServerFrame, Target, VERSION, cut_reason,
+};
+use ringside_protocol::ids::Branch;
+use ringside_protocol::limits;
+use ringside_protocol::reason::{Reaction, Reason};
+use ringside_protocol::token::Capability;
+
+use crate::command::{Event, Refusal, Resolved};
+use crate::connection::{CLOSING, Stage};
+use crate::endpoint::LinkId;
+use crate::session::Ran;
+use crate::worker::Worker;
+
+/// What the client is told to wait before it tries again, where trying again helps.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// Who it is, whether they may have sessions created, until when (s), and the session that their ticket names.
+type Admitted = (PlayerId, bool, u64, Option<SessionId>);
+
+/// A player at the door.
+struct Guest {
+    link: LinkId,
+    open: Box<Open>,
+    player: PlayerId,
+    expires_s: u64,
+}
+
+impl Worker {
+    /// A connection's first frame.
+    pub(crate) fn open(&mut self, now: Instant, link: LinkId, open: Box<Open>) {
+        match self.admit_player(now, &open) {
+            Ok((player, may_create, expires_s, session)) => {
+                self.place_player(now, Guest { link, open, player, expires_s }, may_create, session);
+            }
+            Err((reason, message)) => self.refuse(now, link, reason, &message),
+        }
+    }
+
+    /// Who it is, and the session that a ticket names.
+    fn admit_player(&mut self, now: Instant, open: &Open) -> Result<Admitted, (Reason, String)> {
+        let plain = |reason: Reason| (reason, reason.text().to_owned());
+        if open.version != VERSION {
+            let text = format!("this server speaks version {}, the client {}", VERSION, open.version);
+            return Err((Reason::Version, text));
+        }
+        if let Some(reason) = self.going_away {
+            return Err(plain(reason));
+        }
+        if open.mode == Mode::Standby {
+            return Err((Reason::ModeUnsupported, "sessions of one node have no followers to stand by at".into()));
+        }
+        let claims = self.authority.verify(&open.token).map_err(plain)?;
+        let now_ms = self.unix_ms(now);
+        claims.permits(now_ms / 1000, &open.target).map_err(plain)?;
+        let may_create = claims.can(Capability::Create);
+        let Some(ticket) = &open.ticket else { return Ok((claims.player, may_create, claims.expires_s, None)) };
+        let ticket = self.authority.redeem_ticket(ticket, now_ms).map_err(plain)?;
+        if ticket.player != claims.player || ticket.session.game != *open.target.game() {
+            return Err((Reason::TicketInvalid, "the ticket is another player's, or for another game".into()));
+        }
+        Ok((claims.player, may_create, claims.expires_s, Some(ticket.session)))
+    }
+
+    /// Attaches the player if the session is here, else asks the node.
+    fn place_player(&mut self, now: Instant, guest: Guest, may_create: bool, ticket: Option<SessionId>) {
+        let here = match (&ticket, &guest.open.target) {
+            (Some(session), _) => self.index_of(session),
+            (None, Target::Session { game, key }) => self.names.get(&(game.clone(), key.clone())).copied(),
+            (None, Target::FindOrCreate { .. }) => None,
+        };
+        match here {
+            Some(session) => self.attach(now, guest, session),
+            // The session may be on its way here; a ticket for one that is not is stale.
+            None if ticket.is_some() => {
+                self.refuse(now, guest.link, Reason::NotHere, "the session is not at this worker (any longer)");
+            }
+            None => self.ask(now, guest, may_create),
+        }
+    }
+
+    fn ask(&mut self, now: Instant, guest: Guest, may_create: bool) {
+        let Guest { link, open, player, expires_s } = guest;
+        if self.resolving.len() >= limits::UNATTACHED {
+            self.refuse(now, link, Reason::Overloaded, "too many players wait for a session");
+            return;
+        }
+        self.requests += 1;
+        let request = self.requests;
+        let target = open.target.clone();
+        self.tell(Event::Resolve { request, player: player.clone(), target, may_create });
+        self.resolving.insert(request, link);
+        let Some(connection) = self.connection(link) else { return };
+        connection.stage = Stage::Resolving { request, open, player, expires_s };
+        self.endpoint.set_deadline(link, Some(now + limits::RESOLVE_TIMEOUT));
+    }
+
+    /// The node's answer to [`Worker::ask`].
+    pub(crate) fn resolved(&mut self, now: Instant, request: u64, answer: Result<Resolved, Refusal>) {
+        let Some(link) = self.resolving.remove(&request) else { return };
+        let Some(connection) = self.connection(link) else { return };
+        let stage = std::mem::replace(&mut connection.stage, Stage::Opening);
+        let Stage::Resolving { open, player, expires_s, .. } = stage else {
+            connection.stage = stage;
+            return;
+        };
+        let guest = Guest { link, open, player, expires_s };
+        match answer {
+            Err(refusal) => self.refuse(now, link, refusal.reason, &refusal.message),
+            Ok(place) if place.worker == self.config.worker => match self.index_of(&place.session) {
+                Some(session) => self.attach(now, guest, session),
+                None => self.refuse(now, link, Reason::NotHere, "the session ended while it was looked for"),
+            },
+            Ok(place) => {
+                let place = self.place(now, &place, &guest.player, guest.expires_s);
+                self.last_frame(now, link, &ServerFrame::Redirect(place));
+            }
+        }
+    }
+
+    /// Lets those in who waited for a session that was paused.
+    pub(crate) fn let_in(&mut self, now: Instant, session: usize) {
+        for link in self.waiting.remove(&session).unwrap_or_default() {
+            let Some(connection) = self.connection(link) else { continue };
+            let stage = std::mem::replace(&mut connection.stage, Stage::Opening);
+            match stage {
+                Stage::Waiting { open, player, expires_s, .. } => {
+                    self.attach(now, Guest { link, open, player, expires_s }, session);
+                }
+                other => connection.stage = other,
+            }
+        }
+    }
+
+    fn attach(&mut self, now: Instant, guest: Guest, index: usize) {
+        let Some(session) = self.sessions[index].as_ref() else {
+            self.refuse(now, guest.link, Reason::NoSuchSession, "the session is over");
+            return;
+        };
+        if session.is_paused() {
+            let Guest { link, open, player, expires_s } = guest;
+            self.waiting.entry(index).or_default().push(link);
+            let until = now + limits::RESOLVE_TIMEOUT;
+            if let Some(connection) = self.connection(link) {
+                connection.stage = Stage::Waiting { session: index, open, player, expires_s };
+            }
+            self.endpoint.set_deadline(link, Some(until));
+            return;
+        }
+        if let Err((reason, message)) = self.check_resume(now, &guest, index) {
+            self.refuse(now, guest.link, reason, message);
+            return;
+        }
+        let seated = match self.slot_of(index, &guest.player) {
+            Some(slot) => Ok((slot, SeatFrame::Kept)),
+            None => self.join(now, index, &guest.player).map(|slot| (slot, SeatFrame::New)),
+        };
+        match seated {
+            Ok((slot, seat)) => self.seat(now, guest, index, slot, seat),
+            Err((reason, message)) => {
+                if let Some(session) = self.sessions[index].as_ref() {
+                    let session = session.id.clone();
+                    self.tell(Event::Refused { session, player: guest.player.clone() });
+                }
+                self.refuse(now, guest.link, reason, &message);
+            }
+        }
+    }
+
+    fn slot_of(&self, index: usize, player: &PlayerId) -> Option<Slot> {
+        self.sessions[index].as_ref()?.slot_of(player.as_str())
+    }
+
+    /// Whether what the client brings to go on from is good here.
+    fn check_resume(&mut self, now: Instant, guest: &Guest, index: usize) -> Result<(), (Reason, &'static str)> {
+        let Some(resume) = &guest.open.resume else { return Ok(()) };
+        let Some(id) = self.sessions[index].as_ref().map(|session| session.id.clone()) else { return Ok(()) };
+        if resume.incarnation != id.incarnation {
+            return Err((Reason::SessionEnded, "the session with this key is another one now"));
+        }
+        if resume.token.is_empty() {
+            return Ok(());
+        }
+        let now_ms = self.unix_ms(now);
+        let claims = self.authority.redeem_resume(&resume.token, now_ms);
+        match claims {
+            Ok(claims) if claims.player == guest.player && claims.session == id => Ok(()),
+            _ => Err((Reason::ResumeInvalid, "the resume token was used, has expired or belongs elsewhere")),
+        }
+    }
+
+    /// A new seat for a player.
+    fn join(&mut self, now: Instant, index: usize, player: &PlayerId) -> Result<Slot, (Reason, String)> {
+        let gone = || (Reason::NoSuchSession, "the session is over".to_owned());
+        let session = self.sessions[index].as_mut().ok_or_else(gone)?;
+        let full = (Reason::SessionFull, "every seat is taken".to_owned());
+        let slot = session.fold.free_slot().ok_or(full)?;
+        session.take_seat(slot, now);
+        let mut outputs = std::mem::take(&mut self.outputs);
+        let ran = session.run(now, Input::Join { slot, player: player.clone() }, &mut outputs);
+        let refused = outputs.iter().find_map(|output| match output {
+            Output::JoinRefused { reason, .. } => Some(reason.clone()),
+            _ => None,
+        });
+        let seated = match (ran, refused) {
+            (Ran::Applied, None) => Ok(slot),
+            (Ran::Applied, Some(reason)) => Err((Reason::JoinRefused, reason)),
+            (Ran::Skipped(_), _) => Err((Reason::JoinRefused, "the game failed when the player joined".to_owned())),
+            (Ran::Refused, _) => Err(gone()),
+        };
+        if seated.is_err() {
+            session.free_seat(slot);
+        }
+        let id = session.id.clone();
+        if seated.is_ok() {
+            self.tell(Event::Joined { session: id, player: player.clone() });
+        }
+        self.outputs = outputs;
+        self.after_run(now, index, ran);
+        seated
+    }
+
+    /// Attaches a connection to a seat.
+    fn seat(&mut self, now: Instant, guest: Guest, index: usize, slot: Slot, seat: SeatFrame) {
+        let Guest { link, open, player, expires_s } = guest;
+        let Some(session) = self.sessions[index].as_mut() else {
+            self.refuse(now, link, Reason::NoSuchSession, "the session is over");
+            return;
+        };
+        let branch = Branch(session.epoch);
+        let Some(state) = session.fold.slot(slot) else {
+            self.refuse(now, link, Reason::Internal, "the seat is gone");
+            return;
+        };
+        let acknowledged = state.outputs.first() - 1;
+        let claimed = match &open.resume {
+            Some(Resume { branch, last_output, .. }) if seat == SeatFrame::Kept => {
+                Standing { branch: *branch, last: *last_output }
+            }
+            _ => Standing { branch, last: acknowledged },
+        };
+        let after = match channel::resume(claimed, branch, None, &state.outputs) {
+            Ok(Resumption::Continue { after } | Resumption::Rewound { after }) => after,
+            Err(error) => {
+                self.refuse(now, link, Reason::ResumeImpossible, &error.to_string());
+                return;
+            }
+        };
+        if after > acknowledged {
+            let ran = session.run(now, Input::Acknowledge { slot, up_to: after }, &mut self.outputs);
+            self.after_run(now, index, ran);
+        }
+        self.replace(now, index, slot, link);
+        let now_ms = self.unix_ms(now);
+        let Some(session) = self.sessions[index].as_mut() else { return };
+        let id = session.id.clone();
+        let resume_token = self.authority.resume_token(&player, &id, slot, now_ms);
+        let description = session.fold.module().description();
+        let last_datagram =
+            session.seats.get(usize::from(slot.0)).and_then(Option::as_ref).map_or(0, |seat| seat.last_datagram);
+        let attached = Attached {
+            session: id,
+            player: player.clone(),
+            slot,
+            mode: Mode::Attach,
+            seat,
+            branch,
+            epoch: session.epoch,
+            node: self.config.node,
+            worker: self.config.worker,
+            route: Route::Direct,
+            last_input: session.fold.slot(slot).map_or(0, |state| state.last_input),
+            last_output: after,
+            last_datagram,
+            resume_token,
+            tick_rate: description.tick_rate,
+            view_rate: description.view_rate,
+            input_rate: description.input_rate,
+            tier: description.tier,
+            tick: session.fold.tick(),
+            seat_window_ms: self.config.seat_window.as_millis() as u32,
+            paused: session.is_paused(),
+            follower: None,
+        };
+        let input_rate = description.input_rate;
+        if let Some(seat) = session.seat_mut(slot) {
+            seat.link = Some(link);
+            seat.view_due = true;
+            seat.next_view = now;
+        }
+        self.set_attached_count(link, false);
+        if let Some(connection) = self.connection(link) {
+            connection.stage = Stage::Attached { session: index, slot, player, expires_s };
+            connection.last_written = after;
+            connection.set_input_rate(input_rate);
+            connection.decoder.set_limit(limits::CLIENT_FRAME_BYTES);
+            connection.write(&ServerFrame::Attached(Box::new(attached)));
+        }
+        crate::accounting::add(&self.counters.players, 1);
+        self.endpoint.set_deadline(link, Some(now + limits::KEEP_ALIVE));
+        self.mark(link);
+        self.reschedule(index);
+        // What the client sent behind its open frame.
+        self.read_stream(now, link);
+    }
+
+    /// The newest attached connection of a player wins.
+    fn replace(&mut self, now: Instant, index: usize, slot: Slot, newer: LinkId) {
+        let older = self.sessions[index].as_mut().and_then(|session| session.seat_mut(slot)?.link.take());
+        if let Some(older) = older.filter(|&older| older != newer) {
+            self.detach(now, older, Reason::Replaced, Reason::Replaced.text());
+        }
+    }
+
+    /// Ends a connection's attachment with a reason; the seat is the caller's business.
+    pub(crate) fn detach(&mut self, now: Instant, link: LinkId, reason: Reason, message: &str) {
+        self.last_frame(now, link, &ServerFrame::Detached { reason, message: cut_reason(message) });
+    }
+
+    /// Refuses a player.
+    pub(crate) fn refuse(&mut self, now: Instant, link: LinkId, cause: Reason, message: &str) {
+        let retry = cause.reaction() == Reaction::Retry;
+        let retry_after_ms = if retry { RETRY_AFTER.as_millis() as u32 } else { 0 };
+        self.last_frame(
+            now,
+            link,
+            &ServerFrame::Refused(Refused { cause, message: cut_reason(message), retry_after_ms }),
+        );
+    }
+
+    /// Writes a connection's last frame and gives it a while to be acknowledged.
+    pub(crate) fn last_frame(&mut self, now: Instant, link: LinkId, frame: &ServerFrame) {
+        let Some(connection) = self.connection(link) else { return };
+        let was_attached = connection.attached().is_some();
+        connection.write(frame);
+        connection.stage = Stage::Closing;
+        if was_attached {
+            let players = &self.counters.players;
+            players.store(
+                players.load(std::sync::atomic::Ordering::Relaxed).saturating_sub(1),
+                std::sync::atomic::Ordering::Relaxed,
+            );
+        }
+        self.set_attached_count(link, false);
+        self.endpoint.set_deadline(link, Some(now + CLOSING));
+        self.mark(link);
+    }
+}

@@ -1,0 +1,183 @@
+//! What players are sent: acknowledgements and reliable outputs on the stream, views and the guest's datagrams beside it.
+//! Never queues a view: the newest waits in its encoder, at most one more is in QUIC's buffer.
+
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use ringside_core::ids::Slot;
+use ringside_protocol::datagram;
+use ringside_protocol::frame::ServerFrame;
+use ringside_protocol::tier::Tier;
+
+use crate::connection::{Connection, Stage};
+use crate::endpoint::{Endpoint, LinkId};
+use crate::session::Session;
+use crate::transport::DATAGRAM_SEND_BYTES;
+use crate::worker::Worker;
+
+/// Bytes of frames that wait for the stream; further outputs stay in the session's state.
+const WAITING_BYTES: usize = 64 << 10;
+/// Views and datagrams are cut from chunks of this size.
+const ARENA_BYTES: usize = 64 << 10;
+
+impl Worker {
+    /// Writes every link on the list.
+    pub(crate) fn write_links(&mut self, now: Instant) {
+        let mut links = std::mem::take(&mut self.dirty);
+        for link in links.drain(..) {
+            self.write_link(now, link);
+        }
+        // Nothing marks a link while links are written, so the list that grew is the one that was taken.
+        links.append(&mut self.dirty);
+        self.dirty = links;
+    }
+
+    fn write_link(&mut self, now: Instant, link: LinkId) {
+        let Worker { connections, sessions, endpoint, packets, views, .. } = self;
+        let connection = connections.get_mut(link.index as usize).and_then(Option::as_mut);
+        let Some(connection) = connection.filter(|connection| connection.link == link) else { return };
+        connection.dirty = false;
+        if matches!(connection.stage, Stage::Closed) {
+            return;
+        }
+        if let Some((index, slot)) = connection.attached()
+            && let Some(session) = sessions.get_mut(index).and_then(Option::as_mut)
+        {
+            write_outputs(connection, session, slot, WAITING_BYTES);
+            offer_view(now, connection, session, slot, views);
+        }
+        write_stream(now, connection, endpoint);
+        send_view(now, connection, endpoint, packets);
+    }
+
+    /// Writes every output that a session's players have not been sent, at its end.
+    pub(crate) fn write_all_outputs(&mut self, index: usize) {
+        let Some(session) = self.sessions[index].as_mut() else { return };
+        for seat in 0..session.seats.len() {
+            let Some(link) = session.seats[seat].as_ref().and_then(|seat| seat.link) else { continue };
+            let connection = self.connections.get_mut(link.index as usize).and_then(Option::as_mut);
+            if let Some(connection) = connection.filter(|connection| connection.link == link) {
+                write_outputs(connection, session, Slot(seat as u16), usize::MAX);
+            }
+        }
+    }
+
+    /// Sends a guest's datagram, unless the connection's buffer is full: then it is dropped and counted.
+    pub(crate) fn send_datagram(&mut self, index: usize, link: LinkId, body: &[u8]) {
+        let Worker { endpoint, packets, sessions, .. } = self;
+        let Some(session) = sessions[index].as_mut() else { return };
+        let Some(quic) = endpoint.link(link) else { return };
+        reserve(packets, body.len() + 1);
+        datagram::encode_datagram(body, packets);
+        let bytes = packets.split().freeze();
+        let length = bytes.len() as u64;
+        match quic.datagrams().send(bytes, false) {
+            Ok(()) => {
+                session.usage.datagrams_out += 1;
+                session.usage.bytes_out += length;
+            }
+            Err(_) => session.usage.dropped += 1,
+        }
+    }
+}
+
+/// Encodes the acknowledgement and outputs that are not written yet, as far as `room` goes.
+fn write_outputs(connection: &mut Connection, session: &Session, slot: Slot, room: usize) {
+    if let Some(up_to) = connection.acknowledge.take() {
+        connection.write(&ServerFrame::Acknowledge { up_to, tier: Tier::Volatile });
+    }
+    let Some(state) = session.fold.slot(slot) else { return };
+    for (number, body) in state.outputs.after(connection.last_written) {
+        if connection.out.len() >= room {
+            break;
+        }
+        let frame = ServerFrame::Message { number, body: body.clone() };
+        connection.write(&frame);
+        connection.last_written = number;
+    }
+}
+
+/// Hands the newest view to the encoder, if it was written and the view rate allows it.
+fn offer_view(now: Instant, connection: &mut Connection, session: &mut Session, slot: Slot, arena: &mut BytesMut) {
+    let interval = session.view_interval();
+    let tick = session.fold.tick();
+    let Some(seat) = session.seats.get_mut(usize::from(slot.0)).and_then(Option::as_mut) else { return };
+    if !seat.view_due || seat.next_view > now {
+        return;
+    }
+    let Some(view) = session.fold.view(slot) else { return };
+    seat.view_due = false;
+    seat.next_view = now + interval;
+    reserve(arena, view.len());
+    arena.extend_from_slice(view);
+    let body: Bytes = arena.split().freeze();
+    session.usage.datagrams_out += 1;
+    session.usage.bytes_out += body.len() as u64;
+    // The guest's views are bounded by the same number as the encoder's. Volatile: what is applied is committed.
+    let _ = connection.view.offer(body, tick, tick);
+}
+
+fn write_stream(now: Instant, connection: &mut Connection, endpoint: &mut Endpoint) {
+    let Some(stream) = connection.stream else { return };
+    let closing = matches!(connection.stage, Stage::Closing);
+    if connection.out.is_empty() && !closing {
+        return;
+    }
+    let Some(quic) = endpoint.link(connection.link) else { return };
+    let mut stream = quic.send_stream(stream);
+    let before = connection.out.len();
+    while !connection.out.is_empty() {
+        match stream.write(&connection.out) {
+            Ok(written) => drop(connection.out.split_to(written)),
+            Err(quinn_proto::WriteError::Blocked) => break,
+            // The peer stopped the stream or it is closed: `inbound` hears of it.
+            Err(_) => {
+                connection.out.clear();
+                return;
+            }
+        }
+    }
+    if connection.out.is_empty() {
+        connection.stalled_since = None;
+        if closing {
+            // Finishing twice is an error that means nothing.
+            let _ = stream.finish();
+        }
+    } else if connection.out.len() < before || connection.stalled_since.is_none() {
+        connection.stalled_since = Some(now);
+    }
+}
+
+/// Sends what fits of the pending view.
+fn send_view(now: Instant, connection: &mut Connection, endpoint: &mut Endpoint, arena: &mut BytesMut) {
+    if !connection.view.is_pending() {
+        return;
+    }
+    let Some(quic) = endpoint.link(connection.link) else { return };
+    let mut datagrams = quic.datagrams();
+    let Some(most) = datagrams.max_size() else { return };
+    // One view may wait in QUIC's buffer while the next is written: more would queue what nobody wants any longer.
+    if DATAGRAM_SEND_BYTES.saturating_sub(datagrams.send_buffer_space()) > most {
+        return;
+    }
+    loop {
+        reserve(arena, most);
+        match connection.view.next_fragment(most, arena) {
+            Ok(true) => {
+                if datagrams.send(arena.split().freeze(), true).is_err() {
+                    return;
+                }
+            }
+            Ok(false) => break,
+            Err(_) => return,
+        }
+    }
+    connection.view_sent = now;
+}
+
+/// Makes room in an arena without an allocation where its earlier pieces are gone.
+fn reserve(arena: &mut BytesMut, bytes: usize) {
+    if arena.capacity() - arena.len() < bytes && !arena.try_reclaim(bytes.max(ARENA_BYTES)) {
+        *arena = BytesMut::with_capacity(ARENA_BYTES.max(bytes));
+    }
+}

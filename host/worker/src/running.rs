@@ -1,0 +1,385 @@
+//! Sessions: created, run when something is due, rebuilt after a fault, given away, ended. What a guest put out is
+//! handed on here; writing it to players is `outbound`.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use ringside_core::ids::{GameName, SessionKey, Slot};
+use ringside_core::limits;
+use ringside_core::log::{Input, LeaveReason};
+use ringside_core::output::Output;
+use ringside_protocol::frame::ServerFrame;
+use ringside_protocol::reason::Reason;
+use ringside_sandbox::Ending;
+
+use crate::accounting::add;
+use crate::command::{Create, Event, MovedSession, Resolved};
+use crate::connection::{CLOSING, Stage};
+use crate::outlet::Outlet;
+use crate::session::{Ran, Session};
+use crate::worker::{SESSIONS, Worker};
+
+impl Worker {
+    pub(crate) fn create(&mut self, now: Instant, create: Create) {
+        let id = create.session.clone();
+        let record = create.record;
+        let refused = self.going_away.map(|reason| reason.text().to_owned());
+        let full = (self.live_sessions >= SESSIONS).then(|| format!("the worker has its {SESSIONS} sessions"));
+        let taken = self.names.contains_key(&(id.game.clone(), id.key.clone()));
+        let taken = taken.then(|| format!("{}/{} is running already", id.game, id.key));
+        if let Some(why) = refused.or(full).or(taken) {
+            self.tell(Event::Created { session: id, result: Err(why) });
+            return;
+        }
+        let rate = create.module.description().tick_rate;
+        let first = if rate == 0 { now } else { self.first_tick(now, std::time::Duration::from_secs(1) / rate) };
+        let mut outputs = std::mem::take(&mut self.outputs);
+        let started = Session::start(create, now, first, &mut outputs);
+        self.outputs = outputs;
+        match started {
+            Err(why) => {
+                self.outputs.clear();
+                self.tell(Event::Created { session: id, result: Err(why) });
+            }
+            Ok(session) => {
+                tracing::debug!(session = %id, record, "session created");
+                let index = self.put(Box::new(session));
+                self.tell(Event::Created { session: id, result: Ok(()) });
+                self.after_run(now, index, Ran::Applied);
+            }
+        }
+    }
+
+    fn put(&mut self, session: Box<Session>) -> usize {
+        let name = (session.id.game.clone(), session.id.key.clone());
+        self.prompt_sessions += usize::from(session.is_prompt());
+        self.live_sessions += 1;
+        let free = self.sessions.iter().position(Option::is_none);
+        let index = free.unwrap_or_else(|| {
+            self.sessions.push(None);
+            self.sessions.len() - 1
+        });
+        self.sessions[index] = Some(session);
+        self.names.insert(name, index);
+        index
+    }
+
+    fn take(&mut self, index: usize) -> Option<Box<Session>> {
+        let session = self.sessions.get_mut(index)?.take()?;
+        self.names.remove(&(session.id.game.clone(), session.id.key.clone()));
+        self.prompt_sessions -= usize::from(session.is_prompt());
+        self.live_sessions -= 1;
+        self.schedule.set(index as u32, None);
+        self.rebuilding.retain(|&other| other != index);
+        Some(session)
+    }
+
+    /// Runs what is due, as long as the socket need not be served. Answers whether more is due.
+    pub(crate) fn run_due(&mut self, outlet: &mut dyn Outlet) -> bool {
+        let begun = outlet.now();
+        while let Some(index) = self.schedule.pop_due(begun) {
+            let now = outlet.now();
+            self.run_session(now, index as usize);
+            if self.service_due(outlet) {
+                return self.schedule.next().is_some_and(|next| next <= begun);
+            }
+        }
+        false
+    }
+
+    /// One due thing of a session each: a tick, a timer, an expired seat; then views and checkpoints.
+    fn run_session(&mut self, now: Instant, index: usize) {
+        let window = self.config.seat_window;
+        let Some(session) = self.sessions[index].as_mut() else { return };
+        if let Some(ran) = session.run_due_tick(now, &mut self.outputs) {
+            self.after_run(now, index, ran);
+        }
+        let Some(session) = self.sessions[index].as_mut() else { return };
+        if let Some(ran) = session.run_due_timer(now, &mut self.outputs) {
+            self.after_run(now, index, ran);
+        }
+        let expired = self.sessions[index].as_ref().and_then(|session| session.expired_seat(now, window));
+        if let Some(slot) = expired {
+            let reason = Reason::SeatExpired;
+            self.leave(now, index, slot, LeaveReason::TimedOut, reason, reason.text());
+        }
+        let Some(session) = self.sessions[index].as_mut() else { return };
+        session.checkpoint_if_due(now);
+        if let Some((frames, from)) = session.recorded(false) {
+            let session = session.id.clone();
+            self.tell_if_room(Event::Recorded { session, frames, from });
+        }
+        self.mark_views(now, index);
+        self.reschedule(index);
+    }
+
+    /// Puts the players whose views may leave on the list.
+    fn mark_views(&mut self, now: Instant, index: usize) {
+        for seat in 0..self.sessions[index].as_ref().map_or(0, |session| session.seats.len()) {
+            let seat = self.sessions[index].as_ref().and_then(|session| session.seats[seat].as_ref());
+            let due = seat.filter(|seat| seat.view_due && seat.next_view <= now).and_then(|seat| seat.link);
+            if let Some(link) = due {
+                self.mark(link);
+            }
+        }
+    }
+
+    /// Sets when a session is looked at next.
+    pub(crate) fn reschedule(&mut self, index: usize) {
+        let window = self.config.seat_window;
+        let session = self.sessions.get(index).and_then(Option::as_ref);
+        let wake = session.and_then(|session| session.next_wake(window));
+        self.schedule.set(index as u32, wake);
+    }
+
+    /// Hands on what an entry put out, and does what its outcome asks for.
+    pub(crate) fn after_run(&mut self, now: Instant, index: usize, ran: Ran) {
+        add(&self.counters.calls, 1);
+        let mut outputs = std::mem::take(&mut self.outputs);
+        for output in outputs.drain(..) {
+            self.hand_on(now, index, output);
+        }
+        // What handing on ran has used the other buffer, and emptied it.
+        self.outputs = outputs;
+        let Some(session) = self.sessions[index].as_mut() else { return };
+        if let Ran::Skipped(cause) = ran {
+            add(&self.counters.skipped, 1);
+            let position = session.fold.position();
+            let message = format!("skipped ({cause:?}): {}", session.fold.last_fault().unwrap_or("no details"));
+            let (id, often) = (session.id.clone(), session.has_failed_too_often(now));
+            self.tell_if_room(Event::GuestFault { session: id, position, message });
+            if often {
+                let why = format!("{} faults within a minute", limits::TRAPS);
+                self.end_session(now, index, &why);
+                return;
+            }
+            self.tell_players(index, &ServerFrame::Paused);
+            self.rebuilding.push_back(index);
+        }
+        let Some(session) = self.sessions[index].as_mut() else { return };
+        if let Some(ending) = session.fold.ending().cloned() {
+            self.finish(now, index, &ending);
+            return;
+        }
+        if session.fold.last_call().over_budget {
+            add(&self.counters.overruns, 1);
+            if session.take_overrun_too_often(now) && !self.config.penalty && !session.is_paused() {
+                self.give_away(now, index);
+                return;
+            }
+        }
+        self.reschedule(index);
+    }
+
+    fn hand_on(&mut self, now: Instant, index: usize, output: Output) {
+        let Some(session) = self.sessions[index].as_mut() else { return };
+        match output {
+            Output::Send { slot, body, .. } => {
+                session.usage.messages_out += 1;
+                session.usage.bytes_out += body.len() as u64;
+                if let Some(link) = session.seat_mut(slot).and_then(|seat| seat.link) {
+                    self.mark(link);
+                }
+            }
+            Output::View { slot } => {
+                if let Some(seat) = session.seat_mut(slot) {
+                    seat.view_due = true;
+                    if let Some(link) = seat.link.filter(|_| seat.next_view <= now) {
+                        self.mark(link);
+                    }
+                }
+            }
+            Output::Datagram { slot, body } => {
+                if let Some(link) = session.seat_mut(slot).and_then(|seat| seat.link) {
+                    self.send_datagram(index, link, &body);
+                }
+            }
+            Output::Kick { slot, reason } => {
+                self.leave(now, index, slot, LeaveReason::Kicked, Reason::Kicked, &reason);
+            }
+            Output::TooSlow { slot } => {
+                let reason = Reason::TooSlow;
+                self.leave(now, index, slot, LeaveReason::TooSlow, reason, reason.text());
+            }
+            Output::Log { level, line } => {
+                let session = session.id.clone();
+                self.tell_if_room(Event::GuestLog { session, level, line });
+            }
+            Output::Event { body } => {
+                let session = session.id.clone();
+                self.tell_if_room(Event::GuestEvent { session, body });
+            }
+            Output::Signal { session: to, body } => {
+                let source = format!("{}/{}", session.id.game, session.id.key);
+                self.tell_if_room(Event::Signal { source, to, body });
+            }
+            // Statistics are a register; refusals and endings are read off the state.
+            Output::Stats | Output::JoinRefused { .. } | Output::StartRefused { .. } | Output::Finish { .. } => {}
+        }
+    }
+
+    /// Ends a player's stay.
+    pub(crate) fn leave(
+        &mut self,
+        now: Instant,
+        index: usize,
+        slot: Slot,
+        why: LeaveReason,
+        reason: Reason,
+        message: &str,
+    ) {
+        let Some(session) = self.sessions[index].as_mut() else { return };
+        let Some(player) = session.fold.slot(slot).map(|state| state.player.clone()) else { return };
+        let mut outputs = Vec::new();
+        let ran = session.run(now, Input::Leave { slot, reason: why }, &mut outputs);
+        if ran == Ran::Refused {
+            return;
+        }
+        let link = session.free_seat(slot);
+        let id = session.id.clone();
+        if let Some(link) = link {
+            self.detach(now, link, reason, message);
+        }
+        self.tell(Event::Left { session: id, player });
+        let before = std::mem::replace(&mut self.outputs, outputs);
+        self.after_run(now, index, ran);
+        self.outputs = before;
+    }
+
+    pub(crate) fn signal(&mut self, now: Instant, game: GameName, key: SessionKey, source: String, body: Bytes) {
+        let Some(&index) = self.names.get(&(game, key)) else { return };
+        let Some(session) = self.sessions[index].as_mut() else { return };
+        let ran = session.run(now, Input::Signal { source, body }, &mut self.outputs);
+        self.after_run(now, index, ran);
+    }
+
+    /// Rebuilds paused sessions for a slice each. Answers whether rebuilds remain.
+    pub(crate) fn rebuild_some(&mut self, outlet: &mut dyn Outlet) -> bool {
+        let Some(index) = self.rebuilding.pop_front() else { return false };
+        let now = outlet.now();
+        let Some(session) = self.sessions[index].as_mut() else { return !self.rebuilding.is_empty() };
+        match session.rebuild(now, std::time::Duration::from_micros(limits::SLICE_US)) {
+            Ok(false) => self.rebuilding.push_back(index),
+            Ok(true) => {
+                self.tell_players(index, &ServerFrame::Resumed);
+                self.let_in(now, index);
+                self.take_up(now, index);
+                self.reschedule(index);
+            }
+            Err(error) => {
+                let why = format!("the session cannot be rebuilt: {error}");
+                tracing::error!(session = %session.id, %error, "a rebuild failed");
+                self.end_session(now, index, &why);
+            }
+        }
+        !self.rebuilding.is_empty()
+    }
+
+    /// Reads on where a pause had left players' streams unread.
+    fn take_up(&mut self, now: Instant, index: usize) {
+        let seats = self.sessions[index].as_ref().map_or(0, |session| session.seats.len());
+        for seat in 0..seats {
+            let link = self.sessions[index].as_ref().and_then(|session| session.seats[seat].as_ref()?.link);
+            if let Some(link) = link {
+                self.read_stream(now, link);
+            }
+        }
+    }
+
+    fn tell_players(&mut self, index: usize, frame: &ServerFrame) {
+        let seats = self.sessions[index].as_ref().map_or(0, |session| session.seats.len());
+        for seat in 0..seats {
+            let link = self.sessions[index].as_ref().and_then(|session| session.seats[seat].as_ref()?.link);
+            if let Some(connection) = link.and_then(|link| self.connection(link)) {
+                connection.write(frame);
+                let link = connection.link;
+                self.mark(link);
+            }
+        }
+    }
+
+    /// Ends a session by the host's decision.
+    pub(crate) fn end_session(&mut self, now: Instant, index: usize, why: &str) {
+        let Some(session) = self.sessions[index].as_mut() else { return };
+        // A paused session takes no entry: it ends all the same.
+        session.run(now, Input::End { reason: why.to_owned() }, &mut self.outputs);
+        self.outputs.clear();
+        self.finish(now, index, &Ending::Ended(why.to_owned()));
+    }
+
+    /// Tells everybody that a session is over and lets go of it.
+    fn finish(&mut self, now: Instant, index: usize, ending: &Ending) {
+        self.write_all_outputs(index);
+        let Some(mut session) = self.take(index) else { return };
+        let (why, outcome) = match ending {
+            Ending::Finished(outcome) => ("finished".to_owned(), Some(outcome.clone())),
+            Ending::Ended(why) | Ending::Refused(why) => (why.clone(), None),
+        };
+        for link in session.seats.iter().flatten().filter_map(|seat| seat.link) {
+            match &outcome {
+                Some(outcome) => self.last_frame(now, link, &ServerFrame::Finished { outcome: outcome.clone() }),
+                None => self.detach(now, link, Reason::SessionEnded, &why),
+            }
+        }
+        for link in self.waiting.remove(&index).unwrap_or_default() {
+            self.refuse(now, link, Reason::NoSuchSession, "the session is over");
+        }
+        let id = session.id.clone();
+        if let Some((frames, from)) = session.finish_recording(now) {
+            self.tell(Event::Recorded { session: id.clone(), frames, from });
+        }
+        self.tell(Event::Ended { session: id, reason: why, outcome });
+    }
+
+    /// Gives a session that overran its budget too often to the penalty worker.
+    fn give_away(&mut self, now: Instant, index: usize) {
+        let Some(mut session) = self.take(index) else { return };
+        let id = session.id.clone();
+        let mut links = Vec::new();
+        for seat in session.seats.iter_mut().flatten() {
+            seat.away_since = now;
+            links.extend(seat.link.take());
+        }
+        for link in self.waiting.remove(&index).unwrap_or_default() {
+            self.refuse(now, link, Reason::NotHere, "the session moved to another worker");
+        }
+        for &link in &links {
+            if let Some(connection) = self.connection(link)
+                && let Stage::Attached { player, expires_s, .. } =
+                    std::mem::replace(&mut connection.stage, Stage::Closed)
+            {
+                connection.stage = Stage::Departing { session: id.clone(), player, expires_s };
+            }
+            // Should the node never say where the session went, the player asks a front door again.
+            self.endpoint.set_deadline(link, Some(now + ringside_protocol::limits::RESOLVE_TIMEOUT));
+        }
+        let players = &self.counters.players;
+        let before = players.load(std::sync::atomic::Ordering::Relaxed);
+        players.store(before.saturating_sub(links.len() as u64), std::sync::atomic::Ordering::Relaxed);
+        self.departed.insert(id, links);
+        self.tell(Event::Overran(Box::new(MovedSession(session))));
+    }
+
+    /// Takes over a session of another worker of this node.
+    pub(crate) fn adopt(&mut self, moved: MovedSession) {
+        let index = self.put(moved.0);
+        self.reschedule(index);
+    }
+
+    /// Sends the players of a session that was given away to where it is.
+    pub(crate) fn send_on(&mut self, now: Instant, place: &Resolved) {
+        let links = self.departed.remove(&place.session).unwrap_or_default();
+        for link in links {
+            let Some(connection) = self.connection(link) else { continue };
+            let Stage::Departing { player, expires_s, .. } = &connection.stage else { continue };
+            let (player, expires_s) = (player.clone(), *expires_s);
+            let target = self.place(now, place, &player, expires_s);
+            if let Some(connection) = self.connection(link) {
+                connection.write(&ServerFrame::Moving(target));
+            }
+            // The client closes once it is attached there.
+            self.endpoint.set_deadline(link, Some(now + ringside_protocol::limits::RESOLVE_TIMEOUT + CLOSING));
+            self.mark(link);
+        }
+    }
+}

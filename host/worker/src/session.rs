@@ -1,0 +1,398 @@
+//! A session on its worker: the fold, the log since its last checkpoint, the clock that chooses session time, the
+//! seats, and what happens after a fault. Appends an entry after it ran, with its outcome. Knows no connections but
+//! by their ids, and sends nothing.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use ringside_core::ids::{Epoch, SessionId, SessionTime, Slot};
+use ringside_core::limits;
+use ringside_core::log::{Input, Outcome, Record, SkipCause};
+use ringside_core::output::Output;
+use ringside_sandbox::{Ending, Fold, FoldError, FoldOptions, Rebuild, State, Step};
+
+use crate::accounting::Usage;
+use crate::command::{Create, PlayerReport, SessionReport};
+use crate::endpoint::LinkId;
+use crate::recording::Recording;
+
+/// Bodies of datagrams are copied into chunks of this size, so that an input costs no allocation and pins no packet.
+const ARENA_BYTES: usize = 16 << 10;
+
+/// A player's seat, as the worker sees it.
+#[derive(Debug, Clone)]
+pub(crate) struct Seat {
+    /// The attached connection.
+    pub(crate) link: Option<LinkId>,
+    /// Since when there is none.
+    pub(crate) away_since: Instant,
+    /// Whether the view was written since it was last offered.
+    pub(crate) view_due: bool,
+    /// When a further view may be offered.
+    pub(crate) next_view: Instant,
+    /// Number of the newest datagram that was taken.
+    pub(crate) last_datagram: u64,
+}
+
+impl Seat {
+    fn new(now: Instant) -> Seat {
+        Seat { link: None, away_since: now, view_due: false, next_view: now, last_datagram: 0 }
+    }
+}
+
+/// What became of an input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ran {
+    /// It is an entry.
+    Applied,
+    /// It is a skipped entry; the session is paused for a rebuild.
+    Skipped(SkipCause),
+    /// The session cannot take it: it is over, paused, or the input does not fit. Nothing was done.
+    Refused,
+}
+
+/// A session that this worker leads.
+pub(crate) struct Session {
+    pub(crate) id: SessionId,
+    pub(crate) epoch: Epoch,
+    pub(crate) fold: Fold,
+    pub(crate) seats: Vec<Option<Seat>>,
+    pub(crate) usage: Usage,
+    rebuild: Option<Rebuild>,
+    checkpoint: Option<Arc<State>>,
+    checkpointed: Instant,
+    log: Vec<Record>,
+    recording: Option<Recording>,
+    base: Instant,
+    period: Option<Duration>,
+    next_tick: Instant,
+    view_interval: Duration,
+    traps: VecDeque<Instant>,
+    overruns: VecDeque<Instant>,
+    arena: BytesMut,
+}
+
+impl Session {
+    /// Begins a session. The first tick is due at `first_tick`, where the game ticks.
+    ///
+    /// # Errors
+    /// The guest refuses its configuration or fails, or no instance is to be had; in words for the creator.
+    pub(crate) fn start(
+        create: Create,
+        now: Instant,
+        first_tick: Instant,
+        outputs: &mut Vec<Output>,
+    ) -> Result<Session, String> {
+        let fold = Fold::new(&create.module, FoldOptions::default()).map_err(|error| error.to_string())?;
+        let description = create.module.description();
+        let period = (description.tick_rate > 0).then(|| Duration::from_secs(1) / description.tick_rate);
+        let options = fold.options();
+        let recording = create.record.then(|| Recording::new(&create, options.guest_memory_bytes));
+        let mut session = Session {
+            id: create.session,
+            epoch: create.epoch,
+            fold,
+            seats: Vec::new(),
+            usage: Usage::default(),
+            rebuild: None,
+            checkpoint: None,
+            checkpointed: now,
+            log: Vec::new(),
+            recording,
+            base: now,
+            period,
+            next_tick: first_tick,
+            // A little less than the interval, so that views of a game that ticks at its view rate all leave.
+            view_interval: Duration::from_secs(1) / description.view_rate.max(1) * 9 / 10,
+            traps: VecDeque::new(),
+            overruns: VecDeque::new(),
+            arena: BytesMut::new(),
+        };
+        let start = Input::Start {
+            module: create.module.hash(),
+            rewriter: create.module.rewriter_version(),
+            seed: create.seed,
+            config: create.config,
+        };
+        match session.run(now, start, outputs) {
+            Ran::Applied => {}
+            Ran::Skipped(_) => {
+                let fault = session.fold.last_fault().unwrap_or("it failed");
+                return Err(format!("the game's `start` failed: {fault}"));
+            }
+            Ran::Refused => return Err("the session cannot start".into()),
+        }
+        match session.fold.ending() {
+            Some(Ending::Refused(reason)) => Err(format!("the game refuses the configuration: {reason}")),
+            _ => Ok(session),
+        }
+    }
+
+    /// Whether it stands still for a rebuild.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.rebuild.is_some()
+    }
+
+    /// Session time at `now`, µs.
+    pub(crate) fn time_at(&self, now: Instant) -> SessionTime {
+        let elapsed = now.saturating_duration_since(self.base).as_micros() as u64;
+        elapsed.max(self.fold.time_us())
+    }
+
+    /// A copy of an input's bytes that lives as long as the log.
+    pub(crate) fn keep(&mut self, body: &[u8]) -> Bytes {
+        if self.arena.capacity() - self.arena.len() < body.len() {
+            self.arena = BytesMut::with_capacity(ARENA_BYTES.max(body.len()));
+        }
+        self.arena.extend_from_slice(body);
+        self.arena.split().freeze()
+    }
+
+    /// Runs an input and appends it as an entry.
+    pub(crate) fn run(&mut self, now: Instant, input: Input, outputs: &mut Vec<Output>) -> Ran {
+        self.run_at(now, self.time_at(now), input, outputs)
+    }
+
+    fn run_at(&mut self, now: Instant, time_us: SessionTime, input: Input, outputs: &mut Vec<Output>) -> Ran {
+        if self.is_paused() {
+            return Ran::Refused;
+        }
+        let outcome = match self.fold.apply(time_us, &input, outputs) {
+            Ok(outcome) => outcome,
+            Err(_) => return Ran::Refused,
+        };
+        let cost = self.fold.last_call();
+        self.usage.calls += 1;
+        self.usage.call_us += cost.wall.as_micros() as u64;
+        if cost.over_budget {
+            self.usage.overruns += 1;
+            note(&mut self.overruns, now, limits::BUDGET_WINDOW_US, limits::BUDGET_OVERRUNS);
+        }
+        self.log.push(Record { position: self.fold.position(), time_us, input, outcome });
+        match outcome {
+            Outcome::Applied => Ran::Applied,
+            Outcome::Skipped(cause) => {
+                self.usage.skipped += 1;
+                note(&mut self.traps, now, limits::TRAP_WINDOW_US, limits::TRAPS);
+                let module = self.fold.module().clone();
+                let options = self.fold.options();
+                self.rebuild = Some(Rebuild::new(&module, self.checkpoint.clone(), self.log.clone(), options));
+                Ran::Skipped(cause)
+            }
+        }
+    }
+
+    /// Goes on with a rebuild for about `budget`; answers whether the session plays again.
+    ///
+    /// # Errors
+    /// The session cannot be rebuilt: it must end.
+    pub(crate) fn rebuild(&mut self, now: Instant, budget: Duration) -> Result<bool, FoldError> {
+        let Some(rebuild) = &mut self.rebuild else { return Ok(true) };
+        match rebuild.step(budget)? {
+            Step::More => Ok(false),
+            Step::Done(fold) => {
+                self.fold = *fold;
+                self.rebuild = None;
+                // What the pause took is slipped, not made up.
+                self.slip(now);
+                Ok(true)
+            }
+        }
+    }
+
+    /// Whether it failed too often lately.
+    pub(crate) fn has_failed_too_often(&self, now: Instant) -> bool {
+        recent(&self.traps, now, limits::TRAP_WINDOW_US) >= limits::TRAPS
+    }
+
+    /// Whether it was over its budget too often lately; asking forgets it.
+    pub(crate) fn take_overrun_too_often(&mut self, now: Instant) -> bool {
+        let often = recent(&self.overruns, now, limits::BUDGET_WINDOW_US) >= limits::BUDGET_OVERRUNS;
+        if often {
+            self.overruns.clear();
+        }
+        often
+    }
+
+    /// Runs the next tick if it is due; answers whether one ran (or was tried).
+    pub(crate) fn run_due_tick(&mut self, now: Instant, outputs: &mut Vec<Output>) -> Option<Ran> {
+        let period = self.period?;
+        if now < self.next_tick || self.fold.ending().is_some() || self.is_paused() {
+            return None;
+        }
+        self.slip(now);
+        self.usage.count_tick(now.saturating_duration_since(self.next_tick));
+        let scheduled = self.next_tick.saturating_duration_since(self.base).as_micros() as u64;
+        self.next_tick += period;
+        Some(self.run_at(now, scheduled.max(self.fold.time_us()), Input::Tick, outputs))
+    }
+
+    /// Gives up session time for ticks that were missed beyond those that are made up.
+    fn slip(&mut self, now: Instant) {
+        let Some(period) = self.period else { return };
+        let late = now.saturating_duration_since(self.next_tick);
+        let missed = (late.as_nanos() / period.as_nanos().max(1)) as u64;
+        if let Some(lost) = missed.checked_sub(limits::TICKS_MADE_UP).filter(|&lost| lost > 0) {
+            let slipped = period * u32::try_from(lost).unwrap_or(u32::MAX);
+            self.next_tick += slipped;
+            self.base += slipped;
+            self.usage.slipped_us += slipped.as_micros() as u64;
+        }
+    }
+
+    /// Runs the next timer if it is due.
+    pub(crate) fn run_due_timer(&mut self, now: Instant, outputs: &mut Vec<Output>) -> Option<Ran> {
+        let (id, due) = self.fold.next_timer()?;
+        if self.is_paused() || self.fold.ending().is_some() || self.time_at(now) < due {
+            return None;
+        }
+        Some(self.run(now, Input::Timer { id }, outputs))
+    }
+
+    /// A seat whose player was away for longer than the seat window.
+    pub(crate) fn expired_seat(&self, now: Instant, window: Duration) -> Option<Slot> {
+        if self.is_paused() {
+            return None;
+        }
+        let expired = |seat: &Option<Seat>| {
+            seat.as_ref().is_some_and(|seat| seat.link.is_none() && now >= seat.away_since + window)
+        };
+        self.seats.iter().position(expired).map(|index| Slot(index as u16))
+    }
+
+    /// When it wants to be looked at again.
+    pub(crate) fn next_wake(&self, window: Duration) -> Option<Instant> {
+        if self.is_paused() || self.fold.ending().is_some() {
+            return None;
+        }
+        let tick = self.period.map(|_| self.next_tick);
+        let timer = self.fold.next_timer().map(|(_, due)| self.base + Duration::from_micros(due));
+        let seats = self.seats.iter().flatten().filter_map(|seat| match seat.link {
+            None => Some(seat.away_since + window),
+            Some(_) => seat.view_due.then_some(seat.next_view),
+        });
+        let checkpoint = (!self.log.is_empty()).then(|| self.checkpoint_due());
+        tick.into_iter().chain(timer).chain(seats).chain(checkpoint).min()
+    }
+
+    fn checkpoint_due(&self) -> Instant {
+        if self.log.len() as u64 >= limits::CHECKPOINT_ENTRIES {
+            return self.checkpointed;
+        }
+        // Off phase between sessions: by up to a fifth of the interval, decided by the incarnation.
+        let spread = self.id.incarnation.0 % (limits::CHECKPOINT_INTERVAL_US / 5);
+        self.checkpointed + Duration::from_micros(limits::CHECKPOINT_INTERVAL_US - spread)
+    }
+
+    /// Takes a checkpoint if one is due and forgets the log before it.
+    pub(crate) fn checkpoint_if_due(&mut self, now: Instant) {
+        if self.log.is_empty() || self.is_paused() || now < self.checkpoint_due() {
+            return;
+        }
+        self.checkpoint_now(now);
+    }
+
+    fn checkpoint_now(&mut self, now: Instant) {
+        let Ok(state) = self.fold.capture() else { return };
+        if let Some(recording) = &mut self.recording {
+            recording.take(&self.log, self.fold.output_hash());
+            recording.checkpoint(state.position(), state.hash());
+        }
+        self.checkpoint = Some(Arc::new(state));
+        self.checkpointed = now;
+        self.log.clear();
+    }
+
+    /// The recording's next piece, where enough has come together or `all` is asked for.
+    pub(crate) fn recorded(&mut self, all: bool) -> Option<(Bytes, u64)> {
+        let recording = self.recording.as_mut()?;
+        if self.rebuild.is_none() {
+            recording.take_if_many(&self.log, self.fold.output_hash(), all);
+        }
+        recording.piece(all)
+    }
+
+    /// The last piece of the recording: the rest of the log and the hash of the last state.
+    pub(crate) fn finish_recording(&mut self, now: Instant) -> Option<(Bytes, u64)> {
+        if self.recording.is_some() && !self.log.is_empty() && !self.is_paused() {
+            self.checkpoint_now(now);
+        }
+        self.recorded(true)
+    }
+
+    /// The time after a view was offered at which the next may be.
+    pub(crate) fn view_interval(&self) -> Duration {
+        self.view_interval
+    }
+
+    pub(crate) fn seat_mut(&mut self, slot: Slot) -> Option<&mut Seat> {
+        self.seats.get_mut(usize::from(slot.0))?.as_mut()
+    }
+
+    pub(crate) fn take_seat(&mut self, slot: Slot, now: Instant) {
+        let index = usize::from(slot.0);
+        if self.seats.len() <= index {
+            self.seats.resize_with(index + 1, || None);
+        }
+        self.seats[index] = Some(Seat::new(now));
+    }
+
+    /// Frees a seat; answers the connection that was attached to it.
+    pub(crate) fn free_seat(&mut self, slot: Slot) -> Option<LinkId> {
+        self.seats.get_mut(usize::from(slot.0))?.take()?.link
+    }
+
+    /// The slot of a player.
+    pub(crate) fn slot_of(&self, player: &str) -> Option<Slot> {
+        self.fold.slots().find(|state| state.player.as_str() == player).map(|state| state.slot)
+    }
+
+    /// Whether players' packets should be handled at once rather than at the next tick.
+    pub(crate) fn is_prompt(&self) -> bool {
+        self.period.is_none()
+    }
+
+    /// What is known of it.
+    pub(crate) fn report(&self) -> SessionReport {
+        let connected = |slot: Slot| {
+            self.seats.get(usize::from(slot.0)).and_then(Option::as_ref).is_some_and(|seat| seat.link.is_some())
+        };
+        SessionReport {
+            session: self.id.clone(),
+            module: self.fold.module().hash().to_string(),
+            epoch: self.epoch,
+            position: self.fold.position(),
+            tick: self.fold.tick(),
+            time_us: self.fold.time_us(),
+            paused: self.is_paused(),
+            stats: self.fold.stats().clone(),
+            memory_bytes: self.fold.memory_bytes(),
+            usage: self.usage.clone(),
+            players: (self.fold.slots())
+                .map(|state| PlayerReport {
+                    slot: state.slot.0,
+                    player: state.player.clone(),
+                    connected: connected(state.slot),
+                    last_input: state.last_input,
+                    unacknowledged: state.outputs.len(),
+                })
+                .collect(),
+        }
+    }
+}
+
+/// Remembers when something happened, as many times as matter.
+fn note(times: &mut VecDeque<Instant>, now: Instant, window_us: u64, most: usize) {
+    times.push_back(now);
+    let window = Duration::from_micros(window_us);
+    while times.len() > most || times.front().is_some_and(|&first| now.saturating_duration_since(first) > window) {
+        times.pop_front();
+    }
+}
+
+fn recent(times: &VecDeque<Instant>, now: Instant, window_us: u64) -> usize {
+    let window = Duration::from_micros(window_us);
+    times.iter().filter(|&&time| now.saturating_duration_since(time) <= window).count()
+}

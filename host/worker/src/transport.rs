@@ -1,0 +1,116 @@
+//! How a worker's QUIC connections are set up: small windows, few streams, datagram buffers of two views, Retry for
+//! addresses that have shown nothing, no 0-RTT data. One place, so that memory a hostile peer can pin is a sum of
+//! numbers that stand here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn_proto::crypto::rustls::QuicServerConfig;
+use quinn_proto::{AckFrequencyConfig, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use ring::hmac;
+use ringside_core::ids::WorkerId;
+use ringside_core::limits::GUEST_VALUE_BYTES;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::cid::WorkerConnectionIds;
+
+/// Bytes of the control stream that a client may send ahead of being read: two of the largest messages.
+pub const STREAM_WINDOW_BYTES: u32 = 2 * GUEST_VALUE_BYTES as u32 + 4096;
+
+/// Bytes of messages that wait in a connection for the client's acknowledgement. More stay in the session's state.
+pub const SEND_WINDOW_BYTES: u64 = 4 * GUEST_VALUE_BYTES as u64;
+
+/// Bytes of datagrams that wait to be read: a turn reads them all, and inputs are small.
+pub const DATAGRAM_RECEIVE_BYTES: usize = 32 << 10;
+
+/// Bytes of datagrams that wait to leave: two of the largest views in fragments, with their bookkeeping.
+pub const DATAGRAM_SEND_BYTES: usize = 3 * GUEST_VALUE_BYTES;
+
+/// Silence after which either side probes, so that a client knows its server within three of them.
+pub const KEEP_ALIVE: Duration = Duration::from_millis(500);
+
+/// Silence after which a connection is given up (the player's seat is kept longer).
+pub const IDLE: Duration = Duration::from_secs(10);
+
+/// How long a client should hold an acknowledgement back so that it rides on its next input. QUIC's own bound of
+/// max(round trip, 25 ms) applies on top.
+pub const ACKNOWLEDGE_DELAY: Duration = Duration::from_millis(50);
+
+/// Packets that a client may receive before it acknowledges at once.
+pub const ACKNOWLEDGE_THRESHOLD: u32 = 10;
+
+/// What both ends of a player's connection use.
+pub fn transport_config() -> TransportConfig {
+    let mut acknowledgements = AckFrequencyConfig::default();
+    acknowledgements
+        .ack_eliciting_threshold(VarInt::from_u32(ACKNOWLEDGE_THRESHOLD))
+        .max_ack_delay(Some(ACKNOWLEDGE_DELAY));
+    let idle = VarInt::from_u32(IDLE.as_millis() as u32);
+    let mut config = TransportConfig::default();
+    config
+        .max_concurrent_bidi_streams(VarInt::from_u32(1))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
+        .receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
+        .send_window(SEND_WINDOW_BYTES)
+        .datagram_receive_buffer_size(Some(DATAGRAM_RECEIVE_BYTES))
+        .datagram_send_buffer_size(DATAGRAM_SEND_BYTES)
+        .max_idle_timeout(Some(IdleTimeout::from(idle)))
+        .keep_alive_interval(Some(KEEP_ALIVE))
+        .ack_frequency_config(Some(acknowledgements))
+        .initial_rtt(Duration::from_millis(100))
+        .enable_segmentation_offload(false);
+    config
+}
+
+/// A worker's server configuration over some cryptography; rustls' comes from [`server_crypto`].
+pub fn server_config(crypto: Arc<dyn quinn_proto::crypto::ServerConfig>, seed: &[u8; 32]) -> ServerConfig {
+    let token_key = ring::hkdf::Salt::new(ring::hkdf::HKDF_SHA256, b"ringside retry").extract(seed);
+    let mut config = ServerConfig::new(crypto, Arc::new(token_key));
+    config.transport_config(Arc::new(transport_config()));
+    config.max_incoming(64).incoming_buffer_size(16 << 10).incoming_buffer_size_total(256 << 10);
+    config
+}
+
+/// A worker's endpoint configuration: its connection ids, reset key and random numbers all come from the seed, which
+/// must be secret and used by this worker alone.
+pub fn endpoint_config(worker: WorkerId, seed: &[u8; 32]) -> EndpointConfig {
+    let derive = |purpose: &[u8]| {
+        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, seed), purpose);
+        let mut key = [0; 32];
+        key.copy_from_slice(tag.as_ref());
+        key
+    };
+    let reset_key = hmac::Key::new(hmac::HMAC_SHA256, &derive(b"reset"));
+    let ids = WorkerConnectionIds::new(worker, &derive(b"connection ids"));
+    let mut config = EndpointConfig::new(Arc::new(reset_key));
+    config.cid_generator(move || Box::new(ids.clone())).rng_seed(Some(derive(b"random")));
+    config
+}
+
+/// TLS 1.3 with ring, this certificate chain and these application protocols, without 0-RTT data.
+pub fn server_crypto(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    protocols: Vec<Vec<u8>>,
+) -> Result<Arc<dyn quinn_proto::crypto::ServerConfig>, CryptoError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut tls = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    tls.alpn_protocols = protocols;
+    tls.max_early_data_size = 0;
+    Ok(Arc::new(QuicServerConfig::try_from(tls)?))
+}
+
+/// Why a certificate cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub enum CryptoError {
+    /// The chain or the key is not usable.
+    #[error("certificate: {0}")]
+    Certificate(#[from] rustls::Error),
+    /// The key allows no cipher that QUIC's first packets need.
+    #[error("certificate: {0}")]
+    Cipher(#[from] quinn_proto::crypto::rustls::NoInitialCipherSuite),
+}

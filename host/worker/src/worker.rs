@@ -1,0 +1,377 @@
+//! The worker: a turn, and what a turn is made of. Holds connections and sessions together, since nothing on a
+//! player's way may cross a thread or wait for a lock. Split by what is done: `opening` lets players in, `inbound`
+//! takes frames and datagrams, `running` drives sessions, `outbound` writes frames and views.
+//!
+//! Drive it so: [`Worker::handle_datagram`] for what arrived, [`Worker::handle_command`] for what was said, then
+//! [`Worker::turn`] until it answers [`Turn::Done`], [`Worker::poll_event`] until it is empty, and again at
+//! [`Worker::next_wake`].
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use quinn_proto as quic;
+use ringside_core::ids::{GameName, SessionId, SessionKey, WorkerId};
+use ringside_core::output::Output;
+use ringside_protocol::frame::Certificate;
+use ringside_protocol::limits;
+use ringside_protocol::reason::Reason;
+
+use crate::accounting::Counters;
+use crate::authority::Authority;
+use crate::command::{Command, Event};
+use crate::connection::Connection;
+use crate::endpoint::{Endpoint, LinkId, LinkLimits};
+use crate::outlet::Outlet;
+use crate::receive::Datagram;
+use crate::session::Session;
+use crate::timers::Timers;
+
+/// Handshake work of a turn.
+pub const HANDSHAKE_SHARE: Duration = Duration::from_micros(500);
+/// How long a turn may go on before the socket is served again.
+pub const SERVICE_INTERVAL: Duration = Duration::from_millis(1);
+/// Ticking workers wake on a grid of this width.
+pub const PHASE: Duration = Duration::from_millis(2);
+/// A ticking worker sleeps no longer than this, so that acknowledgements are not late.
+pub const LONGEST_SLEEP: Duration = Duration::from_millis(10);
+/// Events that wait for the node. Beyond: log lines and recordings are dropped and counted; the rest never reaches it.
+pub const EVENTS: usize = 16_384;
+/// Sessions of a worker.
+pub const SESSIONS: usize = 8_192;
+
+/// Who a worker is and what it tells its players.
+#[derive(Debug, Clone)]
+pub struct WorkerConfig {
+    /// Its node.
+    pub node: u64,
+    /// Its number in the node.
+    pub worker: WorkerId,
+    /// SHA-256 of the certificate that all workers of the node serve.
+    pub certificate: Certificate,
+    /// How long a seat is kept without a connection.
+    pub seat_window: Duration,
+    /// Whether it takes the sessions that overran their budgets; then it gives none away.
+    pub penalty: bool,
+    /// Connections at a time.
+    pub connections: usize,
+    /// Connections of one address at a time.
+    pub connections_per_address: usize,
+    /// Milliseconds since 1970 at `started`: tokens speak of days, everything else of this clock.
+    pub started_ms: u64,
+    /// When the worker was made.
+    pub started: Instant,
+}
+
+impl WorkerConfig {
+    /// A worker with the ordinary limits.
+    pub fn new(node: u64, worker: WorkerId, certificate: Certificate, started_ms: u64, started: Instant) -> Self {
+        WorkerConfig {
+            node,
+            worker,
+            certificate,
+            seat_window: limits::SEAT_WINDOW,
+            penalty: false,
+            connections: limits::CONNECTIONS,
+            connections_per_address: limits::CONNECTIONS_PER_ADDRESS,
+            started_ms,
+            started,
+        }
+    }
+}
+
+/// Whether a turn has done everything that is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// Everything.
+    Done,
+    /// The socket wants to be served first; call again.
+    More,
+}
+
+/// One core's share of a node.
+pub struct Worker {
+    pub(crate) config: WorkerConfig,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) connections: Vec<Option<Connection>>,
+    pub(crate) dirty: Vec<LinkId>,
+    pub(crate) sessions: Vec<Option<Box<Session>>>,
+    pub(crate) names: HashMap<(GameName, SessionKey), usize>,
+    pub(crate) schedule: Timers,
+    pub(crate) rebuilding: VecDeque<usize>,
+    pub(crate) resolving: HashMap<u64, LinkId>,
+    pub(crate) departed: HashMap<SessionId, Vec<LinkId>>,
+    pub(crate) waiting: HashMap<usize, Vec<LinkId>>,
+    pub(crate) unattached: usize,
+    pub(crate) unattached_by: HashMap<IpAddr, usize>,
+    pub(crate) prompt_sessions: usize,
+    pub(crate) live_sessions: usize,
+    pub(crate) created: u64,
+    pub(crate) requests: u64,
+    pub(crate) authority: Authority,
+    pub(crate) events: VecDeque<Event>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) going_away: Option<Reason>,
+    pub(crate) stopped: bool,
+    pub(crate) outputs: Vec<Output>,
+    pub(crate) packets: BytesMut,
+    pub(crate) views: BytesMut,
+    pub(crate) serviced: Instant,
+}
+
+impl Worker {
+    /// A worker without sessions.
+    pub fn new(
+        config: WorkerConfig,
+        endpoint: Arc<quic::EndpointConfig>,
+        server: Arc<quic::ServerConfig>,
+        authority: Authority,
+        unfragmented: bool,
+    ) -> Worker {
+        let links = LinkLimits { connections: config.connections, per_address: config.connections_per_address };
+        Worker {
+            endpoint: Endpoint::new(endpoint, server, links, unfragmented),
+            connections: Vec::new(),
+            dirty: Vec::new(),
+            sessions: Vec::new(),
+            names: HashMap::new(),
+            schedule: Timers::default(),
+            rebuilding: VecDeque::new(),
+            resolving: HashMap::new(),
+            departed: HashMap::new(),
+            waiting: HashMap::new(),
+            unattached: 0,
+            unattached_by: HashMap::new(),
+            prompt_sessions: 0,
+            live_sessions: 0,
+            created: 0,
+            requests: 0,
+            authority,
+            events: VecDeque::new(),
+            counters: Arc::new(Counters::default()),
+            going_away: None,
+            stopped: false,
+            outputs: Vec::new(),
+            packets: BytesMut::new(),
+            views: BytesMut::new(),
+            serviced: config.started,
+            config,
+        }
+    }
+
+    /// Its counters, for other threads.
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.counters)
+    }
+
+    /// Takes a datagram in.
+    pub fn handle_datagram(&mut self, now: Instant, datagram: Datagram<'_>) {
+        self.endpoint.handle_datagram(now, datagram);
+    }
+
+    /// New connections are served with this from now on.
+    pub fn set_server_config(&mut self, server: Arc<quic::ServerConfig>, certificate: Certificate) {
+        self.endpoint.set_server_config(server);
+        self.config.certificate = certificate;
+    }
+
+    /// Does what it is told.
+    pub fn handle_command(&mut self, now: Instant, command: Command) {
+        match command {
+            Command::Create(create) => self.create(now, *create),
+            Command::End { session, reason, reply } => {
+                let index = self.index_of(&session);
+                reply(index.is_some());
+                if let Some(index) = index {
+                    self.end_session(now, index, &reason);
+                }
+            }
+            Command::Show { session, reply } => {
+                let index = self.index_of(&session);
+                let shown = index.and_then(|index| self.sessions[index].as_ref());
+                reply(shown.map(|session| Box::new(session.report())));
+            }
+            Command::Resolved { request, answer } => self.resolved(now, request, answer),
+            Command::Adopt(moved) => self.adopt(*moved),
+            Command::Departed(place) => self.send_on(now, &place),
+            Command::Signal { game, key, source, body } => self.signal(now, game, key, source, body),
+            Command::GoAway(reason) => self.go_away(reason),
+            Command::Stop => self.stop(now),
+        }
+    }
+
+    /// What it has to tell, oldest first.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Whether it was told to stop.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// One turn: links' data, due sessions, rebuilds, handshakes, packets. The socket is served between calls into
+    /// guests once [`SERVICE_INTERVAL`] has passed: then the answer is [`Turn::More`].
+    pub fn turn(&mut self, outlet: &mut dyn Outlet) -> Turn {
+        let now = outlet.now();
+        self.serviced = now;
+        self.endpoint.handle_timeouts(now);
+        let mut more = self.read_links(outlet);
+        more |= self.run_due(outlet);
+        more |= self.rebuild_some(outlet);
+        let share_begun = outlet.now();
+        while self.endpoint.has_waiting() && outlet.now() - share_begun < HANDSHAKE_SHARE {
+            self.endpoint.admit(share_begun, outlet);
+        }
+        let now = outlet.now();
+        self.write_links(now);
+        self.endpoint.flush(now, outlet);
+        self.count();
+        if more { Turn::More } else { Turn::Done }
+    }
+
+    /// Whether the socket wants to be served before more guests are called.
+    pub(crate) fn service_due(&self, outlet: &mut dyn Outlet) -> bool {
+        outlet.now().saturating_duration_since(self.serviced) >= SERVICE_INTERVAL
+    }
+
+    /// When the next turn is due, if nothing arrives before. At once where handshakes or rebuilds wait.
+    pub fn next_wake(&self, now: Instant) -> Option<Instant> {
+        if self.endpoint.has_waiting() || self.endpoint.has_ready() || !self.rebuilding.is_empty() {
+            return Some(now);
+        }
+        let wake = [self.endpoint.next_timeout(), self.schedule.next()].into_iter().flatten().min();
+        if self.is_prompt() { wake } else { Some(self.on_grid(now, wake)) }
+    }
+
+    /// Whether arriving packets are handled at once: on a worker with a session that answers at once, and on one
+    /// that has no session or is letting somebody in.
+    pub fn is_prompt(&self) -> bool {
+        self.prompt_sessions > 0 || self.live_sessions == 0 || self.unattached > 0
+    }
+
+    /// The first instant of the grid at which what wakes it is due.
+    fn on_grid(&self, now: Instant, wake: Option<Instant>) -> Instant {
+        let latest = now + LONGEST_SLEEP;
+        let wake = wake.map_or(latest, |wake| wake.min(latest));
+        let since = wake.saturating_duration_since(self.config.started).as_nanos();
+        let phases = since.div_ceil(PHASE.as_nanos());
+        let next = self.config.started + Duration::from_nanos((phases * PHASE.as_nanos()) as u64);
+        next.max(now)
+    }
+
+    /// Milliseconds since 1970.
+    pub(crate) fn unix_ms(&self, now: Instant) -> u64 {
+        self.config.started_ms + now.saturating_duration_since(self.config.started).as_millis() as u64
+    }
+
+    pub(crate) fn index_of(&self, session: &SessionId) -> Option<usize> {
+        let index = *self.names.get(&(session.game.clone(), session.key.clone()))?;
+        let found = self.sessions[index].as_ref()?;
+        (found.id == *session).then_some(index)
+    }
+
+    pub(crate) fn connection(&mut self, link: LinkId) -> Option<&mut Connection> {
+        let connection = self.connections.get_mut(link.index as usize)?.as_mut()?;
+        (connection.link == link).then_some(connection)
+    }
+
+    /// Puts a connection on the list of those to be written.
+    pub(crate) fn mark(&mut self, link: LinkId) {
+        if let Some(connection) = self.connection(link)
+            && !std::mem::replace(&mut connection.dirty, true)
+        {
+            self.dirty.push(link);
+        }
+    }
+
+    /// Tells the node something that it must hear.
+    pub(crate) fn tell(&mut self, event: Event) {
+        self.events.push_back(event);
+    }
+
+    /// Tells the node something that may be lost.
+    pub(crate) fn tell_if_room(&mut self, event: Event) -> bool {
+        let room = self.events.len() < EVENTS;
+        if room {
+            self.events.push_back(event);
+        } else {
+            crate::accounting::add(&self.counters.events_lost, 1);
+        }
+        room
+    }
+
+    /// A ticking session's first tick: the grid's phases are given out in turn.
+    pub(crate) fn first_tick(&mut self, now: Instant, period: Duration) -> Instant {
+        let phases = (period.as_nanos() / PHASE.as_nanos()).max(1) as u64;
+        let offset = PHASE * (self.created % phases) as u32;
+        self.created += 1;
+        let since = now.saturating_duration_since(self.config.started).as_nanos();
+        let periods = since / period.as_nanos().max(1);
+        let mut first = self.config.started + Duration::from_nanos((periods * period.as_nanos()) as u64) + offset;
+        while first <= now {
+            first += period;
+        }
+        first
+    }
+
+    fn count(&mut self) {
+        let counts = self.endpoint.counts();
+        let counters = &self.counters;
+        counters.turns.fetch_add(1, Relaxed);
+        counters.packets_in.store(counts.received, Relaxed);
+        counters.packets_out.store(counts.transmitted, Relaxed);
+        counters.bytes_out.store(counts.transmitted_bytes, Relaxed);
+        counters.accepted.store(counts.accepted, Relaxed);
+        counters.retried.store(counts.retried, Relaxed);
+        counters.refused.store(counts.refused, Relaxed);
+        counters.handshakes_dropped.store(counts.dropped, Relaxed);
+        counters.connections.store(self.endpoint.open_links() as u64, Relaxed);
+        counters.sessions.store(self.live_sessions as u64, Relaxed);
+    }
+
+    fn go_away(&mut self, reason: Reason) {
+        self.going_away = Some(reason);
+        let attached: Vec<LinkId> = self.connections.iter().flatten().map(|connection| connection.link).collect();
+        for link in attached {
+            if let Some(connection) = self.connection(link).filter(|connection| connection.attached().is_some()) {
+                connection.write(&ringside_protocol::frame::ServerFrame::GoingAway { reason });
+                self.mark(link);
+            }
+        }
+    }
+
+    fn stop(&mut self, now: Instant) {
+        let reason = self.going_away.unwrap_or(Reason::Stopping);
+        for index in 0..self.sessions.len() {
+            if let Some(mut session) = self.sessions[index].take()
+                && let Some((frames, from)) = session.finish_recording(now)
+            {
+                self.tell(Event::Recorded { session: session.id.clone(), frames, from });
+            }
+        }
+        self.names.clear();
+        let links: Vec<LinkId> = self.connections.iter().flatten().map(|connection| connection.link).collect();
+        for link in links {
+            self.endpoint.close(now, link, u32::from(reason.code()), reason.text());
+        }
+        self.stopped = true;
+    }
+
+    /// Where the worker tells its players to go instead of here.
+    pub(crate) fn place(
+        &mut self,
+        now: Instant,
+        to: &crate::command::Resolved,
+        player: &ringside_core::ids::PlayerId,
+        token_expires_s: u64,
+    ) -> ringside_protocol::frame::Place {
+        let now_ms = self.unix_ms(now);
+        let ticket = self.authority.ticket(player, &to.session, to.worker, now_ms, token_expires_s);
+        let address: SocketAddr = to.address;
+        ringside_protocol::frame::Place { address, certificate_sha256: self.config.certificate, ticket }
+    }
+}
