@@ -18,6 +18,9 @@ pub const DATAGRAM_BYTES: usize = 1000;
 pub const CALL_OUTPUT_BYTES: usize = 1 << 20;
 /// Outputs of one call. Beyond: the call traps.
 pub const CALL_OUTPUTS: usize = 4096;
+/// Bytes that the broadcasts and views for all of one call come to, counted for each player. Beyond: the call traps.
+/// They are copied and hashed after the call, outside its limit of time: 4 MiB take about as long as a call may.
+pub const CALL_FAN_OUT_BYTES: usize = 4 << 20;
 /// Armed timers of a session. Beyond: `set-timer` traps.
 pub const TIMERS: usize = 1024;
 /// Players of a session at a time. A description that says more is refused.

@@ -67,6 +67,10 @@ pub(crate) struct Context {
     pub(crate) staged: Vec<Staged>,
     pub(crate) arena: Vec<u8>,
     log_lines: usize,
+    /// Outputs of the call, one for each player that it reaches.
+    outputs: usize,
+    /// Bytes that the call's broadcasts and views for all come to, counted for each player.
+    fan_out_bytes: usize,
     /// Log lines that were dropped at the quota, over the instance's life.
     pub(crate) dropped_log_lines: u64,
     guest_memory_bytes: usize,
@@ -81,6 +85,8 @@ impl Context {
             staged: Vec::new(),
             arena: Vec::new(),
             log_lines: 0,
+            outputs: 0,
+            fan_out_bytes: 0,
             dropped_log_lines: 0,
             guest_memory_bytes: guest_memory_bytes.min(limits::GUEST_MEMORY_BYTES),
         }
@@ -91,6 +97,8 @@ impl Context {
         self.staged.clear();
         self.arena.clear();
         self.log_lines = 0;
+        self.outputs = 0;
+        self.fan_out_bytes = 0;
     }
 
     pub(crate) fn bytes(&self, range: &Range) -> &[u8] {
@@ -117,8 +125,20 @@ impl Context {
     }
 
     pub(crate) fn push(&mut self, staged: Staged) -> Result<(), GuestFault> {
-        if self.staged.len() >= limits::CALL_OUTPUTS {
+        if let Staged::Broadcast { body: bytes } | Staged::ViewAll { view: bytes } = &staged {
+            let players = self.host.joined().count();
+            self.outputs += players.saturating_sub(1);
+            self.fan_out_bytes += players * bytes.len();
+        }
+        self.outputs += 1;
+        if self.outputs > limits::CALL_OUTPUTS {
             return Err(GuestFault::quota(format!("the call has more than {} outputs", limits::CALL_OUTPUTS)));
+        }
+        if self.fan_out_bytes > limits::CALL_FAN_OUT_BYTES {
+            let most = limits::CALL_FAN_OUT_BYTES;
+            return Err(GuestFault::quota(format!(
+                "what the call puts out to all players comes to more than {most} bytes"
+            )));
         }
         self.staged.push(staged);
         Ok(())
@@ -134,11 +154,11 @@ impl Context {
 }
 
 impl ResourceLimiter for Context {
-    fn memory_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(desired <= self.guest_memory_bytes)
+    fn memory_growing(&mut self, _current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(desired <= self.guest_memory_bytes && maximum.is_none_or(|most| desired <= most))
     }
 
-    /// Only the limit may answer −1: a refusal by the operating system would differ between machines.
+    /// Only the limits above may answer −1: a refusal by the operating system would differ between machines.
     fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
         Err(error)
     }

@@ -6,9 +6,15 @@ use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConf
 use ringside_core::limits;
 
 use crate::error::SandboxError;
+use crate::validate::features;
 
-/// Kernel mappings that a warm session may take: two memories and a table, each split by guards and protection.
-const MAPPINGS_PER_SESSION: u64 = 6;
+/// Kernel mappings that a warm session takes, measured (4.98): two memories, each with what is accessible and what is
+/// not, and the image or the table between them.
+pub const MAPPINGS_PER_SESSION: u64 = 5;
+/// Instances beyond the warm sessions, for rebuilds, which take a second one for a while: so many, and one for so many
+/// warm sessions.
+const REBUILDS: u32 = 4;
+const REBUILD_SHARE: u32 = 8;
 /// The kernel's default of `vm.max_map_count`, used where it cannot be read.
 const DEFAULT_MAP_COUNT: u64 = 65_530;
 /// Most warm sessions of a process, whatever the kernel allows: two 4 GiB reservations each stay far below 47 bits.
@@ -25,7 +31,7 @@ fn config() -> Config {
     let mut config = Config::new();
     // Everything off that has a default, then the list that the validator accepts and the rewrite's second memory.
     config.wasm_features(WasmFeatures::all(), false);
-    config.wasm_features(engine_features(), true);
+    config.wasm_features(features::REWRITTEN, true);
     config.wasm_backtrace_max_frames(std::num::NonZeroUsize::new(8));
     config.cranelift_nan_canonicalization(false);
     config.memory_init_cow(true);
@@ -33,26 +39,13 @@ fn config() -> Config {
     config
 }
 
-fn engine_features() -> WasmFeatures {
-    WasmFeatures::FLOATS
-        | WasmFeatures::MUTABLE_GLOBAL
-        | WasmFeatures::SIGN_EXTENSION
-        | WasmFeatures::SATURATING_FLOAT_TO_INT
-        | WasmFeatures::MULTI_VALUE
-        | WasmFeatures::BULK_MEMORY
-        | WasmFeatures::SIMD
-        | WasmFeatures::EXTENDED_CONST
-        | WasmFeatures::TAIL_CALL
-        | WasmFeatures::REFERENCE_TYPES
-        | WasmFeatures::MULTI_MEMORY
-}
-
 /// The engine of sessions that play.
 pub(crate) fn live(warm: u32) -> Result<Engine, SandboxError> {
     let mut pool = PoolingAllocationConfig::default();
-    pool.total_core_instances(warm)
-        .total_memories(warm * 2)
-        .total_tables(warm)
+    let slots = warm + warm / REBUILD_SHARE + REBUILDS;
+    pool.total_core_instances(slots)
+        .total_memories(slots * 2)
+        .total_tables(slots)
         .max_memories_per_module(2)
         .max_tables_per_module(1)
         .table_elements(limits::TABLE_ELEMENTS as usize)

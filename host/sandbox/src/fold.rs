@@ -101,10 +101,25 @@ impl Fold {
         input: &Input,
         outputs: &mut Vec<Output>,
     ) -> Result<Outcome, FoldError> {
+        self.run(time_us, input, outputs, self.options.role == Role::Leader)
+    }
+
+    /// Checks and runs an entry, with or without a limit of time.
+    fn run(
+        &mut self,
+        time_us: SessionTime,
+        input: &Input,
+        outputs: &mut Vec<Output>,
+        limited: bool,
+    ) -> Result<Outcome, FoldError> {
         self.check(time_us, input)?;
+        let over = self.host().ending.is_some();
         self.enter(time_us, input);
+        if over {
+            return Ok(Outcome::Applied);
+        }
         let meter = Meter::begin();
-        let result = self.call(input);
+        let result = self.call(input, limited);
         self.cost = meter.end(self.budget);
         match result {
             Ok(verdict) => {
@@ -120,7 +135,8 @@ impl Fold {
         }
     }
 
-    /// Folds a record that a leader appended: an entry that it skipped has its host effects only.
+    /// Folds a record that a leader appended: an entry that it skipped has its host effects only. Calls have no limit of
+    /// time, whatever the role: the leader has accepted them.
     ///
     /// # Errors
     /// A record that cannot follow the state (nothing was done), or one that was applied there and fails here
@@ -131,7 +147,7 @@ impl Fold {
             return Err(FoldError::Position { found: record.position, expected });
         }
         match record.outcome {
-            Outcome::Applied => match self.apply(record.time_us, &record.input, outputs)? {
+            Outcome::Applied => match self.run(record.time_us, &record.input, outputs, false)? {
                 Outcome::Applied => Ok(()),
                 Outcome::Skipped(cause) => Err(FoldError::Diverged {
                     position: record.position,
@@ -166,6 +182,7 @@ impl Fold {
         }
         let joined = |slot| host.slot(slot).ok_or(FoldError::Invalid("nobody has the slot"));
         let require = |holds: bool, what| if holds { Ok(()) } else { Err(FoldError::Invalid(what)) };
+        require(fits(input), "it is too large for a guest")?;
         match input {
             Input::Start { module, rewriter, .. } => {
                 require(*module == self.module.hash(), "it is the log of another module")?;
@@ -219,13 +236,10 @@ impl Fold {
     }
 
     /// The guest's part of an entry.
-    fn call(&mut self, input: &Input) -> Result<Verdict, Fault> {
+    fn call(&mut self, input: &Input, limited: bool) -> Result<Verdict, Fault> {
         let tick = self.host().tick;
         let limit = self.budget * limits::CALL_LIMIT_FACTOR as u32;
-        let watched = match self.options.role {
-            Role::Leader => Some(Watched { watchdog: &self.module.sandbox().watchdog, limit }),
-            Role::Replay => None,
-        };
+        let watched = limited.then(|| Watched { watchdog: &self.module.sandbox().watchdog, limit });
         let instance = &mut self.instance;
         match input {
             Input::Start { config, .. } => return instance.start(watched, config),
@@ -371,7 +385,7 @@ impl Fold {
         self.host().output_hash()
     }
 
-    /// Hash of the full state.
+    /// Hash of the full state. (Of a poisoned fold's pieces it means nothing.)
     pub fn state_hash(&mut self) -> StateHash {
         state::hash_fold(&self.module, &mut self.instance)
     }
@@ -388,6 +402,17 @@ impl Fold {
 impl std::fmt::Debug for Fold {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Fold({:?} at {})", self.module, self.position())
+    }
+}
+
+/// Whether what an entry carries may cross the guest's boundary.
+fn fits(input: &Input) -> bool {
+    match input {
+        Input::Datagram { body, .. } => body.len() <= limits::DATAGRAM_BYTES,
+        Input::Start { config: body, .. } | Input::Message { body, .. } | Input::Signal { body, .. } => {
+            body.len() <= limits::GUEST_VALUE_BYTES
+        }
+        _ => true,
     }
 }
 
@@ -452,10 +477,14 @@ fn commit_one(context: &mut Context, item: &Staged, outputs: &mut Vec<Output>) {
 }
 
 fn send(host: &mut HostState, slot: Slot, body: Bytes, outputs: &mut Vec<Output>) {
-    let Some(state) = host.slot_mut(slot) else { return };
+    let Some(state) = host.slot_mut(slot).filter(|state| !state.too_slow) else { return };
     match state.outputs.push(body.clone()) {
         Ok(number) => outputs.push(Output::Send { slot, number, body }),
-        Err(_) => outputs.push(Output::TooSlow { slot }),
+        Err(_) => {
+            // Nothing may overtake the message that is lost.
+            state.too_slow = true;
+            outputs.push(Output::TooSlow { slot });
+        }
     }
 }
 

@@ -25,7 +25,10 @@ pub struct SlotState {
     pub last_input: u64,
     /// Reliable outputs that the player has not acknowledged.
     pub outputs: Outbox,
+    /// A message did not fit: the player gets none any more, and `Leave` follows.
+    pub too_slow: bool,
     /// What the player may see; empty before the guest has written it.
+    #[serde(with = "as_bytes")]
     view: Vec<u8>,
     /// After which record the view was written; 0 if never.
     pub view_position: Position,
@@ -41,6 +44,20 @@ impl SlotState {
         self.view.clear();
         self.view.extend_from_slice(view);
         self.view_position = position;
+    }
+}
+
+/// Bytes written in one piece; the default writes a vector item by item.
+mod as_bytes {
+    use bytes::Bytes;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(bytes)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        Bytes::deserialize(deserializer).map(Vec::from)
     }
 }
 
@@ -105,6 +122,14 @@ impl Timers {
         self.due.first().map(|&(due, id)| (id, due))
     }
 
+    /// Whether what was read is what could have been written.
+    fn is_sound(&self) -> bool {
+        self.due.len() <= limits::TIMERS
+            && self.due.len() == self.by_id.len()
+            && self.by_id.last_key_value().is_none_or(|(id, _)| *id <= self.last)
+            && self.last < u64::MAX >> 1
+    }
+
     pub(crate) fn is_due(&self, id: u64, now: SessionTime) -> bool {
         self.by_id.get(&id).is_some_and(|&due| due <= now)
     }
@@ -139,6 +164,24 @@ impl HostState {
         }
     }
 
+    /// Whether what was read is what could have been written.
+    pub(crate) fn is_sound(&self) -> bool {
+        let sound = |(index, slot): (usize, &Option<SlotState>)| {
+            slot.as_ref().is_none_or(|state| {
+                usize::from(state.slot.0) == index
+                    && state.view.len() <= limits::GUEST_VALUE_BYTES
+                    && state.last_input < u64::MAX >> 1
+            })
+        };
+        self.slots.len() <= limits::SLOTS
+            && !matches!(self.slots.last(), Some(None))
+            && self.slots.iter().enumerate().all(sound)
+            && self.timers.is_sound()
+            && self.stats.len() <= limits::STATS_BYTES
+            && self.position.max(self.tick) < u64::MAX >> 1
+            && (self.position > 0 || self.slots.is_empty())
+    }
+
     pub(crate) fn slot(&self, slot: Slot) -> Option<&SlotState> {
         self.slots.get(usize::from(slot.0))?.as_ref()
     }
@@ -169,6 +212,7 @@ impl HostState {
             joined: self.position,
             last_input: 0,
             outputs: Outbox::new(limits::UNACKNOWLEDGED_MESSAGES, limits::UNACKNOWLEDGED_BYTES),
+            too_slow: false,
             view: Vec::new(),
             view_position: 0,
         });

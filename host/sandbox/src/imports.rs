@@ -8,9 +8,7 @@ use ringside_core::limits;
 use ringside_core::output::LogLevel;
 
 use crate::context::{Allowed, Context, GuestFault, Range, Staged};
-
-/// The module that the functions are imported from.
-pub(crate) const MODULE: &str = "ringside:game/host@0.1.0";
+use crate::validate::contract::HOST as MODULE;
 
 type Call<'a> = Caller<'a, Context>;
 type Answer<T = ()> = wasmtime::Result<T>;

@@ -27,6 +27,8 @@ mod watchdog;
 
 pub use cost::CallCost;
 pub use description::Description;
+#[doc(hidden)]
+pub use engine::MAPPINGS_PER_SESSION;
 pub use error::{FoldError, QueryError, ReplayError, SandboxError, StateError};
 pub use fold::{Fold, FoldOptions, Role};
 pub use host_state::{Ending, SlotState};

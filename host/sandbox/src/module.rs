@@ -86,28 +86,21 @@ impl Sandbox {
     pub fn upload(&self, bytes: &[u8]) -> Result<Module, UploadError> {
         let begun = Instant::now();
         let inspection = validate::inspect(bytes)?;
-        if inspection.memory_bytes > limits::GUEST_MEMORY_BYTES as u64 {
-            return Err(UploadError::Compile(format!(
-                "its memory begins with {} bytes, a session has at most {}",
-                inspection.memory_bytes,
-                limits::GUEST_MEMORY_BYTES
-            )));
-        }
         let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
         let mut hash = ModuleHash([0; 32]);
         hash.0.copy_from_slice(digest.as_ref());
-        let artefact = match self.inner.artefacts.read(hash) {
-            Some(artefact) => artefact,
+        let compile_error = |error: wasmtime::Error| UploadError::Compile(format!("{error:#}"));
+        let load = |artefact: &[u8]| prepare(&self.inner.live, &self.inner.live_linker, artefact);
+        let kept = self.inner.artefacts.read(hash).and_then(|artefact| Some((load(&artefact).ok()?, artefact)));
+        let is_new = kept.is_none();
+        let (live, artefact) = match kept {
+            Some(kept) => kept,
             None => {
                 let rewritten = rewrite::rewrite(bytes, &inspection)?;
-                let compiled = self.inner.live.precompile_module(&rewritten);
-                let compiled = compiled.map_err(|error| UploadError::Compile(format!("{error:#}")))?;
-                self.inner.artefacts.write(hash, &compiled);
-                compiled
+                let compiled = self.inner.live.precompile_module(&rewritten).map_err(compile_error)?;
+                (load(&compiled).map_err(compile_error)?, compiled)
             }
         };
-        let live = prepare(&self.inner.live, &self.inner.live_linker, &artefact);
-        let live = live.map_err(|error| UploadError::Compile(format!("{error:#}")))?;
         let globals = inspection.mutable_globals.iter().map(|global| global.index).collect();
         let parts = Parts {
             sandbox: Arc::clone(&self.inner),
@@ -121,6 +114,9 @@ impl Sandbox {
             artefact,
         };
         let description = parts.describe().map_err(UploadError::Describe)?;
+        if is_new {
+            self.inner.artefacts.write(hash, &parts.artefact);
+        }
         let compile_time = begun.elapsed();
         Ok(Module { inner: Arc::new(ModuleInner { parts, description, compile_time }) })
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::context::{Allowed, Context};
-use crate::error::{FoldError, QueryError};
+use crate::error::QueryError;
 use crate::instance::Watched;
 use crate::module::Module;
 use crate::state::State;
@@ -28,7 +28,8 @@ pub fn query(module: &Module, state: &State, question: &[u8]) -> Result<Vec<u8>,
     let answer = scratch.query(Some(watched), question).map_err(|fault| QueryError::Fault(fault.message))?;
     let answer = answer.map_err(QueryError::Refused)?;
     if answer.len() > limits::CALL_OUTPUT_BYTES {
-        return Err(FoldError::Invalid("the answer is larger than a call may put out").into());
+        let most = limits::CALL_OUTPUT_BYTES;
+        return Err(QueryError::Fault(format!("its answer has {} bytes, at most {most} are taken", answer.len())));
     }
     Ok(answer)
 }

@@ -39,7 +39,8 @@ impl Rebuild {
         Rebuild { module: module.clone(), checkpoint, records, options, fold: None, outputs: Vec::new() }
     }
 
-    /// Goes on for about `budget`; the first step restores the checkpoint whole.
+    /// Goes on for about `budget`, by a record at least; the first step restores the checkpoint whole. No call has a
+    /// limit of time: a leader has accepted each.
     ///
     /// # Errors
     /// A record that does not fold; the rebuild is over.
@@ -52,12 +53,14 @@ impl Rebuild {
                 None => Fold::new(&self.module, self.options)?,
             },
         };
-        while begun.elapsed() < budget {
+        loop {
             let Some(record) = self.records.next() else { return Ok(Step::Done(Box::new(fold))) };
             self.outputs.clear();
             fold.replay(&record, &mut self.outputs)?;
+            if begun.elapsed() >= budget {
+                self.fold = Some(fold);
+                return Ok(Step::More);
+            }
         }
-        self.fold = Some(fold);
-        Ok(Step::More)
     }
 }

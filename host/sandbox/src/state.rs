@@ -1,7 +1,7 @@
 //! A session's full state away from its instance: guest memory, mutable globals and the host struct. Captured between
 //! calls, written with magic, version and checksum, restored into a fresh instance, hashed the same way live or not.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use ringside_core::envelope::{self, Kind};
 use ringside_core::ids::{ModuleHash, Position, StateHash};
@@ -40,12 +40,27 @@ struct Written<'a> {
     rewriter: u32,
     memory_bytes: u64,
     #[serde(borrow)]
-    pages: Vec<(u32, &'a [u8])>,
+    pages: Vec<(u32, Page<'a>)>,
     globals: Vec<u128>,
     host: HostState,
 }
 
-/// Memory's pages that are not all zero, by number; the last may be shorter.
+/// A page's bytes, written in one piece.
+struct Page<'a>(&'a [u8]);
+
+impl Serialize for Page<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
+    }
+}
+
+impl<'a, 'de: 'a> Deserialize<'de> for Page<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&[u8]>::deserialize(deserializer).map(Page)
+    }
+}
+
+/// Memory's pages that are not all zero, by number.
 fn pages(memory: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
     memory.chunks(PAGE).enumerate().filter(|(_, page)| !is_zero(page)).map(|(number, page)| (number as u32, page))
 }
@@ -64,14 +79,19 @@ fn hash_parts(
     globals: impl Iterator<Item = u128>,
     host: &HostState,
 ) -> StateHash {
+    // Pages and their numbers are hashed apart: whole pages, aligned, are what the hash is fastest at.
+    let (mut numbers, mut contents) = (blake3::Hasher::new(), blake3::Hasher::new());
+    for (number, page) in pages(memory) {
+        numbers.update(&number.to_le_bytes());
+        contents.update(page);
+    }
     let mut hasher = blake3::Hasher::new();
     hasher.update(&module.0);
     hasher.update(&rewriter.to_le_bytes());
     hasher.update(&(memory_bytes as u64).to_le_bytes());
-    for (number, page) in pages(memory) {
-        hasher.update(&number.to_le_bytes());
-        hasher.update(page);
-    }
+    hasher.update(numbers.finalize().as_bytes());
+    hasher.update(contents.finalize().as_bytes());
+    // The module says how many globals there are.
     for bits in globals {
         hasher.update(&bits.to_le_bytes());
     }
@@ -162,7 +182,7 @@ impl State {
             module: self.module,
             rewriter: self.rewriter,
             memory_bytes: self.memory_bytes as u64,
-            pages: pages(&self.memory).collect(),
+            pages: pages(&self.memory).map(|(number, page)| (number, Page(page))).collect(),
             globals: self.globals.clone(),
             host: self.host.clone(),
         };
@@ -182,10 +202,16 @@ impl State {
         if memory_bytes > limits::GUEST_MEMORY_BYTES {
             return Err(StateError::Content("its memory is larger than a session's may be"));
         }
-        if written.host.slots.len() > limits::SLOTS {
-            return Err(StateError::Content("it has more players than a session may have"));
+        if !memory_bytes.is_multiple_of(64 << 10) {
+            return Err(StateError::Content("its memory is not a whole number of pages"));
         }
-        let used = written.pages.last().map_or(0, |&(number, page)| number as usize * PAGE + page.len());
+        if written.globals.len() > limits::MODULE_GLOBALS as usize {
+            return Err(StateError::Content("it has more globals than a module may have"));
+        }
+        if !written.host.is_sound() {
+            return Err(StateError::Content("its players, timers or counters contradict one another"));
+        }
+        let used = written.pages.last().map_or(0, |(number, _)| (*number as usize + 1) * PAGE);
         if used > memory_bytes {
             return Err(StateError::Content("a page lies outside its memory"));
         }
@@ -193,11 +219,14 @@ impl State {
         let mut end = 0;
         for (number, page) in written.pages {
             let start = number as usize * PAGE;
-            if start < end || page.len() > PAGE {
-                return Err(StateError::Content("its pages overlap"));
+            if start < end || start >= used {
+                return Err(StateError::Content("its pages are out of order"));
             }
-            end = start + page.len();
-            memory[start..end].copy_from_slice(page);
+            if page.0.len() != PAGE {
+                return Err(StateError::Content("a page has another size"));
+            }
+            end = start + PAGE;
+            memory[start..end].copy_from_slice(page.0);
         }
         Ok(State {
             module: written.module,

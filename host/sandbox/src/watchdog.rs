@@ -22,7 +22,7 @@ const STOPPING: u64 = 2;
 const STOPPED: u64 = 3;
 const PHASE_BITS: u64 = 2;
 
-/// How often running calls are looked at.
+/// How often running calls are looked at, so how much longer than its limit a call may run.
 const PERIOD: Duration = Duration::from_millis(1);
 /// Looks without a running call after which the thread parks.
 const QUIET_LOOKS: u32 = 50;
@@ -53,15 +53,14 @@ pub(crate) struct Watchdog {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
     number: AtomicU64,
-    identity: u64,
 }
 
 thread_local! {
     /// This thread's post at each watchdog that it has called under (one, outside tests).
-    static POSTS: RefCell<Vec<(u64, Arc<Post>)>> = const { RefCell::new(Vec::new()) };
+    static POSTS: RefCell<Vec<(Weak<Shared>, Arc<Post>)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A call that the watchdog watches. It must be ended on the thread that began it.
+/// A call that the watchdog watches, until this is ended or dropped, on the thread that began it.
 pub(crate) struct Watch {
     post: Arc<Post>,
     state: u64,
@@ -70,12 +69,14 @@ pub(crate) struct Watch {
 
 impl Watchdog {
     pub(crate) fn start() -> std::io::Result<Watchdog> {
-        static IDENTITIES: AtomicU64 = AtomicU64::new(0);
+        Watchdog::with_period(PERIOD)
+    }
+
+    fn with_period(period: Duration) -> std::io::Result<Watchdog> {
         let shared = Arc::new(Shared::default());
         let watching = Arc::clone(&shared);
-        let thread = std::thread::Builder::new().name("watchdog".into()).spawn(move || watch(&watching))?;
-        let identity = IDENTITIES.fetch_add(1, SeqCst);
-        Ok(Watchdog { shared, thread: Some(thread), number: AtomicU64::new(1), identity })
+        let thread = std::thread::Builder::new().name("watchdog".into()).spawn(move || watch(&watching, period))?;
+        Ok(Watchdog { shared, thread: Some(thread), number: AtomicU64::new(1) })
     }
 
     fn unpark(&self) {
@@ -88,16 +89,7 @@ impl Watchdog {
     /// Watches the call that the current thread is about to make into the instance whose interrupt memory begins at
     /// `memory`.
     pub(crate) fn begin(&self, memory: *mut u8, limit: Duration) -> Watch {
-        let post = POSTS.with_borrow_mut(|posts| match posts.iter().find(|(identity, _)| *identity == self.identity) {
-            Some((_, post)) => Arc::clone(post),
-            None => {
-                let post = Arc::new(Post::of_this_thread());
-                posts.push((self.identity, Arc::clone(&post)));
-                let mut all = self.shared.posts.lock().unwrap_or_else(PoisonError::into_inner);
-                all.push(Arc::downgrade(&post));
-                post
-            }
-        });
+        let post = self.post();
         let number = self.number.fetch_add(1, SeqCst);
         let state = (number << PHASE_BITS) | RUNNING;
         post.memory.store(memory as usize, SeqCst);
@@ -107,6 +99,22 @@ impl Watchdog {
             self.unpark();
         }
         Watch { post, state, _stays_on_its_thread: PhantomData }
+    }
+
+    /// The current thread's post here; its first call sets one up.
+    fn post(&self) -> Arc<Post> {
+        let here = Arc::as_ptr(&self.shared);
+        POSTS.with_borrow_mut(|posts| match posts.iter().find(|(watchdog, _)| watchdog.as_ptr() == here) {
+            Some((_, post)) => Arc::clone(post),
+            None => {
+                posts.retain(|(watchdog, _)| watchdog.strong_count() > 0);
+                let post = Arc::new(Post::of_this_thread());
+                posts.push((Arc::downgrade(&self.shared), Arc::clone(&post)));
+                let mut all = self.shared.posts.lock().unwrap_or_else(PoisonError::into_inner);
+                all.push(Arc::downgrade(&post));
+                post
+            }
+        })
     }
 }
 
@@ -123,9 +131,18 @@ impl Drop for Watchdog {
 
 impl Watch {
     /// Ends the call; answers whether the watchdog had claimed it. The interrupt memory is accessible afterwards.
-    pub(crate) fn end(self) -> bool {
+    pub(crate) fn end(mut self) -> bool {
+        self.finish()
+    }
+
+    /// Ends the call if that has not been done.
+    fn finish(&mut self) -> bool {
+        let state = std::mem::replace(&mut self.state, IDLE);
+        if state == IDLE {
+            return false;
+        }
         let post = &self.post;
-        if post.state.compare_exchange(self.state, IDLE, SeqCst, SeqCst).is_ok() {
+        if post.state.compare_exchange(state, IDLE, SeqCst, SeqCst).is_ok() {
             return false;
         }
         while phase(post.state.load(SeqCst)) == STOPPING {
@@ -138,6 +155,13 @@ impl Watch {
     }
 }
 
+impl Drop for Watch {
+    /// A call that panicked is over too.
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
 impl Post {
     fn of_this_thread() -> Post {
         let mut clock: libc::clockid_t = libc::CLOCK_MONOTONIC;
@@ -147,7 +171,7 @@ impl Post {
         Post { state: AtomicU64::new(IDLE), memory: AtomicUsize::new(0), limit_ns: AtomicU64::new(0), clock }
     }
 
-    /// Processor time that the calling thread has used, ns; `None` when the thread is gone.
+    /// Processor time that the thread of this post has used, ns; `None` when it cannot be told.
     fn cpu_ns(&self) -> Option<u64> {
         let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: `time` is a valid place for the answer; an ended thread's clock answers an error.
@@ -170,7 +194,7 @@ struct Seen {
     cpu_ns: u64,
 }
 
-fn watch(shared: &Shared) {
+fn watch(shared: &Shared, period: Duration) {
     let mut posts: Vec<(Arc<Post>, Seen)> = Vec::new();
     let mut quiet = 0;
     while !shared.stop.load(SeqCst) {
@@ -178,7 +202,7 @@ fn watch(shared: &Shared) {
         let running = posts.iter_mut().fold(false, |any, (post, seen)| look(post, seen) || any);
         quiet = if running { 0 } else { quiet + 1 };
         if quiet < QUIET_LOOKS {
-            std::thread::sleep(PERIOD);
+            std::thread::sleep(period);
             continue;
         }
         quiet = 0;
@@ -218,7 +242,7 @@ fn look(post: &Post, seen: &mut Seen) -> bool {
     if phase(state) != RUNNING {
         return phase(state) != IDLE;
     }
-    let Some(cpu_ns) = post.cpu_ns() else { return false };
+    let Some(cpu_ns) = post.cpu_ns() else { return true };
     if seen.state != state {
         *seen = Seen { state, cpu_ns };
         return true;
@@ -233,3 +257,6 @@ fn look(post: &Post, seen: &mut Seen) -> bool {
     }
     true
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,154 @@
+//! The race between a call's end and its being stopped, on pages that stand for interrupt memories.
+
+use std::time::Instant;
+
+use super::*;
+
+/// A page as an instance has it.
+struct Page(*mut u8);
+
+impl Page {
+    fn new() -> Page {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        // SAFETY: a new mapping anywhere.
+        let at = unsafe {
+            libc::mmap(std::ptr::null_mut(), INTERRUPT_BYTES, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0)
+        };
+        assert_ne!(at, libc::MAP_FAILED);
+        Page(at.cast())
+    }
+
+    /// Dies of a signal if the page is not accessible.
+    fn touch(&self) {
+        // SAFETY: the mapping is ours and large enough; whether it is accessible is what is tested.
+        unsafe { self.0.write_volatile(self.0.read_volatile().wrapping_add(1)) };
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        // SAFETY: nobody has the mapping any more.
+        unsafe { libc::munmap(self.0.cast(), INTERRUPT_BYTES) };
+    }
+}
+
+fn spin(time: Duration) {
+    let begun = Instant::now();
+    while begun.elapsed() < time {
+        std::hint::spin_loop();
+    }
+}
+
+fn stopped(post: &Post) -> bool {
+    phase(post.state.load(SeqCst)) == STOPPED
+}
+
+/// Calls of random length round the limit; after each the page is accessible and stays so, and a call far below its
+/// own limit is never stopped for the one before it.
+fn race(watchdog: &Watchdog, seed: u64, calls: u32) -> (u32, u32) {
+    let mut mutator = ringside_protocol::fuzz::Mutator::new(seed);
+    let limit = Duration::from_micros(20);
+    let mut counts = (0, 0);
+    let mut page = Page::new();
+    for _ in 0..calls {
+        let watch = watchdog.begin(page.0, limit);
+        spin(Duration::from_micros(mutator.below(160) as u64));
+        if watch.end() {
+            counts.0 += 1;
+        } else {
+            counts.1 += 1;
+        }
+        page.touch();
+        let watch = watchdog.begin(page.0, Duration::from_secs(3600));
+        page.touch();
+        assert!(!watch.end(), "stopped for the call before it");
+        page.touch();
+        if mutator.below(8) == 0 {
+            page = Page::new();
+        }
+    }
+    counts
+}
+
+#[test]
+fn calls_that_end_near_their_limit_on_several_threads() {
+    let watchdog = Watchdog::with_period(Duration::from_micros(5)).expect("a watchdog");
+    let counts: Vec<(u32, u32)> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..3)
+            .map(|seed| {
+                scope.spawn({
+                    let watchdog = &watchdog;
+                    move || race(watchdog, seed, 10_000)
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+    });
+    println!("{counts:?}");
+    for (stopped, whole) in counts {
+        assert!(stopped > 100 && whole > 100, "{stopped} stopped, {whole} not");
+    }
+}
+
+#[test]
+fn a_call_that_does_not_end_is_stopped_also_after_the_watchdog_slept() {
+    let watchdog = Watchdog::with_period(Duration::from_micros(20)).expect("a watchdog");
+    let page = Page::new();
+    for round in 0..200 {
+        // Long enough, sometimes, for the thread to park; never awaited, so that it is met on its way there as well.
+        spin(Duration::from_micros(round * 37 % 3000));
+        let watch = watchdog.begin(page.0, Duration::from_micros(10));
+        while !stopped(&watch.post) {
+            std::hint::spin_loop();
+        }
+        assert!(watch.end());
+        page.touch();
+    }
+}
+
+#[test]
+fn it_parks_when_nothing_runs_and_wakes_for_the_next_call() {
+    let watchdog = Watchdog::with_period(Duration::from_micros(20)).expect("a watchdog");
+    let page = Page::new();
+    for _ in 0..20 {
+        while !watchdog.shared.parked.load(SeqCst) {
+            std::thread::yield_now();
+        }
+        let watch = watchdog.begin(page.0, Duration::ZERO);
+        while !stopped(&watch.post) {
+            std::hint::spin_loop();
+        }
+        drop(watch);
+        page.touch();
+    }
+}
+
+#[test]
+fn threads_that_end_and_watchdogs_that_end_leave_nothing() {
+    let watchdog = Watchdog::with_period(Duration::from_micros(20)).expect("a watchdog");
+    for _ in 0..20 {
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let page = Page::new();
+                drop(watchdog.begin(page.0, Duration::from_secs(1)));
+                page.touch();
+            });
+        });
+    }
+    let page = Page::new();
+    let watch = watchdog.begin(page.0, Duration::from_secs(3600));
+    // While a call runs the watchdog looks, and lets go of those that are gone.
+    while watchdog.shared.posts.lock().expect("whole").len() > 1 {
+        std::thread::yield_now();
+    }
+    assert!(!watch.end());
+    drop(watchdog);
+
+    for _ in 0..50 {
+        let short = Watchdog::start().expect("a watchdog");
+        assert!(!short.begin(page.0, Duration::from_secs(1)).end());
+    }
+    let last = Watchdog::start().expect("a watchdog");
+    drop(last.begin(page.0, Duration::from_secs(1)));
+    POSTS.with_borrow(|posts| assert!(posts.len() <= 2, "{}", posts.len()));
+}

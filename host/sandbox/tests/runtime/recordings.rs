@@ -1,0 +1,160 @@
+//! Recordings fold to what was recorded, however they were batched, cut off or interrupted.
+
+use bytes::Bytes;
+use ringside_core::ids::{Epoch, Incarnation, SessionId, StateHash};
+use ringside_core::log::{Input, Record};
+use ringside_core::recording::{self, Header, Item};
+use ringside_protocol::fuzz::Mutator;
+use ringside_sandbox::{Fold, ReplayError, Replayed, Replayer, read_header, replay_recording};
+
+use crate::play::{Play, REPLAY, sandbox, toy};
+use crate::toy::Toy;
+
+fn header() -> Header {
+    Header {
+        session: SessionId {
+            game: "toy".parse().expect("a game"),
+            key: "a".parse().expect("a key"),
+            incarnation: Incarnation(1),
+        },
+        module: toy().hash(),
+        rewriter: toy().rewriter_version(),
+        epoch: Epoch { number: 1, node: 1, node_generation: 1 },
+        guest_memory_bytes: 4 << 20,
+    }
+}
+
+/// A session with two skips.
+fn played() -> Play {
+    let mut play = Play::with_players(2);
+    for round in 0..30_u64 {
+        play.time_us = round * 50_000;
+        play.run(Input::Tick);
+        play.does((round % 2) as u16, 'r', &[]);
+        if round % 13 == 5 {
+            play.message(0, 'T', &[]);
+            play.rebuild(None);
+        }
+    }
+    play
+}
+
+/// What a fold has after each record.
+fn hashes(log: &[Record]) -> Vec<(StateHash, StateHash)> {
+    let mut fold = Fold::new(toy(), REPLAY).expect("a fold");
+    log.iter().map(|record| crate::play::replay_into(&mut fold, std::slice::from_ref(record))).collect()
+}
+
+/// The same log in batches of so many records, with a checkpoint after each third batch.
+fn recorded(log: &[Record], batch: usize) -> Vec<u8> {
+    let hashes = hashes(log);
+    let mut file = Vec::new();
+    recording::begin(&mut file);
+    recording::append(&mut file, &Item::Header(header())).expect("appended");
+    for (index, records) in log.chunks(batch).enumerate() {
+        let last = records.last().expect("one").position;
+        let (state, outputs) = hashes[last as usize - 1];
+        recording::append(&mut file, &Item::Batch { records: records.to_vec(), outputs }).expect("appended");
+        if index % 3 == 2 {
+            recording::append(&mut file, &Item::Checkpoint { position: last, state, full: None }).expect("appended");
+        }
+    }
+    file
+}
+
+#[test]
+fn other_batches_same_session() {
+    let mut play = played();
+    let (state, _) = play.hashes();
+    for batch in [1, 2, 7, 1000] {
+        let report = replay_recording(toy(), &recorded(&play.log, batch)).expect("a replay");
+        assert!(report.agrees(), "{report:?}");
+        assert_eq!((report.last, report.records), (state, play.log.len() as u64));
+        assert_eq!(report.time_us, play.time_us);
+        assert_eq!(report.incomplete, None);
+        assert_eq!(report.checkpoints.len(), play.log.len().div_ceil(batch) / 3);
+    }
+}
+
+#[test]
+fn cut_off_anywhere_it_replays_to_there() {
+    let play = played();
+    let file = recorded(&play.log, 5);
+    let mut replayed_records = Vec::new();
+    for length in (0..file.len()).step_by(23).chain([file.len()]) {
+        match replay_recording(toy(), &file[..length]) {
+            Ok(report) => {
+                assert!(report.agrees());
+                replayed_records.push(report.records);
+            }
+            Err(ReplayError::NoHeader | ReplayError::Recording(_)) => assert!(length < 200, "{length}"),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(replayed_records.is_sorted());
+    assert_eq!(replayed_records.last(), Some(&(play.log.len() as u64)));
+    let report = replay_recording(toy(), &file[..file.len() - 1]).expect("a replay");
+    assert!(report.incomplete.expect("said").contains("cut off"));
+}
+
+#[test]
+fn gaps_and_lies_are_told() {
+    let play = played();
+    let mut file = recorded(&play.log[..10], 5);
+    recording::append(&mut file, &Item::Gap { from: 11 }).expect("appended");
+    let report = replay_recording(toy(), &file).expect("a replay");
+    assert!(report.incomplete.as_deref().expect("said").contains("from 11"));
+    assert_eq!(report.records, 10);
+
+    let mut file = recorded(&play.log[..10], 5);
+    let outputs = StateHash([1; 32]);
+    recording::append(&mut file, &Item::Batch { records: play.log[10..12].to_vec(), outputs }).expect("appended");
+    recording::append(&mut file, &Item::Checkpoint { position: 12, state: outputs, full: Some(Bytes::new()) })
+        .expect("appended");
+    let report = replay_recording(toy(), &file).expect("a replay");
+    assert!(!report.agrees());
+    assert_eq!(report.outputs_differ, [12]);
+    assert!(!report.checkpoints[0].agrees());
+
+    let mut file = recorded(&play.log[..10], 5);
+    recording::append(&mut file, &Item::Batch { records: play.log[11..].to_vec(), outputs }).expect("appended");
+    assert!(matches!(replay_recording(toy(), &file), Err(ReplayError::Fold { position: 12, .. })));
+}
+
+#[test]
+fn the_wrong_module_is_named() {
+    let file = recorded(&played().log[..3], 5);
+    let other = sandbox().upload(&Toy { tick: "nop nop nop", ..Toy::default() }.wasm()).expect("a module");
+    let error = replay_recording(&other, &file).expect_err("another module");
+    assert!(error.to_string().contains(&toy().hash().to_string()), "{error}");
+    assert_eq!(read_header(&file), Ok(header()));
+    let mut empty = Vec::new();
+    recording::begin(&mut empty);
+    assert_eq!(read_header(&empty), Err(ReplayError::NoHeader));
+}
+
+#[test]
+fn steps_and_hostile_files() {
+    let file = recorded(&played().log, 9);
+    let mut replayer = Replayer::new(toy(), &file).expect("a replay");
+    let mut checkpoints = 0;
+    loop {
+        match replayer.step().expect("a step") {
+            Replayed::Batch => {}
+            Replayed::Checkpoint(result) => {
+                assert!(result.agrees());
+                checkpoints += 1;
+            }
+            Replayed::End => break,
+        }
+    }
+    assert_eq!(replayer.step(), Ok(Replayed::End));
+    assert_eq!(replayer.finish().checkpoints.len(), checkpoints);
+
+    let mut mutator = Mutator::new(5);
+    for _ in 0..1000 {
+        let bytes = mutator.mutate(std::slice::from_ref(&file));
+        recording::fuzz_target(&bytes);
+        let _ = replay_recording(toy(), &bytes);
+    }
+}
