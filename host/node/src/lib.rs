@@ -1,12 +1,24 @@
 //! The `ringside` binary: a node with everything embedded, and the command line that talks to it. This crate owns
 //! threads, files, sockets and processes; what a session does is decided in the crates below it.
 
+pub mod admin;
+pub mod api;
+pub mod catalogue;
 pub mod certificate;
+pub mod cli;
 pub mod config;
+pub mod control;
 pub mod hex;
+pub mod metrics;
+pub mod node;
+pub mod play;
+pub mod priority;
+pub mod random;
+pub mod recorder;
 pub mod state_directory;
 pub mod store;
 pub mod tokens;
+pub mod workers;
 
 #[cfg(test)]
 mod scratch;

@@ -7,8 +7,6 @@
 //! recordings/<game>/<key>@<inc>/<number>     a segment of a recording, as the recorder cut it
 //! ```
 
-mod envelope;
-
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,6 +14,7 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use ringside_core::envelope::{self, Kind};
 use ringside_core::ids::{GameName, ModuleHash, SessionId};
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +22,11 @@ use serde::{Deserialize, Serialize};
 const VERSIONS: u32 = 999_999;
 /// Segments of a recording. Beyond: the recorder stops.
 pub const SEGMENTS: u32 = 999_999;
+
+/// Format of a version object's payload.
+const VERSION_FORMAT: u16 = 1;
+/// Largest payload of a version object, bytes.
+const VERSION_BYTES: usize = 4096;
 
 /// One version of a game: which module it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,6 +91,15 @@ impl Store {
         Ok(Store { objects: Arc::new(objects), name: format!("local directory {}", directory.display()) })
     }
 
+    /// A store in a local directory that exists, to read from; nothing is written to it.
+    ///
+    /// # Errors
+    /// [`StoreError::Backend`] if there is no such directory.
+    pub fn read_only(directory: &Path) -> Result<Store, StoreError> {
+        let objects = object_store::local::LocalFileSystem::new_with_prefix(directory)?;
+        Ok(Store { objects: Arc::new(objects), name: format!("local directory {}", directory.display()) })
+    }
+
     /// A store in memory, for tests.
     #[cfg(test)]
     pub fn memory() -> Store {
@@ -136,7 +149,7 @@ impl Store {
             if number > VERSIONS {
                 return Err(StoreError::Exhausted(game.clone()));
             }
-            let object = envelope::seal(envelope::Kind::Version, version);
+            let object = envelope::seal(Kind::GameVersion, VERSION_FORMAT, &encode(version));
             if self.create(&version_path(game, number), object.into()).await? {
                 return Ok((number, true));
             }
@@ -194,18 +207,25 @@ impl Store {
         self.get(&path).await?.ok_or_else(|| StoreError::Missing(format!("segment {path}")))
     }
 
-    /// The recorded sessions of a key, in order of their incarnation.
+    /// The recording of a key whose first segment was written last.
     ///
     /// # Errors
     /// [`StoreError::Backend`].
-    pub async fn recorded(&self, game: &GameName, key: &str) -> Result<Vec<SessionId>, StoreError> {
-        let listed =
-            self.objects.list_with_delimiter(Some(&ObjectPath::from("recordings").join(game.as_str()))).await?;
+    pub async fn newest_recording(&self, game: &GameName, key: &str) -> Result<Option<SessionId>, StoreError> {
+        let prefix = ObjectPath::from("recordings").join(game.as_str());
+        let listed = self.objects.list_with_delimiter(Some(&prefix)).await?;
         let names = listed.common_prefixes.iter().filter_map(|prefix| prefix.filename().map(str::to_owned));
-        Ok(names
+        let sessions = names
             .filter_map(|name| format!("{game}/{name}").parse::<SessionId>().ok())
-            .filter(|session| session.key.as_str() == key)
-            .collect())
+            .filter(|session| session.key.as_str() == key);
+        let mut newest = None;
+        for session in sessions {
+            let first = recording_path(&session).join(format!("{:06}", 1));
+            if let Ok(object) = self.objects.head(&first).await {
+                newest = newest.max(Some((object.last_modified, session)));
+            }
+        }
+        Ok(newest.map(|(_, session)| session))
     }
 
     async fn newest(&self, game: &GameName) -> Result<Option<(u32, Version)>, StoreError> {
@@ -218,8 +238,10 @@ impl Store {
     async fn version(&self, game: &GameName, number: u32) -> Result<Version, StoreError> {
         let path = version_path(game, number);
         let bytes = self.get(&path).await?.ok_or_else(|| StoreError::Missing(format!("version {number} of {game}")))?;
-        envelope::open(envelope::Kind::Version, &bytes)
-            .map_err(|error| StoreError::Damaged { name: path.to_string(), what: error.to_string() })
+        let damaged = |what: String| StoreError::Damaged { name: path.to_string(), what };
+        let payload = envelope::open(Kind::GameVersion, VERSION_FORMAT, VERSION_BYTES, &bytes)
+            .map_err(|error| damaged(error.to_string()))?;
+        serde_json::from_slice(payload).map_err(|error| damaged(error.to_string()))
     }
 
     /// Numbered objects below `prefix`, in order.
@@ -248,6 +270,11 @@ impl Store {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// JSON, so that people can read what a store holds. A plain struct of numbers and text always serializes.
+fn encode(version: &Version) -> Vec<u8> {
+    serde_json::to_vec(version).unwrap_or_default()
 }
 
 fn module_path(hash: ModuleHash) -> ObjectPath {

@@ -79,7 +79,9 @@ async fn recordings_are_segments_in_order() {
     store.put_segment(&session("finals", 3), 1, Bytes::new()).await.unwrap();
     assert_eq!(store.segments(&first).await.unwrap(), [1, 2, 3]);
     assert_eq!(store.segment(&first, 2).await.unwrap(), Bytes::from_static(&[2]));
-    assert_eq!(store.recorded(&"pong".parse().unwrap(), "final").await.unwrap(), [first, second]);
+    let pong: GameName = "pong".parse().unwrap();
+    assert_eq!(store.newest_recording(&pong, "final").await.unwrap(), Some(second));
+    assert_eq!(store.newest_recording(&pong, "none").await.unwrap(), None);
     assert!(store.segments(&session("none", 1)).await.unwrap().is_empty());
 }
 

@@ -1,0 +1,181 @@
+//! The admin API: HTTP on loopback, a bearer token from the state directory, JSON both ways. Routes only translate:
+//! what a request means is decided by the control task, the catalogue and the store.
+
+mod error;
+mod games;
+mod openapi;
+mod sessions;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::extract::{FromRequest, Request, State};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use ringside_protocol::token::{Capability, SessionClaims};
+use serde::de::DeserializeOwned;
+use tokio::net::TcpListener;
+
+use crate::api::{IssueToken, IssuedToken, NodeInfo};
+use crate::catalogue::Catalogue;
+use crate::control::Control;
+use crate::metrics::Metrics;
+use crate::recorder::Recorder;
+use crate::store::Store;
+use crate::tokens::{LONGEST_TTL_S, TokenKey};
+use error::ApiError;
+
+/// Largest JSON body, bytes: a configuration of 64 KiB in hexadecimal, and room. Beyond: refused.
+const BODY_BYTES: usize = 256 << 10;
+/// Time that a request's body may take. Beyond: refused.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What the routes translate for.
+pub struct Services {
+    /// The bearer token.
+    pub secret: String,
+    /// Owner of the directory.
+    pub control: Control,
+    /// Owner of the games.
+    pub catalogue: Arc<Catalogue>,
+    /// Owner of recordings that are being written.
+    pub recorder: Recorder,
+    /// The store.
+    pub store: Store,
+    /// The signing key.
+    pub tokens: TokenKey,
+    /// The metrics page.
+    pub metrics: Metrics,
+    /// What does not change while the node runs; the rest is filled in for each answer.
+    pub about: NodeInfo,
+    /// When the node started.
+    pub started: Instant,
+}
+
+type Shared = State<Arc<Services>>;
+
+/// Serves until `stop` is ready; requests under way are finished.
+///
+/// # Errors
+/// The listener's.
+pub async fn serve(
+    listener: TcpListener,
+    services: Arc<Services>,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    axum::serve(listener, router(services)).with_graceful_shutdown(stop).await
+}
+
+fn router(services: Arc<Services>) -> Router {
+    let guarded = Router::new()
+        .route("/v1/node", get(node))
+        .route("/v1/modules", post(games::push))
+        .route("/v1/games", get(games::list))
+        .route("/v1/games/{game}", get(games::show))
+        .route("/v1/sessions", get(sessions::list).post(sessions::create))
+        .route("/v1/sessions/{game}/{key}", get(sessions::show).delete(sessions::end))
+        .route("/v1/sessions/{game}/{key}/recording", get(sessions::recording))
+        .route("/v1/tokens", post(token))
+        .route("/metrics", get(metrics))
+        .route_layer(middleware::from_fn_with_state(services.clone(), authenticate));
+    Router::new()
+        .route("/openapi.json", get(openapi::document))
+        .merge(guarded)
+        .fallback(async || ApiError::not_found("there is no such path", "GET /openapi.json lists them"))
+        .method_not_allowed_fallback(async || {
+            ApiError::bad_request("this path does not take this method", "GET /openapi.json lists them")
+        })
+        .with_state(services)
+}
+
+async fn authenticate(State(services): Shared, request: Request, next: Next) -> Response {
+    let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let given = header.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+    if same(given.as_bytes(), services.secret.as_bytes()) {
+        return next.run(request).await;
+    }
+    ApiError::unauthorized().into_response()
+}
+
+/// Compares digests, so that the time tells nothing about where two texts differ.
+fn same(left: &[u8], right: &[u8]) -> bool {
+    let digest = |bytes: &[u8]| ring::digest::digest(&ring::digest::SHA256, bytes);
+    digest(left).as_ref() == digest(right).as_ref()
+}
+
+async fn node(State(services): Shared) -> Result<Json<NodeInfo>, ApiError> {
+    let mut info = services.about.clone();
+    let status = services.control.status().await?;
+    info.uptime_s = services.started.elapsed().as_secs();
+    info.games = services.catalogue.games().len();
+    info.sessions = status.sessions;
+    info.draining = status.draining;
+    info.workers = status.workers;
+    Ok(Json(info))
+}
+
+async fn metrics(State(services): Shared) -> Result<Response, ApiError> {
+    let status = services.control.status().await?;
+    let page = services.metrics.render(&status, services.catalogue.games().len(), &services.recorder.counters());
+    Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4")], page).into_response())
+}
+
+async fn token(State(services): Shared, Body(asked): Body<IssueToken>) -> Result<Json<IssuedToken>, ApiError> {
+    if !(1..=LONGEST_TTL_S).contains(&asked.ttl_s) {
+        return Err(ApiError::bad_request(
+            format!("`ttl_s` is {}: expected 1 to {LONGEST_TTL_S}", asked.ttl_s),
+            "ask for a shorter one and renew it",
+        ));
+    }
+    let issued_s = now_s();
+    let claims = SessionClaims {
+        player: asked.player.parse()?,
+        expires_s: issued_s + asked.ttl_s,
+        issued_s,
+        game: asked.game.map(|game| game.parse()).transpose()?,
+        session: asked.session.map(|key| key.parse()).transpose()?,
+        capabilities: if asked.may_create { vec![Capability::Create] } else { Vec::new() },
+    };
+    let token = services.tokens.issue(&claims).map_err(|error| ApiError::internal(error.to_string()))?;
+    Ok(Json(IssuedToken { token, player: asked.player, expires_s: claims.expires_s }))
+}
+
+fn now_s() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// A JSON body whose faults are answered like all others.
+struct Body<T>(T);
+
+impl<T: DeserializeOwned> FromRequest<Arc<Services>> for Body<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &Arc<Services>) -> Result<Self, ApiError> {
+        let bytes = read_body(request, BODY_BYTES, "a request").await?;
+        let text = if bytes.is_empty() { b"{}" } else { &bytes[..] };
+        serde_json::from_slice(text).map(Body).map_err(|error| {
+            ApiError::bad_request(format!("the body is not understood: {error}"), "GET /openapi.json describes it")
+        })
+    }
+}
+
+/// The whole body, refused before a byte of it is read if it says that it is too long.
+async fn read_body(request: Request, limit: usize, what: &str) -> Result<bytes::Bytes, ApiError> {
+    let too_large = || ApiError::too_large(what, limit);
+    let length = request.headers().get("content-length").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > limit as u64) {
+        return Err(too_large());
+    }
+    match tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(request.into_body(), limit)).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(_)) => Err(too_large()),
+        Err(_) => Err(ApiError::bad_request("the body did not arrive in time", "")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+//! Routes about sessions and their recordings.
+
+use axum::Json;
+use axum::body::Body as ResponseBody;
+use axum::extract::{Path, Query, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use ringside_core::directory::{Create, Draw};
+use ringside_core::ids::SessionId;
+use ringside_core::limits::GUEST_VALUE_BYTES;
+use serde::Deserialize;
+
+use super::error::ApiError;
+use super::{Body, Services, Shared};
+use crate::api::{CreateSession, CreatedSession, EndSession, SessionInfo};
+use crate::control::SessionName;
+use crate::hex;
+
+/// What `GET /v1/sessions` takes.
+#[derive(Debug, Default, Deserialize)]
+pub struct ListQuery {
+    /// Those that ended instead.
+    #[serde(default)]
+    ended: bool,
+}
+
+/// `GET /v1/sessions`.
+pub async fn list(
+    State(services): Shared,
+    query: Result<Query<ListQuery>, axum::extract::rejection::QueryRejection>,
+) -> Result<Json<Vec<SessionInfo>>, ApiError> {
+    let Query(query) = query.map_err(|error| ApiError::bad_request(error.to_string(), "?ended=true or nothing"))?;
+    let sessions = if query.ended { services.control.ended().await? } else { services.control.sessions().await? };
+    Ok(Json(sessions))
+}
+
+/// `POST /v1/sessions`.
+pub async fn create(
+    State(services): Shared,
+    Body(asked): Body<CreateSession>,
+) -> Result<Json<CreatedSession>, ApiError> {
+    let config =
+        hex::decode(&asked.config_hex).filter(|config| config.len() <= GUEST_VALUE_BYTES).ok_or_else(|| {
+            let what = format!("`config_hex` is no hexadecimal text of at most {GUEST_VALUE_BYTES} bytes");
+            ApiError::bad_request(what, "")
+        })?;
+    let create = Create {
+        game: asked.game.parse()?,
+        key: asked.key.map(|key| key.parse()).transpose()?,
+        config: config.into(),
+        record: asked.record,
+        listed: (!asked.private).then_some(asked.criteria),
+        draw: Draw { key: crate::random::u64(), incarnation: crate::random::u64() },
+    };
+    let (placed, address) = services.control.create(create).await?;
+    Ok(Json(CreatedSession {
+        session: placed.session.to_string(),
+        game: placed.session.game.to_string(),
+        key: placed.session.key.to_string(),
+        worker: placed.worker.0,
+        address,
+        created: placed.created,
+    }))
+}
+
+/// `GET /v1/sessions/{game}/{key}`.
+pub async fn show(State(services): Shared, Path(name): Path<(String, String)>) -> Result<Json<SessionInfo>, ApiError> {
+    Ok(Json(services.control.session(parse(&name)?).await?))
+}
+
+/// `DELETE /v1/sessions/{game}/{key}`.
+pub async fn end(
+    State(services): Shared,
+    Path(name): Path<(String, String)>,
+    Body(asked): Body<EndSession>,
+) -> Result<Json<SessionInfo>, ApiError> {
+    let name = parse(&name)?;
+    let reason = if asked.reason.is_empty() { "ended by an operator".to_owned() } else { asked.reason };
+    let reason = ringside_protocol::frame::cut_reason(&reason);
+    Ok(Json(services.control.end(name, reason).await?))
+}
+
+/// `GET /v1/sessions/{game}/{key}/recording`: the segments one after another.
+pub async fn recording(State(services): Shared, Path(name): Path<(String, String)>) -> Result<Response, ApiError> {
+    let session = recorded(&services, parse(&name)?).await?;
+    services.recorder.flush(&session).await;
+    let segments = services.store.segments(&session).await?;
+    if segments.is_empty() {
+        return Err(ApiError::not_found(format!("{session} was not recorded"), RECORD_HINT));
+    }
+    let store = services.store.clone();
+    let parts = futures_util::stream::unfold(segments.into_iter(), move |mut left| {
+        let (store, session) = (store.clone(), session.clone());
+        async move {
+            let number = left.next()?;
+            Some((store.segment(&session, number).await, left))
+        }
+    });
+    Ok(([(CONTENT_TYPE, "application/octet-stream")], ResponseBody::from_stream(parts)).into_response())
+}
+
+const RECORD_HINT: &str = "record a session with `session create --record`, or all with `record = true`";
+
+/// The session that was named, or the live or newest recorded one of its key.
+async fn recorded(services: &Services, name: SessionName) -> Result<SessionId, ApiError> {
+    if let Some(incarnation) = name.incarnation {
+        return Ok(SessionId { game: name.game, key: name.key, incarnation });
+    }
+    let sessions = services.control.sessions().await?;
+    let live =
+        sessions.iter().find(|info| info.record && *info.game == *name.game.as_str() && info.key == name.key.as_str());
+    if let Some(id) = live.and_then(|info| info.session.parse().ok()) {
+        return Ok(id);
+    }
+    let found = services.store.newest_recording(&name.game, name.key.as_str()).await?;
+    found.ok_or_else(|| ApiError::not_found(format!("there is no recording of {name}"), RECORD_HINT))
+}
+
+/// A session as a path names it: `game/key` or `game/key@incarnation`.
+fn parse((game, key): &(String, String)) -> Result<SessionName, ApiError> {
+    if key.contains('@') {
+        let id: SessionId = format!("{game}/{key}").parse()?;
+        return Ok(SessionName { game: id.game, key: id.key, incarnation: Some(id.incarnation) });
+    }
+    Ok(SessionName { game: game.parse()?, key: key.parse()?, incarnation: None })
+}

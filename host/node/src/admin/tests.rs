@@ -1,0 +1,196 @@
+//! The admin API over a real socket, with a control task that has no workers.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use reqwest::{Client, Method, StatusCode};
+use ringside_core::directory::Limits;
+use ringside_sandbox::{Sandbox, SandboxConfig};
+use ringside_test_support::guests;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::control::{self, Desk, Identity};
+use crate::scratch::Scratch;
+use crate::state_directory::StateDirectory;
+
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+struct Api {
+    client: Client,
+    address: SocketAddr,
+    _scratch: Scratch,
+}
+
+impl Api {
+    async fn start(name: &str) -> Api {
+        let scratch = Scratch::new(name);
+        let state = StateDirectory::open(&scratch.0).unwrap();
+        let store = Store::memory();
+        let sandbox = Sandbox::new(SandboxConfig { cache_directory: None, warm_sessions: Some(4) }).unwrap();
+        let (control, queue) = Control::queue();
+        let identity = Identity { node: 1, generation: 1 };
+        tokio::spawn(control::run(Desk::new(identity, Limits { sessions: 10 }, false, BTreeMap::new()), queue));
+        let about = NodeInfo {
+            version: "test".to_owned(),
+            pid: 1,
+            uptime_s: 0,
+            state: String::new(),
+            store: store.name().to_owned(),
+            certificate_sha256: String::new(),
+            certificate_not_after_s: 0,
+            draining: false,
+            sessions: 0,
+            games: 0,
+            workers: Vec::new(),
+        };
+        let services = Services {
+            secret: SECRET.to_owned(),
+            control,
+            catalogue: Arc::new(Catalogue::new(sandbox, store.clone())),
+            recorder: Recorder::start(store.clone()),
+            store,
+            tokens: TokenKey::open(&state).unwrap(),
+            metrics: Metrics::default(),
+            about,
+            started: Instant::now(),
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(serve(listener, Arc::new(services), std::future::pending()));
+        Api { client: Client::builder().no_proxy().build().unwrap(), address, _scratch: scratch }
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: impl Into<reqwest::Body>) -> (StatusCode, Value) {
+        let request = self.client.request(method, format!("http://{}{path}", self.address)).bearer_auth(SECRET);
+        let response = request.body(body).send().await.unwrap();
+        (response.status(), response.json().await.unwrap())
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_said_without_the_token() {
+    let api = Api::start("admin-token").await;
+    for token in [None, Some(""), Some("0123456789abcdef0123456789abcdeX"), Some(&SECRET[1..])] {
+        for path in ["/v1/node", "/v1/sessions", "/metrics", "/v1/games/pong"] {
+            let mut request = api.client.get(format!("http://{}{path}", api.address));
+            if let Some(token) = token {
+                request = request.bearer_auth(token);
+            }
+            let response = request.send().await.unwrap();
+            assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{path} {token:?}");
+            let body: Value = response.json().await.unwrap();
+            assert_eq!(body["error"], "unauthorized");
+            assert!(body["hint"].as_str().unwrap().contains("admin.token"));
+        }
+    }
+    assert_eq!(api.ask(Method::GET, "/v1/node", "").await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_module_is_pushed_listed_and_pushed_again() {
+    let api = Api::start("admin-push").await;
+    let (status, pushed) = api.ask(Method::POST, "/v1/modules", guests::module("pong")).await;
+    assert_eq!(status, StatusCode::OK, "{pushed}");
+    assert_eq!((&pushed["game"], &pushed["version"], &pushed["new"]), (&json!("pong"), &json!(1), &json!(true)));
+    assert!(pushed["imports"].as_array().unwrap().iter().any(|name| name.as_str().unwrap().contains("set-view")));
+    let (_, again) = api.ask(Method::POST, "/v1/modules", guests::module("pong")).await;
+    assert_eq!((&again["version"], &again["new"]), (&json!(1), &json!(false)));
+    let (_, game) = api.ask(Method::GET, "/v1/games/pong", "").await;
+    assert_eq!((&game["tick_rate"], &game["versions"][0]["module"]), (&json!(60), &pushed["module"]));
+}
+
+#[tokio::test]
+async fn bad_modules_are_refused_with_the_reason() {
+    let api = Api::start("admin-bad").await;
+    let (status, body) = api.ask(Method::POST, "/v1/modules", "GIF89a").await;
+    assert_eq!((status, &body["error"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!("module_refused")));
+    assert!(body["what"].as_str().unwrap().contains("not a WebAssembly module"), "{body}");
+    let (_, games) = api.ask(Method::GET, "/v1/games", "").await;
+    assert_eq!(games, json!([]));
+}
+
+/// The refusal comes although the body is never sent: only its length is.
+#[tokio::test]
+async fn an_upload_that_says_it_is_too_large_is_not_read() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let api = Api::start("admin-large").await;
+    let mut stream = tokio::net::TcpStream::connect(api.address).await.unwrap();
+    let head = format!(
+        "POST /v1/modules HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {SECRET}\r\ncontent-length: 104857600\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 4096];
+    let read = stream.read(&mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer[..read]);
+    assert!(answer.starts_with("HTTP/1.1 413") && answer.contains("a module may have 32768 KiB"), "{answer}");
+}
+
+#[tokio::test]
+async fn an_upload_that_lies_about_its_length_is_cut_off() {
+    let api = Api::start("admin-chunked").await;
+    let chunks = futures_util::stream::repeat_with(|| Ok::<_, std::io::Error>(vec![0u8; 1 << 20]));
+    let request = api.client.post(format!("http://{}/v1/modules", api.address)).bearer_auth(SECRET);
+    // The server may close while the client still writes: then the client sees an error instead of the answer.
+    if let Ok(response) = request.body(reqwest::Body::wrap(axum::body::Body::from_stream(chunks))).send().await {
+        assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    }
+    assert_eq!(api.ask(Method::GET, "/v1/node", "").await.0, StatusCode::OK, "the node goes on");
+}
+
+#[tokio::test]
+async fn faults_in_requests_are_named() {
+    let api = Api::start("admin-faults").await;
+    let table = [
+        (Method::GET, "/v1/nothing", "", 404, "there is no such path"),
+        (Method::PUT, "/v1/node", "", 400, "does not take this method"),
+        (Method::GET, "/v1/games/Pong", "", 400, "game name \"Pong\" is not valid"),
+        (Method::GET, "/v1/games/pong", "", 404, "no game is called pong"),
+        (Method::GET, "/v1/sessions/pong/a", "", 404, "there is no live session pong/a"),
+        (Method::GET, "/v1/sessions/pong/a@12", "", 400, "session id"),
+        (Method::DELETE, "/v1/sessions/pong/a", "", 404, "there is no live session pong/a"),
+        (Method::GET, "/v1/sessions/pong/a/recording", "", 404, "there is no recording of pong/a"),
+        (Method::GET, "/v1/sessions?ended=perhaps", "", 400, "ended"),
+        (Method::POST, "/v1/sessions", "", 400, "missing field `game`"),
+        (Method::POST, "/v1/sessions", "{", 400, "the body is not understood"),
+        (Method::POST, "/v1/sessions", r#"{"game":"pong","colour":1}"#, 400, "unknown field `colour`"),
+        (Method::POST, "/v1/sessions", r#"{"game":"pong","config_hex":"0"}"#, 400, "`config_hex` is no hexadecimal"),
+        (Method::POST, "/v1/sessions", r#"{"game":"pong","key":"a b"}"#, 400, "session key \"a b\" is not valid"),
+        (Method::POST, "/v1/sessions", r#"{"game":"pong"}"#, 404, "no game is called pong"),
+        (Method::POST, "/v1/tokens", r#"{"player":"","ttl_s":1}"#, 400, "player id \"\" is not valid"),
+        (Method::POST, "/v1/tokens", r#"{"player":"ada","ttl_s":0}"#, 400, "`ttl_s` is 0: expected 1 to"),
+    ];
+    for (method, path, body, status, what) in table {
+        let (got, answer) = api.ask(method.clone(), path, body).await;
+        assert_eq!(got.as_u16(), status, "{method} {path} {body}: {answer}");
+        assert!(answer["what"].as_str().unwrap().contains(what), "{method} {path}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_node_without_workers_says_so() {
+    let api = Api::start("admin-workers").await;
+    api.ask(Method::POST, "/v1/modules", guests::module("pong")).await;
+    let (status, body) = api.ask(Method::POST, "/v1/sessions", r#"{"game":"pong"}"#).await;
+    assert_eq!((status, &body["error"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("draining")), "{body}");
+}
+
+#[tokio::test]
+async fn tokens_are_issued_and_metrics_shown() {
+    let api = Api::start("admin-misc").await;
+    let (status, issued) = api.ask(Method::POST, "/v1/tokens", r#"{"player":"ada","ttl_s":60}"#).await;
+    assert_eq!((status, issued["token"].as_str().unwrap().split('.').count()), (StatusCode::OK, 3));
+    let page = api.client.get(format!("http://{}/metrics", api.address)).bearer_auth(SECRET);
+    let page = page.send().await.unwrap().text().await.unwrap();
+    assert!(page.contains("ringside_sessions 0"), "{page}");
+}
+
+#[tokio::test]
+async fn the_description_names_every_path() {
+    let api = Api::start("admin-openapi").await;
+    let response = api.client.get(format!("http://{}/openapi.json", api.address)).send().await.unwrap();
+    let document: Value = response.json().await.unwrap();
+    for path in ["/v1/node", "/v1/modules", "/v1/games/{game}", "/v1/sessions/{game}/{key}/recording", "/metrics"] {
+        assert!(document["paths"][path].is_object(), "{path}");
+    }
+}

@@ -1,0 +1,204 @@
+//! The games that the node serves: checks and compiles what is pushed, keeps it in the store, and holds the newest
+//! version of each game ready. Compiles on threads below the workers' priority, a bounded number at a time.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use ringside_core::directory::{GameFacts, Pace};
+use ringside_core::ids::{GameName, ModuleHash};
+use ringside_sandbox::{Module, Sandbox, UploadError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::api::{GameInfo, Pushed};
+use crate::store::{Store, StoreError, Version};
+
+/// Uploads at a time, each with its bytes in memory. Beyond: refused, to be tried again.
+const UPLOADS: usize = 2;
+
+/// Why a push failed; the games that are served did not change.
+#[derive(Debug, thiserror::Error)]
+pub enum PushError {
+    /// The module is not accepted.
+    #[error("{what}")]
+    Refused {
+        /// Which item, and why.
+        what: String,
+        /// What to do.
+        hint: String,
+    },
+    /// Too many uploads at a time.
+    #[error("other modules are being compiled")]
+    Busy,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The compiler failed at something of its own.
+    #[error("{0}")]
+    Internal(String),
+}
+
+/// The right to upload; see [`UPLOADS`].
+pub struct Turn(#[expect(dead_code, reason = "held until the upload is done")] OwnedSemaphorePermit);
+
+/// A game's newest version.
+#[derive(Clone)]
+pub struct Served {
+    /// Its name.
+    pub game: GameName,
+    /// The version's number.
+    pub version: u32,
+    /// Its module, ready.
+    pub module: Module,
+}
+
+/// What a push did.
+pub struct PushedModule {
+    /// For the control task.
+    pub module: Served,
+    /// For the caller.
+    pub info: Pushed,
+}
+
+/// The games.
+pub struct Catalogue {
+    sandbox: Sandbox,
+    store: Store,
+    uploads: Arc<Semaphore>,
+    games: RwLock<BTreeMap<GameName, Served>>,
+}
+
+impl Catalogue {
+    /// No games yet; [`Catalogue::load`] brings those of the store.
+    pub fn new(sandbox: Sandbox, store: Store) -> Catalogue {
+        let uploads = Arc::new(Semaphore::new(UPLOADS));
+        Catalogue { sandbox, store, uploads, games: RwLock::default() }
+    }
+
+    /// Brings the newest version of every game in the store; a game that cannot be brought is reported and left out.
+    ///
+    /// # Errors
+    /// Only if the store cannot be listed.
+    pub async fn load(&self) -> Result<Vec<Served>, StoreError> {
+        let mut loaded = Vec::new();
+        for game in self.store.games().await? {
+            match self.load_game(&game).await {
+                Ok(Some(served)) => {
+                    self.serve(served.clone());
+                    loaded.push(served);
+                }
+                Ok(None) => {}
+                Err(error) => tracing::error!(%game, %error, "the game is not served"),
+            }
+        }
+        Ok(loaded)
+    }
+
+    /// The right to upload.
+    ///
+    /// # Errors
+    /// [`PushError::Busy`].
+    pub fn turn(&self) -> Result<Turn, PushError> {
+        self.uploads.clone().try_acquire_owned().map(Turn).map_err(|_| PushError::Busy)
+    }
+
+    /// Checks, compiles and keeps a module; new sessions of its game run it from now on.
+    ///
+    /// # Errors
+    /// [`PushError`].
+    pub async fn push(&self, turn: Turn, bytes: Bytes) -> Result<PushedModule, PushError> {
+        let module = self.compile(bytes.clone()).await?;
+        let game = module.description().name.clone();
+        self.store.put_module(module.hash(), bytes).await?;
+        let version = Version {
+            module: module.hash(),
+            size_bytes: module.size_bytes() as u64,
+            pushed_ms: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64),
+        };
+        let (number, new) = self.store.push(&game, &version).await?;
+        let served = Served { game: game.clone(), version: number, module: module.clone() };
+        self.serve(served.clone());
+        drop(turn);
+        let info = Pushed {
+            game: game.to_string(),
+            version: number,
+            new,
+            module: module.hash().to_string(),
+            size_bytes: version.size_bytes,
+            compile_ms: module.compile_time().as_secs_f64() * 1e3,
+            imports: module.imports().to_vec(),
+        };
+        Ok(PushedModule { module: served, info })
+    }
+
+    /// The newest version of every game, in order.
+    pub fn games(&self) -> Vec<GameInfo> {
+        let games = self.games.read().unwrap_or_else(PoisonError::into_inner);
+        games.values().map(info).collect()
+    }
+
+    async fn load_game(&self, game: &GameName) -> Result<Option<Served>, PushError> {
+        let Some((number, version)) = self.store.versions(game).await?.pop() else { return Ok(None) };
+        let bytes = self.store.module(version.module).await?;
+        let module = self.compile(bytes).await?;
+        Ok(Some(Served { game: game.clone(), version: number, module }))
+    }
+
+    async fn compile(&self, bytes: Bytes) -> Result<Module, PushError> {
+        let sandbox = self.sandbox.clone();
+        let compiled = tokio::task::spawn_blocking(move || sandbox.upload(&bytes)).await;
+        match compiled {
+            Ok(Ok(module)) => Ok(module),
+            Ok(Err(UploadError::Internal(what))) => Err(PushError::Internal(what)),
+            Ok(Err(error)) => Err(PushError::Refused { what: error.to_string(), hint: String::new() }),
+            Err(error) => Err(PushError::Internal(format!("the compiler failed: {error}"))),
+        }
+    }
+
+    /// Serves a version unless a newer one is served already.
+    fn serve(&self, served: Served) {
+        let mut games = self.games.write().unwrap_or_else(PoisonError::into_inner);
+        if games.get(&served.game).is_none_or(|known| known.version <= served.version) {
+            games.insert(served.game.clone(), served);
+        }
+    }
+}
+
+impl Served {
+    /// What the directory has to know.
+    pub fn facts(&self) -> GameFacts {
+        let description = self.module.description();
+        GameFacts {
+            pace: if description.tick_rate > 0 { Pace::Ticking } else { Pace::Prompt },
+            min_players: description.min_players,
+            max_players: description.max_players,
+            late_join: description.late_join,
+        }
+    }
+
+    /// The module's identity.
+    pub fn hash(&self) -> ModuleHash {
+        self.module.hash()
+    }
+}
+
+fn info(served: &Served) -> GameInfo {
+    let description = served.module.description();
+    GameInfo {
+        game: served.game.to_string(),
+        version: served.version,
+        module: served.module.hash().to_string(),
+        size_bytes: served.module.size_bytes() as u64,
+        tick_rate: description.tick_rate,
+        min_players: description.min_players,
+        max_players: description.max_players,
+        input_rate: description.input_rate,
+        view_rate: description.view_rate,
+        tier: description.tier.to_string(),
+        partition_policy: description.partition_policy.to_string(),
+        late_join: description.late_join,
+        sessions: 0,
+        versions: Vec::new(),
+    }
+}

@@ -1,0 +1,148 @@
+//! The command line: what can be said, one file a command for what then happens. Tables for people by default, one
+//! JSON document with `--json`; errors go to standard error and say what to do.
+
+mod connection;
+mod game;
+mod node;
+mod play;
+mod push;
+mod replay;
+mod session;
+mod table;
+mod token;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::api::Failure;
+
+/// Everything that can be said.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ringside",
+    version,
+    about = "Hosts game sessions: WebAssembly match logic, players over QUIC.",
+    after_help = "A first match:\n  ringside node                      start a node (keep it running)\n  \
+                  ringside push pong.wasm            upload a game\n  \
+                  ringside play pong --bots 1        play it against a bot"
+)]
+pub struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, Args)]
+pub struct Common {
+    /// State directory of the node to talk to, or to run on.
+    #[arg(long, global = true, env = "RINGSIDE_STATE", value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// URL of the admin API, where the state directory is not at hand.
+    #[arg(long, global = true, env = "RINGSIDE_ADMIN_URL", value_name = "URL", requires = "admin_token")]
+    admin_url: Option<String>,
+    /// Bearer token of the admin API (the content of admin.token), or @FILE.
+    #[arg(long, global = true, env = "RINGSIDE_ADMIN_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    admin_token: Option<String>,
+    /// Print one JSON document instead of text.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a node, with everything embedded, until SIGINT or SIGTERM; or ask one how it is.
+    Node(Box<node::NodeArgs>),
+    /// Upload a game's module; it becomes the version that new sessions run.
+    Push(push::PushArgs),
+    /// Games that the node serves.
+    #[command(subcommand)]
+    Game(game::GameCommand),
+    /// Sessions: running matches.
+    #[command(subcommand)]
+    Session(session::SessionCommand),
+    /// Issue a session token for a player.
+    Token(token::TokenArgs),
+    /// Fold a recording again and compare the hashes.
+    Replay(replay::ReplayArgs),
+    /// Play a sample game in the terminal, or let bots play it.
+    Play(play::PlayArgs),
+}
+
+/// Why a command failed, for whoever typed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CliError(pub Failure);
+
+impl CliError {
+    /// An error with a code, what is wrong, and what to do.
+    pub fn new(error: &str, what: impl Into<String>, hint: impl Into<String>) -> Self {
+        CliError(Failure { error: error.to_owned(), what: what.into(), hint: hint.into() })
+    }
+}
+
+type CliResult = Result<ExitCode, CliError>;
+
+/// Parses the process's arguments and does what they say.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let json = cli.common.json;
+    match run(cli) {
+        Ok(code) => code,
+        Err(CliError(failure)) => {
+            report(&failure, json);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> CliResult {
+    let common = &cli.common;
+    match cli.command {
+        Command::Node(args) => match args.command {
+            None => node::run(common, &args),
+            Some(command) => block_on(node::talk(common, command)),
+        },
+        Command::Replay(args) => replay::run(common, &args),
+        Command::Push(args) => block_on(push::run(common, &args)),
+        Command::Game(command) => block_on(game::run(common, &command)),
+        Command::Session(command) => block_on(session::run(common, &command)),
+        Command::Token(args) => block_on(token::run(common, &args)),
+        Command::Play(args) => block_on(play::run(common, args)),
+    }
+}
+
+/// For commands that talk to a running node.
+fn block_on(command: impl Future<Output = CliResult>) -> CliResult {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.map_err(|error| CliError::new("internal", format!("cannot start: {error}"), ""))?;
+    runtime.block_on(command)
+}
+
+fn report(failure: &Failure, json: bool) {
+    if json {
+        eprintln!("{}", serde_json::to_string(failure).unwrap_or_default());
+        return;
+    }
+    eprintln!("error: {}", failure.what);
+    if !failure.hint.is_empty() {
+        eprintln!("  hint: {}", failure.hint);
+    }
+}
+
+impl Common {
+    fn state(&self) -> PathBuf {
+        self.state.clone().unwrap_or_else(|| crate::config::Config::default().state)
+    }
+
+    /// Prints `value` as JSON, or what `text` makes of it.
+    fn print<T: serde::Serialize>(&self, value: &T, text: impl FnOnce(&T) -> String) {
+        let out = if self.json { serde_json::to_string_pretty(value).unwrap_or_default() } else { text(value) };
+        table::print(&out);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+//! `ringside replay`: fold a recording again, in this process, and compare the hashes.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use ringside_core::ids::ModuleHash;
+use ringside_core::recording::Header;
+use ringside_sandbox::{CheckpointResult, Module, ReplayReport, Sandbox, SandboxConfig, read_header, replay_recording};
+use serde::Serialize;
+
+use super::{CliError, CliResult, Common, table};
+use crate::store::Store;
+
+/// `ringside replay --help`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  ringside session recording pong/final --output final.recording\n  \
+                        ringside replay final.recording\n  ringside replay final.recording --module pong.wasm\n\n\
+                        Exits with 0 if every hash is the same, with 1 if one differs. No node needs to run.")]
+pub struct ReplayArgs {
+    /// The recording.
+    file: PathBuf,
+    /// The module that it was recorded with; looked up in the store by its hash if not given.
+    #[arg(long, value_name = "FILE")]
+    module: Option<PathBuf>,
+    /// Directory of the store [default: store in the state directory].
+    #[arg(long, value_name = "DIR")]
+    store: Option<PathBuf>,
+}
+
+/// What the replay found, as `--json` shows it.
+#[derive(Debug, Serialize)]
+struct Summary {
+    session: String,
+    module: String,
+    records: u64,
+    session_time_us: u64,
+    elapsed_ms: f64,
+    speed: f64,
+    checkpoints: Vec<Checkpoint>,
+    outputs_differ: Vec<u64>,
+    last: String,
+    incomplete: Option<String>,
+    same: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Checkpoint {
+    position: u64,
+    session_time_us: u64,
+    expected: String,
+    got: String,
+    same: bool,
+}
+
+pub fn run(common: &Common, args: &ReplayArgs) -> CliResult {
+    let recording = std::fs::read(&args.file)
+        .map_err(|error| CliError::new("bad_file", format!("cannot read {}: {error}", args.file.display()), ""))?;
+    let broken = |error: ringside_sandbox::ReplayError| {
+        CliError::new("bad_recording", format!("{}: {error}", args.file.display()), "")
+    };
+    let header = read_header(&recording).map_err(broken)?;
+    let module = compile(&find_module(common, args, &header)?)?;
+    let report = replay_recording(&module, &recording).map_err(broken)?;
+    let summary = summary(&report);
+    common.print(&summary, text);
+    Ok(if summary.same { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn find_module(common: &Common, args: &ReplayArgs, header: &Header) -> Result<Vec<u8>, CliError> {
+    if let Some(file) = &args.module {
+        return std::fs::read(file)
+            .map_err(|error| CliError::new("bad_file", format!("cannot read {}: {error}", file.display()), ""));
+    }
+    let directory = args.store.clone().unwrap_or_else(|| common.state().join("store"));
+    let missing = |what: String| CliError::new("no_module", what, "name the module with --module FILE.wasm");
+    if !directory.is_dir() {
+        let what = format!("module {} is wanted, and there is no store at {}", header.module, directory.display());
+        return Err(missing(what));
+    }
+    stored(&directory, header.module).map_err(|error| missing(error.to_string()))
+}
+
+fn stored(directory: &std::path::Path, hash: ModuleHash) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+    let store = Store::read_only(directory)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(store.module(hash))?.to_vec())
+}
+
+fn compile(bytes: &[u8]) -> Result<Module, CliError> {
+    let failed = |error: String| CliError::new("module_refused", error, "");
+    let config = SandboxConfig { cache_directory: None, warm_sessions: Some(1) };
+    let sandbox = Sandbox::new(config).map_err(|error| failed(error.to_string()))?;
+    sandbox.upload(bytes).map_err(|error| failed(error.to_string()))
+}
+
+fn summary(report: &ReplayReport) -> Summary {
+    let elapsed = report.elapsed.as_secs_f64();
+    Summary {
+        session: report.header.session.to_string(),
+        module: report.header.module.to_string(),
+        records: report.records,
+        session_time_us: report.time_us,
+        elapsed_ms: elapsed * 1e3,
+        speed: report.time_us as f64 / 1e6 / elapsed.max(1e-9),
+        checkpoints: report.checkpoints.iter().map(checkpoint).collect(),
+        outputs_differ: report.outputs_differ.clone(),
+        last: report.last.to_string(),
+        incomplete: report.incomplete.clone(),
+        same: report.agrees(),
+    }
+}
+
+fn checkpoint(result: &CheckpointResult) -> Checkpoint {
+    Checkpoint {
+        position: result.position,
+        session_time_us: result.time_us,
+        expected: result.expected.to_string(),
+        got: result.got.to_string(),
+        same: result.agrees(),
+    }
+}
+
+fn text(summary: &Summary) -> String {
+    let rows: Vec<Vec<String>> = summary
+        .checkpoints
+        .iter()
+        .map(|checkpoint| {
+            vec![
+                checkpoint.position.to_string(),
+                format!("{:.3} s", checkpoint.session_time_us as f64 / 1e6),
+                checkpoint.expected.chars().take(32).collect(),
+                checkpoint.got.chars().take(32).collect(),
+                if checkpoint.same { "OK" } else { "DIFFERENT" }.to_owned(),
+            ]
+        })
+        .collect();
+    let mut facts = vec![
+        ("session", summary.session.clone()),
+        ("module", summary.module.clone()),
+        ("records", summary.records.to_string()),
+        ("session time", format!("{:.3} s", summary.session_time_us as f64 / 1e6)),
+        ("folded in", format!("{:.1} ms, {:.0} x real time", summary.elapsed_ms, summary.speed)),
+        ("state at the end", summary.last.clone()),
+    ];
+    if let Some(position) = summary.outputs_differ.first() {
+        facts.push(("outputs", format!("DIFFERENT first in the batch that ends at position {position}")));
+    }
+    if let Some(why) = &summary.incomplete {
+        facts.push(("incomplete", why.clone()));
+    }
+    let verdict = match (summary.same, summary.checkpoints.len()) {
+        (true, 0) => "OK: every batch put out the same (no checkpoint to compare)".to_owned(),
+        (true, count) => format!("OK: the same state at {count} checkpoints, the same outputs in every batch"),
+        (false, _) => "DIFFERENT".to_owned(),
+    };
+    let table = table::columns(&["position", "session time", "expected", "got", ""], &rows);
+    format!("{table}\n{}\n{verdict}", table::facts(&facts))
+}

@@ -1,0 +1,213 @@
+//! The control task: sole owner of the directory. Requests of the admin API and news of the workers come in over one
+//! bounded queue; orders go out to the workers, answers back to whoever asked. Decides nothing that the directory can
+//! decide, and never waits for a worker.
+
+mod desk;
+mod port;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ringside_core::directory::{Create, Placed, Refusal};
+use ringside_core::ids::{GameName, Incarnation, SessionKey, WorkerId};
+use ringside_worker::Event;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::api::{SessionInfo, WorkerInfo};
+use crate::catalogue::Served;
+pub use desk::{Desk, Identity};
+pub use port::{Port, Usage};
+
+/// Requests and news that wait. Beyond: requests are refused; workers' forwarders wait (never the workers).
+const QUEUE: usize = 4096;
+/// How often the workers' loads are read.
+const LOAD_INTERVAL: Duration = Duration::from_secs(1);
+/// Time that an answer may take. Beyond: the caller is told to try again.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Why a request was not answered with what it asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ControlError {
+    /// The directory refused; nothing changed.
+    #[error("{0}")]
+    Refused(#[from] Refusal),
+    /// The queue is full, or a worker did not answer; try again.
+    #[error("the node has too much to do at the moment")]
+    Overloaded,
+    /// The node stops.
+    #[error("the node stops")]
+    Stopping,
+    /// There is no such session (any more).
+    #[error("there is no live session {0}")]
+    NoSuchSession(String),
+}
+
+/// What the node is doing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Status {
+    /// Live sessions.
+    pub sessions: usize,
+    /// Whether it takes no new sessions.
+    pub draining: bool,
+    /// Its workers.
+    pub workers: Vec<WorkerInfo>,
+}
+
+/// An answer that comes back later.
+pub type Reply<T> = oneshot::Sender<Result<T, ControlError>>;
+
+/// A session as a request names it; without an incarnation, the live one of the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionName {
+    /// The game.
+    pub game: GameName,
+    /// The key.
+    pub key: SessionKey,
+    /// Which of them.
+    pub incarnation: Option<Incarnation>,
+}
+
+/// What the control task is told.
+pub enum Message {
+    /// A worker said something.
+    Event(WorkerId, Event),
+    /// A game's version is served from now on.
+    Game(Served),
+    /// Somebody wants a session created.
+    Create(Box<Create>, Reply<(Placed, SocketAddr)>),
+    /// Somebody wants to see a session.
+    Show(SessionName, Reply<SessionInfo>),
+    /// Somebody wants a session ended.
+    End(SessionName, String, Reply<SessionInfo>),
+    /// Somebody wants the list of live sessions.
+    Sessions(Reply<Vec<SessionInfo>>),
+    /// Somebody wants the list of ended sessions.
+    Ended(Reply<Vec<SessionInfo>>),
+    /// Somebody wants to know how the node is.
+    Status(Reply<Status>),
+    /// No new sessions from now on.
+    Drain,
+}
+
+/// The way to the control task; cheap to clone.
+#[derive(Clone)]
+pub struct Control {
+    messages: mpsc::Sender<Message>,
+}
+
+impl Control {
+    /// A queue for a control task that is started later with [`run`]: workers are started in between and already
+    /// need it.
+    pub fn queue() -> (Control, mpsc::Receiver<Message>) {
+        let (messages, queue) = mpsc::channel(QUEUE);
+        (Control { messages }, queue)
+    }
+
+    /// Hands in what a worker said; waits where the queue is full. Not for async code.
+    pub fn event(&self, worker: WorkerId, event: Event) {
+        let _ = self.messages.blocking_send(Message::Event(worker, event));
+    }
+
+    /// A game's version is served from now on.
+    ///
+    /// # Errors
+    /// [`ControlError::Overloaded`] or [`ControlError::Stopping`].
+    pub async fn game(&self, served: Served) -> Result<(), ControlError> {
+        self.messages.send(Message::Game(served)).await.map_err(|_| ControlError::Stopping)
+    }
+
+    /// Creates a session; answers where it is.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn create(&self, create: Create) -> Result<(Placed, SocketAddr), ControlError> {
+        self.ask(|reply| Message::Create(Box::new(create), reply)).await
+    }
+
+    /// A session with what its worker knows of it, or one that ended lately.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn session(&self, name: SessionName) -> Result<SessionInfo, ControlError> {
+        self.ask(|reply| Message::Show(name, reply)).await
+    }
+
+    /// Ends a session.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn end(&self, name: SessionName, reason: String) -> Result<SessionInfo, ControlError> {
+        self.ask(|reply| Message::End(name, reason, reply)).await
+    }
+
+    /// Live sessions, in order of game and key.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn sessions(&self) -> Result<Vec<SessionInfo>, ControlError> {
+        self.ask(Message::Sessions).await
+    }
+
+    /// Sessions that ended last, newest first.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn ended(&self) -> Result<Vec<SessionInfo>, ControlError> {
+        self.ask(Message::Ended).await
+    }
+
+    /// How the node is.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn status(&self) -> Result<Status, ControlError> {
+        self.ask(Message::Status).await
+    }
+
+    /// No new sessions from now on.
+    pub async fn drain(&self) {
+        let _ = self.messages.send(Message::Drain).await;
+    }
+
+    async fn ask<T>(&self, message: impl FnOnce(Reply<T>) -> Message) -> Result<T, ControlError> {
+        let (reply, answer) = oneshot::channel();
+        self.messages.try_send(message(reply)).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => ControlError::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => ControlError::Stopping,
+        })?;
+        match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
+            Ok(Ok(answer)) => answer,
+            // The task dropped the reply: the worker that should have answered is gone or overloaded.
+            Ok(Err(_)) | Err(_) => Err(ControlError::Overloaded),
+        }
+    }
+}
+
+/// Runs the control task until every [`Control`] is gone.
+pub async fn run(mut desk: Desk, mut queue: mpsc::Receiver<Message>) {
+    let start = Instant::now();
+    let now = || start.elapsed().as_micros() as u64;
+    let mut load = tokio::time::interval(LOAD_INTERVAL);
+    loop {
+        let due = desk.next_timeout().map(|due| start + Duration::from_micros(due));
+        tokio::select! {
+            message = queue.recv() => match message {
+                Some(message) => desk.handle(now(), message),
+                None => return,
+            },
+            () = sleep_until(due) => desk.handle_timeout(now()),
+            _ = load.tick() => desk.read_loads(now()),
+        }
+    }
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,317 @@
+//! The recorder: takes the log batches of recorded sessions from workers and keeps them in the store as numbered
+//! segments. A worker never waits for it: where the queue is full, the session's recording ends there, and that is
+//! counted. What a recording holds up to that point stays good.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use ringside_core::ids::SessionId;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::store::{SEGMENTS, Store};
+
+/// Batches that wait for the store. Beyond: a gap.
+const QUEUE_BATCHES: usize = 8192;
+/// Bytes that wait for the store. Beyond: a gap.
+const QUEUE_BYTES: u64 = 64 << 20;
+/// A segment is written when it has so many bytes.
+const SEGMENT_BYTES: usize = 256 << 10;
+/// A segment is written when its first batch is so old.
+const SEGMENT_AGE: Duration = Duration::from_secs(2);
+
+/// What the recorder has counted since its start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RecorderCounters {
+    /// Bytes taken from workers.
+    pub taken_bytes: u64,
+    /// Segments written.
+    pub segments: u64,
+    /// Recordings that ended early because the queue was full or the store failed.
+    pub gaps: u64,
+    /// Bytes that wait.
+    pub queued_bytes: u64,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    taken_bytes: AtomicU64,
+    segments: AtomicU64,
+    gaps: AtomicU64,
+    queued_bytes: AtomicU64,
+    /// Sessions whose recording ended early, until they end.
+    broken: Mutex<HashSet<SessionId>>,
+}
+
+impl Shared {
+    fn broken(&self) -> std::sync::MutexGuard<'_, HashSet<SessionId>> {
+        self.broken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn gap(&self, session: &SessionId) {
+        if self.broken().insert(session.clone()) {
+            self.gaps.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(%session, "the recording ends here: the store does not keep up");
+        }
+    }
+}
+
+enum Item {
+    Batch(SessionId, Bytes),
+    End(SessionId),
+    Flush(SessionId, oneshot::Sender<()>),
+    Stop(oneshot::Sender<()>),
+}
+
+/// The way to the recorder; cheap to clone.
+#[derive(Clone)]
+pub struct Recorder {
+    shared: Arc<Shared>,
+    items: mpsc::Sender<Item>,
+}
+
+impl Recorder {
+    /// Starts the recorder's task on the current runtime.
+    pub fn start(store: Store) -> Recorder {
+        let (items, queue) = mpsc::channel(QUEUE_BATCHES);
+        let shared = Arc::new(Shared::default());
+        tokio::spawn(Writer { shared: shared.clone(), store, open: HashMap::new() }.run(queue));
+        Recorder { shared, items }
+    }
+
+    /// Takes a batch; never waits.
+    pub fn offer(&self, session: &SessionId, batch: Bytes) {
+        if self.shared.broken().contains(session) {
+            return;
+        }
+        let bytes = batch.len() as u64;
+        let queued = self.shared.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if queued + bytes > QUEUE_BYTES || self.items.try_send(Item::Batch(session.clone(), batch)).is_err() {
+            self.shared.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            self.shared.gap(session);
+            return;
+        }
+        self.shared.taken_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// The session is over: what was taken of it is written. Waits where the queue is full; not for async code.
+    pub fn end(&self, session: &SessionId) {
+        let _ = self.items.blocking_send(Item::End(session.clone()));
+    }
+
+    /// Returns when everything that was taken of the session so far is in the store.
+    pub async fn flush(&self, session: &SessionId) {
+        let (done, wait) = oneshot::channel();
+        if self.items.send(Item::Flush(session.clone(), done)).await.is_ok() {
+            let _ = wait.await;
+        }
+    }
+
+    /// Returns when everything that was taken is in the store; nothing is taken after it.
+    pub async fn stop(&self) {
+        let (done, wait) = oneshot::channel();
+        if self.items.send(Item::Stop(done)).await.is_ok() {
+            let _ = wait.await;
+        }
+    }
+
+    /// What was counted.
+    pub fn counters(&self) -> RecorderCounters {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        RecorderCounters {
+            taken_bytes: read(&self.shared.taken_bytes),
+            segments: read(&self.shared.segments),
+            gaps: read(&self.shared.gaps),
+            queued_bytes: read(&self.shared.queued_bytes),
+        }
+    }
+}
+
+/// A recording that is being written.
+struct Open {
+    next: u32,
+    buffer: BytesMut,
+    since: Instant,
+}
+
+struct Writer {
+    shared: Arc<Shared>,
+    store: Store,
+    open: HashMap<SessionId, Open>,
+}
+
+impl Writer {
+    async fn run(mut self, mut queue: mpsc::Receiver<Item>) {
+        let mut clock = tokio::time::interval(SEGMENT_AGE / 4);
+        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                item = queue.recv() => match item {
+                    None => return self.flush_all().await,
+                    Some(Item::Stop(done)) => {
+                        queue.close();
+                        while let Ok(item) = queue.try_recv() {
+                            self.handle(item).await;
+                        }
+                        self.flush_all().await;
+                        let _ = done.send(());
+                        return;
+                    }
+                    Some(item) => self.handle(item).await,
+                },
+                _ = clock.tick() => self.flush_aged().await,
+            }
+        }
+    }
+
+    async fn handle(&mut self, item: Item) {
+        match item {
+            Item::Batch(session, batch) => self.batch(session, &batch).await,
+            Item::End(session) => {
+                self.flush(&session).await;
+                self.open.remove(&session);
+                self.shared.broken().remove(&session);
+            }
+            Item::Flush(session, done) => {
+                self.flush(&session).await;
+                let _ = done.send(());
+            }
+            Item::Stop(done) => drop(done),
+        }
+    }
+
+    async fn batch(&mut self, session: SessionId, batch: &[u8]) {
+        self.shared.queued_bytes.fetch_sub(batch.len() as u64, Ordering::Relaxed);
+        let new = || Open { next: 1, buffer: BytesMut::new(), since: Instant::now() };
+        let open = self.open.entry(session.clone()).or_insert_with(new);
+        if open.buffer.is_empty() {
+            open.since = Instant::now();
+        }
+        open.buffer.extend_from_slice(batch);
+        if open.buffer.len() >= SEGMENT_BYTES {
+            self.flush(&session).await;
+        }
+    }
+
+    async fn flush_aged(&mut self) {
+        let aged = |open: &Open| !open.buffer.is_empty() && open.since.elapsed() >= SEGMENT_AGE;
+        let due: Vec<SessionId> =
+            self.open.iter().filter(|(_, open)| aged(open)).map(|(session, _)| session.clone()).collect();
+        for session in due {
+            self.flush(&session).await;
+        }
+    }
+
+    async fn flush_all(&mut self) {
+        let all: Vec<SessionId> = self.open.keys().cloned().collect();
+        for session in all {
+            self.flush(&session).await;
+        }
+    }
+
+    async fn flush(&mut self, session: &SessionId) {
+        let Some(open) = self.open.get_mut(session).filter(|open| !open.buffer.is_empty()) else { return };
+        let (number, bytes) = (open.next, open.buffer.split().freeze());
+        open.next += 1;
+        let written = number <= SEGMENTS
+            && match self.store.put_segment(session, number, bytes).await {
+                Ok(created) => created,
+                Err(error) => {
+                    tracing::error!(%session, %error, "a segment of the recording is lost");
+                    false
+                }
+            };
+        if written {
+            self.shared.segments.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.shared.gap(session);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session(key: &str) -> SessionId {
+        format!("pong/{key}@0000000000000001").parse().unwrap()
+    }
+
+    async fn recorded(store: &Store, session: &SessionId) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for number in store.segments(session).await.unwrap() {
+            bytes.extend_from_slice(&store.segment(session, number).await.unwrap());
+        }
+        bytes
+    }
+
+    async fn end(recorder: &Recorder, key: &str) {
+        let (recorder, session) = (recorder.clone(), session(key));
+        tokio::task::spawn_blocking(move || recorder.end(&session)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn batches_come_back_in_order_after_a_flush() {
+        let store = Store::memory();
+        let recorder = Recorder::start(store.clone());
+        let mut expected = Vec::new();
+        for number in 0..200u32 {
+            let batch = vec![number as u8; 4000];
+            expected.extend_from_slice(&batch);
+            recorder.offer(&session("a"), batch.into());
+            recorder.offer(&session("b"), Bytes::from_static(b"x"));
+        }
+        recorder.flush(&session("a")).await;
+        assert_eq!(recorded(&store, &session("a")).await, expected);
+        assert!(store.segments(&session("a")).await.unwrap().len() > 1, "long recordings are cut");
+        assert_eq!(recorded(&store, &session("b")).await, b"");
+        recorder.stop().await;
+        assert_eq!(recorded(&store, &session("b")).await.len(), 200);
+        assert_eq!(recorder.counters().queued_bytes, 0);
+    }
+
+    #[tokio::test]
+    async fn an_end_writes_the_rest() {
+        let store = Store::memory();
+        let recorder = Recorder::start(store.clone());
+        recorder.offer(&session("a"), Bytes::from_static(b"one"));
+        end(&recorder, "a").await;
+        recorder.flush(&session("a")).await;
+        assert_eq!(recorded(&store, &session("a")).await, b"one");
+    }
+
+    /// The task does not run between the offers (one thread, nothing awaited), so the queue fills up.
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_full_queue_ends_the_recording_and_is_counted_once() {
+        let store = Store::memory();
+        let recorder = Recorder::start(store.clone());
+        for _ in 0..QUEUE_BATCHES + 10 {
+            recorder.offer(&session("a"), Bytes::from_static(b"."));
+        }
+        assert_eq!(recorder.counters().gaps, 1);
+        recorder.flush(&session("a")).await;
+        recorder.offer(&session("a"), Bytes::from_static(b"later"));
+        end(&recorder, "a").await;
+        recorder.flush(&session("a")).await;
+        assert_eq!(recorded(&store, &session("a")).await.len(), QUEUE_BATCHES, "nothing after the gap");
+
+        let half = Bytes::from(vec![0; (QUEUE_BYTES / 2 + 1) as usize]);
+        recorder.offer(&session("b"), half.clone());
+        recorder.offer(&session("b"), half);
+        assert_eq!(recorder.counters().gaps, 2, "bytes are bounded too");
+    }
+
+    #[tokio::test]
+    async fn a_store_that_has_the_segment_already_is_a_gap() {
+        let store = Store::memory();
+        store.put_segment(&session("a"), 1, Bytes::from_static(b"old")).await.unwrap();
+        let recorder = Recorder::start(store.clone());
+        recorder.offer(&session("a"), Bytes::from_static(b"new"));
+        recorder.flush(&session("a")).await;
+        assert_eq!(recorder.counters().gaps, 1);
+        assert_eq!(recorded(&store, &session("a")).await, b"old");
+    }
+}

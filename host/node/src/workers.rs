@@ -1,0 +1,204 @@
+//! The node's workers: binds their sockets, starts their threads, and hands what they say to whoever it is for. One
+//! thread forwards their events, so that no worker ever waits for the control task, the recorder or the log.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::JoinHandle;
+
+use ringside_core::ids::{SessionId, WorkerId};
+use ringside_core::output::LogLevel;
+use ringside_protocol::frame::ALPN;
+use ringside_worker::authority::Keys;
+use ringside_worker::shell::{self, WorkerHandle};
+use ringside_worker::transport::{self, CryptoError};
+use ringside_worker::{Command, Event};
+
+use crate::certificate::ServerCertificate;
+use crate::config::Config;
+use crate::control::{Control, Identity, Port, Usage};
+use crate::priority;
+use crate::recorder::Recorder;
+use crate::tokens::TokenKey;
+
+/// Events of all workers that wait for the forwarding thread. Beyond: they wait in the workers' own bounded queues.
+const EVENTS: usize = 8_192;
+
+/// Why the workers do not run.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkersError {
+    /// A socket cannot be bound.
+    #[error("cannot listen on {address} for players: {source}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The configured ports run over the last one.
+    #[error("{workers} workers from port {first} on need ports beyond 65535")]
+    Ports {
+        /// The first port.
+        first: u16,
+        /// Sockets that are needed.
+        workers: usize,
+    },
+    /// The certificate cannot serve.
+    #[error(transparent)]
+    Crypto(#[from] CryptoError),
+    /// The system gives no thread.
+    #[error("cannot start a worker: {0}")]
+    Thread(io::Error),
+}
+
+/// The running workers.
+pub struct Workers {
+    handles: Vec<WorkerHandle>,
+    threads: Vec<JoinHandle<()>>,
+    forwarder: JoinHandle<()>,
+}
+
+impl Workers {
+    /// Starts the configured workers and, last, the penalty worker.
+    ///
+    /// # Errors
+    /// [`WorkersError`]; workers that were started by then end.
+    pub fn start(
+        config: &Config,
+        identity: Identity,
+        certificate: &ServerCertificate,
+        tokens: &TokenKey,
+        control: Control,
+        recorder: Recorder,
+    ) -> Result<(Workers, BTreeMap<WorkerId, Port>), WorkersError> {
+        let sockets = bind(config)?;
+        let (sender, events) = sync_channel(EVENTS);
+        // Shared by the workers of this process only: tickets and resume tokens do not outlive it.
+        let keys = Keys::new(&[tokens.public()], &crate::random::bytes());
+        let crypto = transport::server_crypto(certificate.chain(), certificate.key(), vec![ALPN.to_vec()])?;
+        let count = sockets.len();
+        let (mut handles, mut threads, mut ports) = (Vec::new(), Vec::new(), BTreeMap::new());
+        for (number, socket) in sockets.into_iter().enumerate() {
+            let worker = WorkerId(number as u8);
+            let penalty = number + 1 == count;
+            let settings = shell::Config {
+                node: identity.node,
+                worker,
+                certificate: certificate.sha256(),
+                seat_window: config.seat_window,
+                penalty,
+                keys: keys.clone(),
+                crypto: Arc::clone(&crypto),
+                seed: crate::random::bytes(),
+                events: sender.clone(),
+                processor: None,
+            };
+            let started = shell::spawn(settings, socket);
+            let (handle, thread) = match started {
+                Ok(started) => started,
+                Err(error) => {
+                    stop_all(&handles);
+                    return Err(WorkersError::Thread(error));
+                }
+            };
+            ports.insert(worker, port(&handle, config.advertised(handle.address()), penalty));
+            handles.push(handle);
+            threads.push(thread);
+        }
+        let forwarder = std::thread::Builder::new().name("ringside-events".into()).spawn(move || {
+            priority::lower(priority::BACKGROUND);
+            forward(&events, &control, &recorder);
+        });
+        match forwarder {
+            Ok(forwarder) => Ok((Workers { handles, threads, forwarder }, ports)),
+            Err(error) => {
+                stop_all(&handles);
+                Err(WorkersError::Thread(error))
+            }
+        }
+    }
+
+    /// Tells players that the node stops, ends the workers, and returns when everything they said was handed on.
+    pub async fn stop(self) {
+        let joined = tokio::task::spawn_blocking(move || {
+            for (handle, thread) in self.handles.iter().zip(self.threads) {
+                // A full queue empties with the worker's next turn.
+                while handle.send(Command::Stop).is_err() && !thread.is_finished() {
+                    std::thread::yield_now();
+                }
+                if thread.join().is_err() {
+                    tracing::error!("a worker's thread had panicked");
+                }
+            }
+            // Ends with the last worker, whose sender was the last.
+            let _ = self.forwarder.join();
+        });
+        let _ = joined.await;
+    }
+}
+
+fn stop_all(handles: &[WorkerHandle]) {
+    for handle in handles {
+        let _ = handle.send(Command::Stop);
+    }
+}
+
+/// One socket a worker and one for the penalty worker, on consecutive ports or, from port 0, on any.
+fn bind(config: &Config) -> Result<Vec<UdpSocket>, WorkersError> {
+    let count = usize::from(config.workers) + 1;
+    let first = config.listen.port();
+    let mut port = first;
+    let mut sockets = Vec::with_capacity(count);
+    for number in 0..count {
+        let address = SocketAddr::new(config.listen.ip(), port);
+        sockets.push(UdpSocket::bind(address).map_err(|source| WorkersError::Bind { address, source })?);
+        if first != 0 && number + 1 < count {
+            port = port.checked_add(1).ok_or(WorkersError::Ports { first, workers: count })?;
+        }
+    }
+    Ok(sockets)
+}
+
+fn port(handle: &WorkerHandle, address: SocketAddr, penalty: bool) -> Port {
+    let (commands, counters) = (handle.clone(), handle.counters());
+    let usage = move || {
+        let named = counters.named();
+        let busy_us = named.iter().find(|(name, _)| *name == "busy_us").map_or(0, |(_, count)| *count);
+        Usage { busy_us, counters: named.into_iter().map(|(name, count)| (name.to_owned(), count)).collect() }
+    };
+    Port { penalty, address, send: Box::new(move |command| commands.send(command)), usage: Box::new(usage) }
+}
+
+/// Hands on what workers say until the last of them has ended.
+fn forward(events: &Receiver<(WorkerId, Event)>, control: &Control, recorder: &Recorder) {
+    while let Ok((worker, event)) = events.recv() {
+        match event {
+            Event::Recorded { session, frames, .. } => recorder.offer(&session, frames),
+            Event::GuestLog { session, level, line } => log(&session, level, &line),
+            Event::GuestEvent { session, body } => {
+                tracing::info!(%session, bytes = body.len(), "the game emitted an event");
+            }
+            Event::GuestFault { session, position, message } => {
+                tracing::warn!(%session, position, %message, "an entry was skipped");
+            }
+            Event::Ended { session, reason, outcome } => {
+                recorder.end(&session);
+                control.event(worker, Event::Ended { session, reason, outcome });
+            }
+            other => control.event(worker, other),
+        }
+    }
+}
+
+fn log(session: &SessionId, level: LogLevel, line: &str) {
+    // What a guest writes may hold anything: control characters do not reach a terminal.
+    let line: String = line.chars().map(|character| if character.is_control() { ' ' } else { character }).collect();
+    match level {
+        LogLevel::Debug => tracing::debug!(%session, "{line}"),
+        LogLevel::Info => tracing::info!(%session, "{line}"),
+        LogLevel::Warn => tracing::warn!(%session, "{line}"),
+        LogLevel::Error => tracing::error!(%session, "{line}"),
+    }
+}
