@@ -336,3 +336,15 @@ fn a_shuffle_keeps_everything() {
     items.sort_unstable();
     assert_eq!(items, (0..50).collect::<Vec<_>>());
 }
+
+proptest::proptest! {
+    #[test]
+    fn what_a_player_sends_is_either_read_or_counted(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..8)) {
+        let mut game = Match::<Probe>::new(1);
+        let ann = game.join("ann").unwrap();
+        let reads = decode::<Say>(&bytes).is_ok();
+        game.message_bytes(ann, &bytes);
+        let ignored = game.log_lines().iter().any(|(_, line)| line.starts_with("ignored"));
+        proptest::prop_assert_eq!(ignored, !reads);
+    }
+}

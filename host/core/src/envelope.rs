@@ -14,6 +14,8 @@ pub const CHECKSUM_BYTES: usize = 16;
 pub enum Kind {
     /// A session's full state.
     Checkpoint = 1,
+    /// Which module a numbered version of a game is.
+    GameVersion = 2,
 }
 
 /// Why bytes are not the object that was asked for. Nothing was decoded.

@@ -57,15 +57,22 @@ impl Generator {
 mod tests {
     use super::*;
 
+    /// The vectors that every implementation of the contract is tested with.
     #[test]
-    fn the_first_numbers_of_two_seeds_are_fixed_for_ever() {
-        let first = |seed| {
-            let mut generator = Generator::new(seed);
-            [generator.draw(), generator.draw()]
-        };
-        assert_eq!(first([0; 32]), [0xb585_f767_a79a_3b6c, 0x7746_a55f_bad8_c037]);
-        assert_eq!(first([7; 32]), first([7; 32]));
-        assert_ne!(first([7; 32]), first([8; 32]));
+    fn numbers_are_those_of_the_contracts_vectors() {
+        let vectors = include_str!("../../../guest-sdk/vectors/random.txt");
+        let mut seeds = 0;
+        for line in vectors.lines().filter(|line| !line.starts_with('#')) {
+            let (seed, numbers) = line.split_once(": ").unwrap();
+            let bytes: Vec<u8> = (0..32).map(|at| u8::from_str_radix(&seed[2 * at..2 * at + 2], 16).unwrap()).collect();
+            let mut generator = Generator::new(bytes.try_into().unwrap());
+            let drawn: Vec<u64> = (0..1000).map(|_| generator.draw()).collect();
+            // The first twenty and the thousandth.
+            let expected = numbers.split(' ').map(|number| u64::from_str_radix(number, 16).unwrap());
+            assert!(expected.eq(drawn[..20].iter().chain(&drawn[999..]).copied()), "seed {seed}");
+            seeds += 1;
+        }
+        assert_eq!(seeds, 4);
     }
 
     #[test]
