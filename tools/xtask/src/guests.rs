@@ -145,15 +145,19 @@ fn modules(root: &Path) -> PathBuf {
     root.join("target-guests/modules")
 }
 
-/// Flags for every guest: a small stack, and no path of this machine in a module, so that a module's hash does not
-/// depend on where it was built.
+/// Flags for every guest.
 fn flags(root: &Path) -> Vec<String> {
-    let mut flags = vec![format!("-Clink-arg=-zstack-size={STACK_BYTES}")];
-    let cargo = std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(home()?.join(".cargo")));
-    for (path, name) in [(cargo, "cargo"), (Some(root.to_owned()), "ringside")] {
-        flags.extend(path.map(|path| format!("--remap-path-prefix={}=/{name}", path.display())));
-    }
+    let mut flags = without_paths(root);
+    flags.push(format!("-Clink-arg=-zstack-size={STACK_BYTES}"));
     flags
+}
+
+/// Flags that keep this machine's paths out of what is compiled in `root`: a module's hash must not depend on where it
+/// was built.
+fn without_paths(root: &Path) -> Vec<String> {
+    let cargo = std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(home()?.join(".cargo")));
+    let names = [(cargo, "cargo"), (Some(root.to_owned()), "ringside")].into_iter();
+    names.filter_map(|(path, name)| Some(format!("--remap-path-prefix={}=/{name}", path?.display()))).collect()
 }
 
 /// Cargo, as if it had not been called by cargo.

@@ -11,7 +11,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::{GuestError, cargo, file, home, run};
+use super::{GuestError, cargo, file, home, run, without_paths};
 
 /// The target of guests.
 pub const TARGET: &str = "wasm32-unknown-unknown";
@@ -134,8 +134,9 @@ fn install_packages() -> Result<(), GuestError> {
         return Err(none("rustup could not install it, and this is no Debian or Ubuntu"));
     }
     eprintln!("installing {} by apt-get", PACKAGES.join(" and "));
-    let installed = as_root(&["apt-get", "update"])
-        .and_then(|()| as_root(&[&["apt-get", "install", "-y", "--no-install-recommends"], &PACKAGES[..]].concat()));
+    let installed = as_root(&["apt-get", "update"]).and_then(|()| {
+        as_root(&[&["apt-get", "install", "-y", "--no-install-recommends", "--no-remove"], &PACKAGES[..]].concat())
+    });
     match installed {
         Ok(()) if has_source(Path::new(DISTRIBUTION_RUSTC)) => Ok(()),
         Ok(()) => Err(none("the distribution's packages lack the standard library's source")),
@@ -165,6 +166,18 @@ fn built_sysroot(rustc: &Path) -> Option<PathBuf> {
 fn build_library(rustc: &Path, sysroot: &Path) -> Result<(), GuestError> {
     eprintln!("building the standard library for {TARGET} into {} (once, about a minute)", sysroot.display());
     let partial = sysroot.with_extension(format!("partial-{}", std::process::id()));
+    let built = build_partial(rustc, &partial).and_then(|()| match std::fs::rename(&partial, sysroot) {
+        // Another run was faster: its result is as good.
+        Err(_) if sysroot.is_dir() => Ok(()),
+        renamed => renamed.map_err(file(sysroot)),
+    });
+    if partial.is_dir() {
+        std::fs::remove_dir_all(&partial).map_err(file(&partial))?;
+    }
+    built
+}
+
+fn build_partial(rustc: &Path, partial: &Path) -> Result<(), GuestError> {
     let package = partial.join("build");
     let source = package.join("src/lib.rs");
     std::fs::create_dir_all(package.join("src")).map_err(file(&package))?;
@@ -174,20 +187,15 @@ fn build_library(rustc: &Path, sysroot: &Path) -> Result<(), GuestError> {
     let mut cargo = cargo();
     cargo.current_dir(&package).args(["build", "--release", "-Zbuild-std=std,panic_abort", "--target", TARGET]);
     // The compiler builds its own library: the one place that needs its unstable features. Bitcode is for guests' LTO.
-    cargo.env("RUSTC", rustc).env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", "-Cembed-bitcode=yes");
-    cargo.env_remove("CARGO_ENCODED_RUSTFLAGS").env("CARGO_TARGET_DIR", package.join("target"));
+    let flags = [vec!["-Cembed-bitcode=yes".to_owned()], without_paths(&package)].concat();
+    cargo.env("RUSTC", rustc).env("RUSTC_BOOTSTRAP", "1").env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
+    cargo.env("CARGO_TARGET_DIR", package.join("target"));
     run(&mut cargo)?;
 
     let library = partial.join("lib/rustlib").join(TARGET).join("lib");
     std::fs::create_dir_all(&library).map_err(file(&library))?;
     copy_library(&package.join("target").join(TARGET).join("release/deps"), &library)?;
-    std::fs::remove_dir_all(&package).map_err(file(&package))?;
-    match std::fs::rename(&partial, sysroot) {
-        Ok(()) => Ok(()),
-        // Another run was faster: its result is as good.
-        Err(_) if sysroot.is_dir() => std::fs::remove_dir_all(&partial).map_err(file(&partial)),
-        Err(source) => Err(GuestError::File { path: sysroot.to_owned(), source }),
-    }
+    std::fs::remove_dir_all(&package).map_err(file(&package))
 }
 
 const BUILDER_MANIFEST: &str = "[package]\nname = \"ringside-std-builder\"\nversion = \"0.0.0\"\nedition = \"2021\"\n\n\
