@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use quinn_proto::{Dir, Event as QuicEvent, StreamEvent, StreamId};
+use quinn_proto::{ConnectionError, Dir, Event as QuicEvent, StreamEvent, StreamId};
 use ringside_core::ids::Slot;
 use ringside_core::log::{Input, LeaveReason, SkipCause};
 use ringside_protocol::datagram::ClientDatagram;
@@ -52,7 +52,7 @@ impl Worker {
         while let Some(event) = self.endpoint.poll(link) {
             match event {
                 QuicEvent::Connected => self.connected(now, link),
-                QuicEvent::ConnectionLost { .. } => self.lost(now, link),
+                QuicEvent::ConnectionLost { reason } => self.lost(now, link, &reason),
                 QuicEvent::Stream(StreamEvent::Opened { dir: Dir::Bi }) => self.stream_opened(now, link),
                 QuicEvent::Stream(StreamEvent::Readable { .. }) => self.read_stream(now, link),
                 QuicEvent::Stream(StreamEvent::Finished { .. }) => self.all_acknowledged(now, link),
@@ -128,7 +128,7 @@ impl Worker {
             Stage::Waiting { .. } => self.refuse(now, link, Reason::Unreachable, "the session is paused for too long"),
             Stage::Attached { .. } => self.keep_alive(now, link),
             Stage::Departing { .. } => self.close(now, link, Reason::Moved),
-            Stage::Closing => self.close(now, link, Reason::Closed),
+            &Stage::Closing { reason } => self.close(now, link, reason),
             Stage::Closed => {}
         }
     }
@@ -372,19 +372,32 @@ impl Worker {
 
     /// Everything that was written is acknowledged: a connection that only waited for that is closed.
     fn all_acknowledged(&mut self, now: Instant, link: LinkId) {
-        if self.connection(link).is_some_and(|connection| matches!(connection.stage, Stage::Closing)) {
-            self.close(now, link, Reason::Closed);
+        if let Some(&mut Connection { stage: Stage::Closing { reason }, .. }) = self.connection(link) {
+            self.close(now, link, reason);
         }
     }
 
     /// Closes a connection with a reason; its player's seat is kept.
     pub(crate) fn close(&mut self, now: Instant, link: LinkId, reason: Reason) {
+        if self.connection(link).is_some_and(|connection| !connection.is_over()) {
+            self.counters.ends.count(reason);
+        }
         self.endpoint.close(now, link, u32::from(reason.code()), reason.text());
         self.forget(now, link);
     }
 
     /// QUIC says that a connection is over.
-    fn lost(&mut self, now: Instant, link: LinkId) {
+    fn lost(&mut self, now: Instant, link: LinkId, why: &ConnectionError) {
+        let reason = match why {
+            ConnectionError::TimedOut => Some(Reason::Idle),
+            // QUIC itself found the peer out.
+            ConnectionError::TransportError(_) => Some(Reason::Protocol),
+            _ => None,
+        };
+        let over = self.connection(link).is_none_or(|connection| connection.is_over());
+        if let Some(reason) = reason.filter(|_| !over) {
+            self.counters.ends.count(reason);
+        }
         self.forget(now, link);
     }
 

@@ -119,7 +119,7 @@ fn offer_view(now: Instant, connection: &mut Connection, session: &mut Session, 
 
 fn write_stream(now: Instant, connection: &mut Connection, endpoint: &mut Endpoint) {
     let Some(stream) = connection.stream else { return };
-    let closing = matches!(connection.stage, Stage::Closing);
+    let closing = matches!(connection.stage, Stage::Closing { .. });
     if connection.out.is_empty() && !closing {
         return;
     }

@@ -317,7 +317,10 @@ impl Worker {
         };
         for link in session.seats.iter().flatten().filter_map(|seat| seat.link) {
             match &outcome {
-                Some(outcome) => self.last_frame(now, link, &ServerFrame::Finished { outcome: outcome.clone() }),
+                Some(outcome) => {
+                    let last = ServerFrame::Finished { outcome: outcome.clone() };
+                    self.last_frame(now, link, &last, Reason::SessionEnded);
+                }
                 None => self.detach(now, link, Reason::SessionEnded, &why),
             }
         }
