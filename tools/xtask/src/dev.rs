@@ -42,21 +42,17 @@ fn build(workspace: &Workspace) -> Result<(), Error> {
 
 fn prepare(state: &Path, fresh: bool) -> Result<(), Error> {
     let failed = |source| Error::File { path: state.to_owned(), source };
-    // Only a directory that a node made is ever removed: a slip of the keyboard must not cost a home directory.
+    // Only a state directory is ever removed: a slip of the keyboard must not cost a home directory.
     if fresh && state.exists() {
-        let strangers = std::fs::read_dir(state).map_err(failed)?.count() > 0 && !state.join(OWNED).exists();
-        if strangers {
-            let text = format!("{} was not made by this command and is not empty: not removed", state.display());
+        let ours = std::fs::read(state.join("version")).is_ok_and(|version| version.starts_with(b"ringside state"));
+        if !ours && std::fs::read_dir(state).map_err(failed)?.count() > 0 {
+            let text = format!("{} is no state directory of a node and not empty: not removed", state.display());
             return Err(Error::Node(text));
         }
         std::fs::remove_dir_all(state).map_err(failed)?;
     }
-    std::fs::create_dir_all(state).map_err(failed)?;
-    std::fs::write(state.join(OWNED), "made by `cargo xtask dev`; `--fresh` removes this directory\n").map_err(failed)
+    std::fs::create_dir_all(state).map_err(failed)
 }
-
-/// Marks a state directory that `--fresh` may remove.
-const OWNED: &str = "made-by-xtask-dev";
 
 fn serve(workspace: &Workspace, ringside: &Ringside, node: &mut Child, default_state: bool) -> Result<ExitCode, Error> {
     let Some(shown) = ringside.wait_until_up(node)? else { return Ok(ExitCode::SUCCESS) };
