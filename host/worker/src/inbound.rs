@@ -1,6 +1,7 @@
 //! What players send: QUIC's events, the stream's frames, datagrams. Takes what is within the rates and leaves the rest
 //! unread or drops it; closes a connection that breaks the protocol, with the reason.
 
+use std::collections::HashMap;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -46,9 +47,6 @@ impl Worker {
 
     fn read_link(&mut self, now: Instant, link: LinkId) {
         self.know(now, link);
-        if self.endpoint.deadline(link).is_some_and(|deadline| deadline <= now) {
-            self.deadline_came(now, link);
-        }
         while let Some(event) = self.endpoint.poll(link) {
             match event {
                 QuicEvent::Connected => self.connected(now, link),
@@ -61,6 +59,10 @@ impl Worker {
                 QuicEvent::Stream(_) => self.mark(link),
                 QuicEvent::HandshakeDataReady | QuicEvent::DatagramsUnblocked => {}
             }
+        }
+        // After what arrived: a worker that was late does not blame its peers.
+        if self.endpoint.deadline(link).is_some_and(|deadline| deadline <= now) {
+            self.deadline_came(now, link);
         }
         // Acknowledged packets make room for what waits.
         let waits = |connection: &mut Connection| !connection.out.is_empty() || connection.view.is_pending();
@@ -417,20 +419,29 @@ impl Worker {
                 players.store(before.saturating_sub(1), std::sync::atomic::Ordering::Relaxed);
                 self.reschedule(session);
             }
+            stage => self.stop_waiting(link, &stage),
+        }
+    }
+
+    /// Takes a connection that leaves this stage off the list on which it waited for an answer.
+    pub(crate) fn stop_waiting(&mut self, link: LinkId, stage: &Stage) {
+        match stage {
             Stage::Resolving { request, .. } => {
-                self.resolving.remove(&request);
+                self.resolving.remove(request);
             }
-            Stage::Waiting { session, .. } => {
-                if let Some(waiting) = self.waiting.get_mut(&session) {
-                    waiting.retain(|&other| other != link);
-                }
-            }
-            Stage::Departing { session, .. } => {
-                if let Some(links) = self.departed.get_mut(&session) {
-                    links.retain(|&other| other != link);
-                }
-            }
+            Stage::Waiting { session, .. } => strike(&mut self.waiting, session, link),
+            Stage::Departing { session, .. } => strike(&mut self.departed, session, link),
             _ => {}
+        }
+    }
+}
+
+/// Takes a link off one of the lists, and the list away with its last.
+fn strike<K: std::hash::Hash + Eq>(lists: &mut HashMap<K, Vec<LinkId>>, key: &K, link: LinkId) {
+    if let Some(links) = lists.get_mut(key) {
+        links.retain(|&other| other != link);
+        if links.is_empty() {
+            lists.remove(key);
         }
     }
 }

@@ -233,12 +233,13 @@ impl Worker {
     fn seat(&mut self, now: Instant, guest: Guest, index: usize, slot: Slot, seat: SeatFrame) {
         let Guest { link, open, player, expires_s } = guest;
         let Some(session) = self.sessions[index].as_mut() else {
-            self.refuse(now, link, Reason::NoSuchSession, "the session is over");
+            // The call that let the player in has ended or moved the session: the node knows which.
+            self.refuse(now, link, Reason::NotHere, "the session went away while the player joined");
             return;
         };
         let branch = Branch(session.epoch);
         let Some(state) = session.fold.slot(slot) else {
-            self.refuse(now, link, Reason::Internal, "the seat is gone");
+            self.refuse(now, link, Reason::Kicked, "the game kicked the player at once");
             return;
         };
         let acknowledged = state.outputs.first() - 1;
@@ -343,7 +344,8 @@ impl Worker {
         let Some(connection) = self.connection(link) else { return };
         let was_attached = connection.attached().is_some();
         connection.write(frame);
-        connection.stage = Stage::Closing { reason };
+        let stage = std::mem::replace(&mut connection.stage, Stage::Closing { reason });
+        self.stop_waiting(link, &stage);
         self.counters.ends.count(reason);
         if was_attached {
             let players = &self.counters.players;
