@@ -55,12 +55,15 @@ fn prepare(state: &Path, fresh: bool) -> Result<(), Error> {
 }
 
 fn serve(workspace: &Workspace, ringside: &Ringside, node: &mut Child, default_state: bool) -> Result<ExitCode, Error> {
-    let Some(shown) = ringside.wait_until_up(node)? else { return Ok(ExitCode::SUCCESS) };
+    if !ringside.wait_until_up(node)? {
+        return Ok(ExitCode::SUCCESS);
+    }
     headline("games");
     for sample in SAMPLES {
         let module = guests::module(workspace.root(), sample);
         steps::require(&format!("push {sample}"), ringside.command().arg("push").arg(module))?;
     }
+    let shown = ringside.shown().ok_or_else(|| Error::Node("the node does not answer any more".into()))?;
     println!("\n{}", explain(ringside, &shown, default_state));
     while !interrupt::wanted() {
         if let Ok(Some(status)) = node.try_wait() {
@@ -118,23 +121,27 @@ impl Ringside {
             .map_err(|source| Error::Start { program: self.program.display().to_string(), source })
     }
 
-    /// What the node says about itself once it answers; `None` if somebody pressed Ctrl-C first.
-    fn wait_until_up(&self, node: &mut Child) -> Result<Option<String>, Error> {
+    /// What the node says about itself, if it answers.
+    fn shown(&self) -> Option<String> {
+        let output = self.command().args(["node", "show"]).stderr(Stdio::null()).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Waits until the node answers; answers whether it does, or somebody pressed Ctrl-C first.
+    fn wait_until_up(&self, node: &mut Child) -> Result<bool, Error> {
         let deadline = Instant::now() + START_PATIENCE;
         while !interrupt::wanted() {
             if let Ok(Some(status)) = node.try_wait() {
                 return Err(Error::Node(format!("the node did not start ({status}); its output above says why")));
             }
-            if let Ok(output) = self.command().args(["node", "show"]).stderr(Stdio::null()).output()
-                && output.status.success()
-            {
-                return Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned()));
+            if self.shown().is_some() {
+                return Ok(true);
             }
             if Instant::now() > deadline {
                 return Err(Error::Node(format!("the node does not answer after {START_PATIENCE:?}")));
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        Ok(None)
+        Ok(false)
     }
 }
