@@ -6,6 +6,7 @@ pub mod api;
 pub mod catalogue;
 pub mod certificate;
 pub mod cli;
+pub mod cluster;
 pub mod config;
 pub mod control;
 pub mod hex;

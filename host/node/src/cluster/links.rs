@@ -1,0 +1,370 @@
+//! Links between nodes: messages of the control plane over QUIC with mutual TLS. Each node sends on a connection that it
+//! made and receives on those that others made, so that two nodes never agree on whose connection counts. Messages of
+//! one sender arrive in order; some are lost when a link is, which is what their state machines expect of a network.
+//!
+//! ```text
+//!  send ─► queue a peer ─► connection ─ hello ─► uni stream of frames ─► inbox (bounded; full: the sender's link waits)
+//! ```
+
+mod accept;
+mod frame;
+mod tls;
+
+use std::collections::HashMap;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, EndpointConfig, SendStream, TokioRuntime};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+pub use frame::{FRAME_BYTES, FrameError};
+
+use super::secret::ClusterSecret;
+
+/// Versions of the messages that this release understands, the oldest and the newest. Adjacent releases share one.
+pub const VERSIONS: (u16, u16) = (1, 1);
+/// Messages to a peer that wait. Beyond: they are dropped and counted, and their state machines try again.
+const QUEUE: usize = 1024;
+/// Peers at a time. Beyond: messages to further ones are dropped and counted.
+const PEERS: usize = 1024;
+/// How long a handshake and a hello may take.
+const GREETING: Duration = Duration::from_secs(3);
+/// How long to wait before connecting to a peer again: doubles from the first to the last.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// A link on which nothing was sent for so long is closed; the next message makes another.
+const UNUSED: Duration = Duration::from_secs(60);
+/// The close code of links.
+const CLOSED: u32 = 0;
+
+/// Who a node is: said first on every link, both ways.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Versions of the messages that it understands, the oldest and the newest.
+    pub versions: (u16, u16),
+    /// Its number.
+    pub node: u64,
+    /// Its start, ms since 1970.
+    pub generation: u64,
+    /// Where its links are reached.
+    pub links: SocketAddr,
+    /// Where its gossip is reached.
+    pub gossip: SocketAddr,
+}
+
+/// Why a node does not speak to another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    /// No version in common.
+    #[error("it speaks versions {} to {}, this node {} to {}: run adjacent releases", .theirs.0, .theirs.1, .ours.0, .ours.1)]
+    Version {
+        /// The refusing node's.
+        theirs: (u16, u16),
+        /// The refused node's.
+        ours: (u16, u16),
+    },
+    /// The number is taken by a process that is alive.
+    #[error(
+        "a node with the number {node:016x} is running at {address}: two nodes must not share a state directory or a \
+         copy of one; start this one on a new directory"
+    )]
+    DuplicateNode {
+        /// The number.
+        node: u64,
+        /// Where the other is.
+        address: SocketAddr,
+    },
+    /// The certificate is another node's.
+    #[error("the certificate is not that of the node that it claims to be")]
+    Certificate,
+    /// Too many links, or too many that begin.
+    #[error("it has too many links at the moment")]
+    Busy,
+}
+
+/// The first answer on a link.
+#[derive(Debug, Serialize, Deserialize)]
+enum Greeting {
+    Welcome(Hello),
+    Refused(Refusal),
+}
+
+/// Why there is no link.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// TLS or the socket cannot be set up.
+    #[error("cannot set up links between nodes: {0}")]
+    Setup(String),
+    /// Nobody answers.
+    #[error("no node answers at {address} ({what})")]
+    Unreachable {
+        /// Where.
+        address: SocketAddr,
+        /// What was seen.
+        what: String,
+    },
+    /// Whoever answers is no member of this cluster.
+    #[error(
+        "{address} is no node of this cluster: its certificate was not signed by this cluster's authority, or it \
+         refuses ours; join with a copy of the cluster's secret (cluster.json in the state directory of its nodes)"
+    )]
+    OtherCluster {
+        /// Where.
+        address: SocketAddr,
+    },
+    /// The node refuses.
+    #[error("the node at {address} refuses: {refusal}")]
+    Refused {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        refusal: Refusal,
+    },
+}
+
+/// A message that came in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arrival<M> {
+    /// The sender, shown by its certificate.
+    pub node: u64,
+    /// Its start.
+    pub generation: u64,
+    /// What it says.
+    pub message: M,
+}
+
+/// What links count.
+#[derive(Debug, Default)]
+pub struct LinkCounters {
+    /// Messages sent.
+    pub sent: AtomicU64,
+    /// Messages that came in.
+    pub received: AtomicU64,
+    /// Messages dropped: a queue was full, or the link was lost.
+    pub dropped: AtomicU64,
+    /// Connections refused: another cluster, version, certificate or number, too many, or noise.
+    pub refused: AtomicU64,
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Decides whether a node that says hello may be linked to.
+pub type Admit = Arc<dyn Fn(&Hello) -> Result<(), Refusal> + Send + Sync>;
+
+/// A node's links.
+pub struct Links<M> {
+    shared: Arc<Shared<M>>,
+}
+
+impl<M> Clone for Links<M> {
+    fn clone(&self) -> Self {
+        Links { shared: Arc::clone(&self.shared) }
+    }
+}
+
+struct Shared<M> {
+    endpoint: Endpoint,
+    client: ClientConfig,
+    secret: ClusterSecret,
+    own: Hello,
+    admit: Admit,
+    inbox: mpsc::Sender<Arrival<M>>,
+    peers: Mutex<HashMap<u64, Peer<M>>>,
+    counters: LinkCounters,
+}
+
+struct Peer<M> {
+    address: SocketAddr,
+    queue: mpsc::Sender<M>,
+}
+
+impl<M: Serialize + DeserializeOwned + Send + 'static> Links<M> {
+    /// Starts on a bound socket: `own` is said to others, what they send comes to `inbox`.
+    ///
+    /// # Errors
+    /// [`LinkError::Setup`].
+    pub fn start(
+        own: Hello,
+        secret: &ClusterSecret,
+        socket: UdpSocket,
+        admit: Admit,
+        inbox: mpsc::Sender<Arrival<M>>,
+    ) -> Result<Links<M>, LinkError> {
+        let (server, client) = tls::configure(secret, own.node)?;
+        let endpoint =
+            Endpoint::new(EndpointConfig::default(), Some(server), socket, Arc::new(TokioRuntime))
+                .map_err(|error| LinkError::Setup(error.to_string()))?;
+        let shared = Arc::new(Shared {
+            endpoint,
+            client,
+            secret: secret.clone(),
+            own,
+            admit,
+            inbox,
+            peers: Mutex::new(HashMap::new()),
+            counters: LinkCounters::default(),
+        });
+        tokio::spawn(accept::run(Arc::clone(&shared)));
+        Ok(Links { shared })
+    }
+
+    /// Sends a message to a node, some time, or never: answers whether it waits to be sent.
+    pub fn send(&self, node: u64, address: SocketAddr, message: M) -> bool {
+        let mut peers = self.shared.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        // A node that came back elsewhere is another peer; one that was closed as unused is made anew.
+        let usable = peers.get(&node).is_some_and(|peer| peer.address == address && !peer.queue.is_closed());
+        if !usable {
+            peers.remove(&node);
+            if peers.len() >= PEERS {
+                peers.retain(|_, peer| !peer.queue.is_closed());
+            }
+            if peers.len() >= PEERS {
+                count(&self.shared.counters.dropped);
+                return false;
+            }
+            let (queue, messages) = mpsc::channel(QUEUE);
+            tokio::spawn(speak(Arc::clone(&self.shared), node, address, messages));
+            peers.insert(node, Peer { address, queue });
+        }
+        let sent = peers.get(&node).is_some_and(|peer| peer.queue.try_send(message).is_ok());
+        if !sent {
+            count(&self.shared.counters.dropped);
+        }
+        sent
+    }
+
+    /// Says hello to whatever node is at an address, and answers who it is.
+    ///
+    /// # Errors
+    /// [`LinkError`].
+    pub async fn greet(&self, address: SocketAddr) -> Result<Hello, LinkError> {
+        let (connection, hello) = self.shared.connect(address, &self.shared.secret.any_name()).await?;
+        connection.close(CLOSED.into(), b"");
+        Ok(hello)
+    }
+
+    /// What was counted.
+    pub fn counters(&self) -> &LinkCounters {
+        &self.shared.counters
+    }
+
+    /// Closes every link; waits a moment for peers to hear of it.
+    pub async fn stop(&self) {
+        self.shared.peers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.shared.endpoint.close(CLOSED.into(), b"the node stops");
+        let _ = timeout(BACKOFF.1, self.shared.endpoint.wait_idle()).await;
+    }
+}
+
+impl<M> Shared<M> {
+    /// A connection to the node that TLS knows as `name`, after both have said hello.
+    async fn connect(&self, address: SocketAddr, name: &str) -> Result<(Connection, Hello), LinkError> {
+        let unreachable = |what: String| LinkError::Unreachable { address, what };
+        let greeting = async {
+            let connecting = self.endpoint.connect_with(self.client.clone(), address, name);
+            let connection =
+                connecting.map_err(|error| unreachable(error.to_string()))?.await.map_err(|error| lost(address, &error))?;
+            let answer = async {
+                let (mut words, mut hear) =
+                    connection.open_bi().await.map_err(|error| FrameError::Lost(error.to_string()))?;
+                say(&mut words, frame::encode(&self.own)).await?;
+                frame::read::<Greeting>(&mut hear).await
+            };
+            match answer.await {
+                Ok(Greeting::Welcome(hello)) => Ok((connection, hello)),
+                Ok(Greeting::Refused(refusal)) => Err(LinkError::Refused { address, refusal }),
+                // With TLS 1.3 a client learns only after the handshake that its certificate is refused.
+                Err(error) => Err(match connection.close_reason() {
+                    Some(reason) => lost(address, &reason),
+                    None => unreachable(error.to_string()),
+                }),
+            }
+        };
+        match timeout(GREETING, greeting).await {
+            Ok(answer) => answer,
+            Err(_) => Err(unreachable(format!("nothing was heard for {} s", GREETING.as_secs()))),
+        }
+    }
+}
+
+/// What a lost connection says about whoever is at the address.
+fn lost(address: SocketAddr, error: &ConnectionError) -> LinkError {
+    // Alerts of TLS come as codes of 0x100 and more: bad certificates and protocols.
+    let refused = |code: u64| (0x100..0x200).contains(&code);
+    match error {
+        ConnectionError::TransportError(error) if refused(error.code.into()) => LinkError::OtherCluster { address },
+        ConnectionError::ConnectionClosed(close) if refused(close.error_code.into()) => {
+            LinkError::OtherCluster { address }
+        }
+        other => LinkError::Unreachable { address, what: other.to_string() },
+    }
+}
+
+/// Writes a frame.
+async fn say(stream: &mut SendStream, frame: Result<Vec<u8>, FrameError>) -> Result<(), FrameError> {
+    Ok(stream.write_all(&frame?).await?)
+}
+
+/// Carries a peer's queue until nothing was sent for a while or the links end.
+async fn speak<M: Serialize + Send>(shared: Arc<Shared<M>>, node: u64, address: SocketAddr, mut queue: mpsc::Receiver<M>) {
+    let name = shared.secret.node_name(node);
+    let mut wait = BACKOFF.0;
+    loop {
+        let attempt = async {
+            let (connection, _) = shared.connect(address, &name).await.map_err(|error| error.to_string())?;
+            let stream = connection.open_uni().await.map_err(|error| error.to_string())?;
+            Ok::<_, String>((connection, stream))
+        };
+        match attempt.await {
+            Ok((connection, mut stream)) => {
+                wait = BACKOFF.0;
+                let ended = loop {
+                    match timeout(UNUSED, queue.recv()).await {
+                        Err(_) | Ok(None) => break true,
+                        Ok(Some(message)) => match say(&mut stream, frame::encode(&message)).await {
+                            Ok(()) => count(&shared.counters.sent),
+                            Err(error) => {
+                                count(&shared.counters.dropped);
+                                tracing::debug!(node = %format_args!("{node:016x}"), %error, "link");
+                                break false;
+                            }
+                        },
+                    }
+                };
+                if ended {
+                    // What was written arrives before the connection ends.
+                    let _ = stream.finish();
+                    let _ = timeout(GREETING, stream.stopped()).await;
+                    connection.close(CLOSED.into(), b"unused");
+                    return;
+                }
+            }
+            Err(error) => {
+                tracing::debug!(node = %format_args!("{node:016x}"), %address, %error, "no link");
+                if queue.is_closed() {
+                    return;
+                }
+                // What was meant for a peer that cannot be reached is old when it can be.
+                while queue.try_recv().is_ok() {
+                    count(&shared.counters.dropped);
+                }
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(BACKOFF.1);
+                // Nothing to say: no reason to connect.
+                match queue.recv().await {
+                    None => return,
+                    Some(_) => count(&shared.counters.dropped),
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

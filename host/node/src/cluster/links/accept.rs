@@ -1,0 +1,110 @@
+//! The accepting end of links: who is let in, and what they send. Everything that a stranger can hold open has a bound
+//! or a deadline; a member may fill its link's window, no more.
+
+use std::sync::Arc;
+
+use quinn::{Connection, Incoming};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::{Arrival, CLOSED, GREETING, Greeting, Hello, Refusal, Shared, VERSIONS, count, frame, say, tls};
+
+/// Handshakes and greetings at a time. Beyond: the connection is refused.
+const GREETINGS: usize = 64;
+/// Links that others made, at a time. Beyond: refused.
+const LINKS: usize = 2048;
+
+/// Accepts until the endpoint is closed.
+pub(super) async fn run<M: Serialize + DeserializeOwned + Send + 'static>(shared: Arc<Shared<M>>) {
+    let greetings = Arc::new(Semaphore::new(GREETINGS));
+    let links = Arc::new(Semaphore::new(LINKS));
+    while let Some(incoming) = shared.endpoint.accept().await {
+        if !incoming.remote_address_validated() && incoming.may_retry() {
+            // Whoever hears the answer is at the address: only they cost a handshake.
+            let _ = incoming.retry();
+            continue;
+        }
+        let Ok(greeting) = Arc::clone(&greetings).try_acquire_owned() else {
+            count(&shared.counters.refused);
+            incoming.refuse();
+            continue;
+        };
+        let (shared, links) = (Arc::clone(&shared), Arc::clone(&links));
+        tokio::spawn(async move {
+            let greeted = timeout(GREETING, greet(&shared, incoming, &links)).await;
+            drop(greeting);
+            match greeted {
+                Ok(Some((connection, hello, place))) => {
+                    listen(&shared, &connection, &hello).await;
+                    connection.close(CLOSED.into(), b"");
+                    drop(place);
+                }
+                Ok(None) | Err(_) => count(&shared.counters.refused),
+            }
+        });
+    }
+}
+
+/// The hello of whoever connects, and the answer.
+async fn greet<M>(
+    shared: &Shared<M>,
+    incoming: Incoming,
+    links: &Arc<Semaphore>,
+) -> Option<(Connection, Hello, tokio::sync::OwnedSemaphorePermit)> {
+    let connection = incoming.accept().ok()?.await.ok()?;
+    let (mut words, mut hear) = connection.accept_bi().await.ok()?;
+    let hello: Hello = frame::read(&mut hear).await.ok()?;
+    let place = Arc::clone(links).try_acquire_owned();
+    let verdict = if hello.versions.0 > VERSIONS.1 || hello.versions.1 < VERSIONS.0 {
+        Err(Refusal::Version { theirs: VERSIONS, ours: hello.versions })
+    } else if !tls::is_node(&connection, &shared.secret.node_name(hello.node)) {
+        Err(Refusal::Certificate)
+    } else if hello.node == shared.own.node && hello.generation != shared.own.generation {
+        Err(Refusal::DuplicateNode { node: hello.node, address: shared.own.links })
+    } else if place.is_err() {
+        Err(Refusal::Busy)
+    } else {
+        (shared.admit)(&hello)
+    };
+    match (verdict, place) {
+        (Ok(()), Ok(place)) => {
+            say(&mut words, frame::encode(&Greeting::Welcome(shared.own.clone()))).await.ok()?;
+            let _ = words.finish();
+            Some((connection, hello, place))
+        }
+        (verdict, _) => {
+            let refusal = verdict.err().unwrap_or(Refusal::Busy);
+            tracing::warn!(node = %format_args!("{:016x}", hello.node), from = %connection.remote_address(), %refusal, "link refused");
+            say(&mut words, frame::encode(&Greeting::Refused(refusal))).await.ok()?;
+            let _ = words.finish();
+            // The answer arrives before the connection ends.
+            let _ = words.stopped().await;
+            None
+        }
+    }
+}
+
+/// Hands on what a peer sends until it stops or says what cannot be understood.
+async fn listen<M: DeserializeOwned>(shared: &Shared<M>, connection: &Connection, hello: &Hello) {
+    while let Ok(mut stream) = connection.accept_uni().await {
+        loop {
+            match frame::read::<M>(&mut stream).await {
+                Ok(message) => {
+                    count(&shared.counters.received);
+                    let arrival = Arrival { node: hello.node, generation: hello.generation, message };
+                    if shared.inbox.send(arrival).await.is_err() {
+                        return;
+                    }
+                }
+                Err(frame::FrameError::Ended) => break,
+                Err(error @ (frame::FrameError::Malformed | frame::FrameError::TooLong(_))) => {
+                    tracing::warn!(node = %format_args!("{:016x}", hello.node), %error, "link closed");
+                    return;
+                }
+                Err(_) => return,
+            }
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Links over real sockets: order, refusals by name, and what hostile peers can do.
+
+use std::time::SystemTime;
+
+use super::*;
+
+struct Node {
+    links: Links<(u32, String)>,
+    inbox: mpsc::Receiver<Arrival<(u32, String)>>,
+    address: SocketAddr,
+    node: u64,
+}
+
+fn hello(node: u64, generation: u64, address: SocketAddr) -> Hello {
+    Hello { versions: VERSIONS, node, generation, links: address, gossip: address }
+}
+
+fn start_as(secret: &ClusterSecret, certified: u64, hello: impl Fn(SocketAddr) -> Hello, admit: Admit) -> Node {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let (sender, inbox) = mpsc::channel(16);
+    let own = hello(address);
+    let node = own.node;
+    let links = Links::start(Hello { node: certified, ..own.clone() }, secret, socket, admit, sender).unwrap();
+    // A liar has another node's certificate.
+    let links = if certified == node {
+        links
+    } else {
+        let shared = Arc::try_unwrap(Arc::clone(&links.shared)).unwrap_or_else(|shared| Shared {
+            endpoint: shared.endpoint.clone(),
+            client: shared.client.clone(),
+            secret: shared.secret.clone(),
+            own: own.clone(),
+            admit: Arc::clone(&shared.admit),
+            inbox: shared.inbox.clone(),
+            peers: Mutex::new(HashMap::new()),
+            counters: LinkCounters::default(),
+        });
+        Links { shared: Arc::new(shared) }
+    };
+    Node { links, inbox, address, node }
+}
+
+fn start(secret: &ClusterSecret, node: u64) -> Node {
+    start_as(secret, node, |address| hello(node, 1, address), Arc::new(|_| Ok(())))
+}
+
+fn secret() -> ClusterSecret {
+    ClusterSecret::generate(SystemTime::now()).unwrap()
+}
+
+#[tokio::test]
+async fn messages_arrive_in_order_with_the_senders_name() {
+    let secret = secret();
+    let (one, mut two) = (start(&secret, 1), start(&secret, 2));
+    let many = 5_000;
+    for number in 0..many {
+        // The queue is bounded: whoever sends faster than a link carries waits here.
+        while !one.links.send(two.node, two.address, (number, "text".into())) {
+            tokio::task::yield_now().await;
+        }
+        while let Ok(arrival) = two.inbox.try_recv() {
+            assert_eq!((arrival.node, arrival.generation), (1, 1));
+            if arrival.message.0 == many - 1 {
+                return;
+            }
+        }
+    }
+    let mut last = None;
+    while let Some(arrival) = two.inbox.recv().await {
+        assert!(last < Some(arrival.message.0), "in order");
+        last = Some(arrival.message.0);
+        if last == Some(many - 1) {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn whoever_knows_only_an_address_learns_who_is_there() {
+    let secret = secret();
+    let (one, two) = (start(&secret, 1), start(&secret, 2));
+    let hello = one.links.greet(two.address).await.unwrap();
+    assert_eq!((hello.node, hello.links), (2, two.address));
+}
+
+#[tokio::test]
+async fn another_cluster_is_refused_and_told_what_to_do() {
+    let (one, stranger) = (start(&secret(), 1), start(&secret(), 2));
+    let error = stranger.links.greet(one.address).await.unwrap_err().to_string();
+    assert!(error.contains("is no node of this cluster") && error.contains("cluster.json"), "{error}");
+    assert_eq!(one.links.counters().received.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn another_version_a_taken_number_and_a_false_certificate_are_refused_by_name() {
+    let secret = secret();
+    let admit: Admit = Arc::new(|hello| match hello.node {
+        7 => Err(Refusal::DuplicateNode { node: 7, address: hello.links }),
+        _ => Ok(()),
+    });
+    let one = start_as(&secret, 1, |address| hello(1, 5, address), admit);
+    let allowed: Admit = Arc::new(|_| Ok(()));
+    let newer = start_as(
+        &secret,
+        2,
+        |address| Hello { versions: (VERSIONS.1 + 1, VERSIONS.1 + 2), ..hello(2, 1, address) },
+        Arc::clone(&allowed),
+    );
+    let twin = start_as(&secret, 1, |address| hello(1, 6, address), Arc::clone(&allowed));
+    let known = start_as(&secret, 7, |address| hello(7, 1, address), Arc::clone(&allowed));
+    let liar = start_as(&secret, 3, |address| hello(4, 1, address), allowed);
+    for (node, says) in [
+        (&newer, "run adjacent releases"),
+        (&twin, "two nodes must not share a state directory"),
+        (&known, "two nodes must not share a state directory"),
+        (&liar, "not that of the node that it claims to be"),
+    ] {
+        let error = node.links.greet(one.address).await.unwrap_err();
+        assert!(matches!(error, LinkError::Refused { .. }) && error.to_string().contains(says), "{error}");
+    }
+    // Whoever means one node does not speak to another that is at its address.
+    assert!(newer.links.send(99, one.address, (0, String::new())));
+    assert_eq!(one.links.counters().received.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn a_node_that_comes_back_elsewhere_is_found_again() {
+    let secret = secret();
+    let (one, mut two) = (start(&secret, 1), start(&secret, 2));
+    assert!(one.links.send(2, two.address, (1, "first".into())));
+    assert_eq!(two.inbox.recv().await.unwrap().message.0, 1);
+    two.links.stop().await;
+    let mut again = start(&secret, 2);
+    assert!(one.links.send(2, again.address, (2, "second".into())));
+    assert_eq!(again.inbox.recv().await.unwrap().message.0, 2);
+}
+
+#[tokio::test]
+async fn a_peer_that_nobody_reads_is_dropped_for_and_nothing_grows() {
+    let secret = secret();
+    let (one, two) = (start(&secret, 1), start(&secret, 2));
+    // Two's inbox has 16 places and nobody reads it.
+    let text = "x".repeat(8 << 10);
+    let mut refused = 0;
+    while refused < 100 {
+        if !one.links.send(2, two.address, (0, text.clone())) {
+            refused += 1;
+            tokio::task::yield_now().await;
+        }
+    }
+    let counters = one.links.counters();
+    assert!(counters.dropped.load(Ordering::Relaxed) >= 100);
+    let held = counters.sent.load(Ordering::Relaxed) - two.links.counters().received.load(Ordering::Relaxed);
+    assert!(held * (8 << 10) < 8 << 20, "{held} messages are under way");
+}
+
+#[tokio::test]
+async fn noise_and_silence_cost_a_bound() {
+    let secret = secret();
+    let one = start(&secret, 1);
+    let noise = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for length in [1, 20, 1200] {
+        for first in 0..=255 {
+            let mut datagram = vec![0x5a; length];
+            datagram[0] = first;
+            noise.send_to(&datagram, one.address).unwrap();
+        }
+    }
+    // A member that connects and says nothing: its greeting ends.
+    let two = start(&secret, 2);
+    let connecting = two.links.shared.endpoint.connect_with(
+        two.links.shared.client.clone(),
+        one.address,
+        &secret.node_name(1),
+    );
+    let silent = connecting.unwrap().await.unwrap();
+    let closed = silent.closed().await;
+    assert!(matches!(closed, ConnectionError::ApplicationClosed(_) | ConnectionError::ConnectionClosed(_)), "{closed}");
+    assert!(two.links.greet(one.address).await.is_ok());
+}
+
+#[tokio::test]
+async fn what_is_no_message_ends_the_link() {
+    let secret = secret();
+    let one = start(&secret, 1);
+    let two = start(&secret, 2);
+    for bytes in [&[0xff; 4][..], &[3, 0, 0, 0, 0xff, 0xff, 0xff], &[8, 0, 0, 0, 1, 1, b'x', 9, 9, 9, 9, 9]] {
+        let (connection, _) = two.links.shared.connect(one.address, &secret.node_name(1)).await.unwrap();
+        let mut stream = connection.open_uni().await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        connection.closed().await;
+    }
+    assert_eq!(one.links.counters().received.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn frames_are_bounded_and_whole() {
+    assert!(matches!(frame::encode(&vec![0u8; FRAME_BYTES + 1]), Err(FrameError::TooLong(_))));
+    let frame = frame::encode(&(7u32, "seven")).unwrap();
+    assert_eq!(frame::decode::<(u32, String)>(&frame[4..]).unwrap(), (7, "seven".to_owned()));
+    for cut in 4..frame.len() {
+        assert!(frame::decode::<(u32, String)>(&frame[4..cut]).is_err());
+    }
+    let mut longer = frame[4..].to_vec();
+    longer.push(0);
+    assert!(matches!(frame::decode::<(u32, String)>(&longer), Err(FrameError::Malformed)));
+}
