@@ -16,6 +16,7 @@ pub mod play;
 pub mod priority;
 pub mod random;
 pub mod recorder;
+pub mod relay;
 pub mod state_directory;
 pub mod store;
 pub mod tokens;

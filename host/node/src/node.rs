@@ -135,7 +135,7 @@ impl Kept {
         let store = Store::local(&config.store_directory())?;
         let cache = state.directory("artefacts")?;
         let sandbox = Sandbox::new(SandboxConfig { cache_directory: Some(cache), warm_sessions: None })?;
-        let identity = Identity { node, generation };
+        let identity = Identity { node, generation, certificate: certificate.sha256() };
         Ok(Kept { config, state, secret, identity, certificate, tokens, store, sandbox })
     }
 }

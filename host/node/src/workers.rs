@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::control::{Control, Identity, Port, Usage};
 use crate::priority;
 use crate::recorder::Recorder;
+use crate::relay::Relays;
 use crate::tokens::TokenKey;
 
 /// Events of all workers that wait for the forwarding thread. Beyond: they wait in the workers' own bounded queues.
@@ -48,6 +49,9 @@ pub enum WorkersError {
     /// The certificate cannot serve.
     #[error(transparent)]
     Crypto(#[from] CryptoError),
+    /// The system gives no socket for relays.
+    #[error("cannot relay players: {0}")]
+    Relays(io::Error),
     /// The system gives no thread.
     #[error("cannot start a worker: {0}")]
     Thread(io::Error),
@@ -74,6 +78,7 @@ impl Workers {
         recorder: Recorder,
     ) -> Result<(Workers, BTreeMap<WorkerId, Port>), WorkersError> {
         let sockets = bind(config)?;
+        let relays = Relays::start().map_err(WorkersError::Relays)?;
         let (sender, events) = sync_channel(EVENTS);
         // Shared by the workers of this process only: tickets and resume tokens do not outlive it.
         let keys = Keys::new(&[tokens.public()], &crate::random::bytes());
@@ -107,9 +112,10 @@ impl Workers {
             handles.push(handle);
             threads.push(thread);
         }
+        let relaying = handles.clone();
         let forwarder = std::thread::Builder::new().name("ringside-events".into()).spawn(move || {
             priority::lower(priority::BACKGROUND);
-            forward(&events, &control, &recorder);
+            forward(&events, &control, &recorder, &relays, &relaying);
         });
         match forwarder {
             Ok(forwarder) => Ok((Workers { handles, threads, forwarder }, ports)),
@@ -172,11 +178,23 @@ fn port(handle: &WorkerHandle, address: SocketAddr, penalty: bool) -> Port {
 }
 
 /// Hands on what workers say until the last of them has ended.
-fn forward(events: &Receiver<(WorkerId, Event)>, control: &Control, recorder: &Recorder) {
+fn forward(
+    events: &Receiver<(WorkerId, Event)>,
+    control: &Control,
+    recorder: &Recorder,
+    relays: &Relays,
+    handles: &[WorkerHandle],
+) {
     while let Ok((worker, event)) = events.recv() {
         match event {
             Event::Recorded { session, frames, .. } => recorder.offer(&session, frames),
             Event::Flushed(flushed) => flushed.done(),
+            Event::Relay(order) => {
+                if let Some(handle) = handles.get(usize::from(worker.0)) {
+                    relays.begin(worker, handle.clone(), order);
+                }
+            }
+            Event::Relayed { relay, what } => relays.handle(worker, relay, what),
             Event::GuestLog { session, level, line } => log(&session, level, &line),
             Event::GuestEvent { session, body } => {
                 tracing::info!(%session, bytes = body.len(), "the game emitted an event");

@@ -170,6 +170,12 @@ limits! {
     count SPENT_TOKENS = 4_096, "tokens", Worker;
         at: "The oldest spent ticket or resume token is forgotten; its expiry alone refuses it then.";
         why: "400 opens a second for the 10 s that a ticket lives.";
+    count RELAYS = 1024, "connections", Worker;
+        at: "A further player who asks to be relayed is refused: overloaded.";
+        why: "Relaying is for the few who cannot reach a leader; an eighth of a worker's connections.";
+    count RELAY_BYTES = 64 << 10, "bytes", Connection;
+        at: "The stream of a relayed player is not read on, either way, until what is under way has arrived.";
+        why: "The receive window: a relay holds no more than the connection itself may.";
     count CLIENT_UNRETIRED_MESSAGES = 256, "messages", Client;
         at: "`send` answers full; what was acknowledged at a lower tier only is let go before that.";
         why: "Two seconds at 120 messages a second.";
@@ -186,8 +192,11 @@ limits! {
         at: "The oldest that the application has not taken is dropped and counted.";
         why: "Two seconds at 120 a second; the newest are worth the most.";
     count CLIENT_REDIRECTS = 4, "redirects", Client;
-        at: "The client begins again at a front door after a pause.";
+        at: "The client begins again at a front door after a pause and asks to be relayed.";
         why: "One is normal, two happen while a session moves; a circle must end.";
+    time CLIENT_REACH_TIMEOUT = Duration::from_millis(1_000), "ms", Client;
+        at: "A place that a client was redirected to and cannot reach by then is given up: it asks to be relayed.";
+        why: "A handshake over the longest paths takes 0.6 s; the worker that redirected was reached.";
     time CLIENT_IDLE_TIMEOUT = Duration::from_millis(5_000), "ms", Client;
         at: "A client that hears nothing for so long counts the connection as lost and comes back on another.";
         why: "Ten keep-alives of the server.";

@@ -11,6 +11,8 @@ use ringside_protocol::limits;
 use ringside_protocol::reason::Reason;
 use ringside_protocol::token::{ResumeClaims, SealedClaims, SessionClaims, TicketClaims};
 
+use crate::command::Resolved;
+
 const TAG_BYTES: usize = 32;
 
 /// Keys that all workers of a node share.
@@ -72,20 +74,13 @@ impl Authority {
         self.keys.tokens.iter().find_map(decode).map(|token| token.claims).ok_or(Reason::TokenInvalid)
     }
 
-    /// A ticket for a player to open a session at a worker of this node.
-    pub fn ticket(
-        &mut self,
-        player: &PlayerId,
-        session: &SessionId,
-        worker: WorkerId,
-        now_ms: u64,
-        token_expires_s: u64,
-    ) -> Opaque {
+    /// A ticket for a player to open a session at the worker that leads it.
+    pub fn ticket(&mut self, player: &PlayerId, to: &Resolved, now_ms: u64, token_expires_s: u64) -> Opaque {
         let claims = TicketClaims {
             player: player.clone(),
-            session: session.clone(),
-            node: self.node,
-            worker,
+            session: to.session.clone(),
+            node: to.node,
+            worker: to.worker,
             expires_ms: now_ms + limits::TICKET_LIFETIME.as_millis() as u64,
             token_expires_s,
             nonce: self.nonce(),
@@ -183,11 +178,17 @@ mod tests {
         "pong/final@00000000000000aa".parse().unwrap()
     }
 
+    fn leader_place() -> Resolved {
+        let address = "127.0.0.1:1".parse().unwrap();
+        let certificate = ringside_protocol::frame::Certificate([0; 32]);
+        Resolved { session: session(), node: 5, worker: WorkerId(1), address, certificate }
+    }
+
     #[test]
     fn a_ticket_is_good_once_at_its_worker_in_its_time() {
         let (mut front, mut leader) = (authority(0), authority(1));
         let player: PlayerId = "ada".parse().unwrap();
-        let ticket = front.ticket(&player, &session(), WorkerId(1), 1_000, 99);
+        let ticket = front.ticket(&player, &leader_place(), 1_000, 99);
         assert_eq!(front.redeem_ticket(&ticket, 1_000), Err(Reason::TicketInvalid), "another worker");
         assert_eq!(leader.redeem_ticket(&ticket, 1_000_000), Err(Reason::TicketInvalid), "expired");
         let claims = leader.redeem_ticket(&ticket, 1_001).unwrap();

@@ -6,10 +6,11 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use ringside_core::ids::{Epoch, GameName, PlayerId, Position, SessionId, SessionKey, WorkerId};
 use ringside_core::output::LogLevel;
-use ringside_protocol::frame::Target;
+use ringside_protocol::frame::{Certificate, Target};
 use ringside_protocol::reason::Reason;
 use ringside_sandbox::Module;
 
+use crate::relay::{RelayOrder, Relayed};
 use crate::session::Session;
 
 /// Called once with an answer, on the worker's thread: must not block. Dropped uncalled if the worker stops first.
@@ -36,10 +37,14 @@ pub struct Create {
 pub struct Resolved {
     /// The session.
     pub session: SessionId,
-    /// The worker that leads it.
+    /// The node that leads it.
+    pub node: u64,
+    /// The worker of that node.
     pub worker: WorkerId,
     /// Where that worker is reached.
     pub address: SocketAddr,
+    /// The certificate to expect there.
+    pub certificate: Certificate,
 }
 
 /// Why a player is not let in.
@@ -100,6 +105,13 @@ pub enum Command {
         /// What the guest gets.
         body: Bytes,
     },
+    /// Something for a relayed player.
+    Relayed {
+        /// The relay's number.
+        relay: u64,
+        /// What.
+        what: Relayed,
+    },
     /// Tell every player that the node goes away and accept no further ones.
     GoAway(Reason),
     /// Stop: connections are closed, sessions dropped.
@@ -158,6 +170,15 @@ pub enum Event {
         target: Target,
         /// Whether their token allows to create a session.
         may_create: bool,
+    },
+    /// A player is to be relayed to another node; [`Event::Relayed`] and [`Command::Relayed`] follow.
+    Relay(RelayOrder),
+    /// Something from a relayed player.
+    Relayed {
+        /// The relay's number.
+        relay: u64,
+        /// What.
+        what: Relayed,
     },
     /// A player has a seat.
     Joined {

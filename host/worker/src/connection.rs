@@ -14,6 +14,7 @@ use ringside_protocol::view::ViewEncoder;
 
 use crate::bucket::Bucket;
 use crate::endpoint::LinkId;
+use crate::relay::RelayState;
 
 /// How long a connection that was told its end may take to acknowledge it.
 pub(crate) const CLOSING: Duration = Duration::from_secs(1);
@@ -31,6 +32,8 @@ pub(crate) enum Stage {
     Waiting { session: usize, open: Box<Open>, player: PlayerId, expires_s: u64 },
     /// A player plays.
     Attached { session: usize, slot: Slot, player: PlayerId, expires_s: u64 },
+    /// Another node leads the session: what the player sends is passed on.
+    Relaying(RelayState),
     /// The session went to another worker; its player is sent on.
     Departing { session: SessionId, player: PlayerId, expires_s: u64 },
     /// The last frame is written; the connection is closed for this reason once the peer has it, or a while later.
@@ -110,6 +113,19 @@ impl Connection {
             Stage::Attached { session, slot, .. } => Some((session, slot)),
             _ => None,
         }
+    }
+
+    /// The relay that it is the player's end of.
+    pub(crate) fn relay(&self) -> Option<u64> {
+        match &self.stage {
+            Stage::Relaying(state) => Some(state.relay),
+            _ => None,
+        }
+    }
+
+    /// Whether as much as may be is under way to the leader.
+    pub(crate) fn relay_is_full(&self) -> bool {
+        matches!(&self.stage, Stage::Relaying(state) if state.is_full())
     }
 
     /// Whether nothing that it sends matters any longer.

@@ -129,6 +129,7 @@ impl Worker {
             Stage::Resolving { .. } => self.refuse(now, link, Reason::Unreachable, "nobody knows in time where it is"),
             Stage::Waiting { .. } => self.refuse(now, link, Reason::Unreachable, "the session is paused for too long"),
             Stage::Attached { .. } => self.keep_alive(now, link),
+            Stage::Relaying(_) => self.keep_relaying(now, link),
             Stage::Departing { .. } => self.close(now, link, Reason::Moved),
             &Stage::Closing { reason } => self.close(now, link, reason),
             Stage::Closed => {}
@@ -171,12 +172,16 @@ impl Worker {
             if connection.is_over() || matches!(connection.stage, Stage::Departing { .. }) {
                 return;
             }
-            let waits = !matches!(connection.stage, Stage::Opening | Stage::Attached { .. });
+            let waits = !matches!(connection.stage, Stage::Opening | Stage::Attached { .. } | Stage::Relaying(_));
+            let waits = waits || connection.relay_is_full();
             let Some(stream) = connection.stream.filter(|_| !waits) else { return };
             if connection.unread.is_empty() && !self.read_chunk(now, link, stream) {
                 return;
             }
-            if self.take_frames(now, link) == Flow::Later {
+            let relaying = self.connection(link).is_some_and(|connection| connection.relay().is_some());
+            if relaying {
+                self.pass_stream(link);
+            } else if self.take_frames(now, link) == Flow::Later {
                 return;
             }
         }
@@ -338,6 +343,10 @@ impl Worker {
                 add(&self.counters.inputs_dropped, 1);
                 continue;
             }
+            if let Some(relay) = connection.relay() {
+                self.pass_datagram(relay, bytes);
+                continue;
+            }
             let Some((index, slot)) = connection.attached() else { continue };
             match ClientDatagram::decode(bytes) {
                 Ok(ClientDatagram::ViewAcknowledge { view }) => {
@@ -423,6 +432,16 @@ impl Worker {
         }
     }
 
+    /// Looks after a relayed connection: gives up a peer that takes nothing.
+    fn keep_relaying(&mut self, now: Instant, link: LinkId) {
+        let Some(connection) = self.connection(link) else { return };
+        if connection.stalled_since.is_some_and(|since| now >= since + limits::WRITE_STALL_TIMEOUT) {
+            self.close(now, link, Reason::TooSlow);
+            return;
+        }
+        self.endpoint.set_deadline(link, Some(now + limits::KEEP_ALIVE));
+    }
+
     /// Takes a connection that leaves this stage off the list on which it waited for an answer.
     pub(crate) fn stop_waiting(&mut self, link: LinkId, stage: &Stage) {
         match stage {
@@ -430,6 +449,7 @@ impl Worker {
                 self.resolving.remove(request);
             }
             Stage::Waiting { session, .. } => strike(&mut self.waiting, session, link),
+            Stage::Relaying(state) => self.end_relay(state.relay, Reason::Closed),
             Stage::Departing { session, .. } => strike(&mut self.departed, session, link),
             _ => {}
         }

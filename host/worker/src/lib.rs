@@ -17,6 +17,7 @@ mod outbound;
 pub mod outlet;
 pub mod receive;
 mod recording;
+pub mod relay;
 mod running;
 mod session;
 pub mod shell;

@@ -116,12 +116,18 @@ impl Worker {
         let guest = Guest { link, open, player, expires_s };
         match answer {
             Err(refusal) => self.refuse(now, link, refusal.reason, &refusal.message),
-            Ok(place) if place.worker == self.config.worker => match self.index_of(&place.session) {
-                Some(session) => self.attach(now, guest, session),
-                None => self.refuse(now, link, Reason::NotHere, "the session ended while it was looked for"),
-            },
+            Ok(place) if place.node == self.config.node && place.worker == self.config.worker => {
+                match self.index_of(&place.session) {
+                    Some(session) => self.attach(now, guest, session),
+                    None => self.refuse(now, link, Reason::NotHere, "the session ended while it was looked for"),
+                }
+            }
             Ok(place) => {
                 let place = self.place(now, &place, &guest.player, guest.expires_s);
+                if guest.open.relay {
+                    self.begin_relay(now, guest.link, place, guest.open, guest.player);
+                    return;
+                }
                 self.last_frame(now, link, &ServerFrame::Redirect(place), Reason::NotHere);
             }
         }

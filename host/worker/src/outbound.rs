@@ -54,6 +54,9 @@ impl Worker {
         }
         write_stream(now, connection, endpoint);
         send_view(now, connection, endpoint, packets);
+        if connection.relay().is_some() {
+            self.confirm_relayed(link);
+        }
     }
 
     /// Writes every output that a session's players have not been sent, at its end.

@@ -111,6 +111,8 @@ pub struct Held {
     pub waiting: usize,
     /// Sessions given away whose players wait to hear where to.
     pub departed: usize,
+    /// Connections that are relayed to another node.
+    pub relayed: usize,
     /// Connections that are not attached yet.
     pub unattached: usize,
     /// Handshakes under way.
@@ -135,6 +137,7 @@ pub struct Worker {
     pub(crate) rebuilding: VecDeque<usize>,
     pub(crate) resolving: HashMap<u64, LinkId>,
     pub(crate) departed: HashMap<SessionId, Vec<LinkId>>,
+    pub(crate) relays: HashMap<u64, LinkId>,
     pub(crate) waiting: HashMap<usize, Vec<LinkId>>,
     pub(crate) unattached: usize,
     pub(crate) unattached_by: HashMap<IpAddr, usize>,
@@ -173,6 +176,7 @@ impl Worker {
             rebuilding: VecDeque::new(),
             resolving: HashMap::new(),
             departed: HashMap::new(),
+            relays: HashMap::new(),
             waiting: HashMap::new(),
             unattached: 0,
             unattached_by: HashMap::new(),
@@ -208,6 +212,7 @@ impl Worker {
             resolving: self.resolving.len(),
             waiting: self.waiting.values().map(Vec::len).sum(),
             departed: self.departed.len(),
+            relayed: self.relays.len(),
             unattached: self.unattached,
             handshakes: self.endpoint.handshakes(),
             connections: self.endpoint.open_links(),
@@ -253,6 +258,7 @@ impl Worker {
             Command::Resolved { request, answer } => self.resolved(now, request, answer),
             Command::Adopt(moved) => self.adopt(*moved),
             Command::Departed(place) => self.send_on(now, &place),
+            Command::Relayed { relay, what } => self.relayed(now, relay, what),
             Command::Signal { game, key, source, body } => self.signal(now, game, key, source, body),
             Command::GoAway(reason) => self.go_away(reason),
             Command::Stop => self.stop(now),
@@ -426,8 +432,8 @@ impl Worker {
         token_expires_s: u64,
     ) -> ringside_protocol::frame::Place {
         let now_ms = self.unix_ms(now);
-        let ticket = self.authority.ticket(player, &to.session, to.worker, now_ms, token_expires_s);
+        let ticket = self.authority.ticket(player, to, now_ms, token_expires_s);
         let address: SocketAddr = to.address;
-        ringside_protocol::frame::Place { address, certificate_sha256: self.config.certificate, ticket }
+        ringside_protocol::frame::Place { address, certificate_sha256: to.certificate, ticket }
     }
 }

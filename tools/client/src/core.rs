@@ -29,7 +29,7 @@ use ringside_protocol::ids::IdError;
 use ringside_protocol::limits;
 use ringside_protocol::reason::Reason;
 
-pub use event::{Attachment, Event};
+pub use event::{Arrival, Attachment, Event};
 pub use link::LinkId;
 pub use route::Lost;
 
@@ -134,6 +134,8 @@ pub struct Core {
     /// Where the session was last, or is said to be.
     route: Option<Way>,
     next_door: usize,
+    /// Where it was redirected to could not be reached: ask the next door to relay.
+    relay_next: bool,
     redirects: usize,
     retry: Retry,
     next_link: u32,
@@ -158,6 +160,7 @@ impl Core {
             moving_blind: false,
             route: None,
             next_door: 0,
+            relay_next: false,
             redirects: 0,
             next_link: 0,
             detached_since: None,
@@ -326,7 +329,10 @@ impl Core {
             self.acknowledge();
         }
         match self.phase {
-            Phase::Trying { deadline } if deadline <= now => self.try_again(now, Reason::Closed, "no answer".into()),
+            Phase::Trying { deadline } if deadline <= now => {
+                self.note_unreachable();
+                self.try_again(now, Reason::Closed, "no answer".into());
+            }
             Phase::Waiting { until } if until <= now => self.begin_try(now),
             _ => {}
         }

@@ -24,5 +24,5 @@ pub mod shell;
 
 pub use ringside_protocol as protocol;
 
-pub use crate::core::{Attachment, Event, SendError, TargetText};
+pub use crate::core::{Arrival, Attachment, Event, SendError, TargetText};
 pub use crate::shell::{Client, ConnectError, Options, Sender, Trust};

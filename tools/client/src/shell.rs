@@ -17,6 +17,7 @@ use tokio::sync::{Notify, mpsc};
 use crate::core::{Action, Attachment, Core, Event, LinkId, SendError};
 
 pub use options::{ConnectError, Options, Trust, endpoint};
+pub use tls::{PINNED_NAME, pinned};
 
 use link::Order;
 use tls::Dialer;

@@ -116,11 +116,7 @@ impl Gossip {
     ///
     /// # Errors
     /// [`GossipError`].
-    pub async fn start(
-        config: GossipConfig,
-        secret: &ClusterSecret,
-        socket: UdpSocket,
-    ) -> Result<Gossip, GossipError> {
+    pub async fn start(config: GossipConfig, secret: &ClusterSecret, socket: UdpSocket) -> Result<Gossip, GossipError> {
         let seal = Seal::new(secret.gossip_key()).ok_or_else(|| GossipError::Start("the key is no key".into()))?;
         socket.set_nonblocking(true)?;
         let traffic = Arc::new(Traffic::default());

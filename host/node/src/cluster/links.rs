@@ -197,9 +197,8 @@ impl<M: Serialize + DeserializeOwned + Send + 'static> Links<M> {
         inbox: mpsc::Sender<Arrival<M>>,
     ) -> Result<Links<M>, LinkError> {
         let (server, client) = tls::configure(secret, own.node)?;
-        let endpoint =
-            Endpoint::new(EndpointConfig::default(), Some(server), socket, Arc::new(TokioRuntime))
-                .map_err(|error| LinkError::Setup(error.to_string()))?;
+        let endpoint = Endpoint::new(EndpointConfig::default(), Some(server), socket, Arc::new(TokioRuntime))
+            .map_err(|error| LinkError::Setup(error.to_string()))?;
         let shared = Arc::new(Shared {
             endpoint,
             client,
@@ -268,8 +267,10 @@ impl<M> Shared<M> {
         let unreachable = |what: String| LinkError::Unreachable { address, what };
         let greeting = async {
             let connecting = self.endpoint.connect_with(self.client.clone(), address, name);
-            let connection =
-                connecting.map_err(|error| unreachable(error.to_string()))?.await.map_err(|error| lost(address, &error))?;
+            let connection = connecting
+                .map_err(|error| unreachable(error.to_string()))?
+                .await
+                .map_err(|error| lost(address, &error))?;
             let answer = async {
                 let (mut words, mut hear) =
                     connection.open_bi().await.map_err(|error| FrameError::Lost(error.to_string()))?;
@@ -312,7 +313,12 @@ async fn say(stream: &mut SendStream, frame: Result<Vec<u8>, FrameError>) -> Res
 }
 
 /// Carries a peer's queue until nothing was sent for a while or the links end.
-async fn speak<M: Serialize + Send>(shared: Arc<Shared<M>>, node: u64, address: SocketAddr, mut queue: mpsc::Receiver<M>) {
+async fn speak<M: Serialize + Send>(
+    shared: Arc<Shared<M>>,
+    node: u64,
+    address: SocketAddr,
+    mut queue: mpsc::Receiver<M>,
+) {
     let name = shared.secret.node_name(node);
     let mut wait = BACKOFF.0;
     loop {

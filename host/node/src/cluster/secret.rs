@@ -143,20 +143,13 @@ impl ClusterSecret {
     ///
     /// # Errors
     /// [`SecretError`]; a damaged file is an error, not replaced.
-    pub fn open(
-        state: &StateDirectory,
-        given: Option<&Path>,
-        now: SystemTime,
-    ) -> Result<ClusterSecret, SecretError> {
+    pub fn open(state: &StateDirectory, given: Option<&Path>, now: SystemTime) -> Result<ClusterSecret, SecretError> {
         let given = given.map(ClusterSecret::read).transpose()?;
         if let Some(text) = state.read(FILE)? {
-            let own = ClusterSecret::parse(&text).map_err(|what| {
-                state.garbage(FILE, what, "restore it, or copy it from another node of the cluster")
-            })?;
+            let own = ClusterSecret::parse(&text)
+                .map_err(|what| state.garbage(FILE, what, "restore it, or copy it from another node of the cluster"))?;
             return match given {
-                Some(given) if given.id != own.id => {
-                    Err(SecretError::OtherCluster { own: own.id, given: given.id })
-                }
+                Some(given) if given.id != own.id => Err(SecretError::OtherCluster { own: own.id, given: given.id }),
                 _ => Ok(own),
             };
         }

@@ -7,7 +7,7 @@ use ringside_core::directory::{
     Action, Create, Directory, Draw, Find, Limits, Open, Placed, Refusal, RequestId, SessionEntry,
 };
 use ringside_core::ids::{Epoch, GameName, SessionId, WorkerId};
-use ringside_protocol::frame::Target;
+use ringside_protocol::frame::{Certificate, Target};
 use ringside_protocol::reason::Reason;
 use ringside_sandbox::Module;
 use ringside_worker::{Command, Event, MovedSession, Resolved, SessionReport};
@@ -23,6 +23,8 @@ pub struct Identity {
     pub node: u64,
     /// Its start, ms since 1970.
     pub generation: u64,
+    /// What players expect of its workers.
+    pub certificate: Certificate,
 }
 
 /// Who waits for an answer of the directory.
@@ -161,6 +163,8 @@ impl Desk {
             // The forwarding thread keeps these for the recorder and the log.
             Event::Recorded { .. }
             | Event::Flushed(_)
+            | Event::Relay(_)
+            | Event::Relayed { .. }
             | Event::GuestLog { .. }
             | Event::GuestEvent { .. }
             | Event::GuestFault { .. } => {}
@@ -202,7 +206,8 @@ impl Desk {
     }
 
     fn place(&self, session: SessionId, worker: WorkerId) -> Option<Resolved> {
-        Some(Resolved { session, worker, address: self.workers.get(&worker)?.port.address })
+        let address = self.workers.get(&worker)?.port.address;
+        Some(Resolved { session, node: self.identity.node, worker, address, certificate: self.identity.certificate })
     }
 
     /// Does what the directory decided.
@@ -229,7 +234,7 @@ impl Desk {
             let gone = Err("the game is not served any more".to_owned());
             return self.directory.handle_created(now, &session, worker, gone);
         };
-        let Identity { node, generation } = self.identity;
+        let Identity { node, generation, .. } = self.identity;
         let epoch = Epoch { number: 1, node, node_generation: generation };
         let seed = crate::random::bytes();
         let create = ringside_worker::Create { session: session.clone(), module, config, seed, epoch, record };

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use ringside_protocol::frame::{Attached, Seat};
-use ringside_protocol::ids::{PlayerId, SessionId, Slot};
+use ringside_protocol::frame::{Attached, Route, Seat};
+use ringside_protocol::ids::{PlayerId, SessionId, Slot, WorkerId};
 use ringside_protocol::limits;
 use ringside_protocol::reason::Reason;
 use ringside_protocol::tier::Tier;
@@ -39,10 +39,27 @@ pub struct Attachment {
     pub last_input: u64,
     /// Whether the session is paused.
     pub paused: bool,
+    /// The node that leads the session.
+    pub node: u64,
+    /// The worker of that node.
+    pub worker: WorkerId,
+    /// How the client came there.
+    pub arrival: Arrival,
+}
+
+/// How a client came to its session's leader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrival {
+    /// Whom it asked was the leader.
+    Direct,
+    /// Whom it asked sent it on, so many times.
+    Redirected(usize),
+    /// Whom it asked passes everything on.
+    Relayed,
 }
 
 impl Attachment {
-    pub(super) fn new(attached: &Attached, lost_messages: usize) -> Self {
+    pub(super) fn new(attached: &Attached, lost_messages: usize, redirects: usize) -> Self {
         Attachment {
             session: attached.session.clone(),
             player: attached.player.clone(),
@@ -56,6 +73,13 @@ impl Attachment {
             tick: attached.tick,
             last_input: attached.last_input,
             paused: attached.paused,
+            node: attached.node,
+            worker: attached.worker,
+            arrival: match (attached.route, redirects) {
+                (Route::Relayed, _) => Arrival::Relayed,
+                (Route::Direct, 0) => Arrival::Direct,
+                (Route::Direct, count) => Arrival::Redirected(count),
+            },
         }
     }
 }

@@ -115,14 +115,15 @@ impl Core {
             self.route = Some(way);
         }
         self.retry.reset();
-        self.redirects = 0;
+        let redirects = std::mem::take(&mut self.redirects);
+        self.relay_next = false;
         self.detached_since = None;
         self.phase = Phase::Attached;
         self.seat.told = attached.last_output;
         let lost = if let Joined::Flowing { lost } = joined { lost } else { 0 };
         match moved {
             true => self.events.push(Event::Moved { address: self.primary_address() }),
-            false => self.events.push(Event::Attached(Attachment::new(attached, lost))),
+            false => self.events.push(Event::Attached(Attachment::new(attached, lost, redirects))),
         }
         if !flowing && self.link_mut(id).is_some_and(|link| link.wrote_early) {
             // What was written before this answer belongs to the branch that was left: the server must not read it.

@@ -32,11 +32,11 @@ impl Lost {
 
 impl Core {
     /// A connection's handshake is done and its stream can be written.
-    pub fn handle_connected(&mut self, _now: Instant, id: LinkId) {
+    pub fn handle_connected(&mut self, now: Instant, id: LinkId) {
         let is_move = self.moving.as_ref().is_some_and(|link| link.id == id);
         let target = self.current_target();
         let resume = self.seat.resume();
-        let (token, relay) = (self.config.token.clone(), self.config.relay);
+        let (token, relay) = (self.config.token.clone(), self.config.relay || self.relay_next);
         let sent = self.seat.outbox.first() - 1;
         let Some(link) = self.link_mut(id).filter(|link| link.stage == Stage::Connecting) else { return };
         // A move needs no resume token: the ticket is for this, and the token stays good for a lost connection.
@@ -47,6 +47,8 @@ impl Core {
             resume
         });
         link.stage = Stage::Opening;
+        // Whoever shows a ticket is where it was sent.
+        let relay = relay && link.way.ticket.is_none();
         link.resumed_after = resume.as_ref().map(|resume| resume.last_output);
         link.showed_resume_token = resume.as_ref().is_some_and(|resume| !resume.token.is_empty());
         link.sent = sent;
@@ -66,6 +68,8 @@ impl Core {
         }
         if is_move {
             self.flush_messages();
+        } else if let Phase::Trying { deadline } = &mut self.phase {
+            *deadline = now + limits::CLIENT_ATTACH_TIMEOUT;
         }
     }
 
@@ -78,6 +82,7 @@ impl Core {
         if self.primary.as_ref().is_none_or(|link| link.id != id) {
             return;
         }
+        self.note_unreachable();
         self.primary = None;
         match lost {
             Lost::Untrusted(text) if self.seat.held.is_none() => self.fail(Reason::Unreachable, text),
@@ -104,6 +109,14 @@ impl Core {
             return;
         }
         self.try_again(now, reason, cause);
+    }
+
+    /// Remembers that the place that a ticket leads to was not reached.
+    pub(super) fn note_unreachable(&mut self) {
+        let sent_on = |link: &Link| link.stage == Stage::Connecting && link.way.ticket.is_some();
+        if matches!(self.phase, Phase::Trying { .. }) && self.primary.as_ref().is_some_and(sent_on) {
+            self.relay_next = true;
+        }
     }
 
     fn detach(&mut self, now: Instant) {
@@ -144,7 +157,7 @@ impl Core {
 
     /// Connects to where the session was, at first and every second time; else to the next front door.
     pub(super) fn begin_try(&mut self, now: Instant) {
-        let by_route = self.retry.tries() % 2 == 1;
+        let by_route = self.retry.tries() % 2 == 1 && !self.relay_next;
         let Some(way) = self.route.clone().filter(|_| by_route).or_else(|| self.door()) else {
             self.fail(Reason::Unreachable, "no address to connect to".into());
             return;
@@ -185,6 +198,7 @@ impl Core {
         self.redirects += 1;
         if self.redirects > limits::CLIENT_REDIRECTS {
             self.route = None;
+            self.relay_next = true;
             self.try_again(now, Reason::Closed, "redirected in a circle".into());
             return;
         }
@@ -193,7 +207,7 @@ impl Core {
         }
         let link = self.connect(place.into());
         self.primary = Some(link);
-        self.phase = Phase::Trying { deadline: now + limits::CLIENT_ATTACH_TIMEOUT };
+        self.phase = Phase::Trying { deadline: now + limits::CLIENT_REACH_TIMEOUT };
     }
 
     pub(super) fn refused(&mut self, now: Instant, id: LinkId, refused: Refused) {

@@ -26,6 +26,18 @@ const DATAGRAM_RECEIVE_BYTES: usize = 4 * limits::VIEW_BYTES;
 
 static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(rustls::crypto::ring::default_provider()));
 
+/// A client's QUIC configuration that believes one certificate: for programs that speak the frames themselves, such as
+/// relays.
+///
+/// # Errors
+/// [`ConnectError::Tls`].
+pub fn pinned(certificate: Certificate, idle_timeout: Duration) -> Result<ClientConfig, ConnectError> {
+    quic(believing(Believe::Pinned(vec![certificate.0]))?, &Arc::new(transport(idle_timeout)?))
+}
+
+/// The name to connect to where the certificate is believed by its hash.
+pub const PINNED_NAME: &str = ANY_NAME;
+
 /// A seed that differs from client to client.
 pub(super) fn random_seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};

@@ -60,13 +60,8 @@ async fn strangers_forgers_and_noise_are_refused_and_counted() {
     // Plain gossip of the very library, without a seal.
     let plain = chitchat::transport::UdpTransport;
     let forger_address = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let config = GossipConfig {
-        node: 8,
-        generation: 10,
-        advertised: forger_address,
-        seeds: vec![one.address],
-        values: vec![],
-    };
+    let config =
+        GossipConfig { node: 8, generation: 10, advertised: forger_address, seeds: vec![one.address], values: vec![] };
     let forger = spawn_chitchat(chitchat_config(&config, secret.id().to_string()), vec![], &plain).await.unwrap();
     let noise = UdpSocket::bind("127.0.0.1:0").unwrap();
     for length in [0, 1, 11, 12, 28, 1200, DATAGRAM_BYTES] {

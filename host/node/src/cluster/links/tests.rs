@@ -169,11 +169,8 @@ async fn noise_and_silence_cost_a_bound() {
     }
     // A member that connects and says nothing: its greeting ends.
     let two = start(&secret, 2);
-    let connecting = two.links.shared.endpoint.connect_with(
-        two.links.shared.client.clone(),
-        one.address,
-        &secret.node_name(1),
-    );
+    let connecting =
+        two.links.shared.endpoint.connect_with(two.links.shared.client.clone(), one.address, &secret.node_name(1));
     let silent = connecting.unwrap().await.unwrap();
     let closed = silent.closed().await;
     assert!(matches!(closed, ConnectionError::ApplicationClosed(_) | ConnectionError::ConnectionClosed(_)), "{closed}");

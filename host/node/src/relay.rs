@@ -1,0 +1,288 @@
+//! Relays: for players who cannot reach their session's leader on another node. The worker hands over their bytes and
+//! datagrams; each relay is a task with a connection to the leader's worker, an ordinary client's. It reads only the
+//! first frame, to follow a redirect and to tell the player that they are relayed.
+//!
+//! What is under way is bounded by credit, both ways, as `ringside_worker::relay` says; datagrams that find no room are
+//! dropped.
+
+use std::collections::HashMap;
+use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use quinn::{Connection, ConnectionError, Endpoint, EndpointConfig, RecvStream, SendStream, TokioRuntime};
+use ringside_client::shell::{PINNED_NAME, pinned};
+use ringside_core::ids::WorkerId;
+use ringside_protocol::frame::{ClientFrame, FrameDecoder, Place, Route, ServerFrame, WireFrame};
+use ringside_protocol::limits;
+use ringside_protocol::reason::Reason;
+use ringside_worker::Command;
+use ringside_worker::relay::{RelayOrder, Relayed};
+use ringside_worker::shell::WorkerHandle;
+use tokio::sync::Notify;
+use tokio::sync::mpsc::{self, Receiver, Sender, UnboundedReceiver, UnboundedSender};
+
+/// Datagrams to a leader that wait. Beyond: dropped.
+const DATAGRAMS: usize = 64;
+/// Bytes that are read off a leader's stream at a time.
+const CHUNK: usize = 16 << 10;
+/// Both of a relay's paths carry packets of this size, so that what fits into one fits into the other.
+const PACKET: u16 = 1200;
+/// A worker whose queue is full is asked again after this; it is emptied every turn.
+const FULL: Duration = Duration::from_millis(2);
+
+/// The relays of a node.
+pub struct Relays {
+    runtime: tokio::runtime::Handle,
+    endpoint: Endpoint,
+    open: Arc<Mutex<HashMap<Name, Inlet>>>,
+}
+
+type Name = (WorkerId, u64);
+
+/// The way into a relay's task.
+struct Inlet {
+    /// Bounded by credit.
+    stream: UnboundedSender<Relayed>,
+    datagrams: Sender<Bytes>,
+}
+
+impl Relays {
+    /// No relays yet. To be called on the runtime that their tasks are to run on.
+    ///
+    /// # Errors
+    /// The system gives no socket.
+    pub fn start() -> std::io::Result<Relays> {
+        let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).or_else(|_| UdpSocket::bind("0.0.0.0:0"))?;
+        let mut config = EndpointConfig::default();
+        // The leader learns from this how large its packets may be.
+        config.max_udp_payload_size(PACKET).map_err(std::io::Error::other)?;
+        let endpoint = Endpoint::new(config, None, socket, Arc::new(TokioRuntime))?;
+        Ok(Relays { runtime: tokio::runtime::Handle::current(), endpoint, open: Arc::default() })
+    }
+
+    /// Begins a relay for a player at a worker.
+    pub fn begin(&self, worker: WorkerId, handle: WorkerHandle, order: RelayOrder) {
+        let name = (worker, order.relay);
+        let (stream, from_player) = mpsc::unbounded_channel();
+        let (datagrams, datagrams_from_player) = mpsc::channel(DATAGRAMS);
+        self.lock().insert(name, Inlet { stream, datagrams });
+        let (endpoint, open) = (self.endpoint.clone(), Arc::clone(&self.open));
+        self.runtime.spawn(async move {
+            let outlet = Outlet { handle, relay: order.relay, credit: Arc::default() };
+            let reason = match connect(&endpoint, order).await {
+                Ok(leader) => leader.pass(&outlet, from_player, datagrams_from_player).await,
+                Err(reason) => reason,
+            };
+            outlet.tell(Relayed::Closed(reason)).await;
+            open.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
+        });
+    }
+
+    /// Something from a relayed player. One that is not known any more has ended.
+    pub fn handle(&self, worker: WorkerId, relay: u64, what: Relayed) {
+        let open = self.lock();
+        let Some(inlet) = open.get(&(worker, relay)) else { return };
+        match what {
+            Relayed::Datagram(bytes) => drop(inlet.datagrams.try_send(bytes)),
+            other => drop(inlet.stream.send(other)),
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Name, Inlet>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The way back to the player's worker.
+#[derive(Clone)]
+struct Outlet {
+    handle: WorkerHandle,
+    relay: u64,
+    credit: Arc<Credit>,
+}
+
+/// Bytes for the player that the worker has not confirmed.
+#[derive(Default)]
+struct Credit {
+    ahead: Mutex<usize>,
+    changed: Notify,
+}
+
+impl Credit {
+    fn add(&self, bytes: usize) {
+        *self.ahead.lock().unwrap_or_else(PoisonError::into_inner) += bytes;
+    }
+
+    fn give_back(&self, bytes: usize) {
+        let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+        *ahead = ahead.saturating_sub(bytes);
+        self.changed.notify_one();
+    }
+
+    /// Waits until something may be sent.
+    async fn some(&self) {
+        while *self.ahead.lock().unwrap_or_else(PoisonError::into_inner) >= limits::RELAY_BYTES {
+            self.changed.notified().await;
+        }
+    }
+}
+
+impl Outlet {
+    async fn tell(&self, what: Relayed) {
+        let mut command = Command::Relayed { relay: self.relay, what };
+        // A worker that has ended takes nothing any more: its node ends as well.
+        for _ in 0..1000 {
+            match self.handle.send(command) {
+                Ok(()) => return,
+                Err(back) => command = *back,
+            }
+            tokio::time::sleep(FULL).await;
+        }
+    }
+
+    async fn stream(&self, bytes: Bytes) {
+        self.credit.add(bytes.len());
+        self.tell(Relayed::Stream(bytes)).await;
+    }
+}
+
+/// A connection to the leader on which the player is attached, or was refused.
+struct Leader {
+    connection: Connection,
+    send: SendStream,
+    receive: RecvStream,
+    /// What came with the first frame, that frame included.
+    begun: Bytes,
+}
+
+/// Connects to the leader and has the player attached; follows it if it has just moved.
+async fn connect(endpoint: &Endpoint, order: RelayOrder) -> Result<Leader, Reason> {
+    let RelayOrder { mut place, mut open, .. } = order;
+    open.relay = false;
+    for _ in 0..=limits::CLIENT_REDIRECTS {
+        open.ticket = Some(place.ticket.clone());
+        let opening = open_at(endpoint, &place, ClientFrame::Open(open.clone()));
+        match tokio::time::timeout(limits::CLIENT_REACH_TIMEOUT * 2, opening).await {
+            Ok(Some(Opened::Leader(leader))) => return Ok(leader),
+            Ok(Some(Opened::Elsewhere(next))) => place = next,
+            Ok(None) | Err(_) => return Err(Reason::Unreachable),
+        }
+    }
+    Err(Reason::Unreachable)
+}
+
+enum Opened {
+    Leader(Leader),
+    Elsewhere(Place),
+}
+
+async fn open_at(endpoint: &Endpoint, place: &Place, open: ClientFrame) -> Option<Opened> {
+    let config = pinned(place.certificate_sha256, limits::IDLE_TIMEOUT).ok()?;
+    let address = reachable(endpoint, place.address);
+    let connection = endpoint.connect_with(config, address, PINNED_NAME).ok()?.await.ok()?;
+    let (mut send, mut receive) = connection.open_bi().await.ok()?;
+    let mut frame = BytesMut::new();
+    open.encode(&mut frame);
+    send.write_all(&frame).await.ok()?;
+    let mut decoder = FrameDecoder::<ServerFrame>::default();
+    loop {
+        let chunk = receive.read_chunk(CHUNK, true).await.ok()??.bytes;
+        let mut rest: &[u8] = &chunk;
+        let Some(first) = decoder.next(&mut rest).ok()? else { continue };
+        let mut begun = BytesMut::new();
+        match first {
+            ServerFrame::Redirect(next) => return Some(Opened::Elsewhere(next)),
+            ServerFrame::Attached(mut attached) => {
+                attached.route = Route::Relayed;
+                ServerFrame::Attached(attached).encode(&mut begun);
+            }
+            other => other.encode(&mut begun),
+        }
+        begun.extend_from_slice(rest);
+        return Some(Opened::Leader(Leader { connection, send, receive, begun: begun.freeze() }));
+    }
+}
+
+/// The address as the endpoint's socket wants it.
+fn reachable(endpoint: &Endpoint, address: SocketAddr) -> SocketAddr {
+    match (endpoint.local_addr(), address) {
+        (Ok(SocketAddr::V6(_)), SocketAddr::V4(address)) => {
+            SocketAddr::new(address.ip().to_ipv6_mapped().into(), address.port())
+        }
+        _ => address,
+    }
+}
+
+impl Leader {
+    /// Passes everything on until one side ends; answers why.
+    async fn pass(
+        self,
+        outlet: &Outlet,
+        mut from_player: UnboundedReceiver<Relayed>,
+        mut datagrams: Receiver<Bytes>,
+    ) -> Reason {
+        let Leader { connection, mut send, mut receive, begun } = self;
+        outlet.stream(begun).await;
+        let up = async {
+            while let Some(what) = from_player.recv().await {
+                match what {
+                    Relayed::Stream(bytes) => {
+                        let length = bytes.len();
+                        if send.write_all(&bytes).await.is_err() {
+                            return std::future::pending().await;
+                        }
+                        outlet.tell(Relayed::Took(length)).await;
+                    }
+                    Relayed::Took(bytes) => outlet.credit.give_back(bytes),
+                    Relayed::Closed(reason) => return reason,
+                    Relayed::Datagram(_) => {}
+                }
+            }
+            Reason::Closed
+        };
+        let up_datagrams = async {
+            while let Some(bytes) = datagrams.recv().await {
+                // One that does not fit or finds no room is lost, as any may be.
+                let _ = connection.send_datagram(bytes);
+            }
+            std::future::pending::<Reason>().await
+        };
+        let down = async {
+            loop {
+                outlet.credit.some().await;
+                match receive.read_chunk(CHUNK, true).await {
+                    Ok(Some(chunk)) => outlet.stream(chunk.bytes).await,
+                    // Why it ended is in the connection's close.
+                    Ok(None) | Err(_) => return std::future::pending::<Reason>().await,
+                }
+            }
+        };
+        let down_datagrams = async {
+            while let Ok(bytes) = connection.read_datagram().await {
+                let _ = outlet.handle.send(Command::Relayed { relay: outlet.relay, what: Relayed::Datagram(bytes) });
+            }
+            std::future::pending::<Reason>().await
+        };
+        let reason = tokio::select! {
+            // The stream first: the leader's last frame precedes its close.
+            biased;
+            reason = down => reason,
+            reason = up => reason,
+            reason = up_datagrams => reason,
+            reason = down_datagrams => reason,
+            error = connection.closed() => match error {
+                ConnectionError::ApplicationClosed(close) => {
+                    Reason::from_code(u16::try_from(close.error_code.into_inner()).unwrap_or(0))
+                }
+                _ => Reason::Unreachable,
+            },
+        };
+        connection.close(u32::from(Reason::Closed.code()).into(), b"");
+        reason
+    }
+}
+
+#[cfg(test)]
+mod tests;
