@@ -1,0 +1,103 @@
+//! Links that drop, delay, double, reorder and are cut: nothing is lost, nothing doubled, and nobody but the link's own
+//! player notices.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use arena::bot::policy;
+use ringside_client::{Client, Options, shell};
+use ringside_test_support::proxy::{Faults, Proxy};
+use ringside_test_support::random::Random;
+use ringside_test_support::wait::{until, within};
+
+use crate::bench::Bench;
+use crate::bots::{Bot, Bots, By, Echoist};
+
+/// Sessions of the echo game, with a bot each.
+const ECHOES: usize = 92;
+/// Sessions of the arena, with two bots each.
+const ARENAS: usize = 8;
+/// After so much silence a bot knows that its connection is lost.
+const IDLE: Duration = Duration::from_millis(1_500);
+/// Longer than [`IDLE`], so that a cut costs the connection.
+const CUT: Duration = Duration::from_millis(2_500);
+
+/// A player behind the proxy, and the address by which the proxy knows it.
+async fn behind(bench: &Bench, proxy: &Proxy, player: &str, target: &str) -> (Client, SocketAddr) {
+    let endpoint = shell::endpoint(proxy.address()).unwrap();
+    let address = endpoint.local_addr().unwrap();
+    let options = bench.options(proxy.address(), player, target);
+    let options = Options { endpoint: Some(endpoint), idle_timeout: IDLE, ..options };
+    (within("a player to be attached", Client::connect(options)).await.unwrap(), address)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_sessions_lose_and_double_nothing_while_each_connection_is_cut() {
+    let bench = Arc::new(Bench::start());
+    bench.serve("echo");
+    bench.serve("arena");
+    let proxy = Arc::new(Proxy::start(bench.address(), Faults::rough(), 11).await.unwrap());
+    let mut running = tokio::task::JoinSet::new();
+    for number in 0..ECHOES {
+        let (player, target) = (format!("bot-{number}"), format!("echo/{number}"));
+        bench.create(&target).await;
+        let (bench, proxy) = (bench.clone(), proxy.clone());
+        running.spawn(async move {
+            let before = 5 + Random::new(number as u64).below(30);
+            let (client, address) = behind(&bench, &proxy, &player, &target).await;
+            let mut bot = Echoist::new(client, &player, number as u64);
+            bot.exchange(before, 8).await;
+            assert!(proxy.cut(address, CUT));
+            bot.exchange(60 - before, 8).await;
+            assert!(bot.disconnected > 0, "the cut cost it its connection");
+        });
+    }
+    let mut bots = Vec::new();
+    for number in 0..ARENAS {
+        let target = format!("arena/{number}");
+        bench.create(&target).await;
+        for player in ["ann", "bob"] {
+            let (client, address) = behind(&bench, &proxy, player, &target).await;
+            bots.push((Bot::new(client, By::Message, policy), address));
+        }
+    }
+    let (bots, addresses): (Vec<Bot>, Vec<SocketAddr>) = bots.into_iter().unzip();
+    let arenas = Bots::start(bots);
+    for address in addresses {
+        assert!(proxy.cut(address, CUT));
+    }
+    assert_eq!(running.join_all().await.len(), ECHOES);
+    assert!(proxy.fewest_cuts() >= 1, "each was cut");
+    let tally = proxy.tally();
+    assert!(tally.dropped > 100 && tally.doubled > 50 && tally.delayed > 100 && tally.cut > 100, "{tally:?}");
+    // The fighters are back, too, and their fights have gone on all the while.
+    until("the fighters to be attached", async || {
+        (bench.counters().players.load(Relaxed) == 2 * ARENAS as u64).then_some(())
+    })
+    .await;
+    for mut bot in arenas.stop().await {
+        // It may have been cut before it saw anything.
+        let tick = bot.seen.ticks.last().copied().unwrap_or_default();
+        bot.settle(tick).await;
+        assert!(bot.seen.disconnected > 0 && bot.seen.last.is_none(), "{:?}", bot.seen);
+        assert!(bot.seen.ticks.is_sorted() && bot.seen.rejected.is_empty(), "{:?}", bot.seen);
+    }
+}
+
+#[tokio::test]
+async fn a_player_who_asks_for_another_connection_loses_nothing() {
+    let bench = Bench::start();
+    bench.serve("echo");
+    bench.create("echo/room").await;
+    let proxy = Proxy::start(bench.address(), Faults::rough(), 7).await.unwrap();
+    let (client, _) = behind(&bench, &proxy, "ada", "echo/room").await;
+    let mut ada = Echoist::new(client, "ada", 3);
+    for _ in 0..3 {
+        ada.exchange(20, 8).await;
+        ada.client.reconnect();
+    }
+    ada.exchange(20, 8).await;
+    assert!(ada.disconnected >= 3);
+}
