@@ -2,4 +2,6 @@
 //! alone is tested beside it; what real processes do over sockets is in `tests/cluster`.
 
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod tidy;

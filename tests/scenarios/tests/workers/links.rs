@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use arena::bot::policy;
-use ringside_client::{Client, Options, shell};
+use ringside_client::{Client, Event, Options, shell};
 use ringside_test_support::proxy::{Faults, Proxy};
 use ringside_test_support::random::Random;
 use ringside_test_support::wait::{until, within};
@@ -100,4 +100,18 @@ async fn a_player_who_asks_for_another_connection_loses_nothing() {
     }
     ada.exchange(20, 8).await;
     assert!(ada.disconnected >= 3);
+}
+
+#[tokio::test]
+async fn a_client_that_hears_nothing_knows_in_time() {
+    let bench = Bench::start();
+    bench.serve("echo");
+    bench.create("echo/room").await;
+    let proxy = Proxy::start(bench.address(), Faults::default(), 1).await.unwrap();
+    let mut ada = bench.try_join(proxy.address(), "ada", "echo/room").await.unwrap();
+    // For good; the options are the ordinary ones.
+    proxy.cut_all(Duration::from_secs(3600));
+    let lost = within("the client to notice", ada.next()).await;
+    assert!(matches!(lost, Some(Event::Disconnected { .. })), "{lost:?}");
+    assert!(!ada.is_attached());
 }
