@@ -432,10 +432,13 @@ impl<'a> World<'a> {
                         format!("the session has {last_input} messages; {said} were said, {replied} answered")
                     });
                 }
-                if self.plant == Some(Plant::DoublesAfterResume) && !fresh && !joined && game == Game::Echo {
-                    if let Some(process) = self.players[player].as_mut() {
-                        let _ = process.core.send(Bytes::from_static(&[2, b'x', b'x']));
-                    }
+                if self.plant == Some(Plant::DoublesAfterResume)
+                    && !fresh
+                    && !joined
+                    && game == Game::Echo
+                    && let Some(process) = self.players[player].as_mut()
+                {
+                    let _ = process.core.send(Bytes::from_static(&[2, b'x', b'x']));
                 }
             }
             ClientEvent::View(view) => {
@@ -496,7 +499,8 @@ impl<'a> World<'a> {
             _ => number,
         };
         let fits = self.ledgers.entry(name.to_owned()).or_default().hear(number, body, is_first);
-        self.checks.check(Condition::ExactlyOnce, fits.is_ok(), || format!("{name}: {}", fits.unwrap_err()));
+        self.checks
+            .check(Condition::ExactlyOnce, fits.is_ok(), || format!("{name}: {}", fits.err().unwrap_or_default()));
     }
 
     fn replaced(&mut self, player: usize, name: &str) {
@@ -576,7 +580,7 @@ impl<'a> World<'a> {
             };
             let Ok(number) = number else { return };
             let taken = self.ledgers.entry(name).or_default().say(number, Bytes::from(said));
-            self.checks.check(Condition::ExactlyOnce, taken.is_ok(), || taken.unwrap_err());
+            self.checks.check(Condition::ExactlyOnce, taken.is_ok(), || taken.err().unwrap_or_default());
             self.say(player, format_args!("says {number}, {length} bytes"));
         }
     }
