@@ -164,14 +164,8 @@ fn a_rebuild_goes_by_slices() {
     let mut ordinary = std::time::Duration::ZERO;
     // The stage's worker does a record a turn.
     let mut stage = Stage::new(|config: &mut WorkerConfig| {
-        ordinary = WorkerConfig::new(
-            config.node,
-            config.worker,
-            config.certificate.clone(),
-            config.started_ms,
-            config.started,
-        )
-        .slice;
+        ordinary =
+            WorkerConfig::new(config.node, config.worker, config.certificate, config.started_ms, config.started).slice;
     });
     assert_eq!(ordinary.as_micros() as u64, limits::SLICE_US);
     let session = stage.create("bad-citizens");
