@@ -156,3 +156,43 @@ fn one_crate_names_the_engine() {
         assert!(!names || allowed.iter().any(|place| relative(path).starts_with(place)), "{}", relative(path));
     }
 }
+
+/// The crates with decoders, and the names and functions of their fuzz targets.
+fn decoders() -> Vec<(String, String, String)> {
+    let mut decoders = Vec::new();
+    for (path, text) in sources().filter(|(path, _)| relative(path).ends_with("src/fuzz.rs")) {
+        let crate_name = relative(&path).split('/').nth(1).unwrap().to_owned();
+        let list = text.split("TARGETS: &[Target] =").nth(1).unwrap().split("];").next().unwrap();
+        for entry in list.split('(').skip(1) {
+            let (name, function) = entry.split(')').next().unwrap().split_once(", ").unwrap();
+            decoders.push((crate_name.clone(), name.trim_matches('"').to_owned(), function.to_owned()));
+        }
+    }
+    decoders
+}
+
+/// The fuzzer calls the functions that the seeded mutator drives, each of them.
+#[test]
+fn every_decoder_has_a_fuzz_target() {
+    let directory = root().join("tests/fuzz");
+    let decoders = decoders();
+    assert!(decoders.len() > 15, "{decoders:?}");
+    for (crate_name, name, function) in &decoders {
+        let target = directory.join("fuzz_targets").join(format!("{name}.rs"));
+        let text = std::fs::read_to_string(&target).unwrap_or_else(|error| panic!("{}: {error}", target.display()));
+        let call = format!("ringside_{crate_name}::fuzz::{function}(bytes)");
+        assert!(text.contains(&call), "{} does not call {call}", target.display());
+    }
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["metadata", "--offline", "--no-deps", "--format-version", "1", "--manifest-path"])
+        .arg(directory.join("Cargo.toml"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let bins = metadata["packages"][0]["targets"].as_array().unwrap();
+    let bins: BTreeSet<&str> = bins.iter().filter_map(|bin| bin["name"].as_str()).collect();
+    let names: BTreeSet<&str> = decoders.iter().map(|(_, name, _)| name.as_str()).collect();
+    assert_eq!(bins, names);
+}
