@@ -2,6 +2,7 @@
 
 use arbitrary::Unstructured;
 use ringside_protocol::fuzz::Mutator;
+use ringside_sandbox::fuzz::fuzz_upload;
 use ringside_sandbox::validate::contract::{EXPORTS, HOST, IMPORTS, Signature};
 use wasm_encoder::reencode::{self, Reencode};
 use wasm_encoder::{CodeSection, Function, Instruction, MemArg};
@@ -141,4 +142,16 @@ fn games_of_every_proposal() {
     }
     println!("{tally:?}");
     assert!(tally.refused > 100, "{tally:?}");
+}
+
+/// Thousands more, as far as the rewrite.
+#[test]
+fn generated_modules_are_checked_and_rewritten() {
+    let mut tried = 0;
+    for seed in 1_000..2_500 {
+        let Some(module) = generate(seed, seed % 2 == 0) else { continue };
+        fuzz_upload(&module);
+        tried += 1;
+    }
+    assert!(tried > 1_200, "{tried}");
 }

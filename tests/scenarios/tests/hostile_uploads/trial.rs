@@ -45,6 +45,11 @@ impl Tally {
     }
 }
 
+/// A game that is accepted.
+pub fn accepted(bytes: &[u8]) -> Module {
+    SANDBOX.upload(bytes).expect("it is accepted")
+}
+
 /// The error of an upload that must be refused.
 pub fn refusal(bytes: &[u8]) -> UploadError {
     SANDBOX.upload(bytes).expect_err("it is refused")
@@ -61,26 +66,60 @@ fn assert_says_something(case: &str, error: &UploadError) {
 }
 
 /// A session of a game of which nothing is known.
-struct Session<'a> {
+pub struct Session<'a> {
     module: &'a Module,
-    fold: Fold,
+    pub fold: Fold,
     log: Vec<Record>,
-    time_us: u64,
+    pub time_us: u64,
+    /// What the last fault of the guest's was, in words.
+    pub fault: String,
 }
 
 impl Session<'_> {
+    /// A session that was started.
+    pub fn begin(module: &Module) -> Session<'_> {
+        let fold = Fold::new(module, FoldOptions::default()).expect("an instance");
+        let mut session = Session { module, fold, log: Vec::new(), time_us: 0, fault: String::new() };
+        session.run(Input::Start {
+            module: module.hash(),
+            rewriter: module.rewriter_version(),
+            seed: [5; 32],
+            config: bytes::Bytes::new(),
+        });
+        session
+    }
+
+    /// Somebody joins.
+    pub fn join(&mut self, slot: u16) -> Option<Outcome> {
+        self.run(Input::Join { slot: Slot(slot), player: format!("player-{slot}").parse().expect("a name") })
+    }
+
     /// Runs an entry if it can follow; rebuilds after one that was skipped.
-    fn run(&mut self, input: Input) {
+    pub fn run(&mut self, input: Input) -> Option<Outcome> {
         let outcome = match self.fold.apply(self.time_us, &input, &mut Vec::new()) {
             Ok(outcome) => outcome,
-            Err(FoldError::Invalid(_) | FoldError::Finished) => return,
+            Err(FoldError::Invalid(_) | FoldError::Finished) => return None,
             Err(error) => panic!("{input:?}: {error}"),
         };
         self.log.push(Record { position: self.fold.position(), time_us: self.time_us, input, outcome });
         if let Outcome::Skipped(_) = outcome {
-            assert!(self.fold.is_poisoned() && self.fold.last_fault().is_some_and(|words| !words.is_empty()));
+            self.fault = self.fold.last_fault().unwrap_or_default().to_owned();
+            assert!(self.fold.is_poisoned() && !self.fault.is_empty());
             self.fold = self.rebuilt();
         }
+        Some(outcome)
+    }
+
+    /// The log gives the same again. Answers the fold that replayed it.
+    pub fn replayed(&mut self) -> Fold {
+        let expected = (self.fold.state_hash(), self.fold.output_hash());
+        let options = FoldOptions { role: Role::Replay, ..FoldOptions::default() };
+        let mut replay = Fold::new(self.module, options).expect("an instance");
+        for record in &self.log {
+            replay.replay(record, &mut Vec::new()).expect("a record that folds");
+        }
+        assert_eq!((replay.state_hash(), replay.output_hash()), expected, "the log gives it again");
+        replay
     }
 
     fn rebuilt(&self) -> Fold {
@@ -95,17 +134,9 @@ impl Session<'_> {
 
 /// Plays a bit of everything; answers how many entries were skipped.
 fn play(module: &Module) -> usize {
-    let fold = Fold::new(module, FoldOptions::default()).expect("an instance");
-    let mut session = Session { module, fold, log: Vec::new(), time_us: 0 };
-    session.run(Input::Start {
-        module: module.hash(),
-        rewriter: module.rewriter_version(),
-        seed: [5; 32],
-        config: bytes::Bytes::new(),
-    });
-    for slot in 0..2 {
-        session.run(Input::Join { slot: Slot(slot), player: format!("player-{slot}").parse().expect("a name") });
-    }
+    let mut session = Session::begin(module);
+    session.join(0);
+    session.join(1);
     for number in 1..=3_u8 {
         session.time_us += 50_000;
         session.run(Input::Message { slot: Slot(0), number: number.into(), body: vec![number - 1; 3].into() });
@@ -118,16 +149,11 @@ fn play(module: &Module) -> usize {
     session.run(Input::Signal { source: "other/session".into(), body: vec![1].into() });
     session.run(Input::Leave { slot: Slot(1), reason: LeaveReason::Left });
 
-    let expected = (session.fold.state_hash(), session.fold.output_hash());
-    let options = FoldOptions { role: Role::Replay, ..FoldOptions::default() };
-    let mut replay = Fold::new(module, options).expect("an instance");
-    for record in &session.log {
-        replay.replay(record, &mut Vec::new()).expect("a record that folds");
-    }
-    assert_eq!((replay.state_hash(), replay.output_hash()), expected, "the log gives it again");
+    let mut replay = session.replayed();
+    let before = replay.state_hash();
     let state = replay.capture().expect("a state");
     // Whatever it answers: it is an answer.
     let _ = query(module, &state, b"?");
-    assert_eq!(replay.state_hash(), expected.0);
+    assert_eq!(replay.state_hash(), before);
     session.log.iter().filter(|record| record.outcome != Outcome::Applied).count()
 }
