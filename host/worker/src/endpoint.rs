@@ -39,6 +39,13 @@ pub struct LinkId {
 }
 
 impl LinkId {
+    /// Whether its connection was made after the other's.
+    pub fn is_newer_than(self, other: LinkId) -> bool {
+        self.generation > other.generation
+    }
+}
+
+impl LinkId {
     /// As one number, for those outside who only hand it back.
     pub fn to_bits(self) -> u64 {
         u64::from(self.generation) << 32 | u64::from(self.index)
