@@ -8,7 +8,7 @@ fn seeds(first: u64, count: u64) {
     for seed in first..first + count {
         let outcome = run(&guests, seed, None, 200);
         if let Some(failure) = outcome.failure() {
-            let trace: Vec<String> = outcome.trace.lines().map(|line| line.to_string()).collect();
+            let trace: Vec<&str> = outcome.trace.lines().collect();
             panic!("seed {seed}: {failure}\n{}\nrepeat it with: cargo xtask simulate --seed {seed}", trace.join("\n"));
         }
     }
@@ -36,7 +36,7 @@ fn one_seed_twice_is_one_trace() {
         let trace = || run(&guests, seed, None, usize::MAX).trace;
         let (once, again) = (trace(), trace());
         assert_eq!(once.digest(), again.digest());
-        let differs = once.lines().zip(again.lines()).find(|(left, right)| left.to_string() != right.to_string());
+        let differs = once.lines().zip(again.lines()).find(|(left, right)| left != right);
         assert!(differs.is_none(), "seed {seed}: {:?}", differs.map(|(left, right)| format!("{left}\n{right}")));
         assert!(once.lines().count() > 5_000, "the whole trace is compared");
     }
