@@ -68,11 +68,22 @@ fn stop(engine: &Engine, text: &str) -> (Result<(), Trap>, Duration) {
     (result, taken.zip(end).map_or(Duration::ZERO, |(taken, end)| end.saturating_sub(taken)))
 }
 
+/// How often a shape is tried: who shares the machine's memory bus and its caches makes an operator slow that is quick
+/// alone, now and then. A hole would be one each time.
+const TRIES: usize = 3;
+
 #[track_caller]
 fn assert_stops(engine: &Engine, text: &str) {
-    let (result, after) = stop(engine, text);
-    assert_eq!(result, Err(Trap::MemoryOutOfBounds), "{text}");
-    assert!(after < GRACE, "it ran on for {after:?}: {text}");
+    let mut least = Duration::MAX;
+    for _ in 0..TRIES {
+        let (result, after) = stop(engine, text);
+        assert_eq!(result, Err(Trap::MemoryOutOfBounds), "{text}");
+        least = least.min(after);
+        if least < GRACE {
+            return;
+        }
+    }
+    panic!("it ran on for {least:?} at least: {text}");
 }
 
 #[test]

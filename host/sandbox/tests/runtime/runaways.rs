@@ -32,12 +32,22 @@ fn every_kind_stops_wherever_it_runs() {
 /// Processor time beyond its limit that a call may use before it is stopped.
 const GRACE: Duration = Duration::from_millis(10);
 
+/// How often a shape is tried: who shares the machine's memory bus and its caches makes an operator slow that is quick
+/// alone, now and then. A hole would be one each time.
+const TRIES: usize = 3;
+
 /// Runs shapes, one a tick, and answers how much longer than its limit each ran.
 fn overruns(items: &str, shapes: &[String]) -> Vec<Duration> {
+    let count = shapes.len();
     let functions = (1..).zip(shapes).map(|(number, shape)| format!("(func $shape-{number} {LOCALS} {shape})"));
-    let choice = (1..=shapes.len())
+    let choice = (1..=count)
         .map(|number| format!("(if (i32.eq (local.get $which) (i32.const {number})) (then (call $shape-{number})))"));
-    let choice = format!("(func $choose (param $which i32) {})", choice.collect::<String>());
+    let choice = format!(
+        "(func $choose (param $tick i32) (local $which i32)
+            (local.set $which (i32.add (i32.rem_u (i32.sub (local.get $tick) (i32.const 1)) (i32.const {count})) (i32.const 1)))
+            {})",
+        choice.collect::<String>()
+    );
     let toy = Toy {
         tick: "(call $choose (i32.wrap_i64 (local.get $number)))",
         items: format!("{ITEMS} {items} {} {choice}", functions.collect::<String>()),
@@ -47,14 +57,20 @@ fn overruns(items: &str, shapes: &[String]) -> Vec<Duration> {
     let mut play = Play::begin(&module);
     let limit = play.fold.call_budget() * 2;
     let clock = CpuClock::of_this_thread();
-    let overruns = shapes.iter().map(|shape| {
-        let begun = clock.now().expect("this thread runs");
-        assert_eq!(play.run(Input::Tick), Outcome::Skipped(SkipCause::Runaway), "{items} {shape}");
-        let used = clock.now().expect("this thread runs") - begun;
-        play.rebuild(None);
-        used.saturating_sub(limit)
-    });
-    overruns.collect()
+    let mut least = vec![Duration::MAX; count];
+    for _ in 0..TRIES {
+        for (least, shape) in least.iter_mut().zip(shapes) {
+            let begun = clock.now().expect("this thread runs");
+            assert_eq!(play.run(Input::Tick), Outcome::Skipped(SkipCause::Runaway), "{items} {shape}");
+            let used = clock.now().expect("this thread runs") - begun;
+            play.rebuild(None);
+            *least = used.saturating_sub(limit).min(*least);
+        }
+        if least.iter().all(|least| *least < GRACE) {
+            break;
+        }
+    }
+    least
 }
 
 #[test]
