@@ -40,10 +40,14 @@ pub struct Seen {
 
 type Policy = Box<dyn FnMut(Slot, &[u8]) -> Vec<u8> + Send>;
 
+/// Called whenever a player knows that its connection is lost.
+pub type OnLoss = Box<dyn FnMut() + Send>;
+
 /// A player that answers each view.
 pub struct Bot {
     pub client: Client,
     pub seen: Seen,
+    pub on_loss: Option<OnLoss>,
     slot: Slot,
     by: By,
     policy: Policy,
@@ -61,7 +65,7 @@ impl Bot {
             let view = postcard::from_bytes(body).expect("a view of the game");
             postcard::to_stdvec(&policy(slot, &view)).unwrap()
         });
-        Bot { client, seen: Seen::default(), slot, by, policy }
+        Bot { client, seen: Seen::default(), on_loss: None, slot, by, policy }
     }
 
     /// Plays until it is told to stop, or the session is over for it.
@@ -103,7 +107,10 @@ impl Bot {
             Event::Paused => seen.paused += 1,
             Event::Resumed => seen.resumed += 1,
             Event::Moved { .. } => seen.moved += 1,
-            Event::Disconnected { .. } => seen.disconnected += 1,
+            Event::Disconnected { .. } => {
+                seen.disconnected += 1;
+                self.on_loss.iter_mut().for_each(|tell| tell());
+            }
             event if event.is_last() => seen.last = Some(event),
             _ => {}
         }
@@ -143,13 +150,14 @@ impl Bots {
 pub struct Echoist {
     pub client: Client,
     pub disconnected: usize,
+    pub on_loss: Option<OnLoss>,
     sequence: Sequence,
     hash: u64,
 }
 
 impl Echoist {
     pub fn new(client: Client, player: &str, seed: u64) -> Echoist {
-        Echoist { client, disconnected: 0, sequence: Sequence::new(player, seed), hash: echo::EMPTY }
+        Echoist { client, disconnected: 0, on_loss: None, sequence: Sequence::new(player, seed), hash: echo::EMPTY }
     }
 
     /// A player in a session of the echo game.
@@ -169,7 +177,10 @@ impl Echoist {
             }
             match within("a reply", self.client.next()).await.expect("the session goes on") {
                 Event::Message { body, .. } => self.take(&body),
-                Event::Disconnected { .. } => self.disconnected += 1,
+                Event::Disconnected { .. } => {
+                    self.disconnected += 1;
+                    self.on_loss.iter_mut().for_each(|tell| tell());
+                }
                 event => assert!(!event.is_last(), "{event:?}"),
             }
         }

@@ -136,6 +136,8 @@ async fn a_misdeed_costs_only_itself(command: Command, cause: Reason) {
         assert_eq!(bot.seen.rejected, rejected, "slot {slot}");
     }
     neighbours.assert_unharmed(&bench).await;
+    let heard = async || (!bench.news.lock().unwrap().faults.is_empty()).then_some(());
+    until("the node to hear of the fault", heard).await;
     let news = bench.news.lock().unwrap();
     assert!(matches!(&news.faults[..], [(id, _)] if *id == session), "its author hears of it: {:?}", news.faults);
     assert!(news.ended.is_empty() && news.moved.is_empty());
@@ -176,8 +178,11 @@ async fn the_third_trap_in_a_minute_ends_the_match_with_a_reason() {
         assert_eq!(told, slot == 0, "its author hears of the last one, too");
     }
     neighbours.assert_unharmed(&bench).await;
-    let news = bench.news.lock().unwrap();
-    assert_eq!(news.ended, [(game.session, why)]);
+    let ended = until("the node to hear of the end", async || {
+        let ended = bench.news.lock().unwrap().ended.clone();
+        (!ended.is_empty()).then_some(ended)
+    });
+    assert_eq!(ended.await, [(game.session, why)]);
 }
 
 /// How many steps take a call over its budget and not to its limit, on this machine, by trying.

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use arena::bot::policy;
@@ -21,8 +21,8 @@ const ECHOES: usize = 92;
 const ARENAS: usize = 8;
 /// After so much silence a bot knows that its connection is lost.
 const IDLE: Duration = Duration::from_millis(1_500);
-/// Longer than [`IDLE`], so that a cut costs the connection.
-const CUT: Duration = Duration::from_millis(2_500);
+/// Until the player has noticed: then its link is mended.
+const CUT: Duration = Duration::from_secs(3600);
 
 /// A player behind the proxy, and the address by which the proxy knows it.
 async fn behind(bench: &Bench, proxy: &Proxy, player: &str, target: &str) -> (Client, SocketAddr) {
@@ -50,33 +50,40 @@ async fn a_hundred_sessions_lose_and_double_nothing_while_each_connection_is_cut
             let mut bot = Echoist::new(client, &player, number as u64);
             bot.exchange(before, 8).await;
             assert!(proxy.cut(address, CUT));
+            bot.on_loss = Some(Box::new(move || proxy.mend(address)));
             bot.exchange(60 - before, 8).await;
             assert!(bot.disconnected > 0, "the cut cost it its connection");
         });
     }
-    let mut bots = Vec::new();
+    let (mut bots, mut cuts) = (Vec::new(), Vec::new());
+    let mended = Arc::new(AtomicUsize::new(0));
     for number in 0..ARENAS {
         let target = format!("arena/{number}");
         bench.create(&target).await;
         for player in ["ann", "bob"] {
             let (client, address) = behind(&bench, &proxy, player, &target).await;
-            bots.push((Bot::new(client, By::Message, policy), address));
+            let mut bot = Bot::new(client, By::Message, policy);
+            let (proxy, mended, mut losses) = (proxy.clone(), mended.clone(), 0);
+            bot.on_loss = Some(Box::new(move || {
+                proxy.mend(address);
+                losses += 1;
+                mended.fetch_add(usize::from(losses == 1), Relaxed);
+            }));
+            bots.push(bot);
+            cuts.push(address);
         }
     }
-    let (bots, addresses): (Vec<Bot>, Vec<SocketAddr>) = bots.into_iter().unzip();
     let arenas = Bots::start(bots);
-    for address in addresses {
+    for address in cuts {
         assert!(proxy.cut(address, CUT));
     }
     assert_eq!(running.join_all().await.len(), ECHOES);
     assert!(proxy.fewest_cuts() >= 1, "each was cut");
     let tally = proxy.tally();
     assert!(tally.dropped > 100 && tally.doubled > 50 && tally.delayed > 100 && tally.cut > 100, "{tally:?}");
-    // The fighters are back, too, and their fights have gone on all the while.
-    until("the fighters to be attached", async || {
-        (bench.counters().players.load(Relaxed) == 2 * ARENAS as u64).then_some(())
-    })
-    .await;
+    // The fighters have lost their connections, too, and come back; their fights have gone on all the while.
+    let all_mended = async || (mended.load(Relaxed) == 2 * ARENAS).then_some(());
+    until("the fighters to lose their connections", all_mended).await;
     for mut bot in arenas.stop().await {
         // It may have been cut before it saw anything.
         let tick = bot.seen.ticks.last().copied().unwrap_or_default();
