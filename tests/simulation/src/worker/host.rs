@@ -134,6 +134,14 @@ impl Host {
         Done { begun, ended, next: wake.max(ended), sent, events, was_busy, complete: turn == Turn::Done }
     }
 
+    /// A turn of a worker whose node does not listen; answers when the next is due.
+    pub fn turn_unheard(&mut self, begun: Micros) -> Micros {
+        let mut around = Surroundings { base: self.base, clock: begun, buffer: &mut self.buffer, sent: Vec::new() };
+        let turn = self.worker.turn(&mut around);
+        let ended = around.clock;
+        if turn == Turn::More { ended } else { self.next_wake(ended) }
+    }
+
     /// What the worker knows of a session.
     pub fn show(&mut self, now: Micros, session: &SessionId) -> Option<SessionReport> {
         let (answer, shown) = std::sync::mpsc::channel();
