@@ -9,6 +9,8 @@ pub mod cli;
 pub mod cluster;
 pub mod config;
 pub mod control;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod hex;
 pub mod metrics;
 pub mod node;

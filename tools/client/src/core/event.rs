@@ -33,16 +33,16 @@ pub struct Attachment {
     pub input_rate: u32,
     /// How safe the game's inputs are when they are let go of.
     pub tier: Tier,
+    /// The node that holds the session.
+    pub node: u64,
+    /// The worker of that node.
+    pub worker: WorkerId,
     /// The session's tick.
     pub tick: u64,
     /// The last message of this player that the session has.
     pub last_input: u64,
     /// Whether the session is paused.
     pub paused: bool,
-    /// The node that leads the session.
-    pub node: u64,
-    /// The worker of that node.
-    pub worker: WorkerId,
     /// How the client came there.
     pub arrival: Arrival,
 }
@@ -70,11 +70,11 @@ impl Attachment {
             view_rate: attached.view_rate,
             input_rate: attached.input_rate,
             tier: attached.tier,
+            node: attached.node,
+            worker: attached.worker,
             tick: attached.tick,
             last_input: attached.last_input,
             paused: attached.paused,
-            node: attached.node,
-            worker: attached.worker,
             arrival: match (attached.route, redirects) {
                 (Route::Relayed, _) => Arrival::Relayed,
                 (Route::Direct, 0) => Arrival::Direct,
