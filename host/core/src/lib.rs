@@ -4,8 +4,14 @@
 pub mod directory;
 pub mod envelope;
 pub mod ids;
+pub mod leadership;
 pub mod limits;
 pub mod log;
+
 pub mod output;
+pub mod placement;
 pub mod random;
 pub mod recording;
+pub mod ring;
+
+mod timers;
