@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ringside_core::directory::{Create, Placed, Refusal};
-use ringside_core::ids::{GameName, Incarnation, SessionKey, WorkerId};
+use ringside_core::ids::{GameName, Incarnation, SessionId, SessionKey, WorkerId};
 use ringside_worker::Event;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -78,6 +78,8 @@ pub enum Message {
     Create(Box<Create>, Reply<(Placed, SocketAddr)>),
     /// Somebody wants to see a session.
     Show(SessionName, Reply<SessionInfo>),
+    /// Somebody wants everything that is recorded of a session so far to be with the recorder.
+    Flush(SessionName, Reply<Option<SessionId>>),
     /// Somebody wants a session ended.
     End(SessionName, String, Reply<SessionInfo>),
     /// Somebody wants the list of live sessions.
@@ -131,6 +133,15 @@ impl Control {
     /// [`ControlError`].
     pub async fn session(&self, name: SessionName) -> Result<SessionInfo, ControlError> {
         self.ask(|reply| Message::Show(name, reply)).await
+    }
+
+    /// Returns when everything that is recorded of a session so far is with the recorder; answers which session it
+    /// is, unless it ended too long ago to be remembered.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn flush(&self, name: SessionName) -> Result<Option<SessionId>, ControlError> {
+        self.ask(|reply| Message::Flush(name, reply)).await
     }
 
     /// Ends a session.

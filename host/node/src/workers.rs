@@ -176,6 +176,7 @@ fn forward(events: &Receiver<(WorkerId, Event)>, control: &Control, recorder: &R
     while let Ok((worker, event)) = events.recv() {
         match event {
             Event::Recorded { session, frames, .. } => recorder.offer(&session, frames),
+            Event::Flushed(flushed) => flushed.done(),
             Event::GuestLog { session, level, line } => log(&session, level, &line),
             Event::GuestEvent { session, body } => {
                 tracing::info!(%session, bytes = body.len(), "the game emitted an event");

@@ -35,6 +35,19 @@ fn read(at: Instant) -> Reading {
     reading
 }
 
+/// Processor time that the current thread has used, or up to [`FRESH`] more: the last reading and the real time since.
+pub(crate) fn processor_time() -> Duration {
+    let (reading, now) = fresh_reading();
+    reading.cpu + now.saturating_duration_since(reading.at)
+}
+
+/// A reading not older than [`FRESH`], and the time now.
+fn fresh_reading() -> (Reading, Instant) {
+    let now = Instant::now();
+    let fresh = LAST.get().filter(|last| now.saturating_duration_since(last.at) < FRESH);
+    (fresh.unwrap_or_else(|| read(now)), now)
+}
+
 /// Measures one call.
 pub(crate) struct Meter {
     began: Instant,
@@ -43,9 +56,8 @@ pub(crate) struct Meter {
 
 impl Meter {
     pub(crate) fn begin() -> Meter {
-        let began = Instant::now();
-        let fresh = LAST.get().filter(|last| began.saturating_duration_since(last.at) < FRESH);
-        Meter { began, reading: fresh.unwrap_or_else(|| read(began)) }
+        let (reading, began) = fresh_reading();
+        Meter { began, reading }
     }
 
     /// Processor time before the call that the reading does not cover is at most [`FRESH`] and is left out in the

@@ -11,10 +11,15 @@
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
+
+use ringside_core::limits;
+
+use crate::cost;
 
 const IDLE: u64 = 0;
 const RUNNING: u64 = 1;
@@ -22,12 +27,19 @@ const STOPPING: u64 = 2;
 const STOPPED: u64 = 3;
 const PHASE_BITS: u64 = 2;
 
-/// How often running calls are looked at, so how much longer than its limit a call may run.
-const PERIOD: Duration = Duration::from_millis(1);
-/// Looks without a running call after which the thread parks.
-const QUIET_LOOKS: u32 = 50;
+/// How often new calls are looked for: no less often than the smallest limit, so that none runs past it unseen. A call
+/// that was seen is looked at again when it may be over its limit.
+const PERIOD: Duration = Duration::from_micros(limits::CALL_BUDGET_US * limits::CALL_LIMIT_FACTOR);
+/// Shortest sleep: a call that waits for its processor uses no time, and is not waited for in a spin.
+const SHORTEST: Duration = Duration::from_micros(50);
+/// Looks in which no thread made a call, after which the watchdog parks.
+const QUIET_LOOKS: u32 = 12;
 /// Size of the interrupt memory that is protected: one WebAssembly page.
 pub(crate) const INTERRUPT_BYTES: usize = 64 << 10;
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
 
 fn phase(state: u64) -> u64 {
     state & ((1 << PHASE_BITS) - 1)
@@ -37,7 +49,10 @@ fn phase(state: u64) -> u64 {
 struct Post {
     state: AtomicU64,
     memory: AtomicUsize,
-    limit_ns: AtomicU64,
+    /// Reading of the thread's processor clock at which the call is stopped, ns.
+    stop_at_ns: AtomicU64,
+    /// Number of the last call; only the thread itself counts.
+    calls: AtomicU64,
     clock: libc::clockid_t,
 }
 
@@ -52,7 +67,6 @@ struct Shared {
 pub(crate) struct Watchdog {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
-    number: AtomicU64,
 }
 
 thread_local! {
@@ -76,7 +90,7 @@ impl Watchdog {
         let shared = Arc::new(Shared::default());
         let watching = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("watchdog".into()).spawn(move || watch(&watching, period))?;
-        Ok(Watchdog { shared, thread: Some(thread), number: AtomicU64::new(1) })
+        Ok(Watchdog { shared, thread: Some(thread) })
     }
 
     fn unpark(&self) {
@@ -87,13 +101,15 @@ impl Watchdog {
     }
 
     /// Watches the call that the current thread is about to make into the instance whose interrupt memory begins at
-    /// `memory`.
+    /// `memory`, and stops it when it has used `limit` of processor time.
     pub(crate) fn begin(&self, memory: *mut u8, limit: Duration) -> Watch {
         let post = self.post();
-        let number = self.number.fetch_add(1, SeqCst);
+        let number = post.calls.load(Relaxed) + 1;
         let state = (number << PHASE_BITS) | RUNNING;
-        post.memory.store(memory as usize, SeqCst);
-        post.limit_ns.store(limit.as_nanos().min(u128::from(u64::MAX)) as u64, SeqCst);
+        post.calls.store(number, Relaxed);
+        post.memory.store(memory as usize, Relaxed);
+        post.stop_at_ns.store(nanoseconds(cost::processor_time().saturating_add(limit)), Relaxed);
+        // Publishes what was stored before, and comes before `parked` is read.
         post.state.store(state, SeqCst);
         if self.shared.parked.load(SeqCst) {
             self.unpark();
@@ -165,10 +181,11 @@ impl Drop for Watch {
 impl Post {
     fn of_this_thread() -> Post {
         let mut clock: libc::clockid_t = libc::CLOCK_MONOTONIC;
-        // SAFETY: the current thread exists, and `clock` is a valid place for the answer. Where there is no such
-        // clock the monotonic one stands in: then the limit is on real time.
-        unsafe { libc::pthread_getcpuclockid(libc::pthread_self(), &mut clock) };
-        Post { state: AtomicU64::new(IDLE), memory: AtomicUsize::new(0), limit_ns: AtomicU64::new(0), clock }
+        // SAFETY: the current thread exists, and `clock` is a valid place for the answer.
+        let answer = unsafe { libc::pthread_getcpuclockid(libc::pthread_self(), &mut clock) };
+        debug_assert_eq!(answer, 0, "a thread has a processor clock");
+        let [state, stop_at_ns, calls] = [const { AtomicU64::new(0) }; 3];
+        Post { state, memory: AtomicUsize::new(0), stop_at_ns, calls, clock }
     }
 
     /// Processor time that the thread of this post has used, ns; `None` when it cannot be told.
@@ -187,22 +204,30 @@ fn protect(memory: usize, protection: libc::c_int) {
     debug_assert_eq!(answer, 0, "mprotect of an interrupt memory");
 }
 
-/// A call as it was first seen running.
-#[derive(Clone, Copy)]
+/// A post and its last call as it was when it was last looked at.
 struct Seen {
-    state: u64,
-    cpu_ns: u64,
+    post: Arc<Post>,
+    call: u64,
 }
 
 fn watch(shared: &Shared, period: Duration) {
-    let mut posts: Vec<(Arc<Post>, Seen)> = Vec::new();
+    let mut posts: Vec<Seen> = Vec::new();
     let mut quiet = 0;
     while !shared.stop.load(SeqCst) {
         adopt(shared, &mut posts);
-        let running = posts.iter_mut().fold(false, |any, (post, seen)| look(post, seen) || any);
-        quiet = if running { 0 } else { quiet + 1 };
+        let mut called = false;
+        let mut sleep = period;
+        for seen in &mut posts {
+            let call = seen.post.calls.load(Relaxed);
+            called |= std::mem::replace(&mut seen.call, call) != call;
+            if let Some(remaining) = look(&seen.post) {
+                called = true;
+                sleep = sleep.min(remaining);
+            }
+        }
+        quiet = if called { 0 } else { quiet + 1 };
         if quiet < QUIET_LOOKS {
-            std::thread::sleep(period);
+            std::thread::sleep(sleep.max(SHORTEST.min(period)));
             continue;
         }
         quiet = 0;
@@ -210,7 +235,7 @@ fn watch(shared: &Shared, period: Duration) {
         shared.parked.store(true, SeqCst);
         // A call that began before `parked` was set did not unpark: look once more.
         adopt(shared, &mut posts);
-        if !shared.stop.load(SeqCst) && posts.iter().all(|(post, _)| phase(post.state.load(SeqCst)) == IDLE) {
+        if !shared.stop.load(SeqCst) && posts.iter().all(|seen| phase(seen.post.state.load(SeqCst)) == IDLE) {
             posts.clear();
             std::thread::park();
         }
@@ -219,43 +244,43 @@ fn watch(shared: &Shared, period: Duration) {
 }
 
 /// Takes up the posts of new threads and lets go of those that are gone.
-fn adopt(shared: &Shared, posts: &mut Vec<(Arc<Post>, Seen)>) {
+fn adopt(shared: &Shared, posts: &mut Vec<Seen>) {
     let mut all = shared.posts.lock().unwrap_or_else(PoisonError::into_inner);
-    if all.len() == posts.len() && posts.iter().all(|(post, _)| Arc::strong_count(post) > 1) {
+    if all.len() == posts.len() && posts.iter().all(|seen| Arc::strong_count(&seen.post) > 1) {
         return;
     }
     let known = std::mem::take(posts);
     all.retain(|post| match post.upgrade() {
         // Our own copies are the only ones left of a thread that has ended.
-        Some(post) if Arc::strong_count(&post) > 1 + usize::from(known.iter().any(|(k, _)| Arc::ptr_eq(k, &post))) => {
-            let seen = known.iter().find(|(k, _)| Arc::ptr_eq(k, &post)).map(|(_, seen)| *seen);
-            posts.push((post, seen.unwrap_or(Seen { state: IDLE, cpu_ns: 0 })));
-            true
+        Some(post) => {
+            let before = known.iter().find(|seen| Arc::ptr_eq(&seen.post, &post));
+            let is_used = Arc::strong_count(&post) > 1 + usize::from(before.is_some());
+            if is_used {
+                posts.push(Seen { call: before.map_or(0, |seen| seen.call), post });
+            }
+            is_used
         }
-        _ => false,
+        None => false,
     });
 }
 
-/// Looks at one post; stops its call if that is over its limit. Answers whether a call is running.
-fn look(post: &Post, seen: &mut Seen) -> bool {
+/// Looks at one post; stops its call if that is at its limit. Answers how much processor time a running call has left.
+fn look(post: &Post) -> Option<Duration> {
     let state = post.state.load(SeqCst);
     if phase(state) != RUNNING {
-        return phase(state) != IDLE;
+        return None;
     }
-    let Some(cpu_ns) = post.cpu_ns() else { return true };
-    if seen.state != state {
-        *seen = Seen { state, cpu_ns };
-        return true;
-    }
-    let over = cpu_ns.saturating_sub(seen.cpu_ns) > post.limit_ns.load(SeqCst);
-    if over {
-        let stopping = (state & !((1 << PHASE_BITS) - 1)) | STOPPING;
-        if post.state.compare_exchange(state, stopping, SeqCst, SeqCst).is_ok() {
+    // Of this call or, if it has ended meanwhile, of a later one: then the swap below fails.
+    let stop_at_ns = post.stop_at_ns.load(SeqCst);
+    let left_ns = stop_at_ns.saturating_sub(post.cpu_ns()?);
+    if left_ns == 0 {
+        let number = state & !((1 << PHASE_BITS) - 1);
+        if post.state.compare_exchange(state, number | STOPPING, SeqCst, SeqCst).is_ok() {
             protect(post.memory.load(SeqCst), libc::PROT_NONE);
-            post.state.store((stopping & !((1 << PHASE_BITS) - 1)) | STOPPED, SeqCst);
+            post.state.store(number | STOPPED, SeqCst);
         }
     }
-    true
+    Some(Duration::from_nanos(left_ns))
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use ringside_protocol::reason::Reason;
+
 /// Upper bounds of the classes of tick lateness, µs; the last class has none.
 pub const LATENESS_CLASSES_US: [u64; 7] = [500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000];
 
@@ -77,6 +79,8 @@ macro_rules! counters {
             $($(#[$doc])* pub $name: AtomicU64,)+
             /// Ticks by how late they ran.
             pub lateness: [AtomicU64; LATENESS_CLASSES_US.len() + 1],
+            /// Connections that the worker refused, detached or closed, by the reason that they were given.
+            pub ends: Ends,
         }
 
         impl Counters {
@@ -129,6 +133,35 @@ counters! {
     malformed_datagrams,
     /// Events that found the queue to the node full.
     events_lost,
+}
+
+/// How many connections were ended by the worker, for each reason.
+#[derive(Debug)]
+pub struct Ends([AtomicU64; Reason::ALL.len()]);
+
+impl Default for Ends {
+    fn default() -> Self {
+        Ends([const { AtomicU64::new(0) }; Reason::ALL.len()])
+    }
+}
+
+impl Ends {
+    /// Counts an end. A reason without a name is not counted: the worker gives none.
+    pub(crate) fn count(&self, reason: Reason) {
+        if let Some(at) = Reason::ALL.iter().position(|&named| named == reason) {
+            add(&self.0[at], 1);
+        }
+    }
+
+    /// Ends for this reason so far.
+    pub fn of(&self, reason: Reason) -> u64 {
+        self.named().find_map(|(named, count)| (named == reason).then_some(count)).unwrap_or(0)
+    }
+
+    /// Every reason and its ends so far.
+    pub fn named(&self) -> impl Iterator<Item = (Reason, u64)> {
+        Reason::ALL.iter().zip(&self.0).map(|(&reason, count)| (reason, count.load(Relaxed)))
+    }
 }
 
 /// Adds to a counter that only the worker's thread writes.

@@ -71,6 +71,13 @@ pub enum Command {
         /// The answer; `None` where it is not here.
         reply: Reply<Option<Box<SessionReport>>>,
     },
+    /// Hand over what is recorded of a session so far; [`Event::Flushed`] follows it.
+    Flush {
+        /// Which; where it is not here (any longer), the event alone follows.
+        session: SessionId,
+        /// For the event.
+        reply: Reply<()>,
+    },
     /// Answers [`Event::Resolve`].
     Resolved {
         /// The request's number.
@@ -112,6 +119,22 @@ impl MovedSession {
 impl std::fmt::Debug for MovedSession {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "MovedSession({})", self.0.id)
+    }
+}
+
+/// A reply on its way through the events, behind everything that was said before.
+pub struct Flushed(pub(crate) Reply<()>);
+
+impl Flushed {
+    /// To be called by whoever handed on the events before it.
+    pub fn done(self) {
+        (self.0)(());
+    }
+}
+
+impl std::fmt::Debug for Flushed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Flushed")
     }
 }
 
@@ -177,6 +200,8 @@ pub enum Event {
         /// Position of the first record in it, for naming a gap.
         from: Position,
     },
+    /// What was asked for by [`Command::Flush`] has been said.
+    Flushed(Flushed),
     /// A line of a guest's log.
     GuestLog {
         /// Whose.

@@ -9,6 +9,7 @@ use quinn_proto::StreamId;
 use ringside_core::ids::{PlayerId, SessionId, Slot};
 use ringside_protocol::frame::{ClientFrame, FrameDecoder, Open, ServerFrame, WireFrame};
 use ringside_protocol::limits;
+use ringside_protocol::reason::Reason;
 use ringside_protocol::view::ViewEncoder;
 
 use crate::bucket::Bucket;
@@ -32,8 +33,8 @@ pub(crate) enum Stage {
     Attached { session: usize, slot: Slot, player: PlayerId, expires_s: u64 },
     /// The session went to another worker; its player is sent on.
     Departing { session: SessionId, player: PlayerId, expires_s: u64 },
-    /// The last frame is written.
-    Closing,
+    /// The last frame is written; the connection is closed for this reason once the peer has it, or a while later.
+    Closing { reason: Reason },
     /// Closed; only QUIC's own end is awaited.
     Closed,
 }
@@ -113,6 +114,6 @@ impl Connection {
 
     /// Whether nothing that it sends matters any longer.
     pub(crate) fn is_over(&self) -> bool {
-        matches!(self.stage, Stage::Closing | Stage::Closed)
+        matches!(self.stage, Stage::Closing { .. } | Stage::Closed)
     }
 }

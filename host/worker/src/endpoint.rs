@@ -8,11 +8,12 @@ use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use quinn_proto as quic;
 use quinn_proto::{ConnectionHandle, DatagramEvent, Incoming, VarInt};
+use ringside_protocol::limits;
 
 use crate::admission::{Admission, Class, Waiting, classify};
 use crate::outlet::{Destination, Outlet};
@@ -21,9 +22,6 @@ use crate::timers::Timers;
 
 /// Handshakes that may be under way at a time. Beyond: first packets with a token are dropped.
 pub const HANDSHAKES: usize = 512;
-
-/// Time that a handshake may take. Beyond: the connection is closed.
-pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Answers to unknown packets (stateless resets, version negotiation) that wait for a turn. Beyond: not answered.
 const RESPONSES: usize = 16;
@@ -276,17 +274,25 @@ impl Endpoint {
         self.open
     }
 
+    /// Handshakes under way.
+    pub fn handshakes(&self) -> usize {
+        self.handshaking
+    }
+
     /// Writes the packets of every link that has any, and arms its timer anew.
     pub fn flush(&mut self, now: Instant, outlet: &mut dyn Outlet) {
         for (address, source, bytes) in self.responses.drain(..) {
             outlet.buffer().extend_from_slice(&bytes);
             outlet.commit(Destination { address, source });
         }
-        std::mem::swap(&mut self.unsent, &mut self.flushing);
-        for place in 0..self.flushing.len() {
-            self.flush_link(now, self.flushing[place], outlet);
+        // What the endpoint answers to a link (new connection ids) is sent at once as well.
+        while !self.unsent.is_empty() {
+            std::mem::swap(&mut self.unsent, &mut self.flushing);
+            for place in 0..self.flushing.len() {
+                self.flush_link(now, self.flushing[place], outlet);
+            }
+            self.flushing.clear();
         }
-        self.flushing.clear();
     }
 
     /// What was counted so far.
@@ -409,7 +415,7 @@ impl Endpoint {
                     generation: self.generation,
                     address,
                     handshaking: true,
-                    deadline: Some(now + HANDSHAKE_TIMEOUT),
+                    deadline: Some(now + limits::HANDSHAKE_TIMEOUT),
                     ready: true,
                     unsent: true,
                 });

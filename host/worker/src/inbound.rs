@@ -1,10 +1,11 @@
 //! What players send: QUIC's events, the stream's frames, datagrams. Takes what is within the rates and leaves the rest
 //! unread or drops it; closes a connection that breaks the protocol, with the reason.
 
+use std::collections::HashMap;
 use std::time::Instant;
 
 use bytes::Bytes;
-use quinn_proto::{Dir, Event as QuicEvent, StreamEvent, StreamId};
+use quinn_proto::{ConnectionError, Dir, Event as QuicEvent, StreamEvent, StreamId};
 use ringside_core::ids::Slot;
 use ringside_core::log::{Input, LeaveReason, SkipCause};
 use ringside_protocol::datagram::ClientDatagram;
@@ -46,13 +47,10 @@ impl Worker {
 
     fn read_link(&mut self, now: Instant, link: LinkId) {
         self.know(now, link);
-        if self.endpoint.deadline(link).is_some_and(|deadline| deadline <= now) {
-            self.deadline_came(now, link);
-        }
         while let Some(event) = self.endpoint.poll(link) {
             match event {
                 QuicEvent::Connected => self.connected(now, link),
-                QuicEvent::ConnectionLost { .. } => self.lost(now, link),
+                QuicEvent::ConnectionLost { reason } => self.lost(now, link, &reason),
                 QuicEvent::Stream(StreamEvent::Opened { dir: Dir::Bi }) => self.stream_opened(now, link),
                 QuicEvent::Stream(StreamEvent::Readable { .. }) => self.read_stream(now, link),
                 QuicEvent::Stream(StreamEvent::Finished { .. }) => self.all_acknowledged(now, link),
@@ -61,6 +59,10 @@ impl Worker {
                 QuicEvent::Stream(_) => self.mark(link),
                 QuicEvent::HandshakeDataReady | QuicEvent::DatagramsUnblocked => {}
             }
+        }
+        // After what arrived: a worker that was late does not blame its peers.
+        if self.endpoint.deadline(link).is_some_and(|deadline| deadline <= now) {
+            self.deadline_came(now, link);
         }
         // Acknowledged packets make room for what waits.
         let waits = |connection: &mut Connection| !connection.out.is_empty() || connection.view.is_pending();
@@ -128,7 +130,7 @@ impl Worker {
             Stage::Waiting { .. } => self.refuse(now, link, Reason::Unreachable, "the session is paused for too long"),
             Stage::Attached { .. } => self.keep_alive(now, link),
             Stage::Departing { .. } => self.close(now, link, Reason::Moved),
-            Stage::Closing => self.close(now, link, Reason::Closed),
+            &Stage::Closing { reason } => self.close(now, link, reason),
             Stage::Closed => {}
         }
     }
@@ -372,19 +374,32 @@ impl Worker {
 
     /// Everything that was written is acknowledged: a connection that only waited for that is closed.
     fn all_acknowledged(&mut self, now: Instant, link: LinkId) {
-        if self.connection(link).is_some_and(|connection| matches!(connection.stage, Stage::Closing)) {
-            self.close(now, link, Reason::Closed);
+        if let Some(&mut Connection { stage: Stage::Closing { reason }, .. }) = self.connection(link) {
+            self.close(now, link, reason);
         }
     }
 
     /// Closes a connection with a reason; its player's seat is kept.
     pub(crate) fn close(&mut self, now: Instant, link: LinkId, reason: Reason) {
+        if self.connection(link).is_some_and(|connection| !connection.is_over()) {
+            self.counters.ends.count(reason);
+        }
         self.endpoint.close(now, link, u32::from(reason.code()), reason.text());
         self.forget(now, link);
     }
 
     /// QUIC says that a connection is over.
-    fn lost(&mut self, now: Instant, link: LinkId) {
+    fn lost(&mut self, now: Instant, link: LinkId, why: &ConnectionError) {
+        let reason = match why {
+            ConnectionError::TimedOut => Some(Reason::Idle),
+            // QUIC itself found the peer out.
+            ConnectionError::TransportError(_) => Some(Reason::Protocol),
+            _ => None,
+        };
+        let over = self.connection(link).is_none_or(|connection| connection.is_over());
+        if let Some(reason) = reason.filter(|_| !over) {
+            self.counters.ends.count(reason);
+        }
         self.forget(now, link);
     }
 
@@ -404,20 +419,29 @@ impl Worker {
                 players.store(before.saturating_sub(1), std::sync::atomic::Ordering::Relaxed);
                 self.reschedule(session);
             }
+            stage => self.stop_waiting(link, &stage),
+        }
+    }
+
+    /// Takes a connection that leaves this stage off the list on which it waited for an answer.
+    pub(crate) fn stop_waiting(&mut self, link: LinkId, stage: &Stage) {
+        match stage {
             Stage::Resolving { request, .. } => {
-                self.resolving.remove(&request);
+                self.resolving.remove(request);
             }
-            Stage::Waiting { session, .. } => {
-                if let Some(waiting) = self.waiting.get_mut(&session) {
-                    waiting.retain(|&other| other != link);
-                }
-            }
-            Stage::Departing { session, .. } => {
-                if let Some(links) = self.departed.get_mut(&session) {
-                    links.retain(|&other| other != link);
-                }
-            }
+            Stage::Waiting { session, .. } => strike(&mut self.waiting, session, link),
+            Stage::Departing { session, .. } => strike(&mut self.departed, session, link),
             _ => {}
+        }
+    }
+}
+
+/// Takes a link off one of the lists, and the list away with its last.
+fn strike<K: std::hash::Hash + Eq>(lists: &mut HashMap<K, Vec<LinkId>>, key: &K, link: LinkId) {
+    if let Some(links) = lists.get_mut(key) {
+        links.retain(|&other| other != link);
+        if links.is_empty() {
+            lists.remove(key);
         }
     }
 }

@@ -26,4 +26,5 @@ pub mod transport;
 mod worker;
 
 pub use command::{Command, Create, Event, MovedSession, Refusal, Resolved, SessionReport};
-pub use worker::{Turn, Worker, WorkerConfig};
+pub use session::OverBudget;
+pub use worker::{EVENTS, Held, Turn, Worker, WorkerConfig};

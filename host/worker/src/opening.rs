@@ -122,7 +122,7 @@ impl Worker {
             },
             Ok(place) => {
                 let place = self.place(now, &place, &guest.player, guest.expires_s);
-                self.last_frame(now, link, &ServerFrame::Redirect(place));
+                self.last_frame(now, link, &ServerFrame::Redirect(place), Reason::NotHere);
             }
         }
     }
@@ -233,12 +233,13 @@ impl Worker {
     fn seat(&mut self, now: Instant, guest: Guest, index: usize, slot: Slot, seat: SeatFrame) {
         let Guest { link, open, player, expires_s } = guest;
         let Some(session) = self.sessions[index].as_mut() else {
-            self.refuse(now, link, Reason::NoSuchSession, "the session is over");
+            // The call that let the player in has ended or moved the session: the node knows which.
+            self.refuse(now, link, Reason::NotHere, "the session went away while the player joined");
             return;
         };
         let branch = Branch(session.epoch);
         let Some(state) = session.fold.slot(slot) else {
-            self.refuse(now, link, Reason::Internal, "the seat is gone");
+            self.refuse(now, link, Reason::Kicked, "the game kicked the player at once");
             return;
         };
         let acknowledged = state.outputs.first() - 1;
@@ -323,7 +324,7 @@ impl Worker {
 
     /// Ends a connection's attachment with a reason; the seat is the caller's business.
     pub(crate) fn detach(&mut self, now: Instant, link: LinkId, reason: Reason, message: &str) {
-        self.last_frame(now, link, &ServerFrame::Detached { reason, message: cut_reason(message) });
+        self.last_frame(now, link, &ServerFrame::Detached { reason, message: cut_reason(message) }, reason);
     }
 
     /// Refuses a player.
@@ -334,15 +335,18 @@ impl Worker {
             now,
             link,
             &ServerFrame::Refused(Refused { cause, message: cut_reason(message), retry_after_ms }),
+            cause,
         );
     }
 
-    /// Writes a connection's last frame and gives it a while to be acknowledged.
-    pub(crate) fn last_frame(&mut self, now: Instant, link: LinkId, frame: &ServerFrame) {
+    /// Writes a connection's last frame, gives it a while to be acknowledged, then closes for `reason`.
+    pub(crate) fn last_frame(&mut self, now: Instant, link: LinkId, frame: &ServerFrame, reason: Reason) {
         let Some(connection) = self.connection(link) else { return };
         let was_attached = connection.attached().is_some();
         connection.write(frame);
-        connection.stage = Stage::Closing;
+        let stage = std::mem::replace(&mut connection.stage, Stage::Closing { reason });
+        self.stop_waiting(link, &stage);
+        self.counters.ends.count(reason);
         if was_attached {
             let players = &self.counters.players;
             players.store(

@@ -43,7 +43,13 @@ impl Worker {
         if let Some((index, slot)) = connection.attached()
             && let Some(session) = sessions.get_mut(index).and_then(Option::as_mut)
         {
-            write_outputs(connection, session, slot, WAITING_BYTES);
+            // What the stream takes makes room for more: nothing else would bring the rest.
+            while write_outputs(connection, session, slot, WAITING_BYTES) {
+                write_stream(now, connection, endpoint);
+                if !connection.out.is_empty() {
+                    break;
+                }
+            }
             offer_view(now, connection, session, slot, views);
         }
         write_stream(now, connection, endpoint);
@@ -81,20 +87,21 @@ impl Worker {
     }
 }
 
-/// Encodes the acknowledgement and outputs that are not written yet, as far as `room` goes.
-fn write_outputs(connection: &mut Connection, session: &Session, slot: Slot, room: usize) {
+/// Encodes the acknowledgement and outputs that are not written yet, as far as `room` goes. Answers whether some remain.
+fn write_outputs(connection: &mut Connection, session: &Session, slot: Slot, room: usize) -> bool {
     if let Some(up_to) = connection.acknowledge.take() {
         connection.write(&ServerFrame::Acknowledge { up_to, tier: Tier::Volatile });
     }
-    let Some(state) = session.fold.slot(slot) else { return };
+    let Some(state) = session.fold.slot(slot) else { return false };
     for (number, body) in state.outputs.after(connection.last_written) {
         if connection.out.len() >= room {
-            break;
+            return true;
         }
         let frame = ServerFrame::Message { number, body: body.clone() };
         connection.write(&frame);
         connection.last_written = number;
     }
+    false
 }
 
 /// Hands the newest view to the encoder, if it was written and the view rate allows it.
@@ -105,8 +112,8 @@ fn offer_view(now: Instant, connection: &mut Connection, session: &mut Session, 
     if !seat.view_due || seat.next_view > now {
         return;
     }
-    let Some(view) = session.fold.view(slot) else { return };
     seat.view_due = false;
+    let Some(view) = session.fold.view(slot) else { return };
     seat.next_view = now + interval;
     reserve(arena, view.len());
     arena.extend_from_slice(view);
@@ -119,7 +126,7 @@ fn offer_view(now: Instant, connection: &mut Connection, session: &mut Session, 
 
 fn write_stream(now: Instant, connection: &mut Connection, endpoint: &mut Endpoint) {
     let Some(stream) = connection.stream else { return };
-    let closing = matches!(connection.stage, Stage::Closing);
+    let closing = matches!(connection.stage, Stage::Closing { .. });
     if connection.out.is_empty() && !closing {
         return;
     }

@@ -16,7 +16,7 @@ use crate::accounting::add;
 use crate::command::{Create, Event, MovedSession, Resolved};
 use crate::connection::{CLOSING, Stage};
 use crate::outlet::Outlet;
-use crate::session::{Ran, Session};
+use crate::session::{OwedLeave, Ran, Session};
 use crate::worker::{SESSIONS, Worker};
 
 impl Worker {
@@ -34,7 +34,7 @@ impl Worker {
         let rate = create.module.description().tick_rate;
         let first = if rate == 0 { now } else { self.first_tick(now, std::time::Duration::from_secs(1) / rate) };
         let mut outputs = std::mem::take(&mut self.outputs);
-        let started = Session::start(create, now, first, &mut outputs);
+        let started = Session::start(create, now, first, self.config.over_budget, &mut outputs);
         self.outputs = outputs;
         match started {
             Err(why) => {
@@ -110,7 +110,7 @@ impl Worker {
             self.tell_if_room(Event::Recorded { session, frames, from });
         }
         self.mark_views(now, index);
-        self.reschedule(index);
+        self.schedule_wake(index, Some(now));
     }
 
     /// Puts the players whose views may leave on the list.
@@ -126,9 +126,14 @@ impl Worker {
 
     /// Sets when a session is looked at next.
     pub(crate) fn reschedule(&mut self, index: usize) {
+        self.schedule_wake(index, None);
+    }
+
+    /// The same, where views that were due by `written` are on the list of this turn.
+    fn schedule_wake(&mut self, index: usize, written: Option<Instant>) {
         let window = self.config.seat_window;
         let session = self.sessions.get(index).and_then(Option::as_ref);
-        let wake = session.and_then(|session| session.next_wake(window));
+        let wake = session.and_then(|session| session.next_wake(window, written));
         self.schedule.set(index as u32, wake);
     }
 
@@ -161,9 +166,9 @@ impl Worker {
             self.finish(now, index, &ending);
             return;
         }
-        if session.fold.last_call().over_budget {
+        if session.take_over_budget() {
             add(&self.counters.overruns, 1);
-            if session.take_overrun_too_often(now) && !self.config.penalty && !session.is_paused() {
+            if !self.config.penalty && !session.is_paused() && session.take_overrun_too_often(now) {
                 self.give_away(now, index);
                 return;
             }
@@ -230,6 +235,10 @@ impl Worker {
     ) {
         let Some(session) = self.sessions[index].as_mut() else { return };
         let Some(player) = session.fold.slot(slot).map(|state| state.player.clone()) else { return };
+        if session.is_paused() {
+            session.owe_leave(OwedLeave { slot, why, reason, message: message.to_owned() });
+            return;
+        }
         let mut outputs = Vec::new();
         let ran = session.run(now, Input::Leave { slot, reason: why }, &mut outputs);
         if ran == Ran::Refused {
@@ -258,10 +267,14 @@ impl Worker {
         let Some(index) = self.rebuilding.pop_front() else { return false };
         let now = outlet.now();
         let Some(session) = self.sessions[index].as_mut() else { return !self.rebuilding.is_empty() };
-        match session.rebuild(now, std::time::Duration::from_micros(limits::SLICE_US)) {
+        match session.rebuild(now, self.config.slice) {
             Ok(false) => self.rebuilding.push_back(index),
             Ok(true) => {
+                let owed = session.take_owed_leaves();
                 self.tell_players(index, &ServerFrame::Resumed);
+                for OwedLeave { slot, why, reason, message } in owed {
+                    self.leave(now, index, slot, why, reason, &message);
+                }
                 self.let_in(now, index);
                 self.take_up(now, index);
                 self.reschedule(index);
@@ -317,7 +330,10 @@ impl Worker {
         };
         for link in session.seats.iter().flatten().filter_map(|seat| seat.link) {
             match &outcome {
-                Some(outcome) => self.last_frame(now, link, &ServerFrame::Finished { outcome: outcome.clone() }),
+                Some(outcome) => {
+                    let last = ServerFrame::Finished { outcome: outcome.clone() };
+                    self.last_frame(now, link, &last, Reason::SessionEnded);
+                }
                 None => self.detach(now, link, Reason::SessionEnded, &why),
             }
         }
@@ -356,7 +372,10 @@ impl Worker {
         let players = &self.counters.players;
         let before = players.load(std::sync::atomic::Ordering::Relaxed);
         players.store(before.saturating_sub(links.len() as u64), std::sync::atomic::Ordering::Relaxed);
-        self.departed.insert(id, links);
+        // Also where nobody plays: those who come while it is on its way find it gone and ask again.
+        if !links.is_empty() {
+            self.departed.insert(id, links);
+        }
         self.tell(Event::Overran(Box::new(MovedSession(session))));
     }
 

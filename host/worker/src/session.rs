@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use ringside_core::ids::{Epoch, SessionId, SessionTime, Slot};
 use ringside_core::limits;
-use ringside_core::log::{Input, Outcome, Record, SkipCause};
+use ringside_core::log::{Input, LeaveReason, Outcome, Record, SkipCause};
 use ringside_core::output::Output;
-use ringside_sandbox::{Ending, Fold, FoldError, FoldOptions, Rebuild, State, Step};
+use ringside_protocol::reason::Reason;
+use ringside_sandbox::{CallCost, Ending, Fold, FoldError, FoldOptions, Rebuild, State, Step};
 
 use crate::accounting::Usage;
 use crate::command::{Create, PlayerReport, SessionReport};
@@ -40,6 +41,18 @@ impl Seat {
     fn new(now: Instant) -> Seat {
         Seat { link: None, away_since: now, view_due: false, next_view: now, last_datagram: 0 }
     }
+}
+
+/// Whether the call that an input made was over its budget.
+pub type OverBudget = fn(&Input, &CallCost) -> bool;
+
+/// A leave that was decided while the session could take no entry.
+#[derive(Debug)]
+pub(crate) struct OwedLeave {
+    pub(crate) slot: Slot,
+    pub(crate) why: LeaveReason,
+    pub(crate) reason: Reason,
+    pub(crate) message: String,
 }
 
 /// What became of an input.
@@ -71,6 +84,9 @@ pub(crate) struct Session {
     view_interval: Duration,
     traps: VecDeque<Instant>,
     overruns: VecDeque<Instant>,
+    over_budget: OverBudget,
+    was_over_budget: bool,
+    owed: Vec<OwedLeave>,
     arena: BytesMut,
 }
 
@@ -83,6 +99,7 @@ impl Session {
         create: Create,
         now: Instant,
         first_tick: Instant,
+        over_budget: OverBudget,
         outputs: &mut Vec<Output>,
     ) -> Result<Session, String> {
         let fold = Fold::new(&create.module, FoldOptions::default()).map_err(|error| error.to_string())?;
@@ -108,6 +125,9 @@ impl Session {
             view_interval: Duration::from_secs(1) / description.view_rate.max(1) * 9 / 10,
             traps: VecDeque::new(),
             overruns: VecDeque::new(),
+            over_budget,
+            was_over_budget: false,
+            owed: Vec::new(),
             arena: BytesMut::new(),
         };
         let start = Input::Start {
@@ -152,6 +172,8 @@ impl Session {
 
     /// Runs an input and appends it as an entry.
     pub(crate) fn run(&mut self, now: Instant, input: Input, outputs: &mut Vec<Output>) -> Ran {
+        // Before the time is read: it must not run ahead of ticks that are about to be given up.
+        self.slip(now);
         self.run_at(now, self.time_at(now), input, outputs)
     }
 
@@ -166,7 +188,8 @@ impl Session {
         let cost = self.fold.last_call();
         self.usage.calls += 1;
         self.usage.call_us += cost.wall.as_micros() as u64;
-        if cost.over_budget {
+        if (self.over_budget)(&input, &cost) {
+            self.was_over_budget = true;
             self.usage.overruns += 1;
             note(&mut self.overruns, now, limits::BUDGET_WINDOW_US, limits::BUDGET_OVERRUNS);
         }
@@ -207,6 +230,11 @@ impl Session {
         recent(&self.traps, now, limits::TRAP_WINDOW_US) >= limits::TRAPS
     }
 
+    /// Whether a call was over its budget since the last time that this was asked.
+    pub(crate) fn take_over_budget(&mut self) -> bool {
+        std::mem::take(&mut self.was_over_budget)
+    }
+
     /// Whether it was over its budget too often lately; asking forgets it.
     pub(crate) fn take_overrun_too_often(&mut self, now: Instant) -> bool {
         let often = recent(&self.overruns, now, limits::BUDGET_WINDOW_US) >= limits::BUDGET_OVERRUNS;
@@ -233,6 +261,9 @@ impl Session {
     fn slip(&mut self, now: Instant) {
         let Some(period) = self.period else { return };
         let late = now.saturating_duration_since(self.next_tick);
+        if late < period || self.is_paused() {
+            return;
+        }
         let missed = (late.as_nanos() / period.as_nanos().max(1)) as u64;
         if let Some(lost) = missed.checked_sub(limits::TICKS_MADE_UP).filter(|&lost| lost > 0) {
             let slipped = period * u32::try_from(lost).unwrap_or(u32::MAX);
@@ -262,8 +293,8 @@ impl Session {
         self.seats.iter().position(expired).map(|index| Slot(index as u16))
     }
 
-    /// When it wants to be looked at again.
-    pub(crate) fn next_wake(&self, window: Duration) -> Option<Instant> {
+    /// When it wants to be looked at again. Views that were due by `written` leave with this turn and wake nobody.
+    pub(crate) fn next_wake(&self, window: Duration, written: Option<Instant>) -> Option<Instant> {
         if self.is_paused() || self.fold.ending().is_some() {
             return None;
         }
@@ -271,7 +302,9 @@ impl Session {
         let timer = self.fold.next_timer().map(|(_, due)| self.base + Duration::from_micros(due));
         let seats = self.seats.iter().flatten().filter_map(|seat| match seat.link {
             None => Some(seat.away_since + window),
-            Some(_) => seat.view_due.then_some(seat.next_view),
+            Some(_) => {
+                Some(seat.next_view).filter(|&next| seat.view_due && written.is_none_or(|written| next > written))
+            }
         });
         let checkpoint = (!self.log.is_empty()).then(|| self.checkpoint_due());
         tick.into_iter().chain(timer).chain(seats).chain(checkpoint).min()
@@ -308,9 +341,8 @@ impl Session {
     /// The recording's next piece, where enough has come together or `all` is asked for.
     pub(crate) fn recorded(&mut self, all: bool) -> Option<(Bytes, u64)> {
         let recording = self.recording.as_mut()?;
-        if self.rebuild.is_none() {
-            recording.take_if_many(&self.log, self.fold.output_hash(), all);
-        }
+        // A skipped entry puts nothing out, so the hash of outputs is good even where the guest is in pieces.
+        recording.take_if_many(&self.log, self.fold.output_hash(), all);
         recording.piece(all)
     }
 
@@ -337,6 +369,18 @@ impl Session {
             self.seats.resize_with(index + 1, || None);
         }
         self.seats[index] = Some(Seat::new(now));
+    }
+
+    /// Remembers a leave until the session takes entries again; a slot leaves once.
+    pub(crate) fn owe_leave(&mut self, leave: OwedLeave) {
+        if self.owed.iter().all(|owed| owed.slot != leave.slot) {
+            self.owed.push(leave);
+        }
+    }
+
+    /// The leaves that are owed.
+    pub(crate) fn take_owed_leaves(&mut self) -> Vec<OwedLeave> {
+        std::mem::take(&mut self.owed)
     }
 
     /// Frees a seat; answers the connection that was attached to it.

@@ -171,12 +171,14 @@ impl Bell {
         }
     }
 
-    /// Takes the ring back; commands sent from now on ring again.
+    /// Takes the ring back; commands sent from now on ring again. Those sent before are in the queue, to be looked at
+    /// after this. The descriptor is emptied first: a ring in between must not be lost while it counts as rung.
     fn hush(&self) {
-        if self.rung.swap(false, SeqCst) {
+        if self.rung.load(SeqCst) {
             let mut count = 0_u64;
             // SAFETY: eight bytes of a local number.
             unsafe { libc::read(self.descriptor.as_raw_fd(), (&raw mut count).cast(), 8) };
+            self.rung.swap(false, SeqCst);
         }
     }
 }
@@ -223,7 +225,7 @@ impl Shell {
             self.out.transmitter.flush();
             self.send_events(&mut unsent);
             self.count();
-            if turn == Turn::Done {
+            if turn == Turn::Done && !self.worker.is_stopped() {
                 self.wait(unsent.is_some());
             }
         }
@@ -306,4 +308,33 @@ fn thread_time_us() -> u64 {
     // SAFETY: `time` is a valid place for the answer; every thread has this clock.
     unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
     time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_ring_is_lost_between_two() {
+        let patience = Duration::from_secs(20);
+        let bell = Arc::new(Bell::new().unwrap());
+        let (sender, queue) = sync_channel(1 << 20);
+        let ringer = Arc::clone(&bell);
+        let rings = 300_000;
+        let thread = std::thread::spawn(move || {
+            for number in 0..rings {
+                sender.send(number).unwrap();
+                ringer.ring();
+            }
+        });
+        let mut taken = 0;
+        while taken < rings {
+            let began = Instant::now();
+            wait_for(bell.descriptor.as_raw_fd(), None, patience);
+            assert!(began.elapsed() < patience, "the bell is rung and cannot be heard");
+            bell.hush();
+            taken += queue.try_iter().count();
+        }
+        thread.join().unwrap();
+    }
 }

@@ -22,13 +22,14 @@ use ringside_protocol::reason::Reason;
 
 use crate::accounting::Counters;
 use crate::authority::Authority;
-use crate::command::{Command, Event};
+use crate::command::{Command, Event, Flushed};
 use crate::connection::Connection;
 use crate::endpoint::{Endpoint, LinkId, LinkLimits};
 use crate::outlet::Outlet;
 use crate::receive::Datagram;
-use crate::session::Session;
+use crate::session::{OverBudget, Session};
 use crate::timers::Timers;
+use crate::transport::DATAGRAM_SEND_BYTES;
 
 /// Handshake work of a turn.
 pub const HANDSHAKE_SHARE: Duration = Duration::from_micros(500);
@@ -60,6 +61,11 @@ pub struct WorkerConfig {
     pub connections: usize,
     /// Connections of one address at a time.
     pub connections_per_address: usize,
+    /// Whether a call was over its budget: by what it was measured to cost. A simulation goes by the input, so that a run
+    /// depends on no real clock.
+    pub over_budget: OverBudget,
+    /// Real time of a turn for a rebuild, which is done by a record at least. None makes it a record a turn.
+    pub slice: Duration,
     /// Milliseconds since 1970 at `started`: tokens speak of days, everything else of this clock.
     pub started_ms: u64,
     /// When the worker was made.
@@ -77,6 +83,8 @@ impl WorkerConfig {
             penalty: false,
             connections: limits::CONNECTIONS,
             connections_per_address: limits::CONNECTIONS_PER_ADDRESS,
+            over_budget: |_, cost| cost.over_budget,
+            slice: Duration::from_micros(ringside_core::limits::SLICE_US),
             started_ms,
             started,
         }
@@ -90,6 +98,29 @@ pub enum Turn {
     Done,
     /// The socket wants to be served first; call again.
     More,
+}
+
+/// How full a worker's queues and tables are, each of which has a bound.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Events that the node has not taken.
+    pub events: usize,
+    /// Connections that wait for the node to say where their session is.
+    pub resolving: usize,
+    /// Connections that wait for a paused session.
+    pub waiting: usize,
+    /// Sessions given away whose players wait to hear where to.
+    pub departed: usize,
+    /// Connections that are not attached yet.
+    pub unattached: usize,
+    /// Handshakes under way.
+    pub handshakes: usize,
+    /// Connections, those closing included.
+    pub connections: usize,
+    /// Bytes of frames that wait for a stream, the most of any connection.
+    pub frame_bytes: usize,
+    /// Bytes of datagrams that wait for packets, the most of any connection.
+    pub datagram_bytes: usize,
 }
 
 /// One core's share of a node.
@@ -167,6 +198,24 @@ impl Worker {
         Arc::clone(&self.counters)
     }
 
+    /// How full its queues and tables are.
+    pub fn held(&mut self) -> Held {
+        let links: Vec<LinkId> = self.connections.iter().flatten().map(|connection| connection.link).collect();
+        let unsent = links.iter().filter_map(|&link| Some(self.endpoint.link(link)?.datagrams().send_buffer_space()));
+        let least_space = unsent.min().unwrap_or(DATAGRAM_SEND_BYTES);
+        Held {
+            events: self.events.len(),
+            resolving: self.resolving.len(),
+            waiting: self.waiting.values().map(Vec::len).sum(),
+            departed: self.departed.len(),
+            unattached: self.unattached,
+            handshakes: self.endpoint.handshakes(),
+            connections: self.endpoint.open_links(),
+            frame_bytes: self.connections.iter().flatten().map(|connection| connection.out.len()).max().unwrap_or(0),
+            datagram_bytes: DATAGRAM_SEND_BYTES.saturating_sub(least_space),
+        }
+    }
+
     /// Takes a datagram in.
     pub fn handle_datagram(&mut self, now: Instant, datagram: Datagram<'_>) {
         self.endpoint.handle_datagram(now, datagram);
@@ -193,6 +242,13 @@ impl Worker {
                 let index = self.index_of(&session);
                 let shown = index.and_then(|index| self.sessions[index].as_ref());
                 reply(shown.map(|session| Box::new(session.report())));
+            }
+            Command::Flush { session, reply } => {
+                let found = self.index_of(&session).and_then(|index| self.sessions[index].as_mut());
+                if let Some((frames, from)) = found.and_then(|found| found.recorded(true)) {
+                    self.tell(Event::Recorded { session, frames, from });
+                }
+                self.tell(Event::Flushed(Flushed(reply)));
             }
             Command::Resolved { request, answer } => self.resolved(now, request, answer),
             Command::Adopt(moved) => self.adopt(*moved),

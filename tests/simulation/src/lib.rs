@@ -4,3 +4,4 @@
 pub mod checks;
 pub mod scheduler;
 pub mod trace;
+pub mod worker;

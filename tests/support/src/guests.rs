@@ -17,7 +17,7 @@ pub fn module(name: &str) -> Vec<u8> {
 /// Where a built guest lies.
 pub fn module_path(name: &str) -> PathBuf {
     let directory = std::env::var_os("RINGSIDE_GUESTS").map_or_else(|| root().join("target-guests"), PathBuf::from);
-    directory.join("wasm32-unknown-unknown/wasm").join(format!("{}.wasm", name.replace('-', "_")))
+    directory.join("modules").join(format!("{name}.wasm"))
 }
 
 /// The `ringside` program.

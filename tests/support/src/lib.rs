@@ -3,6 +3,7 @@
 
 pub mod directory;
 pub mod guests;
+pub mod node;
 pub mod proxy;
 pub mod random;
 pub mod sequence;

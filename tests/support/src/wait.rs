@@ -20,7 +20,7 @@ pub async fn within<T>(what: &str, event: impl Future<Output = T>) -> T {
 ///
 /// # Panics
 /// As [`within`].
-pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
+pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     within(what, async {
         loop {
             if let Some(answer) = ask().await {

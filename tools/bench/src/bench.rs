@@ -32,7 +32,6 @@ impl BenchError {
 /// Where things are and how long to measure.
 pub struct Context {
     full: bool,
-    ringside: PathBuf,
     guests: PathBuf,
     scratch: PathBuf,
 }
@@ -46,7 +45,6 @@ impl Context {
         let place = |variable, usual: PathBuf| std::env::var_os(variable).map_or(usual, PathBuf::from);
         Ok(Context {
             full,
-            ringside: place("RINGSIDE_BIN", directory.join("ringside")),
             guests: place("RINGSIDE_GUESTS", root.join("target-guests")),
             scratch: place("RINGSIDE_SCRATCH", directory.join("bench")),
         })
@@ -55,11 +53,6 @@ impl Context {
     /// How many pairs to measure: `usual`, or at least 15 for the record.
     pub fn pairs(&self, usual: usize) -> usize {
         if self.full { usual.max(15) } else { usual }
-    }
-
-    /// The `ringside` program.
-    pub fn ringside(&self) -> &Path {
-        &self.ringside
     }
 
     /// The bytes of a built guest.
@@ -71,7 +64,7 @@ impl Context {
 
     /// Where a built guest lies.
     pub fn guest_path(&self, name: &str) -> PathBuf {
-        self.guests.join("wasm32-unknown-unknown/wasm").join(format!("{name}.wasm"))
+        self.guests.join("modules").join(format!("{name}.wasm"))
     }
 
     /// A directory for what a benchmark writes; made if absent.

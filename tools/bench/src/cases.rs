@@ -1,6 +1,12 @@
 //! The benchmarks, by name.
 
+mod accept;
+mod create;
+mod dispatch;
+mod echo;
+mod replay;
 mod room;
+mod tick;
 
 use crate::bench::{BenchError, Context};
 use crate::figure::Figure;
@@ -15,12 +21,28 @@ pub struct Case {
     pub measure: fn(&Context) -> Result<Vec<Figure>, BenchError>,
 }
 
-/// All benchmarks.
-pub const ALL: &[Case] = &[Case {
-    name: "reference_floor_vs_quinn",
-    about: "CPU of bare UDP rooms against ordinary quinn rooms: what the comparison itself spans",
-    measure: room::floor_vs_quinn,
-}];
+macro_rules! cases {
+    ($($name:literal $measure:path, $about:literal;)+) => {
+        /// All benchmarks.
+        pub const ALL: &[Case] = &[$(Case { name: $name, about: $about, measure: $measure }),+];
+    };
+}
+
+cases! {
+    "room_cpu_vs_udp" room::against_udp, "CPU of a match and second against bare UDP with AES-GCM, the floor";
+    "room_cpu_vs_quinn" room::against_quinn, "CPU of a match and second against an ordinary quinn server";
+    "room_cpu_vs_colyseus" room::against_colyseus, "CPU of a match and second against Colyseus from npm";
+    "echo_p50" echo::p50, "message, effect and reply against a bare quinn echo, median";
+    "echo_p99" echo::p99, "the same, 99th percentile";
+    "dispatch" dispatch::measure, "a call with 256 bytes in and out against the bare typed call";
+    "tick_vs_plain" tick::measure, "a tick of the sample games against plain wasmtime, native beside it";
+    "create_vs_raw" create::session, "a new session against a raw pooled instance and start";
+    "idle_session_bytes" echo::idle, "what an idle session keeps, and what idle ones cost active ones";
+    "replay_speed" replay::measure, "a recorded 60 Hz match folded again, against real time";
+    "record_cost" room::record_cost, "CPU of a match and second with recording against without";
+    "accept_rate" accept::rate, "players let in for a second of CPU against a bare quinn accept loop";
+    "compile_ms" create::upload, "an upload against compiling the same bytes";
+}
 
 /// The benchmark of that name.
 pub fn find(name: &str) -> Result<&'static Case, BenchError> {

@@ -71,7 +71,8 @@ impl Counters {
         self.sent_bytes.fetch_add(bytes as u64, Relaxed);
     }
 
-    fn read(&self) -> Counts {
+    /// What was counted so far.
+    pub fn read(&self) -> Counts {
         Counts {
             received: self.received.load(Relaxed),
             received_bytes: self.received_bytes.load(Relaxed),
@@ -83,11 +84,11 @@ impl Counters {
 
 /// In the child: says that it is ready, and answers questions from a thread of its own until the input ends; then
 /// the process ends.
-pub fn answer(ready: &str, counters: &'static Counters) {
+pub fn answer(ready: &str, read: impl Fn() -> Counts + Send + 'static) {
     println!("ready {ready}");
     std::thread::spawn(move || {
         for _ in std::io::stdin().lock().lines().map_while(Result::ok) {
-            match serde_json::to_string(&counters.read()) {
+            match serde_json::to_string(&read()) {
                 Ok(line) => println!("{line}"),
                 Err(_) => break,
             }
@@ -135,11 +136,6 @@ impl Running {
         &self.ready
     }
 
-    /// The child's process id.
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// What the child has counted so far.
     pub fn counts(&mut self) -> Result<Counts, BenchError> {
         let line = self.ask("counts")?;
@@ -147,10 +143,16 @@ impl Running {
     }
 
     /// Asks something and hands back the line that comes.
-    pub fn ask(&mut self, question: &str) -> Result<String, BenchError> {
+    fn ask(&mut self, question: &str) -> Result<String, BenchError> {
         let input = self.input.as_mut().ok_or_else(|| BenchError::Child("is ending".into()))?;
         writeln!(input, "{question}").and_then(|()| input.flush()).map_err(BenchError::Process)?;
         self.line()
+    }
+
+    /// Lets a load that works in slices work for so long; answers what that brought.
+    pub fn slice<T: serde::de::DeserializeOwned>(&mut self, length: Duration) -> Result<T, BenchError> {
+        let line = self.ask(&format!("slice {}", length.as_millis()))?;
+        serde_json::from_str(&line).map_err(|error| BenchError::Child(format!("said {line:?}: {error}")))
     }
 
     /// CPU time that the child has used so far.

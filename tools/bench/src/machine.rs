@@ -54,14 +54,32 @@ pub fn thread_time() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
 }
 
-/// Memory of this process that is in use (resident), bytes. 0 where the system does not say.
-pub fn resident_bytes() -> usize {
-    resident_bytes_of(std::process::id())
+/// Runs something on a thread of its own that stays on a core.
+pub fn on_core<T: Send>(core: usize, work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let worker = scope.spawn(|| {
+            pin(core);
+            work()
+        });
+        worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
-/// Memory of a process that is in use (resident), bytes. 0 where the system does not say.
-pub fn resident_bytes_of(process: u32) -> usize {
-    let Ok(text) = std::fs::read_to_string(format!("/proc/{process}/smaps_rollup")) else { return 0 };
+/// Bytes that this process has allocated and not freed. 0 where the C library does not say.
+pub fn allocated_bytes() -> usize {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        // SAFETY: takes nothing and answers plain numbers.
+        let counts = unsafe { libc::mallinfo2() };
+        counts.uordblks + counts.hblkhd
+    }
+    #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+    0
+}
+
+/// Memory of this process that is in use (resident), bytes. 0 where the system does not say.
+pub fn resident_bytes() -> usize {
+    let Ok(text) = std::fs::read_to_string("/proc/self/smaps_rollup") else { return 0 };
     let kibibytes =
         text.lines().find_map(|line| line.strip_prefix("Rss:")?.trim().strip_suffix(" kB")?.parse::<usize>().ok());
     kibibytes.unwrap_or(0) << 10
@@ -79,6 +97,14 @@ mod tests {
             sum = std::hint::black_box(sum + 1);
         }
         assert!(cpu_time(std::process::id()).unwrap() >= process + Duration::from_millis(4));
+    }
+
+    #[test]
+    fn memory_in_use_shows_as_allocated_and_as_resident() {
+        let (allocated, resident) = (allocated_bytes(), resident_bytes());
+        let block = std::hint::black_box(vec![1u8; 64 << 20]);
+        assert!(allocated_bytes() >= allocated + block.len() || allocated == 0);
+        assert!(resident_bytes() >= resident + block.len() / 2);
     }
 
     #[test]

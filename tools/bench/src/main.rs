@@ -3,11 +3,17 @@
 
 mod batch;
 mod bench;
+mod bots;
 mod cases;
 mod child;
+mod colyseus;
 mod figure;
+mod identity;
 mod load;
 mod machine;
+mod plain;
+mod play;
+mod random;
 mod serve;
 mod statistics;
 mod tls;

@@ -1,9 +1,11 @@
-//! Servers that Ringside is compared with: each the ordinary shape of what it stands for.
+//! What is measured: Ringside's worker, and the servers that it is compared with, each the ordinary shape of what it
+//! stands for.
 
 mod accept;
 mod echo;
 pub mod floor;
 mod room;
+pub mod worker;
 
 use clap::Subcommand;
 
@@ -13,23 +15,30 @@ use crate::traffic::Traffic;
 /// Which server.
 #[derive(Subcommand)]
 pub enum Kind {
+    /// Ringside's worker with a guest.
+    Worker(worker::Options),
     /// Bare UDP with AES-128-GCM in one batched loop: what no protocol can be cheaper than.
     Floor(Traffic),
-    /// An ordinary quinn server: a tokio task a connection, a ticker a room.
-    QuinnRoom(Traffic),
+    /// Arena matches on an ordinary quinn server: a tokio task a connection, a ticker a room.
+    QuinnRoom,
     /// An ordinary quinn server that sends back what it reads from a stream.
     QuinnEcho,
     /// An ordinary quinn server that accepts, answers one request on a stream, and forgets.
-    QuinnAccept,
+    QuinnAccept {
+        /// Answer addresses that have shown nothing with a Retry first.
+        #[arg(long)]
+        retry: bool,
+    },
 }
 
 /// Serves until the standard input ends.
 pub fn run(kind: Kind) -> Result<(), BenchError> {
     match kind {
         Kind::Floor(traffic) => floor::run(traffic),
-        Kind::QuinnRoom(traffic) => ordinary(room::run(traffic)),
+        Kind::Worker(options) => worker::run(&options),
+        Kind::QuinnRoom => ordinary(room::run()),
         Kind::QuinnEcho => ordinary(echo::run()),
-        Kind::QuinnAccept => ordinary(accept::run()),
+        Kind::QuinnAccept { retry } => ordinary(accept::run(retry)),
     }
 }
 

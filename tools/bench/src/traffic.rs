@@ -14,9 +14,6 @@ pub const INTERVAL: Duration = Duration::from_millis(1000 / RATE);
 pub const PHASES: usize = 20;
 /// Players that share a socket of the load.
 pub const PLAYERS_A_SOCKET: usize = 100;
-/// What QUIC adds to a datagram that it carries in a packet alone: header, number, frame type, tag.
-pub const OVERHEAD_BYTES: usize = 29;
-
 /// How much, and how large.
 #[derive(Args, Debug, Clone, Copy)]
 pub struct Traffic {

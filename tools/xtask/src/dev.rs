@@ -42,29 +42,28 @@ fn build(workspace: &Workspace) -> Result<(), Error> {
 
 fn prepare(state: &Path, fresh: bool) -> Result<(), Error> {
     let failed = |source| Error::File { path: state.to_owned(), source };
-    // Only a directory that a node made is ever removed: a slip of the keyboard must not cost a home directory.
+    // Only a state directory is ever removed: a slip of the keyboard must not cost a home directory.
     if fresh && state.exists() {
-        let strangers = std::fs::read_dir(state).map_err(failed)?.count() > 0 && !state.join(OWNED).exists();
-        if strangers {
-            let text = format!("{} was not made by this command and is not empty: not removed", state.display());
+        let ours = std::fs::read(state.join("version")).is_ok_and(|version| version.starts_with(b"ringside state"));
+        if !ours && std::fs::read_dir(state).map_err(failed)?.count() > 0 {
+            let text = format!("{} is no state directory of a node and not empty: not removed", state.display());
             return Err(Error::Node(text));
         }
         std::fs::remove_dir_all(state).map_err(failed)?;
     }
-    std::fs::create_dir_all(state).map_err(failed)?;
-    std::fs::write(state.join(OWNED), "made by `cargo xtask dev`; `--fresh` removes this directory\n").map_err(failed)
+    std::fs::create_dir_all(state).map_err(failed)
 }
 
-/// Marks a state directory that `--fresh` may remove.
-const OWNED: &str = "made-by-xtask-dev";
-
 fn serve(workspace: &Workspace, ringside: &Ringside, node: &mut Child, default_state: bool) -> Result<ExitCode, Error> {
-    let Some(shown) = ringside.wait_until_up(node)? else { return Ok(ExitCode::SUCCESS) };
+    if !ringside.wait_until_up(node)? {
+        return Ok(ExitCode::SUCCESS);
+    }
     headline("games");
     for sample in SAMPLES {
         let module = guests::module(workspace.root(), sample);
         steps::require(&format!("push {sample}"), ringside.command().arg("push").arg(module))?;
     }
+    let shown = ringside.shown().ok_or_else(|| Error::Node("the node does not answer any more".into()))?;
     println!("\n{}", explain(ringside, &shown, default_state));
     while !interrupt::wanted() {
         if let Ok(Some(status)) = node.try_wait() {
@@ -122,23 +121,27 @@ impl Ringside {
             .map_err(|source| Error::Start { program: self.program.display().to_string(), source })
     }
 
-    /// What the node says about itself once it answers; `None` if somebody pressed Ctrl-C first.
-    fn wait_until_up(&self, node: &mut Child) -> Result<Option<String>, Error> {
+    /// What the node says about itself, if it answers.
+    fn shown(&self) -> Option<String> {
+        let output = self.command().args(["node", "show"]).stderr(Stdio::null()).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Waits until the node answers; answers whether it does, or somebody pressed Ctrl-C first.
+    fn wait_until_up(&self, node: &mut Child) -> Result<bool, Error> {
         let deadline = Instant::now() + START_PATIENCE;
         while !interrupt::wanted() {
             if let Ok(Some(status)) = node.try_wait() {
                 return Err(Error::Node(format!("the node did not start ({status}); its output above says why")));
             }
-            if let Ok(output) = self.command().args(["node", "show"]).stderr(Stdio::null()).output()
-                && output.status.success()
-            {
-                return Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned()));
+            if self.shown().is_some() {
+                return Ok(true);
             }
             if Instant::now() > deadline {
                 return Err(Error::Node(format!("the node does not answer after {START_PATIENCE:?}")));
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        Ok(None)
+        Ok(false)
     }
 }

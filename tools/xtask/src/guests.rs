@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-use crate::workspace::Error;
+use crate::workspace::{self, Error};
 use toolchain::{TARGET, Toolchain};
 
 /// Why the guests could not be built.
@@ -160,12 +160,10 @@ fn without_paths(root: &Path) -> Vec<String> {
     names.filter_map(|(path, name)| Some(format!("--remap-path-prefix={}=/{name}", path?.display()))).collect()
 }
 
-/// Cargo, as if it had not been called by cargo.
+/// Cargo with a target directory and flags of the guests' own.
 fn cargo() -> Command {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    for inherited in ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "CARGO_TARGET_DIR", "RUSTFLAGS"] {
-        cargo.env_remove(inherited);
-    }
+    let mut cargo = workspace::cargo();
+    cargo.env_remove("CARGO_TARGET_DIR").env_remove("RUSTFLAGS");
     cargo
 }
 

@@ -21,7 +21,7 @@ pub fn run(workspace: &Workspace, filter: Option<&str>) -> Result<ExitCode, Erro
         eprintln!("    guests: FAILED: {error}");
     }
     tally.check("guests", guests.is_ok());
-    let built = steps::run("build", workspace.cargo().args(["build", "--release", "--workspace", "--bins"]))?;
+    let built = steps::run("build", workspace.cargo().args(["build", "--release", "--workspace", "--all-targets"]))?;
     tally.check("build", built);
     if built && guests.is_ok() {
         run_tests(workspace, filter, &mut tally)?;
@@ -95,26 +95,49 @@ fn run_tests(workspace: &Workspace, filter: Option<&str>, tally: &mut Tally) -> 
 }
 
 fn check_dependencies(workspace: &Workspace, tally: &mut Tally) -> Result<(), Error> {
-    if !steps::answers(workspace.cargo().args(["deny", "--version"])) {
-        let reason = "cargo-deny is not installed (`cargo install --locked cargo-deny`)";
+    let Some(deny) = dependency_checker(workspace)? else {
+        let reason = "cargo-deny is not installed and could not be (`cargo install --locked cargo-deny`)";
         tally.skip("dependencies: bans, licences, sources", reason);
         tally.skip("dependencies: advisories", reason);
         return Ok(());
-    }
+    };
     let name = "dependencies: bans, licences, sources";
-    let mut policy = workspace.cargo();
-    policy.args(["deny", "check", "bans", "licenses", "sources"]);
-    tally.check(name, steps::run(name, &mut policy)?);
+    tally.check(name, steps::run(name, deny().args(["check", "bans", "licenses", "sources"]))?);
     let name = "dependencies: advisories";
-    if steps::answers(workspace.cargo().args(["deny", "fetch", "db"])) {
-        let mut advisories = workspace.cargo();
-        advisories.args(["deny", "check", "--disable-fetch", "advisories"]);
-        tally.check(name, steps::run(name, &mut advisories)?);
+    if steps::answers(deny().args(["fetch", "db"])) {
+        tally.check(name, steps::run(name, deny().args(["check", "--disable-fetch", "advisories"]))?);
     } else {
         tally.skip(name, "the advisory database cannot be reached from here");
     }
     Ok(())
 }
+
+/// Makes commands of cargo-deny: the one that is installed, or one of this workspace's own, built once.
+fn dependency_checker(workspace: &Workspace) -> Result<Option<impl Fn() -> Command>, Error> {
+    let root = workspace.target().join("tools");
+    let own = root.join("bin/cargo-deny");
+    let installed = steps::answers(workspace.cargo().args(["deny", "--version"]));
+    if !installed && !steps::answers(Command::new(&own).args(["deny", "--version"])) {
+        let mut install = workspace.cargo();
+        install.args(["install", "--locked", "--version", DENY_VERSION, "--root"]).arg(&root).arg("cargo-deny");
+        // A target directory that survives would only be in the way of the next version.
+        install.env("CARGO_TARGET_DIR", root.join("build"));
+        if !steps::run("installing cargo-deny (a few minutes, once)", &mut install)? {
+            return Ok(None);
+        }
+        let _ = std::fs::remove_dir_all(root.join("build"));
+    }
+    let path = workspace.root().to_owned();
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    Ok(Some(move || {
+        let mut command = Command::new(if installed { Path::new(&cargo) } else { &own });
+        command.arg("deny").current_dir(&path);
+        command
+    }))
+}
+
+/// The release of cargo-deny that is built where none is installed.
+const DENY_VERSION: &str = "0.20.2";
 
 fn forget(path: &Path) -> Result<(), Error> {
     match std::fs::remove_file(path) {

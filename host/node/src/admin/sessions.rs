@@ -83,7 +83,6 @@ pub async fn end(
 /// `GET /v1/sessions/{game}/{key}/recording`: the segments one after another.
 pub async fn recording(State(services): Shared, Path(name): Path<(String, String)>) -> Result<Response, ApiError> {
     let session = recorded(&services, parse(&name)?).await?;
-    services.recorder.flush(&session).await;
     let segments = services.store.segments(&session).await?;
     if segments.is_empty() {
         return Err(ApiError::not_found(format!("{session} was not recorded"), RECORD_HINT));
@@ -101,16 +100,17 @@ pub async fn recording(State(services): Shared, Path(name): Path<(String, String
 
 const RECORD_HINT: &str = "record a session with `session create --record`, or all with `record = true`";
 
-/// The session that was named, or the live or newest recorded one of its key.
+/// The session that was named, or the newest of its key that was recorded.
 async fn recorded(services: &Services, name: SessionName) -> Result<SessionId, ApiError> {
+    let known = services.control.flush(name.clone()).await?;
+    if let Some(session) = known {
+        services.recorder.flush(&session).await;
+        if name.incarnation.is_some() || !services.store.segments(&session).await?.is_empty() {
+            return Ok(session);
+        }
+    }
     if let Some(incarnation) = name.incarnation {
         return Ok(SessionId { game: name.game, key: name.key, incarnation });
-    }
-    let sessions = services.control.sessions().await?;
-    let live =
-        sessions.iter().find(|info| info.record && *info.game == *name.game.as_str() && info.key == name.key.as_str());
-    if let Some(id) = live.and_then(|info| info.session.parse().ok()) {
-        return Ok(id);
     }
     let found = services.store.newest_recording(&name.game, name.key.as_str()).await?;
     found.ok_or_else(|| ApiError::not_found(format!("there is no recording of {name}"), RECORD_HINT))

@@ -90,6 +90,7 @@ impl Desk {
                 self.directory.handle_create(now, request, Create { record, ..*create });
             }
             Message::Show(name, reply) => self.show(now, &name, reply),
+            Message::Flush(name, reply) => self.flush(&name, reply),
             Message::End(name, reason, reply) => self.end(now, &name, reason, reply),
             Message::Sessions(reply) => {
                 let sessions = self.directory.sessions().map(|entry| live(now, entry)).collect();
@@ -158,7 +159,11 @@ impl Desk {
             Event::Overran(moved) => self.punish(worker, moved),
             Event::Signal { source, to, body } => self.signal(source, &to, body),
             // The forwarding thread keeps these for the recorder and the log.
-            Event::Recorded { .. } | Event::GuestLog { .. } | Event::GuestEvent { .. } | Event::GuestFault { .. } => {}
+            Event::Recorded { .. }
+            | Event::Flushed(_)
+            | Event::GuestLog { .. }
+            | Event::GuestEvent { .. }
+            | Event::GuestFault { .. } => {}
         }
     }
 
@@ -265,6 +270,22 @@ impl Desk {
             let _ = reply.send(Ok(info));
         });
         let _ = self.send(worker, Command::Show { session, reply: answer });
+    }
+
+    /// Has the worker of a live session hand over its recording; that of one that ended was handed over before its
+    /// end was heard of. Answers which session it is, where the directory knows.
+    fn flush(&mut self, name: &SessionName, reply: Reply<Option<SessionId>>) {
+        let Some(entry) = self.find(name) else {
+            let ended = self.directory.ended().find(|ended| name.is(&ended.id)).map(|ended| ended.id.clone());
+            let _ = reply.send(Ok(ended));
+            return;
+        };
+        let (session, worker) = (entry.id.clone(), entry.worker);
+        let id = session.clone();
+        let answer = Box::new(move |()| {
+            let _ = reply.send(Ok(Some(id)));
+        });
+        let _ = self.send(worker, Command::Flush { session, reply: answer });
     }
 
     fn end(&mut self, now: u64, name: &SessionName, reason: String, reply: Reply<SessionInfo>) {

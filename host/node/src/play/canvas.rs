@@ -84,7 +84,7 @@ impl Canvas {
     }
 
     #[cfg(test)]
-    pub fn to_text(&self) -> String {
+    pub(super) fn to_text(&self) -> String {
         self.rows.iter().map(|row| format!("{}\n", row.iter().collect::<String>().trim_end())).collect()
     }
 }

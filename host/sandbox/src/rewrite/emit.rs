@@ -174,8 +174,8 @@ impl Scratch {
     /// branch that is never taken, for scalars; the value does not wait for it.
     fn canonicalize(&self, function: &mut Function, shape: Shape) {
         use Instruction as I;
-        let f32x4 = || vec![CANONICAL_F32.to_le_bytes(); 4].concat();
-        let f64x2 = || vec![CANONICAL_F64.to_le_bytes(); 2].concat();
+        let f32x4 = || [CANONICAL_F32.to_le_bytes(); 4].concat();
+        let f64x2 = || [CANONICAL_F64.to_le_bytes(); 2].concat();
         let vector = |lanes: Vec<u8>| I::V128Const(lanes.iter().rev().fold(0, |v, b| v << 8 | i128::from(*b)));
         let (local, canonical, same, choose) = match shape {
             Shape::F32 => (self.f32, I::F32Const(f32::from_bits(CANONICAL_F32).into()), I::F32Eq, I::Select),

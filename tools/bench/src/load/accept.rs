@@ -8,12 +8,18 @@ use std::time::Instant;
 use quinn::Endpoint;
 use serde::{Deserialize, Serialize};
 
+use ringside_protocol::frame::ALPN;
+
+use super::door;
 use super::slices::{Wishes, reply};
 use crate::bench::BenchError;
+use crate::identity::Door;
 use crate::tls;
 
 /// Connections under way at a time.
 pub const LANES: usize = 16;
+/// Players that come back in turn.
+const PLAYERS: usize = 256;
 
 /// What a slice brought.
 #[derive(Debug, Serialize, Deserialize)]
@@ -24,17 +30,24 @@ pub struct Accepted {
     pub failed: u64,
 }
 
-/// The ordinary quinn accept loop's load.
+/// The ordinary quinn accept loop's load: requests as long as Ringside's open frames.
 pub async fn quinn(server: SocketAddr) -> Result<(), BenchError> {
-    let request = Arc::new(vec![0; 256]);
-    serve_slices(server, tls::client(b"accept")?, move |_| request.clone()).await
+    let requests = Arc::new(vec![vec![0; 300]; LANES]);
+    serve_slices(server, tls::client(b"accept")?, requests).await
 }
 
-/// Works off the parent's slices; `request` says what a lane asks.
-pub async fn serve_slices(
+/// Ringside's load: players of one session of the guest `echo` who come back again and again.
+pub async fn ringside(server: Door) -> Result<(), BenchError> {
+    let requests = (0..PLAYERS).map(|player| door::open(&server, &format!("player-{player}"), "echo", "0"));
+    let requests = Arc::new(requests.collect::<Result<Vec<_>, _>>()?);
+    serve_slices(server.address, tls::client(ALPN)?, requests).await
+}
+
+/// Works off the parent's slices; the lanes make the requests in turn.
+async fn serve_slices(
     server: SocketAddr,
     config: quinn::ClientConfig,
-    request: impl Fn(usize) -> Arc<Vec<u8>>,
+    requests: Arc<Vec<Vec<u8>>>,
 ) -> Result<(), BenchError> {
     let mut wishes = Wishes::listen();
     while let Some(length) = wishes.next().await {
@@ -46,10 +59,13 @@ pub async fn serve_slices(
         let bad = Arc::new(AtomicU64::new(0));
         let lanes: Vec<_> = (0..LANES)
             .map(|lane| {
-                let (endpoint, request, good, bad) = (endpoint.clone(), request(lane), good.clone(), bad.clone());
+                let (endpoint, requests, good, bad) = (endpoint.clone(), requests.clone(), good.clone(), bad.clone());
                 tokio::spawn(async move {
-                    while Instant::now() < until {
-                        let outcome = ask(&endpoint, server, &request).await;
+                    for request in requests.iter().skip(lane).step_by(LANES).cycle() {
+                        if Instant::now() >= until {
+                            break;
+                        }
+                        let outcome = ask(&endpoint, server, request).await;
                         if outcome.is_ok() { &good } else { &bad }.fetch_add(1, Relaxed);
                     }
                 })

@@ -19,7 +19,7 @@ pub fn run(server: SocketAddr, traffic: Traffic) -> Result<(), BenchError> {
         .collect::<Result<_, _>>()
         .map_err(BenchError::setup)?;
     let key = key()?;
-    answer("", &COUNTERS);
+    answer("", || COUNTERS.read());
     let (mut arrived, mut out) = (Batch::new(), Batch::new());
     let mut next = Instant::now();
     for round in 0u64.. {

@@ -11,7 +11,7 @@ static COUNTERS: Counters = Counters::new();
 /// Serves for ever.
 pub async fn run() -> Result<(), BenchError> {
     let endpoint = Endpoint::server(tls::server(b"echo")?, ([127, 0, 0, 1], 0).into()).map_err(BenchError::setup)?;
-    answer(&endpoint.local_addr().map_err(BenchError::setup)?.to_string(), &COUNTERS);
+    answer(&endpoint.local_addr().map_err(BenchError::setup)?.to_string(), || COUNTERS.read());
     while let Some(incoming) = endpoint.accept().await {
         let Ok(connection) = incoming.await else { continue };
         tokio::spawn(async move {

@@ -55,7 +55,7 @@ pub fn run(traffic: Traffic) -> Result<(), BenchError> {
     let socket = UdpSocket::bind("127.0.0.1:0").map_err(BenchError::setup)?;
     socket.set_nonblocking(true).map_err(BenchError::setup)?;
     let key = key()?;
-    answer(&socket.local_addr().map_err(BenchError::setup)?.to_string(), &COUNTERS);
+    answer(&socket.local_addr().map_err(BenchError::setup)?.to_string(), || COUNTERS.read());
     let mut peers: Vec<Option<SocketAddr>> = vec![None; traffic.players()];
     let (mut arrived, mut out) = (Batch::new(), Batch::new());
     let rounds = (INTERVAL.as_millis() / ROUND.as_millis()) as usize;

@@ -1,0 +1,9 @@
+//! One node: its command line, its life and death, and what it refuses.
+
+mod dev;
+mod journey;
+mod life;
+mod players;
+mod recordings;
+mod refusals;
+mod terminal;

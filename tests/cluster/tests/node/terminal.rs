@@ -1,0 +1,107 @@
+//! `ringside play` as a person sees it, in a terminal of its own.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use ringside_test_support::directory::Directory;
+use ringside_test_support::node::{Node, command};
+use ringside_test_support::wait::PATIENCE;
+
+/// A program in a terminal of 80 × 24.
+struct Terminal {
+    program: Child,
+    keyboard: File,
+    written: Receiver<Vec<u8>>,
+    seen: String,
+}
+
+impl Terminal {
+    fn start(node: &Node, arguments: &[&str]) -> Terminal {
+        let (mut controller, mut terminal) = (0, 0);
+        let mut size = libc::winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+        // SAFETY: both descriptors and the size are valid places; the name and the settings may be null.
+        let made = unsafe {
+            libc::openpty(&mut controller, &mut terminal, std::ptr::null_mut(), std::ptr::null_mut(), &mut size)
+        };
+        assert_eq!(made, 0, "a terminal is to be had");
+        // SAFETY: two descriptors that were just made and are nobody else's.
+        let (controller, terminal) = unsafe { (OwnedFd::from_raw_fd(controller), OwnedFd::from_raw_fd(terminal)) };
+        let end = || Stdio::from(terminal.try_clone().unwrap());
+        let program = command(node.state()).args(arguments).stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
+        let keyboard = File::from(controller);
+        let mut screen = keyboard.try_clone().unwrap();
+        let (sender, written) = channel();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(read @ 1..) = screen.read(&mut buffer) {
+                if sender.send(buffer[..read].to_vec()).is_err() {
+                    return;
+                }
+            }
+        });
+        Terminal { program, keyboard, written, seen: String::new() }
+    }
+
+    /// Reads until a text has been written to the screen.
+    fn wait_for(&mut self, text: &str) {
+        let deadline = std::time::Instant::now() + PATIENCE;
+        while !self.seen.contains(text) {
+            assert!(std::time::Instant::now() < deadline, "{text:?} never appeared in {:?}", self.seen);
+            if let Ok(bytes) = self.written.recv_timeout(Duration::from_millis(100)) {
+                self.seen.push_str(&String::from_utf8_lossy(&bytes));
+            }
+        }
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.keyboard.write_all(keys.as_bytes()).unwrap();
+    }
+
+    fn end(mut self) -> String {
+        let status = self.program.wait().unwrap();
+        assert!(status.success(), "{status}: {}", self.seen);
+        while let Ok(bytes) = self.written.recv_timeout(Duration::from_millis(100)) {
+            self.seen.push_str(&String::from_utf8_lossy(&bytes));
+        }
+        std::mem::take(&mut self.seen)
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.program.kill();
+        let _ = self.program.wait();
+    }
+}
+
+#[test]
+fn a_person_plays_pong_against_a_bot_and_quits() {
+    let directory = Directory::new();
+    let node = Node::start(directory.path(), &[]);
+    node.push("pong");
+    let mut terminal = Terminal::start(&node, &["play", "pong", "--bots", "1"]);
+    terminal.wait_for("0 : 0");
+    terminal.wait_for("●");
+    terminal.press("w");
+    let sessions = node.ringside(&["session", "list", "--json"]).json();
+    assert_eq!((&sessions[0]["game"], &sessions[0]["players"]), (&"pong".into(), &2.into()), "{sessions}");
+    terminal.press("q");
+    assert!(terminal.end().contains("You left."));
+}
+
+#[test]
+fn a_person_walks_through_the_arena() {
+    let directory = Directory::new();
+    let node = Node::start(directory.path(), &[]);
+    node.push("arena");
+    let mut terminal = Terminal::start(&node, &["play", "arena", "--bots", "3"]);
+    terminal.wait_for("4 players");
+    terminal.press(" ");
+    terminal.wait_for("firing");
+    terminal.press("q");
+    assert!(terminal.end().contains("You left."));
+}

@@ -1,0 +1,236 @@
+//! A real node in a process of its own, and the command line against it. Ends with the value: nothing is left running.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::guests;
+use crate::wait::PATIENCE;
+
+/// What a command line answered.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// Its exit code; `None` if a signal ended it.
+    pub code: Option<i32>,
+    /// What it wrote to standard output.
+    pub out: String,
+    /// What it wrote to standard error.
+    pub err: String,
+}
+
+impl Answer {
+    fn from(output: Output) -> Answer {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap_or_else(|error| panic!("not UTF-8: {error}"));
+        Answer { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    }
+
+    /// Standard output of a command that must have succeeded.
+    ///
+    /// # Panics
+    /// If it did not.
+    #[track_caller]
+    pub fn succeeded(self) -> String {
+        assert_eq!(self.code, Some(0), "{self:#?}");
+        self.out
+    }
+
+    /// Standard error of a command that must have failed with code 1: an error of its own, not a crash.
+    ///
+    /// # Panics
+    /// If it did not.
+    #[track_caller]
+    pub fn failed(self) -> String {
+        assert_eq!(self.code, Some(1), "{self:#?}");
+        self.err
+    }
+
+    /// The document of a command that was given `--json`.
+    ///
+    /// # Panics
+    /// If it failed, or printed anything else.
+    #[track_caller]
+    pub fn json(self) -> Value {
+        let out = self.succeeded();
+        serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}"))
+    }
+}
+
+/// Runs `ringside` against a state directory.
+pub fn ringside(state: &Path, arguments: &[&str]) -> Answer {
+    let output = command(state).args(arguments).stdin(Stdio::null()).output();
+    Answer::from(output.unwrap_or_else(|error| panic!("{}: {error}", guests::program().display())))
+}
+
+/// `ringside` for a state directory, without what the surroundings say about others.
+pub fn command(state: &Path) -> Command {
+    let mut command = Command::new(guests::program());
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("RINGSIDE_")) {
+            command.env_remove(name);
+        }
+    }
+    command.env("RINGSIDE_STATE", state);
+    command
+}
+
+/// A node that runs.
+pub struct Node {
+    state: PathBuf,
+    process: Child,
+    lines: Receiver<String>,
+    ready: Value,
+}
+
+impl Node {
+    /// Starts a node on a state directory, on ports that are free, and waits until it is ready.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub fn start(state: &Path, arguments: &[&str]) -> Node {
+        let ports = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--workers", "1"];
+        let mut process = command(state)
+            .args(["--json", "node"])
+            .args(ports)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}", guests::program().display()));
+        let (out, err) = (process.stdout.take(), process.stderr.take());
+        let (Some(out), Some(err)) = (out, err) else { panic!("the node's output is piped") };
+        // Its log belongs to the test's own output.
+        let lines = pass_on(err);
+        let mut first = String::new();
+        let read = BufReader::new(out).read_line(&mut first);
+        let ready = read.ok().and_then(|_| serde_json::from_str(&first).ok());
+        let Some(ready) = ready else {
+            let status = process.wait();
+            panic!("the node did not come up ({status:?}): {first}{}", lines.iter().collect::<Vec<_>>().join("\n"));
+        };
+        Node { state: state.to_owned(), process, lines, ready }
+    }
+
+    /// What it said when it was ready.
+    pub fn ready(&self) -> &Value {
+        &self.ready
+    }
+
+    /// Its state directory.
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Where players connect, the first worker.
+    ///
+    /// # Panics
+    /// If it did not say so.
+    pub fn address(&self) -> SocketAddr {
+        let text = self.ready["workers"][0].as_str().unwrap_or_default();
+        text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    /// SHA-256 of the certificate that players expect.
+    ///
+    /// # Panics
+    /// If it did not say so.
+    pub fn certificate(&self) -> [u8; 32] {
+        let text = self.ready["certificate_sha256"].as_str().unwrap_or_default();
+        let byte = |at: usize| u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok();
+        let bytes: Option<Vec<u8>> = (0..32).map(byte).collect();
+        bytes.and_then(|bytes| bytes.try_into().ok()).unwrap_or_else(|| panic!("no hash: {text:?}"))
+    }
+
+    /// Runs the command line against it.
+    pub fn ringside(&self, arguments: &[&str]) -> Answer {
+        ringside(&self.state, arguments)
+    }
+
+    /// Uploads a built sample game.
+    ///
+    /// # Panics
+    /// If it is refused.
+    pub fn push(&self, game: &str) -> Value {
+        let path = guests::module_path(game);
+        self.ringside(&["push", &path.to_string_lossy(), "--json"]).json()
+    }
+
+    /// A session token for a player.
+    ///
+    /// # Panics
+    /// If the node gives none.
+    pub fn token(&self, player: &str) -> String {
+        self.ringside(&["token", "--player", player]).succeeded().trim().to_owned()
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    /// If it is gone.
+    pub fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.pid().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "the node is there to get {signal}");
+    }
+
+    /// Ends it in order; answers how it ended and what it had logged.
+    ///
+    /// # Panics
+    /// If it does not end.
+    pub fn stop(mut self) -> (ExitStatus, Vec<String>) {
+        self.signal("-TERM");
+        let status = self.wait();
+        (status, self.lines.iter().collect())
+    }
+
+    /// Ends it as a crash would.
+    ///
+    /// # Panics
+    /// If it is gone already.
+    pub fn kill(mut self) {
+        self.signal("-KILL");
+        self.wait();
+    }
+
+    fn wait(&mut self) -> ExitStatus {
+        let deadline = std::time::Instant::now() + PATIENCE;
+        while std::time::Instant::now() < deadline {
+            match self.process.try_wait() {
+                Ok(Some(status)) => return status,
+                Ok(None) => std::thread::sleep(Duration::from_millis(10)),
+                Err(error) => panic!("waiting for the node: {error}"),
+            }
+        }
+        panic!("the node did not end within {PATIENCE:?}");
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Reads lines on a thread of its own, so that the writer never waits.
+fn pass_on(stream: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, lines) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            eprintln!("node: {line}");
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    lines
+}
