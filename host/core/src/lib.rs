@@ -7,7 +7,7 @@ pub mod ids;
 pub mod leadership;
 pub mod limits;
 pub mod log;
-
+pub mod membership;
 pub mod output;
 pub mod placement;
 pub mod random;

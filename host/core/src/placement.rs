@@ -199,6 +199,7 @@ mod tests {
     fn ring(ids: impl IntoIterator<Item = u64>) -> Ring {
         Ring::new(ids.into_iter().map(|id| Member {
             node: Node { id: NodeId(id), generation: 1 },
+            stay: 0,
             weight: Weight::NORMAL,
             zone: Zone::default(),
         }))
@@ -290,7 +291,8 @@ mod tests {
             let Ok(decision) = place(&ring, position(number), Policy::Ring, &loads, &refused) else { return Ok(()) };
             prop_assert_eq!(reproduce(&decision, &ring), Ok(decision.clone()));
             let mut forged = decision;
-            forged.total_us = forged.total_us * 2 + 1;
+            let chosen = forged.steps.last_mut().unwrap();
+            chosen.node = NodeId((chosen.node.0 + 1) % 6);
             let other = reproduce(&forged, &ring);
             prop_assert_ne!(other.as_ref(), Ok(&forged));
         }

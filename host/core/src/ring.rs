@@ -100,13 +100,15 @@ impl<'de> Deserialize<'de> for Zone {
 pub struct Member {
     /// Which node, in which run: one that restarted remembers nothing of its homes, so it makes another ring.
     pub node: Node,
+    /// Which stay of that run: one that was taken for gone has lost its homes to others, so it makes another ring.
+    pub stay: u32,
     /// How much it takes.
     pub weight: Weight,
     /// Where it is.
     pub zone: Zone,
 }
 
-/// Names a ring: version, members, generations, weights and zones. Equal digests, equal owners.
+/// Names a ring: version, members, generations, stays, weights and zones. Equal digests, equal owners.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RingDigest(pub u64);
 
@@ -138,10 +140,10 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// The ring of these members, in any order. Of two with one id the later run stays.
+    /// The ring of these members, in any order. Of two with one id the later run and stay is taken.
     pub fn new(members: impl IntoIterator<Item = Member>) -> Ring {
         let mut members: Vec<Member> = members.into_iter().collect();
-        members.sort_by_key(|member| (member.node.id, std::cmp::Reverse(member.node.generation)));
+        members.sort_by_key(|member| (member.node.id, std::cmp::Reverse((member.node.generation, member.stay))));
         members.dedup_by_key(|member| member.node.id);
         members.truncate(usize::from(u16::MAX));
         let mut points: Vec<(u64, u16)> = (0_u16..)
@@ -247,9 +249,10 @@ impl fmt::Debug for Ring {
 fn digest(members: &[Member]) -> RingDigest {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&VERSION.to_le_bytes());
-    for Member { node, weight, zone } in members {
+    for Member { node, stay, weight, zone } in members {
         hasher.update(&node.id.0.to_le_bytes());
         hasher.update(&node.generation.to_le_bytes());
+        hasher.update(&stay.to_le_bytes());
         hasher.update(&weight.0.to_le_bytes());
         hasher.update(&[zone.0.len() as u8]);
         hasher.update(zone.0.as_bytes());

@@ -9,7 +9,7 @@ use super::*;
 const KEYS: u64 = 20_000;
 
 fn member(id: u64) -> Member {
-    Member { node: Node { id: NodeId(id), generation: 1 }, weight: Weight::NORMAL, zone: Zone::default() }
+    Member { node: Node { id: NodeId(id), generation: 1 }, stay: 0, weight: Weight::NORMAL, zone: Zone::default() }
 }
 
 fn ring(ids: impl IntoIterator<Item = u64>) -> Ring {
@@ -43,9 +43,10 @@ fn places_owners_and_digests_are_the_golden_ones() {
             ["members", members] => {
                 ring = Ring::new(members.split(' ').map(|member| {
                     let parts: Vec<&str> = member.split(':').collect();
-                    let [id, generation, weight, zone] = parts[..] else { panic!("{member}") };
+                    let [id, generation, stay, weight, zone] = parts[..] else { panic!("{member}") };
                     Member {
                         node: Node { id: NodeId(id.parse().unwrap()), generation: generation.parse().unwrap() },
+                        stay: stay.parse().unwrap(),
                         weight: Weight::percent(weight.parse().unwrap()).unwrap(),
                         zone: Zone::new(zone).unwrap(),
                     }
@@ -165,7 +166,7 @@ fn some_members() -> impl Strategy<Value = Vec<Member>> {
             .map(|(id, generation, weight, zone)| {
                 let node = Node { id: NodeId(id), generation };
                 let (weight, zone) = (Weight::percent(weight).unwrap(), Zone::new(format!("zone-{zone}")).unwrap());
-                (id, Member { node, weight, zone })
+                (id, Member { node, stay: 0, weight, zone })
             })
             .collect();
         all.into_values().collect()
@@ -183,14 +184,15 @@ proptest! {
     }
 
     #[test]
-    fn any_difference_makes_another_digest(members in some_members(), which in any::<prop::sample::Index>(), what in 0..4_u8) {
+    fn any_difference_makes_another_digest(members in some_members(), which in any::<prop::sample::Index>(), what in 0..5_u8) {
         let before = Ring::new(members.clone());
         let mut changed = members;
         let at = which.index(changed.len());
         match what {
             0 => drop(changed.remove(at)),
             1 => changed[at].node.generation += 1,
-            2 => changed[at].weight = Weight::percent(changed[at].weight.get() + 1).unwrap(),
+            2 => changed[at].stay += 1,
+            3 => changed[at].weight = Weight::percent(changed[at].weight.get() + 1).unwrap(),
             _ => changed[at].zone = Zone::new("elsewhere").unwrap(),
         }
         prop_assert_ne!(Ring::new(changed).digest(), before.digest());
