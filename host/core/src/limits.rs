@@ -125,7 +125,7 @@ pub const HOME_ENTRIES: usize = 4 * NODE_SESSIONS;
 pub const ANNOUNCED_ITEMS: usize = 128;
 /// Names of one question to a node. Further ones go with the next, when this one is answered.
 pub const QUESTION_NAMES: usize = 128;
-/// Sessions that ended and that a home was not told of yet. Beyond: the announcement to it begins anew.
+/// Ends of sessions that a home was not told of yet. Beyond: the announcement to it begins anew.
 pub const UNTOLD_ENDS: usize = 4096;
 /// Requests of other nodes that wait at a home. Beyond: refused, to be tried again.
 pub const HOME_WAITING: usize = 2 * WAITING_REQUESTS;
