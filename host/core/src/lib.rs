@@ -13,5 +13,6 @@ pub mod placement;
 pub mod random;
 pub mod recording;
 pub mod ring;
+pub mod routing;
 
 mod timers;

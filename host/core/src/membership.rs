@@ -216,6 +216,12 @@ impl Membership {
         peers.chain([&self.own]).map(|fact| (fact.node.id, fact.load_us)).collect()
     }
 
+    /// The era of a node's tickets as last heard: what a ticket for it must say.
+    pub fn era(&self, node: Node) -> Option<u32> {
+        let peer = self.peers.get(&node.id).map(|peer| &peer.fact);
+        peer.or(Some(&self.own)).filter(|fact| fact.node == node).map(|fact| fact.era)
+    }
+
     /// How often this node stood still.
     pub fn stalls(&self) -> u64 {
         self.stalls
