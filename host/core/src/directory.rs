@@ -383,7 +383,7 @@ impl Directory {
                     parts.led.handle_host(cx, from, *birth, decision);
                 } else {
                     let answer = Err(NotHosted::OtherRing(cx.cluster.digest()));
-                    cx.send(from, Message::Hosted { session: birth.session, answer });
+                    cx.send(from, Message::Hosted { session: birth.session_at(cx.me), answer });
                 }
             }
             Message::Hosted { session, answer } => parts.home.handle_hosted(cx, from, &session, answer),

@@ -100,7 +100,8 @@ pub enum Output {
     View(Arc<View>),
     /// Another process says that it is a node that is here already: it is kept out, close its links.
     Refused(Node),
-    /// This process has the number of another node, or was replaced by a later run of its own: it must end.
+    /// This process has the number of another node, or was replaced by a later run of its own: it must end. Should it
+    /// begin again, then with a later generation than that one.
     Duplicate(Node),
 }
 
@@ -360,8 +361,14 @@ impl Membership {
 
     /// What others hold of this node: if they presume its stay over, it begins another.
     fn read_presumed(&mut self, now: u64, fact: &Fact) {
-        let mut presumed = fact.presumed_gone.iter().filter(|presumed| presumed.node.id == self.own.node.id);
-        let is_over = presumed.any(|it| it.node == self.own.node && it.stay >= self.own.stay);
+        let of_own = || fact.presumed_gone.iter().filter(|presumed| presumed.node.id == self.own.node.id);
+        if let Some(later) = of_own().find(|it| it.node.generation > self.own.node.generation) {
+            // There was a later run of this number: nobody believes this one any more.
+            self.outputs.push_back(Output::Duplicate(later.node));
+            self.want(now, State::Gone);
+            return;
+        }
+        let is_over = of_own().any(|it| it.node == self.own.node && it.stay >= self.own.stay);
         if is_over && self.own.state != State::Gone {
             self.own.stay += 1;
             self.note_flap(now);
@@ -553,7 +560,9 @@ impl Membership {
         self.errands.remove(&id);
         self.graves.bury(now, peer.fact.node, peer.fact.stay, is_presumed);
         self.publish_graves();
-        if let Some(challenger) = self.challengers.remove(&id) {
+        if let Some(challenger) = self.challengers.remove(&id)
+            && challenger.heard_at + SILENCE_US > now
+        {
             self.admit(now, &challenger.fact, challenger.heard_at);
         }
         self.view_is_old = true;

@@ -39,6 +39,8 @@ pub(super) struct Announcements {
     wanted: BTreeMap<Node, (RingDigest, u64)>,
     /// Homes that may be sent something.
     ready: BTreeSet<Node>,
+    /// The last run of any.
+    runs: u64,
 }
 
 impl Announcements {
@@ -52,7 +54,7 @@ impl Announcements {
         }
         self.wanted.insert(from, (ring, term));
         if ring == cx.cluster.digest() {
-            self.begin(cx, led, from, term, 1);
+            self.begin(cx, led, from, term);
         }
     }
 
@@ -66,11 +68,14 @@ impl Announcements {
         let wanted: Vec<_> = self.wanted.iter().filter(|(_, (ring, _))| *ring == cx.cluster.digest()).collect();
         let wanted: Vec<(Node, u64)> = wanted.into_iter().map(|(home, (_, term))| (*home, *term)).collect();
         for (home, term) in wanted {
-            self.begin(cx, led, home, term, 1);
+            self.begin(cx, led, home, term);
         }
     }
 
-    fn begin(&mut self, cx: &mut Context<'_>, led: &Led, home: Node, term: u64, run: u64) {
+    fn begin(&mut self, cx: &mut Context<'_>, led: &Led, home: Node, term: u64) {
+        // Under one term of a home this node's ring may change and change back: what it says then is another run.
+        self.runs += 1;
+        let run = self.runs;
         let untold = led.all(cx.now).filter(|session| homes(cx, led, session).contains(&Some(home))).cloned().collect();
         self.streams.insert(home, Stream { term, run, serial: 0, untold, was_completed: false, sent: None });
         self.ready.insert(home);
@@ -81,9 +86,9 @@ impl Announcements {
         for home in homes(cx, led, session).into_iter().flatten() {
             let Some(stream) = self.streams.get_mut(&home) else { continue };
             if stream.untold.len() >= UNTOLD_ENDS + led.len() {
-                let (term, run) = (stream.term, stream.run + 1);
+                let term = stream.term;
                 cx.timers.cancel(&Timer::Announce(home));
-                self.begin(cx, led, home, term, run);
+                self.begin(cx, led, home, term);
                 continue;
             }
             stream.untold.insert(session.clone());

@@ -364,7 +364,7 @@ impl Home {
     ) {
         let name = name_of(session);
         let Some(Entry { phase: Phase::Placing(placing), .. }) = self.entries.get_mut(&name) else { return };
-        if placing.target != from || placing.birth.session != *session {
+        if placing.target != from || placing.birth.session_at(from) != *session {
             return;
         }
         match answer {
@@ -424,7 +424,7 @@ impl Home {
                 return self.settle(cx, &name, known, lead, mark);
             }
             // The order is still on its way to its end.
-            Some(Phase::Placing(placing)) if placing.birth.session == lead.session && !lead.is_live => {}
+            Some(Phase::Placing(placing)) if placing.birth.is(&lead) && !lead.is_live => {}
             _ => self.know(cx, &name, lead, mark),
         }
         true
@@ -487,7 +487,7 @@ impl Home {
         }
         let is_it = match self.entries.get(&name).map(|entry| &entry.phase) {
             Some(Phase::Known { lead, .. }) => lead.leader == from && lead.session == *session,
-            Some(Phase::Placing(placing)) => placing.target == from && placing.birth.session == *session,
+            Some(Phase::Placing(placing)) => placing.target == from && placing.birth.session_at(from) == *session,
             _ => false,
         };
         if is_it {
@@ -617,14 +617,11 @@ impl Home {
         }
     }
 
-    /// The node that was to lead a session is gone. It may lead it all the same, so what begins elsewhere is another.
+    /// The node that was to lead a session is gone. It may lead it all the same; what begins elsewhere is another.
     fn place_elsewhere(&mut self, cx: &mut Context<'_>, name: &Name) {
         let Some(Entry { phase: Phase::Placing(placing), .. }) = self.entries.get_mut(name) else { return };
-        let mut birth = placing.birth.clone();
-        let Incarnation(before) = birth.session.incarnation;
-        birth.session.incarnation = Incarnation(before.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31) ^ 1);
-        let (refused, until) = (std::mem::take(&mut placing.refused), placing.until);
-        let refusal = placing.refusal.take();
+        let (birth, until) = (placing.birth.clone(), placing.until);
+        let (refused, refusal) = (std::mem::take(&mut placing.refused), placing.refusal.take());
         self.place(cx, name, birth, refused, refusal, until);
     }
 
@@ -718,7 +715,7 @@ impl Waiter {
     /// Answers with the session that is led.
     fn answer_with(&self, cx: &mut Context<'_>, lead: &Lead) {
         let birth = self.birth.as_deref();
-        let is_its_own = birth.is_some_and(|birth| birth.session.incarnation == lead.session.incarnation);
+        let is_its_own = birth.is_some_and(|birth| birth.is(lead));
         let is_taken = match (self.kind, birth) {
             (Kind::Create { .. }, _) if is_its_own => false,
             (Kind::Create { is_drawn: true }, _) => true,

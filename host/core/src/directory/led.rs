@@ -131,7 +131,8 @@ impl Led {
 
     /// A home orders this node to lead a session.
     pub fn handle_host(&mut self, cx: &mut Context<'_>, from: Node, birth: Birth, decision: Box<Decision>) {
-        let session = birth.session.clone();
+        let session = birth.session_at(cx.me);
+        let birth = Birth { session: session.clone(), ..birth };
         match self.host(cx, from, birth, decision) {
             Ok(None) => {}
             Ok(Some(lead)) => cx.send(from, Message::Hosted { session, answer: Ok(lead) }),

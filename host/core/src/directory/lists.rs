@@ -26,7 +26,8 @@ pub(super) const DRAWS: u64 = 8;
 struct Waiter {
     door: Node,
     number: u64,
-    incarnation: u64,
+    /// Whether the session begins for it.
+    is_first: bool,
 }
 
 #[derive(Debug)]
@@ -135,7 +136,7 @@ impl Lists {
         let chosen = list.and_then(|list| list.seat_of(&find.player).or_else(|| list.fullest())).cloned();
         if let Some(name) = chosen {
             self.reserve(cx, &key, &name, &find.player);
-            self.attach(cx, &key, &name, Waiter { door, number, incarnation: find.draw.incarnation });
+            self.attach(cx, &key, &name, Waiter { door, number, is_first: false });
         } else if !find.may_create {
             refuse(cx, door, number, Refusal::MayNotCreate);
         } else if !is_complete && cx.now < *until {
@@ -167,7 +168,7 @@ impl Lists {
         };
         self.order += 1;
         self.waiting += 1;
-        let waiting = vec![Waiter { door, number, incarnation: find.draw.incarnation }];
+        let waiting = vec![Waiter { door, number, is_first: true }];
         let listing = Listing {
             phase: Phase::Forming { waiting, birth: Box::new(birth.clone()), random: find.draw.key, draws },
             order: self.order,
@@ -275,7 +276,7 @@ impl Lists {
         }
         let Some(listing) = self.lists.get_mut(&key).and_then(|list| list.sessions.get_mut(&name)) else { return };
         match &mut listing.phase {
-            Phase::Forming { birth, .. } if birth.session != *session || !lead.is_live => return,
+            Phase::Forming { birth, .. } if !birth.is(lead) || !lead.is_live => return,
             Phase::Forming { waiting, .. } => {
                 let waiting = std::mem::take(waiting);
                 self.waiting -= waiting.len();
@@ -368,7 +369,7 @@ impl Lists {
         let Some(listing) = self.lists.get_mut(key).and_then(|list| list.sessions.get_mut(name)) else { return };
         match &mut listing.phase {
             Phase::Known { lead, .. } if lead.leader == from && lead.session == *session => self.remove(cx, key, name),
-            Phase::Forming { birth, waiting, .. } if birth.session == *session => {
+            Phase::Forming { birth, waiting, .. } if birth.session_at(from) == *session => {
                 let waiting = std::mem::take(waiting);
                 let why = Refusal::Failed("it ended as soon as it began".to_owned());
                 self.give_up(cx, key, name, waiting, &why);
@@ -483,7 +484,7 @@ impl Listing {
 
 impl Waiter {
     fn answer_with(&self, cx: &mut Context<'_>, lead: &Lead) {
-        let placed = placed(lead, self.incarnation == lead.session.incarnation.0);
+        let placed = placed(lead, self.is_first);
         cx.send(self.door, Message::Answer { number: self.number, answer: Ok(Box::new(placed)) });
     }
 }

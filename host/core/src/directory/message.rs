@@ -5,7 +5,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::types::{Find, Open, Placed, Refusal};
-use crate::ids::{Epoch, GameName, Node, PlayerId, SessionId, SessionKey, WorkerId};
+use crate::ids::{Epoch, GameName, Incarnation, Node, PlayerId, SessionId, SessionKey, WorkerId};
 use crate::leadership::Claim;
 use crate::placement::{Decision, Policy};
 use crate::ring::{Position, RingDigest};
@@ -33,7 +33,7 @@ pub enum Message {
     Host {
         /// The ring by which the home is one.
         ring: RingDigest,
-        /// The session.
+        /// The session, to be begun as [`Birth::session_at`] says.
         birth: Box<Birth>,
         /// Why it goes there.
         decision: Box<Decision>,
@@ -56,7 +56,8 @@ pub enum Message {
     Announce {
         /// The term that it answers.
         term: u64,
-        /// Counts the announcements within a term: it begins anew where too much was untold.
+        /// Counts the leader's announcements: within a term it begins anew where its own ring changed and changed
+        /// back, or where too much was untold.
         run: u64,
         /// Counts the parts from 1.
         serial: u64,
@@ -148,7 +149,7 @@ impl Want {
 /// A session that is to begin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Birth {
-    /// Its id.
+    /// Its id, but for the incarnation, which is the caller's draw: see [`Birth::session_at`].
     pub session: SessionId,
     /// What the guest's `start` gets.
     pub config: Bytes,
@@ -160,6 +161,25 @@ pub struct Birth {
     pub ends_when_empty: bool,
     /// How its node is chosen.
     pub policy: Policy,
+}
+
+impl Birth {
+    /// The session's id if this node leads it. The leader enters, so that two homes which both place a session for one
+    /// request (in a cluster that is cut in two) never make two sessions of one id.
+    pub fn session_at(&self, leader: Node) -> SessionId {
+        let mix = |hash: u64, part: u64| {
+            let mixed = (hash ^ part).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            (mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9)
+        };
+        let Incarnation(drawn) = self.session.incarnation;
+        let mixed = mix(mix(drawn, leader.id.0), leader.generation);
+        SessionId { incarnation: Incarnation(mixed ^ mixed >> 32), ..self.session.clone() }
+    }
+
+    /// Whether what somebody leads was begun for this.
+    pub fn is(&self, lead: &Lead) -> bool {
+        self.session_at(lead.leader) == lead.session
+    }
 }
 
 /// Why a home gives no session.

@@ -157,7 +157,7 @@ pub enum Action {
         /// Whether to record it.
         record: bool,
     },
-    /// Have `worker` end a session, then call [`super::Directory::handle_ended`].
+    /// Have `worker` end a session, then call [`super::Directory::handle_ended`]. May come again until that is done.
     End {
         /// Which.
         session: SessionId,
