@@ -31,6 +31,7 @@ mod inquiry;
 mod led;
 mod lists;
 mod message;
+mod over;
 mod term;
 mod types;
 mod workers;
@@ -396,8 +397,7 @@ impl Directory {
                     items.iter().for_each(|item| parts.lists.announced(cx, from, item, mark));
                 }
                 if announced == Announced::Completed {
-                    let mark = parts.home.term().mark(from);
-                    parts.lists.drop_untold(cx, from, mark);
+                    parts.lists.drop_untold(cx, from, parts.home.term());
                     if parts.home.term().is_complete() {
                         parts.lists.release(cx, true);
                     }
@@ -426,7 +426,13 @@ impl Directory {
             if let Some(session) = cx.out.changed.pop_front() {
                 parts.announcements.changed(&mut cx, &parts.led, &session);
             } else if let Some((list, name, answer)) = cx.out.formed.pop_front() {
-                parts.lists.handle_formed(&mut cx, &list, &name, answer, parts.home.term().number());
+                let answer = answer.and_then(|placed| match parts.home.has_ended(&placed.session) {
+                    true => Err(Refusal::Failed("it ended as soon as it began".to_owned())),
+                    false => Ok(placed),
+                });
+                let leader = answer.as_ref().map_or(cx.me, |placed| placed.leader);
+                let mark = parts.home.term().mark_answer(leader);
+                parts.lists.handle_formed(&mut cx, &list, &name, answer, mark);
             } else if let Some((asker, want)) = cx.out.wants.pop_front() {
                 parts.doors.ask(&mut cx, asker, want, None);
             } else if !parts.announcements.pump(&mut cx, &parts.led) {

@@ -278,6 +278,8 @@ impl Membership {
         }
         match self.peers.get_mut(&fact.node.id) {
             Some(peer) if fact.node.generation < peer.fact.node.generation => self.ignored.stale += 1,
+            // Where a run can be reached it says once: this is another process.
+            Some(peer) if fact.node == peer.fact.node && fact.contact != peer.fact.contact => self.ignored.stale += 1,
             Some(peer) if fact.node == peer.fact.node => self.update(now, fact, heard_at),
             Some(_) if age_us < SILENCE_US => self.challenge(now, fact, heard_at),
             Some(_) => {}
@@ -350,6 +352,14 @@ impl Membership {
     fn hear_own_number(&mut self, now: u64, fact: &Fact, age_us: u64) {
         let (theirs, mine) = (fact.node.generation, self.own.node.generation);
         let is_fresh = age_us < SILENCE_US / 2 && fact.state != State::Gone;
+        if fact.node == self.own.node && is_fresh && fact.contact != self.own.contact {
+            // A copy of this node's state directory, started in the same millisecond: one of the two gives way.
+            if !self.has_listened || self.own.contact.control > fact.contact.control {
+                self.outputs.push_back(Output::Duplicate(fact.node));
+                self.want(now, State::Gone);
+            }
+            return;
+        }
         // An earlier run's last heartbeats are on their way for a moment; what goes on after that is another process.
         let is_newcomer = !self.has_listened && now >= self.started_at + SILENCE_US;
         let was_replaced = theirs > mine && fact.state == State::Active;
@@ -447,7 +457,6 @@ impl Membership {
         let Some(peer) = self.peers.get_mut(&fact.node.id) else { return };
         if fact.version > peer.fact.version {
             let same = peer.fact.state == fact.state && peer.fact.stay == fact.stay;
-            let same = same && peer.fact.contact == fact.contact;
             let same = same && peer.fact.weight == fact.weight && peer.fact.zone == fact.zone;
             peer.fact = fact.clone();
             if fact.state == State::Gone {

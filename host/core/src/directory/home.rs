@@ -9,12 +9,13 @@
 //! **Only the home decides where a session goes**, and it decides only when it knows that nobody leads one of that key:
 //! it has been told everything, or has asked everybody. A node that is ordered to lead checks that it has the same ring.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::context::{Cluster, Context, RESEND_US, Timer};
 use super::inquiry::Inquiries;
 use super::message::{Birth, Denial, Item, Lead, Message, Name, NotHosted, Want, hash_config, name_of};
-use super::term::{Part, SETTLE_US, Term};
+use super::over::Over;
+use super::term::{Mark, Part, SETTLE_US, Term};
 use super::types::{Open, Placed, Refusal};
 use crate::ids::{Incarnation, Node, NodeId, SessionId};
 use crate::leadership::wins;
@@ -24,8 +25,6 @@ use crate::ring::{Position, RingDigest};
 
 /// How long a session may take to be led somewhere once its home decided, µs: what a worker has, and some.
 const PLACING_US: u64 = 12_000_000;
-/// How long a session that was lost or has ended is remembered, µs.
-const REMEMBER_US: u64 = 60_000_000;
 /// How often a verdict on duplicates is repeated, µs.
 const VERDICT_US: u64 = 500_000;
 
@@ -52,7 +51,7 @@ enum Phase {
     /// A node was ordered to lead it.
     Placing(Box<Placing>),
     /// Somebody leads it. The mark says of which announcement that is known; `None`: from hearsay.
-    Known { lead: Box<Lead>, mark: Option<(u64, u64)> },
+    Known { lead: Box<Lead>, mark: Option<Mark> },
 }
 
 #[derive(Debug)]
@@ -82,8 +81,7 @@ pub(super) struct Home {
     former: BTreeMap<Name, Lead>,
     /// Sessions that lost against another of their key and have not ended yet.
     losers: BTreeMap<(Name, Node), Lead>,
-    /// Sessions that were lost with their node, or ended, a short while ago.
-    over: VecDeque<(u64, SessionId, bool)>,
+    over: Over,
     loads: Loads,
     /// What was placed since the loads were reported, CPU µs a second.
     placed: Loads,
@@ -98,7 +96,7 @@ impl Home {
             inquiries: Inquiries::default(),
             former: BTreeMap::new(),
             losers: BTreeMap::new(),
-            over: VecDeque::new(),
+            over: Over::default(),
             loads: Loads::new(),
             placed: Loads::new(),
         }
@@ -172,7 +170,7 @@ impl Home {
                 self.begin_asking(cx, name, vec![waiter]);
             }
         } else if waiter.birth.is_none() {
-            let refusal = self.absent(cx.now, &name);
+            let refusal = self.absent(&name);
             waiter.refuse(cx, refusal);
         } else if self.has_room(cx, &waiter) {
             self.begin_placing(cx, name, vec![waiter]);
@@ -204,13 +202,16 @@ impl Home {
     }
 
     /// Why there is no session with that name.
-    fn absent(&mut self, now: u64, name: &Name) -> Refusal {
-        self.forget_old(now);
-        let lost = self.over.iter().rev().find(|(_, session, is_lost)| *is_lost && name_of(session) == *name);
-        match lost {
-            Some((_, session, _)) => Refusal::Lost(session.clone()),
+    fn absent(&self, name: &Name) -> Refusal {
+        match self.over.lost(name) {
+            Some(session) => Refusal::Lost(session.clone()),
             None => Refusal::NoSuchSession(name.0.clone(), name.1.clone()),
         }
+    }
+
+    /// Whether a session has ended, be it that somebody still says that it is led.
+    pub fn has_ended(&self, session: &SessionId) -> bool {
+        self.over.has_ended(session)
     }
 
     // Asking.
@@ -241,10 +242,11 @@ impl Home {
         let Some(entry) = self.entries.get_mut(name) else { return };
         let Phase::Asking { pending, first } = &mut entry.phase else { return };
         pending.remove(&from);
-        let lead = lead.filter(|lead| cx.cluster.present.contains(&lead.leader) && !self.over.iter().any(|(_, session, _)| *session == lead.session));
+        let is_there = |lead: &Lead| cx.cluster.present.contains(&lead.leader) && !self.over.has_ended(&lead.session);
+        let lead = lead.filter(is_there);
         if let Some(lead) = lead {
             // What a leader says of itself is as good as an announcement; what another one says must be confirmed.
-            let mark = (lead.leader == from).then(|| (self.term.number(), u64::MAX));
+            let mark = (lead.leader == from).then(|| self.term.mark_answer(from));
             self.know(cx, name, lead, mark);
             return;
         }
@@ -274,7 +276,7 @@ impl Home {
         if waiting.iter().any(|waiter| waiter.birth.is_some()) {
             self.begin_placing(cx, name.clone(), waiting);
         } else {
-            let refusal = self.absent(cx.now, name);
+            let refusal = self.absent(name);
             waiting.iter().for_each(|waiter| waiter.refuse(cx, refusal.clone()));
         }
     }
@@ -369,7 +371,7 @@ impl Home {
         }
         match answer {
             Ok(lead) => {
-                let mark = (self.term.number(), u64::MAX);
+                let mark = self.term.mark_answer(from);
                 self.know(cx, &name, *lead, Some(mark));
             }
             // It is asked again.
@@ -398,7 +400,7 @@ impl Home {
     // Knowing.
 
     /// Somebody leads the session of a name.
-    fn know(&mut self, cx: &mut Context<'_>, name: &Name, lead: Lead, mark: Option<(u64, u64)>) {
+    fn know(&mut self, cx: &mut Context<'_>, name: &Name, lead: Lead, mark: Option<Mark>) {
         let entry = self.entries.entry(name.clone()).or_insert_with(|| Entry {
             phase: Phase::Asking { pending: BTreeSet::new(), first: None },
             waiting: Vec::new(),
@@ -437,7 +439,7 @@ impl Home {
         name: &Name,
         known: Lead,
         lead: Lead,
-        mark: Option<(u64, u64)>,
+        mark: Option<Mark>,
     ) -> bool {
         if !self.is_confirmed(name) {
             // It is known from before this term or from hearsay, and may be over: no verdict in its favour. If it is
@@ -463,8 +465,10 @@ impl Home {
 
     /// Whether the leader itself said so in this term.
     fn is_confirmed(&self, name: &Name) -> bool {
-        let mark = self.entries.get(name).map(|entry| &entry.phase);
-        matches!(mark, Some(Phase::Known { mark: Some((term, _)), .. }) if *term == self.term.number())
+        match self.entries.get(name).map(|entry| &entry.phase) {
+            Some(Phase::Known { lead, mark: Some(mark) }) => self.term.is_present(lead.leader, *mark),
+            _ => false,
+        }
     }
 
     /// Tells a leader that another session of the key goes on.
@@ -479,7 +483,7 @@ impl Home {
     /// A session has ended.
     fn ended(&mut self, cx: &mut Context<'_>, from: Node, session: &SessionId) {
         let name = name_of(session);
-        self.remember(cx.now, session.clone(), false);
+        self.over.remember(cx.now, session, false);
         let loser = (name.clone(), from);
         if self.losers.get(&loser).is_some_and(|lead| lead.session == *session) {
             self.losers.remove(&loser);
@@ -547,10 +551,9 @@ impl Home {
 
     /// A leader has told everything: what it did not tell of, it does not lead.
     fn drop_untold(&mut self, cx: &mut Context<'_>, from: Node) {
-        let (term, run) = self.term.mark(from);
         let untold = |entry: &Entry| match &entry.phase {
             Phase::Known { lead, mark } => {
-                lead.leader == from && *mark != Some((term, run)) && *mark != Some((term, u64::MAX))
+                lead.leader == from && mark.is_none_or(|mark| !self.term.stands(from, mark))
             }
             _ => false,
         };
@@ -582,7 +585,8 @@ impl Home {
         }
         if !ring_changed {
             self.term.handle_present(cx);
-            self.repeat_questions(cx, &gone);
+            let new: Vec<Node> = cx.cluster.present.difference(&before.present).copied().collect();
+            self.repeat_questions(cx, &gone, &new);
             return;
         }
         self.inquiries.clear(cx);
@@ -651,20 +655,22 @@ impl Home {
         let names: Vec<Name> = self.entries.iter().filter(|(_, entry)| led(entry)).map(|(name, _)| name.clone()).collect();
         for name in names {
             let Some(session) = self.known(&name).map(|lead| lead.session.clone()) else { continue };
-            self.remember(cx.now, session.clone(), true);
+            self.over.remember(cx.now, &session, true);
             self.give_up(cx, &name, &Refusal::Lost(session));
             self.reinstate(cx, &name);
         }
     }
 
     /// Who is gone need not answer; who is new must.
-    fn repeat_questions(&mut self, cx: &mut Context<'_>, gone: &[Node]) {
+    fn repeat_questions(&mut self, cx: &mut Context<'_>, gone: &[Node], new: &[Node]) {
         let names: Vec<Name> = self.entries.keys().cloned().collect();
         for name in names {
             match self.entries.get_mut(&name).map(|entry| &mut entry.phase) {
                 Some(Phase::Asking { pending, .. }) => {
                     pending.retain(|node| !gone.contains(node));
+                    pending.extend(new);
                     self.ask_all(cx, &name);
+                    new.iter().for_each(|node| self.inquiries.ask(cx, *node, &name));
                     self.conclude(cx, &name);
                 }
                 Some(Phase::Placing(placing)) if gone.contains(&placing.target) => self.place_elsewhere(cx, &name),
@@ -683,20 +689,6 @@ impl Home {
         let waiting = self.entries.remove(name).map(|entry| entry.waiting).unwrap_or_default();
         self.waiting -= waiting.len();
         waiting
-    }
-
-    fn remember(&mut self, now: u64, session: SessionId, is_lost: bool) {
-        self.forget_old(now);
-        if self.over.len() >= limits::LOST_SESSIONS {
-            self.over.pop_front();
-        }
-        self.over.push_back((now, session, is_lost));
-    }
-
-    fn forget_old(&mut self, now: u64) {
-        while self.over.front().is_some_and(|(at, ..)| at.saturating_add(REMEMBER_US) <= now) {
-            self.over.pop_front();
-        }
     }
 }
 

@@ -11,6 +11,7 @@ use super::context::{Asker, Context, Timer};
 use super::doors::REQUEST_US;
 use super::home::placed;
 use super::message::{Birth, Denial, Entry as Admission, Item, Lead, Message, Name, Want, name_of};
+use super::term::{Mark, Term};
 use super::types::{Find, ListKey, Placed, Refusal};
 use crate::ids::{GameName, Incarnation, Node, PlayerId, SessionId, SessionKey};
 use crate::limits;
@@ -35,7 +36,7 @@ enum Phase {
     /// It is to begin.
     Forming { waiting: Vec<Waiter>, birth: Box<Birth>, random: u64, draws: u64 },
     /// Somebody leads it; the mark is that of their announcement.
-    Known { lead: Box<Lead>, mark: (u64, u64) },
+    Known { lead: Box<Lead>, mark: Mark },
 }
 
 #[derive(Debug)]
@@ -197,7 +198,7 @@ impl Lists {
         key: &ListKey,
         name: &Name,
         answer: Result<Placed, Refusal>,
-        term: u64,
+        mark: Mark,
     ) {
         let Some(listing) = self.lists.get_mut(key).and_then(|list| list.sessions.get_mut(name)) else { return };
         let Phase::Forming { waiting, birth, random, draws } = &mut listing.phase else { return };
@@ -207,7 +208,7 @@ impl Lists {
                 let lead = Box::new(lead_of(&placed));
                 self.waiting -= waiting.len();
                 waiting.iter().for_each(|waiter| waiter.answer_with(cx, &lead));
-                listing.phase = Phase::Known { lead, mark: (term, u64::MAX) };
+                listing.phase = Phase::Known { lead, mark };
             }
             Err(Refusal::KeyTaken(_)) => {
                 let (random, from) = (*random, *draws + 1);
@@ -244,7 +245,7 @@ impl Lists {
     }
 
     /// A leader announces one of its sessions, or its end.
-    pub fn announced(&mut self, cx: &mut Context<'_>, from: Node, item: &Item, mark: (u64, u64)) {
+    pub fn announced(&mut self, cx: &mut Context<'_>, from: Node, item: &Item, mark: Mark) {
         let (session, lead) = match item {
             Item::Led(lead) if lead.leader == from => (&lead.session, Some(lead)),
             Item::Led(_) => return,
@@ -314,10 +315,9 @@ impl Lists {
     }
 
     /// A leader has told everything: what it did not tell of is not there.
-    pub fn drop_untold(&mut self, cx: &mut Context<'_>, from: Node, mark: (u64, u64)) {
-        self.drop_where(cx, |_, phase| {
-            matches!(phase, Phase::Known { lead, mark: known }
-                if lead.leader == from && *known != mark && *known != (mark.0, u64::MAX))
+    pub fn drop_untold(&mut self, cx: &mut Context<'_>, from: Node, term: &Term) {
+        self.drop_where(cx, |phase| {
+            matches!(phase, Phase::Known { lead, mark } if lead.leader == from && !term.stands(from, *mark))
         });
     }
 
@@ -342,7 +342,7 @@ impl Lists {
             deny(cx, held.door, held.number);
         }
         let present = &cx.cluster.present.clone();
-        self.drop_where(cx, |_, phase| {
+        self.drop_where(cx, |phase| {
             matches!(phase, Phase::Known { lead, .. } if !present.contains(&lead.leader))
         });
     }
@@ -353,12 +353,12 @@ impl Lists {
         self.relist(key, name);
     }
 
-    fn drop_where(&mut self, cx: &mut Context<'_>, is_over: impl Fn(&Name, &Phase) -> bool) {
+    fn drop_where(&mut self, cx: &mut Context<'_>, is_over: impl Fn(&Phase) -> bool) {
         let over: Vec<(ListKey, Name)> = self
             .lists
             .iter()
             .flat_map(|(key, list)| list.sessions.iter().map(move |(name, listing)| (key, name, listing)))
-            .filter(|(_, name, listing)| is_over(name, &listing.phase))
+            .filter(|(_, _, listing)| is_over(&listing.phase))
             .map(|(key, name, _)| (key.clone(), name.clone()))
             .collect();
         over.iter().for_each(|(key, name)| self.remove(cx, key, name));

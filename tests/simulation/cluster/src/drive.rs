@@ -107,9 +107,12 @@ impl World {
         self.spoil(slot, &mut message);
         let Some(process) = self.machines[slot].process.as_ref() else { return };
         let from = process.node;
-        // A link goes to where the node's fact says it is.
-        let Some(fact) = process.rumours.fact(to.id, to.generation) else { return };
-        let mut there = usize::from(fact.contact.control.port()) / 10;
+        // A link goes to where the view says that the node is.
+        let Some(seen) = process.membership.view().node(to.id).filter(|seen| seen.node == to) else { return };
+        let mut there = usize::from(seen.contact.control.port()) / 10;
+        if let Message::Host { birth, .. } = &*message {
+            self.truth.ordered.entry(birth.session_at(to)).or_insert(self.scheduler.now());
+        }
         let mut addressee = to;
         if self.is_planted(Plant::OrdersElsewhere) && matches!(*message, Message::Host { .. }) {
             let other = self.processes().find(|(other, process)| *other != there && process.node != from);

@@ -2,6 +2,7 @@
 //! with a heartbeat that only its own node advances.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use ringside_core::ids::NodeId;
@@ -22,25 +23,33 @@ pub struct Rumour {
     pub beat: u64,
 }
 
+/// A run, and where it is: nothing tells two processes apart that are the same in both.
+pub type Key = (NodeId, u64, SocketAddr);
+
+/// Whom a fact is about.
+fn key(fact: &Fact) -> Key {
+    (fact.node.id, fact.node.generation, fact.contact.control)
+}
+
 /// What a node has heard, by who it is about.
 #[derive(Debug, Default)]
 pub struct Rumours {
     own: u64,
-    known: BTreeMap<(NodeId, u64), Rumour>,
+    known: BTreeMap<Key, Rumour>,
     /// When the heartbeat was seen to grow.
-    grew: BTreeMap<(NodeId, u64), Micros>,
+    grew: BTreeMap<Key, Micros>,
 }
 
 impl Rumours {
     /// The node's own fact, new.
     pub fn publish(&mut self, fact: Rc<Fact>) {
-        let key = (fact.node.id, fact.node.generation);
+        let key = key(&fact);
         let beat = self.own;
         self.known.insert(key, Rumour { fact, beat });
     }
 
     /// A round: the own heart beats. What is told.
-    pub fn round(&mut self, own: (NodeId, u64)) -> Rc<[Rumour]> {
+    pub fn round(&mut self, own: Key) -> Rc<[Rumour]> {
         self.own += 1;
         if let Some(rumour) = self.known.get_mut(&own) {
             rumour.beat = self.own;
@@ -49,8 +58,8 @@ impl Rumours {
     }
 
     /// Takes a rumour. If it is news: the age of its heartbeat, unknown ([`u64::MAX`]) while it was not seen to grow.
-    pub fn hear(&mut self, now: Micros, own: (NodeId, u64), rumour: &Rumour) -> Option<u64> {
-        let key = (rumour.fact.node.id, rumour.fact.node.generation);
+    pub fn hear(&mut self, now: Micros, own: Key, rumour: &Rumour) -> Option<u64> {
+        let key = key(&rumour.fact);
         if key == own {
             return None;
         }
@@ -76,13 +85,8 @@ impl Rumours {
         }
     }
 
-    /// What is known of a node.
-    pub fn fact(&self, node: NodeId, generation: u64) -> Option<&Rc<Fact>> {
-        self.known.get(&(node, generation)).map(|rumour| &rumour.fact)
-    }
-
     /// Forgets who has not been heard of for a while.
-    pub fn forget(&mut self, now: Micros, own: (NodeId, u64)) {
+    pub fn forget(&mut self, now: Micros, own: Key) {
         const GRACE: Micros = 120_000_000;
         let grew = &self.grew;
         self.known.retain(|key, _| *key == own || grew.get(key).is_none_or(|at| at + GRACE > now));

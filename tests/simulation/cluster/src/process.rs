@@ -10,7 +10,7 @@ use ringside_core::routing::Arrival;
 use ringside_core::routing::tickets::Tickets;
 use ringside_simulation_kit::scheduler::Micros;
 
-use crate::gossip::Rumours;
+use crate::gossip::{Key, Rumours};
 use crate::world::Event;
 
 /// Workers of a node.
@@ -137,8 +137,8 @@ impl Process {
     }
 
     /// What gossip knows the run by.
-    pub fn key(&self) -> (ringside_core::ids::NodeId, u64) {
-        (self.node.id, self.node.generation)
+    pub fn key(&self) -> Key {
+        (self.node.id, self.node.generation, self.membership.own().contact.control)
     }
 
     /// When something is due next, in virtual time.

@@ -38,6 +38,8 @@ pub struct Truth {
     pub begun: BTreeMap<(SessionId, Epoch), Node>,
     /// Every session that ever was.
     pub ever: BTreeSet<SessionId>,
+    /// When each was ordered first, if that was another node's order.
+    pub ordered: BTreeMap<SessionId, Micros>,
     /// Who gave way to whom.
     pub gave_way: BTreeMap<SessionId, SessionId>,
     /// Tickets that were taken.

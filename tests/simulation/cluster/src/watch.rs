@@ -116,6 +116,7 @@ impl World {
             return;
         }
         let was_its = before.and_then(|before| self.truth.home(before, name)) == Some(home);
+        let decided = self.truth.ordered.get(session).copied().unwrap_or(self.now());
         let mut violation = None;
         let others = self.truth.led.get(name).into_iter().flatten().filter(|((_, other), _)| other != session);
         for ((leader, other), led) in others {
@@ -124,7 +125,7 @@ impl World {
             let sees_since = at_home.sees.get(leader).copied().unwrap_or(Micros::MAX);
             let ordered = led.home == home && led.since > since && sees_since < led.since && !leading.was_still(self.now());
             let told = leaders_ring == ring && since > led.since && leader_since > led.since && !was_its;
-            if ordered && leaders_ring == ring || told && sees_since < self.now() {
+            if ordered && leaders_ring == ring || told && sees_since < decided {
                 violation = Some(format!("{session} at m{slot}, and {other} is led by {leader}"));
             }
         }
@@ -217,6 +218,9 @@ impl World {
             views.entry(process.membership.view().digest()).or_insert_with(Vec::new).push(slot);
             if self.now() < process.stalled_until || process.is_leaving {
                 return format!("m{slot} is not awake");
+            }
+            if process.membership.own().state != State::Active {
+                return format!("m{slot} keeps away");
             }
             if !process.directory.is_settled(process.clock(self.now())) {
                 return format!("m{slot} has not been told everything");

@@ -305,7 +305,8 @@ impl World {
             Output::Duplicate(node) => {
                 self.say(slot, format_args!("ends: {node} has its number"));
                 self.stop(slot);
-                if slot + 1 < self.machines.len() {
+                let is_there = self.processes().any(|(_, process)| process.node == node);
+                if !is_there && slot + 1 < self.machines.len() {
                     let machine = &mut self.machines[slot];
                     machine.generation = machine.generation.max(node.generation);
                     self.start_after(slot, 1_000_000);
