@@ -1,16 +1,38 @@
-//! The directory: which sessions this node has, where they run, who sits in them, and which of them a player who
-//! asks for "any match" is sent to. It decides; it never talks to a worker, reads a clock or draws a number.
+//! The directory: which sessions there are, who leads them, who sits in them, and which of them a player who asks for
+//! "any match" is sent to. It decides; it never talks to a worker, opens a link, reads a clock or draws a number.
+//!
+//! Each node has one, and it has four parts to play, each its own module; a node alone plays them all with itself:
+//!
+//! ```text
+//!   caller ──► doors ──Ask──► home of the key ────────Host──────► led (by the node that was chosen) ──► worker
+//!                │              ▲    ▲   ▲                          │
+//!                └───Ask──► home of  │   └──Question/Told──► all    │
+//!                        the list ───┘   ◄──────Announce────────────┘
+//! ```
+//!
+//! - [`doors`](self): requests of this node's own callers, each repeated until its home has answered.
+//! - `home`: entries of the keys that are this node's by the ring. **Only the home decides where a session goes.**
+//! - `lists`: open sessions of the (game, criteria) that are this node's by the ring; the fill rule.
+//! - `led`: the sessions that this node leads, and `announce`: how their homes hear of them.
+//!
+//! Entries and lists are soft: after any change of the ring each home hears everything anew from the leaders
+//! ([`Message::Sync`], [`Message::Announce`]), and until it has, it asks before it creates ([`Message::Question`]). Two
+//! sessions of one key can come to be when the cluster is cut in two; [`crate::leadership::wins`] settles which goes on.
 //!
 //! Drive it so: call any `handle_*(now, ..)`, then [`Directory::poll_action`] until it is empty; call
 //! [`Directory::handle_timeout`] when [`Directory::next_timeout`] has come. `now` is in microseconds, from any fixed
-//! point, and must not decrease. Every request is answered exactly once.
-//!
-//! ```text
-//!  create/find ──► Creating ──created──► Live ──ended──► (kept a while as Ended)
-//!                     └── failed, or CREATION_DEADLINE_US over: every waiting request is refused
-//! ```
+//! point, and must not decrease. Every request is answered exactly once, within [`REQUEST_US`].
 
-mod matchmaking;
+mod announce;
+mod context;
+mod doors;
+mod home;
+mod inquiry;
+mod led;
+mod lists;
+mod message;
+mod over;
+mod term;
 mod types;
 mod workers;
 
@@ -19,90 +41,80 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use ringside_protocol::limits::CRITERIA_BYTES;
 
-use crate::ids::{GameName, Incarnation, PlayerId, SessionId, SessionKey, WorkerId};
-use crate::limits;
-use matchmaking::{ListKey, OpenLists, Seats};
+use crate::ids::{GameName, Incarnation, Node, PlayerId, SessionId, SessionKey, WorkerId};
+use crate::leadership::Claim;
+use crate::membership::View;
+use crate::placement::Loads;
+use crate::ring::RingDigest;
+use crate::timers::Timers;
+use announce::Announcements;
+use context::{Asker, Cluster, Context, Outbox, Timer};
+use doors::Doors;
+use home::{Announced, Home};
+use led::Led;
+use lists::Lists;
 
-pub use types::{Action, Create, Draw, Ended, Find, GameFacts, Limits, Open, Placed, Refusal, RequestId, SessionEntry};
+pub use context::RESEND_US;
+pub use doors::REQUEST_US;
+pub use message::{Birth, ConfigHash, Denial, Entry, Item, Lead, Message, Name, NotHosted, Seating, Want};
+pub use term::SETTLE_US;
+pub use types::{
+    Action, Create, Draw, Ended, Ending, Find, GameFacts, Limits, ListKey, Open, Placed, Refusal, RequestId,
+    SessionEntry,
+};
 pub use workers::{Pace, WorkerLoad, Workers};
 
-type Name = (GameName, SessionKey);
-
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Timer {
-    Creation(Name, Incarnation),
-    Reservation(Name, Incarnation, PlayerId),
-    Empty(Name, Incarnation),
-}
-
-#[derive(Debug)]
-enum Phase {
-    Creating { waiting: Vec<(RequestId, bool)> },
-    Live,
-}
-
-#[derive(Debug)]
-struct Entry {
-    id: SessionId,
-    worker: WorkerId,
-    pace: Pace,
-    order: u64,
-    created_us: u64,
-    config: Bytes,
-    record: bool,
-    list: Option<ListKey>,
-    /// Made for a player who asked for any: nobody else knows of it, so it ends when nobody is in it.
-    ends_when_empty: bool,
-    empty_due: Option<u64>,
-    phase: Phase,
-    seats: Seats,
-}
-
-/// The sessions of one node.
+/// The directory of one node.
 #[derive(Debug)]
 pub struct Directory {
-    limits: Limits,
+    me: Node,
+    cluster: Cluster,
     games: BTreeMap<GameName, GameFacts>,
-    workers: Workers,
-    sessions: BTreeMap<Name, Entry>,
-    open: OpenLists,
-    ended: VecDeque<Ended>,
-    waiting: usize,
-    order: u64,
-    timers: BTreeSet<(u64, Timer)>,
-    actions: VecDeque<Action>,
+    timers: Timers<Timer>,
+    out: Outbox,
+    parts: Parts,
+}
+
+/// Its parts: what each needs besides comes with [`Context`].
+#[derive(Debug)]
+struct Parts {
+    doors: Doors,
+    home: Home,
+    lists: Lists,
+    led: Led,
+    announcements: Announcements,
 }
 
 impl Directory {
-    /// An empty directory.
-    pub fn new(limits: Limits) -> Self {
-        Directory {
-            limits,
-            games: BTreeMap::new(),
-            workers: Workers::default(),
-            sessions: BTreeMap::new(),
-            open: OpenLists::default(),
-            ended: VecDeque::new(),
-            waiting: 0,
-            order: 0,
-            timers: BTreeSet::new(),
-            actions: VecDeque::new(),
-        }
+    /// The directory of a node that is alone, until [`Directory::handle_view`] says otherwise.
+    pub fn new(me: Node, limits: Limits) -> Self {
+        let parts = Parts {
+            doors: Doors::default(),
+            home: Home::new(0),
+            lists: Lists::default(),
+            led: Led::new(limits),
+            announcements: Announcements::default(),
+        };
+        let cluster = Cluster::alone(me);
+        let (timers, out) = (Timers::default(), Outbox::default());
+        let mut directory = Directory { me, cluster, games: BTreeMap::new(), timers, out, parts };
+        let before = directory.cluster.clone();
+        directory.enter(0, &before, true);
+        directory
     }
 
     /// The next thing to do.
     pub fn poll_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
+        self.out.actions.pop_front()
     }
 
     /// When [`Directory::handle_timeout`] wants to be called, µs.
     pub fn next_timeout(&self) -> Option<u64> {
-        self.timers.first().map(|(due, _)| *due)
+        self.timers.next()
     }
 
     /// A game is served, or served by another version from now on. Sessions that run keep what they began with.
@@ -112,461 +124,371 @@ impl Directory {
 
     /// A worker takes sessions from now on.
     pub fn handle_worker(&mut self, worker: WorkerId) {
-        self.workers.add(worker);
+        self.parts.led.workers_mut().add(worker);
     }
 
     /// A worker takes no new sessions from now on; those that it has stay.
     pub fn handle_worker_closed(&mut self, worker: WorkerId) {
-        self.workers.close(worker);
+        self.parts.led.workers_mut().close(worker);
     }
 
     /// A worker reported its load: CPU time per second of time, µs.
     pub fn handle_load(&mut self, worker: WorkerId, busy_us: u64) {
-        self.workers.report(worker, busy_us);
+        self.parts.led.workers_mut().report(worker, busy_us);
+    }
+
+    /// The nodes' loads as membership knows them, once a second. What was placed since counts until the next call.
+    pub fn handle_loads(&mut self, loads: Loads) {
+        self.parts.home.handle_loads(loads);
+    }
+
+    /// The cluster changed.
+    pub fn handle_view(&mut self, now: u64, view: &View) {
+        let before = std::mem::replace(&mut self.cluster, Cluster::of(view));
+        if before.digest() != self.cluster.digest() || before.present != self.cluster.present {
+            self.enter(now, &before, false);
+        }
+    }
+
+    /// A message of another node's directory, over a link that knows which run of which node it is from. One of a run
+    /// that is not present is dropped: if it is there after all, it repeats it.
+    pub fn handle_message(&mut self, now: u64, from: Node, message: Message) {
+        if self.cluster.present.contains(&from) {
+            self.dispatch(now, from, message);
+            self.settle(now);
+        }
     }
 
     /// Somebody wants a session, new or under a key that they chose.
     pub fn handle_create(&mut self, now: u64, request: RequestId, create: Create) {
-        if let Err(refusal) = self.try_create(now, request, create) {
-            self.answer(request, Err(refusal));
+        match self.birth(&create) {
+            Err(refusal) => self.answer(request, Err(refusal)),
+            Ok(birth) => {
+                let drawn = create.key.is_none().then_some(create.draw.key);
+                self.ask_for(now, request, Want::Create { birth, is_drawn: drawn.is_some() }, drawn);
+            }
         }
     }
 
     /// A player wants the session with this key.
     pub fn handle_open(&mut self, now: u64, request: RequestId, open: Open) {
-        if let Err(refusal) = self.try_open(now, request, open) {
-            self.answer(request, Err(refusal));
+        match self.games.contains_key(&open.game) {
+            true => self.ask(now, request, Want::Open(open)),
+            false => self.answer(request, Err(Refusal::UnknownGame(open.game))),
         }
     }
 
     /// A player wants any session that fits.
     pub fn handle_find(&mut self, now: u64, request: RequestId, find: Find) {
-        if let Err(refusal) = self.try_find(now, request, find) {
-            self.answer(request, Err(refusal));
+        if !self.games.contains_key(&find.game) {
+            self.answer(request, Err(Refusal::UnknownGame(find.game)));
+        } else if find.criteria.len() > CRITERIA_BYTES {
+            self.answer(request, Err(Refusal::CriteriaTooLong));
+        } else {
+            self.ask(now, request, Want::Find(find));
         }
     }
 
     /// The worker answered [`Action::Create`]. A session that was confirmed after it had been given up is ended.
     pub fn handle_created(&mut self, now: u64, session: &SessionId, worker: WorkerId, result: Result<(), String>) {
-        let name = name_of(session);
-        let creating = self.current(session).map(|entry| matches!(entry.phase, Phase::Creating { .. }));
-        match (creating, result) {
-            (Some(true), Ok(())) => self.confirm(&name),
-            (Some(true), Err(reason)) => self.remove(now, &name, &Refusal::Failed(reason)),
-            (None, Ok(())) => self.actions.push_back(Action::End { session: session.clone(), worker }),
-            (Some(false), _) | (None, Err(_)) => {}
-        }
+        let (mut cx, parts) = self.split(now);
+        parts.led.handle_created(&mut cx, session, worker, result);
+        self.settle(now);
     }
 
     /// A player has a seat in a session.
-    pub fn handle_joined(&mut self, session: &SessionId, player: &PlayerId) {
-        let name = name_of(session);
-        let Some(entry) = self.current_mut(session) else { return };
-        let kept = entry.seats.reserved_until(player);
-        entry.seats.join(player);
-        self.forget_reservation(kept, session, player);
-        self.unwatch_empty(&name);
-        self.relist(&name);
-        self.remember_seat(&name, player);
+    pub fn handle_joined(&mut self, now: u64, session: &SessionId, player: &PlayerId) {
+        let (mut cx, parts) = self.split(now);
+        parts.led.handle_joined(&mut cx, session, player);
+        self.settle(now);
     }
 
     /// A player's stay is over.
     pub fn handle_left(&mut self, now: u64, session: &SessionId, player: &PlayerId) {
-        let name = name_of(session);
-        let Some(entry) = self.current_mut(session) else { return };
-        let kept = entry.seats.reserved_until(player);
-        entry.seats.leave(player);
-        self.forget_reservation(kept, session, player);
-        self.relist(&name);
-        self.forget_seat(&name, player);
-        self.watch_empty(now, &name);
+        let (mut cx, parts) = self.split(now);
+        parts.led.handle_left(&mut cx, session, player);
+        self.settle(now);
     }
 
-    /// The game refused a player: their seat is free, and no other is sent there before somebody leaves or joins.
-    pub fn handle_refused(&mut self, now: u64, session: &SessionId, player: &PlayerId) {
-        let name = name_of(session);
-        let Some(entry) = self.current_mut(session) else { return };
-        let kept = entry.seats.reserved_until(player);
-        entry.seats.refuse(player);
-        self.forget_reservation(kept, session, player);
-        self.relist(&name);
-        self.forget_seat(&name, player);
-        self.watch_empty(now, &name);
+    /// The game refused a player: their seat is free, and no other is sent there before somebody leaves.
+    pub fn handle_refused(&mut self, now: u64, session: &SessionId, _player: &PlayerId) {
+        let (mut cx, parts) = self.split(now);
+        parts.led.handle_refused(&mut cx, session);
+        self.settle(now);
     }
 
-    /// A session runs on another worker now.
-    pub fn handle_moved(&mut self, session: &SessionId, worker: WorkerId) {
-        let Some(entry) = self.current_mut(session) else { return };
-        let (from, pace) = (std::mem::replace(&mut entry.worker, worker), entry.pace);
-        self.workers.left(from, pace);
-        self.workers.placed(worker, pace);
+    /// A session runs on another worker of this node now.
+    pub fn handle_moved(&mut self, now: u64, session: &SessionId, worker: WorkerId) {
+        let (mut cx, parts) = self.split(now);
+        parts.led.handle_moved(&mut cx, session, worker);
+        self.settle(now);
+    }
+
+    /// How many player inputs a session has accepted so far. Counts where two sessions of a key are settled; once a
+    /// second is enough.
+    pub fn handle_inputs(&mut self, session: &SessionId, inputs: u64) {
+        self.parts.led.handle_inputs(session, inputs);
     }
 
     /// A session is over.
     pub fn handle_ended(&mut self, now: u64, session: &SessionId, reason: String) {
-        if self.current(session).is_some() {
-            self.remove(now, &name_of(session), &Refusal::Failed(reason));
-        }
+        let (mut cx, parts) = self.split(now);
+        parts.led.handle_ended(&mut cx, session, reason);
+        self.settle(now);
     }
 
-    /// Time has passed: reservations and creations that are over are given up.
+    /// Time has passed: what was not answered is repeated, what took too long is given up.
     pub fn handle_timeout(&mut self, now: u64) {
-        while let Some((due, _)) = self.timers.first()
-            && *due <= now
-            && let Some((_, timer)) = self.timers.pop_first()
-        {
+        while let Some(timer) = self.timers.pop(now) {
+            let (mut cx, parts) = self.split(now);
+            let cx = &mut cx;
             match timer {
-                Timer::Creation(name, incarnation) => self.creation_due(now, &name, incarnation),
-                Timer::Reservation(name, incarnation, player) => {
-                    self.reservation_due(now, &name, incarnation, &player);
+                Timer::Creation((game, key), incarnation) => {
+                    parts.led.creation_due(cx, &SessionId { game, key, incarnation });
                 }
-                Timer::Empty(name, incarnation) => self.empty_due(&name, incarnation),
+                Timer::Reservation(list, name, player) => parts.lists.reservation_due(cx, &list, &name, &player),
+                Timer::Empty(name) => parts.led.empty_due(cx, &name),
+                Timer::Door(number) => parts.doors.handle_timeout(cx, number),
+                Timer::Placing(name) => parts.home.placing_due(cx, &name),
+                Timer::Inquiry(node) => parts.home.inquiry_due(cx, node),
+                Timer::Sync(node) => parts.home.remind(cx, node),
+                Timer::Announce(node) => parts.announcements.handle_timeout(cx, node),
+                Timer::Superseded(name, leader) => parts.home.supersede(cx, &name, leader),
+                Timer::Held => parts.lists.release(cx, parts.home.term().is_complete()),
             }
+            self.settle(now);
         }
     }
 
-    /// The live session with this key.
+    /// This node.
+    pub fn me(&self) -> Node {
+        self.me
+    }
+
+    /// The ring that it goes by.
+    pub fn ring(&self) -> RingDigest {
+        self.cluster.digest()
+    }
+
+    /// The session with this key that this node leads, or is about to.
     pub fn get(&self, game: &GameName, key: &SessionKey) -> Option<SessionEntry<'_>> {
-        self.sessions.get(&(game.clone(), key.clone())).map(Entry::public)
+        let name = (game.clone(), key.clone());
+        let reserved = self.parts.lists.reserved(&name);
+        self.parts.led.get(&name).map(|led| led.public(reserved))
     }
 
-    /// All sessions, in order of game and key.
+    /// All sessions that this node leads, in order of game and key.
     pub fn sessions(&self) -> impl Iterator<Item = SessionEntry<'_>> {
-        self.sessions.values().map(Entry::public)
+        self.parts.led.sessions().map(|led| led.public(self.parts.lists.reserved(&led.name())))
     }
 
-    /// Sessions that ended last, newest first; at most [`limits::ENDED_SESSIONS`].
+    /// Sessions of this node that ended last, newest first; at most [`crate::limits::ENDED_SESSIONS`].
     pub fn ended(&self) -> impl Iterator<Item = &Ended> {
-        self.ended.iter().rev()
+        self.parts.led.ended()
     }
 
     /// The workers and what is on them.
     pub fn workers(&self) -> &Workers {
-        &self.workers
+        self.parts.led.workers()
     }
 
-    fn try_create(&mut self, now: u64, request: RequestId, create: Create) -> Result<(), Refusal> {
+    /// What this node knows, as its home, of the session with a key.
+    pub fn entry(&self, game: &GameName, key: &SessionKey) -> Option<&Lead> {
+        self.parts.home.known(&(game.clone(), key.clone()))
+    }
+
+    /// What this node knows as a home.
+    pub fn entries(&self) -> impl Iterator<Item = &Lead> {
+        self.parts.home.all_known()
+    }
+
+    /// The sessions on this node's lists.
+    pub fn listed(&self) -> impl Iterator<Item = (&ListKey, &Lead)> {
+        self.parts.lists.all_known()
+    }
+
+    /// Whether this node has been told everything since the ring changed last, long enough ago.
+    pub fn is_settled(&self, now: u64) -> bool {
+        self.parts.home.term().is_settled(now)
+    }
+
+    /// Sizes of what is bounded.
+    pub fn sizes(&self) -> Sizes {
+        let Parts { doors, home, lists, .. } = &self.parts;
+        let (entries, duplicates) = (home.len(), home.unsettled());
+        Sizes { requests: doors.waiting(), entries, waiting: home.waiting() + lists.waiting(), duplicates }
+    }
+
+    /// What a caller wants to be created.
+    fn birth(&self, create: &Create) -> Result<Birth, Refusal> {
         if !self.games.contains_key(&create.game) {
-            return Err(Refusal::UnknownGame(create.game));
+            return Err(Refusal::UnknownGame(create.game.clone()));
         }
         if create.listed.as_ref().is_some_and(|criteria| criteria.len() > CRITERIA_BYTES) {
             return Err(Refusal::CriteriaTooLong);
         }
-        if let Some(key) = &create.key
-            && let Some(entry) = self.sessions.get(&(create.game.clone(), key.clone()))
-        {
-            if entry.config != create.config {
-                return Err(Refusal::KeyTaken(entry.id.clone()));
-            }
-            return self.attach_request(&(create.game, key.clone()), request, false);
-        }
-        let name = self.begin(now, create)?;
-        self.attach_request(&name, request, true)
-    }
-
-    fn try_open(&mut self, now: u64, request: RequestId, open: Open) -> Result<(), Refusal> {
-        if !self.games.contains_key(&open.game) {
-            return Err(Refusal::UnknownGame(open.game));
-        }
-        let name = (open.game, open.key);
-        if self.sessions.contains_key(&name) {
-            return self.attach_request(&name, request, false);
-        }
-        if !open.may_create {
-            return Err(Refusal::NoSuchSession(name.0, name.1));
-        }
-        let create = Create {
-            game: name.0,
-            key: Some(name.1),
-            config: Bytes::new(),
-            record: open.record,
-            listed: None,
-            draw: open.draw,
-        };
-        let name = self.begin(now, create)?;
-        self.attach_request(&name, request, true)
-    }
-
-    fn try_find(&mut self, now: u64, request: RequestId, find: Find) -> Result<(), Refusal> {
-        if !self.games.contains_key(&find.game) {
-            return Err(Refusal::UnknownGame(find.game));
-        }
-        if find.criteria.len() > CRITERIA_BYTES {
-            return Err(Refusal::CriteriaTooLong);
-        }
-        if self.waiting >= limits::WAITING_REQUESTS {
-            return Err(Refusal::Busy);
-        }
-        let list = ListKey { game: find.game.clone(), criteria: find.criteria.clone() };
-        if !self.open.has_room_for(&list) {
-            return Err(Refusal::Busy);
-        }
-        if let Some(name) = self.open.seat_of(&list, &find.player).cloned() {
-            self.reserve(now, &name, &find.player);
-            return self.attach_request(&name, request, false);
-        }
-        let (name, created) = match self.open.fullest(&list) {
-            Some(name) => (name.clone(), false),
-            None if !find.may_create => return Err(Refusal::MayNotCreate),
-            None => {
-                let create = Create {
-                    game: find.game,
-                    key: None,
-                    config: Bytes::new(),
-                    record: find.record,
-                    listed: Some(find.criteria),
-                    draw: find.draw,
-                };
-                let name = self.begin(now, create)?;
-                if let Some(entry) = self.sessions.get_mut(&name) {
-                    entry.ends_when_empty = true;
-                }
-                (name, true)
-            }
-        };
-        self.reserve(now, &name, &find.player);
-        self.attach_request(&name, request, created)
-    }
-
-    /// Begins a session's creation on a worker of the directory's choice.
-    fn begin(&mut self, now: u64, create: Create) -> Result<Name, Refusal> {
-        let facts = *self.games.get(&create.game).ok_or_else(|| Refusal::UnknownGame(create.game.clone()))?;
-        if self.sessions.len() >= self.limits.sessions {
-            return Err(Refusal::Full(self.limits.sessions));
-        }
-        if self.waiting >= limits::WAITING_REQUESTS {
-            return Err(Refusal::Busy);
-        }
-        let key = match create.key {
-            Some(key) => key,
-            None => self.draw_key(&create.game, create.draw.key)?,
-        };
-        let worker = self.workers.choose(facts.pace).ok_or(Refusal::NoWorker)?;
-        let id = SessionId { game: create.game, key, incarnation: Incarnation(create.draw.incarnation) };
-        let name = name_of(&id);
-        self.workers.placed(worker, facts.pace);
-        self.order += 1;
-        let list = create.listed.map(|criteria| ListKey { game: id.game.clone(), criteria });
-        self.timers
-            .insert((now.saturating_add(limits::CREATION_DEADLINE_US), Timer::Creation(name.clone(), id.incarnation)));
-        self.actions.push_back(Action::Create {
-            session: id.clone(),
-            worker,
+        let key = create.key.clone().or_else(|| lists::drawn_key(create.draw.key)).ok_or(Refusal::Busy)?;
+        let incarnation = Incarnation(create.draw.incarnation);
+        Ok(Birth {
+            session: SessionId { game: create.game.clone(), key, incarnation },
             config: create.config.clone(),
             record: create.record,
-        });
-        let entry = Entry {
-            id,
-            worker,
-            pace: facts.pace,
-            order: self.order,
-            created_us: now,
-            config: create.config,
-            record: create.record,
-            list,
+            listed: create.listed.clone(),
             ends_when_empty: false,
-            empty_due: None,
-            phase: Phase::Creating { waiting: Vec::new() },
-            seats: Seats::new(facts.min_players, facts.max_players, facts.late_join),
-        };
-        self.sessions.insert(name.clone(), entry);
-        self.relist(&name);
-        Ok(name)
+            policy: create.policy,
+        })
     }
 
-    /// A key of ten characters from the caller's 64 random bits; the next free one if it is taken.
-    fn draw_key(&self, game: &GameName, random: u64) -> Result<SessionKey, Refusal> {
-        (0..8)
-            .filter_map(|attempt| key_text(random.wrapping_add(attempt)).parse().ok())
-            .find(|key: &SessionKey| !self.sessions.contains_key(&(game.clone(), key.clone())))
-            .ok_or(Refusal::Busy)
+    fn ask(&mut self, now: u64, request: RequestId, want: Want) {
+        self.ask_for(now, request, want, None);
     }
 
-    /// Answers a request with a live session, or lets it wait for one that is being created.
-    fn attach_request(&mut self, name: &Name, request: RequestId, created: bool) -> Result<(), Refusal> {
-        let Some(entry) = self.sessions.get_mut(name) else {
-            return Err(Refusal::NoSuchSession(name.0.clone(), name.1.clone()));
-        };
-        match &mut entry.phase {
-            Phase::Live => {
-                let placed = Placed { session: entry.id.clone(), worker: entry.worker, created };
-                self.answer(request, Ok(placed));
-                Ok(())
-            }
-            Phase::Creating { .. } if self.waiting >= limits::WAITING_REQUESTS => Err(Refusal::Busy),
-            Phase::Creating { waiting } => {
-                waiting.push((request, created));
-                self.waiting += 1;
-                Ok(())
-            }
-        }
-    }
-
-    fn confirm(&mut self, name: &Name) {
-        let Some(entry) = self.sessions.get_mut(name) else { return };
-        let (session, worker) = (entry.id.clone(), entry.worker);
-        if let Phase::Creating { waiting } = std::mem::replace(&mut entry.phase, Phase::Live) {
-            self.waiting -= waiting.len();
-            for (request, created) in waiting {
-                self.answer(request, Ok(Placed { session: session.clone(), worker, created }));
-            }
-        }
-    }
-
-    /// Forgets a session; whoever still waits for it is refused.
-    fn remove(&mut self, now: u64, name: &Name, refusal: &Refusal) {
-        let Some(entry) = self.sessions.remove(name) else { return };
-        self.workers.left(entry.worker, entry.pace);
-        if let Some(list) = &entry.list {
-            self.open.remove(list, name, entry.seats.players());
-        }
-        for (player, due) in entry.seats.reservations() {
-            self.timers.remove(&(due, Timer::Reservation(name.clone(), entry.id.incarnation, player.clone())));
-        }
-        let creation_due = entry.created_us.saturating_add(limits::CREATION_DEADLINE_US);
-        self.timers.remove(&(creation_due, Timer::Creation(name.clone(), entry.id.incarnation)));
-        if let Some(due) = entry.empty_due {
-            self.timers.remove(&(due, Timer::Empty(name.clone(), entry.id.incarnation)));
-        }
-        match entry.phase {
-            Phase::Creating { waiting } => {
-                self.waiting -= waiting.len();
-                for (request, _) in waiting {
-                    self.answer(request, Err(refusal.clone()));
-                }
-            }
-            Phase::Live => self.remember_end(Ended { id: entry.id, ended_us: now, reason: refusal.to_string() }),
-        }
-    }
-
-    fn remember_end(&mut self, ended: Ended) {
-        if self.ended.len() >= limits::ENDED_SESSIONS {
-            self.ended.pop_front();
-        }
-        self.ended.push_back(ended);
-    }
-
-    fn creation_due(&mut self, now: u64, name: &Name, incarnation: Incarnation) {
-        let Some(entry) = self.sessions.get(name) else { return };
-        if entry.id.incarnation == incarnation && matches!(entry.phase, Phase::Creating { .. }) {
-            self.actions.push_back(Action::End { session: entry.id.clone(), worker: entry.worker });
-            self.remove(now, name, &Refusal::TimedOut);
-        }
-    }
-
-    fn reservation_due(&mut self, now: u64, name: &Name, incarnation: Incarnation, player: &PlayerId) {
-        let Some(entry) = self.sessions.get_mut(name) else { return };
-        if entry.id.incarnation == incarnation && entry.seats.expire(now, player) {
-            self.relist(name);
-            self.forget_seat(name, player);
-            self.watch_empty(now, name);
-        }
-    }
-
-    /// Notes when a session that nobody may come back to has become empty.
-    fn watch_empty(&mut self, now: u64, name: &Name) {
-        let Some(entry) = self.sessions.get_mut(name) else { return };
-        if entry.ends_when_empty && entry.seats.taken() == 0 && entry.empty_due.is_none() {
-            let due = now.saturating_add(limits::EMPTY_SESSION_US);
-            entry.empty_due = Some(due);
-            self.timers.insert((due, Timer::Empty(name.clone(), entry.id.incarnation)));
-        }
-    }
-
-    fn empty_due(&mut self, name: &Name, incarnation: Incarnation) {
-        let Some(entry) = self.sessions.get_mut(name).filter(|entry| entry.id.incarnation == incarnation) else {
-            return;
-        };
-        entry.empty_due = None;
-        if entry.seats.taken() == 0 {
-            self.actions.push_back(Action::End { session: entry.id.clone(), worker: entry.worker });
-        }
-    }
-
-    /// Somebody sits or is expected again.
-    fn unwatch_empty(&mut self, name: &Name) {
-        let Some(entry) = self.sessions.get_mut(name) else { return };
-        if let Some(due) = entry.empty_due.take() {
-            self.timers.remove(&(due, Timer::Empty(name.clone(), entry.id.incarnation)));
-        }
-    }
-
-    fn reserve(&mut self, now: u64, name: &Name, player: &PlayerId) {
-        let Some(entry) = self.sessions.get_mut(name) else { return };
-        let until = now.saturating_add(limits::RESERVATION_US);
-        let before = entry.seats.reserved_until(player);
-        if entry.seats.reserve(player, until) {
-            let timer = Timer::Reservation(name.clone(), entry.id.incarnation, player.clone());
-            if let Some(before) = before {
-                self.timers.remove(&(before, timer.clone()));
-            }
-            self.timers.insert((until, timer));
-        }
-        self.unwatch_empty(name);
-        self.relist(name);
-        self.remember_seat(name, player);
-    }
-
-    fn forget_reservation(&mut self, until: Option<u64>, session: &SessionId, player: &PlayerId) {
-        if let Some(until) = until {
-            let timer = Timer::Reservation(name_of(session), session.incarnation, player.clone());
-            self.timers.remove(&(until, timer));
-        }
-    }
-
-    fn relist(&mut self, name: &Name) {
-        let Some(entry) = self.sessions.get(name) else { return };
-        if let Some(list) = &entry.list {
-            self.open.update(list, name, entry.order, &entry.seats);
-        }
-    }
-
-    fn remember_seat(&mut self, name: &Name, player: &PlayerId) {
-        if let Some(list) = self.sessions.get(name).and_then(|entry| entry.list.clone()) {
-            self.open.remember_seat(&list, player, name);
-        }
-    }
-
-    fn forget_seat(&mut self, name: &Name, player: &PlayerId) {
-        if let Some(list) = self.sessions.get(name).and_then(|entry| entry.list.clone()) {
-            self.open.forget_seat(&list, player, name);
-        }
+    fn ask_for(&mut self, now: u64, request: RequestId, want: Want, drawn: Option<u64>) {
+        let (mut cx, parts) = self.split(now);
+        parts.doors.ask(&mut cx, Asker::Caller(request), want, drawn);
+        self.settle(now);
     }
 
     fn answer(&mut self, request: RequestId, answer: Result<Placed, Refusal>) {
-        self.actions.push_back(Action::Answer { request, answer });
+        self.out.actions.push_back(Action::Answer { request, answer });
     }
 
-    fn current(&self, session: &SessionId) -> Option<&Entry> {
-        self.sessions.get(&name_of(session)).filter(|entry| entry.id.incarnation == session.incarnation)
+    /// The cluster is another one now.
+    fn enter(&mut self, now: u64, before: &Cluster, is_first: bool) {
+        let (mut cx, parts) = self.split(now);
+        let ring_changed = before.digest() != cx.cluster.digest();
+        for node in before.present.difference(&cx.cluster.present) {
+            parts.announcements.handle_gone(&mut cx, *node);
+        }
+        if ring_changed {
+            parts.announcements.handle_ring(&mut cx, &parts.led);
+        }
+        parts.home.handle_cluster(&mut cx, before, is_first);
+        parts.lists.handle_cluster(&mut cx);
+        if ring_changed {
+            parts.doors.handle_ring(&mut cx);
+        }
+        self.settle(now);
     }
 
-    fn current_mut(&mut self, session: &SessionId) -> Option<&mut Entry> {
-        self.sessions.get_mut(&name_of(session)).filter(|entry| entry.id.incarnation == session.incarnation)
-    }
-}
-
-impl Entry {
-    fn public(&self) -> SessionEntry<'_> {
-        SessionEntry {
-            id: &self.id,
-            worker: self.worker,
-            created_us: self.created_us,
-            live: matches!(self.phase, Phase::Live),
-            players: self.seats.joined(),
-            reserved: self.seats.reserved(),
-            seats: self.seats.seats(),
-            record: self.record,
+    /// Gives a message to the part that it is for.
+    fn dispatch(&mut self, now: u64, from: Node, message: Message) {
+        let (mut cx, parts) = self.split(now);
+        let cx = &mut cx;
+        match message {
+            Message::Ask { number, ring, want } => handle_ask(cx, parts, from, number, ring, *want),
+            Message::Answer { number, answer } => parts.doors.handle_answer(cx, from, number, answer),
+            Message::Host { ring, birth, decision } => {
+                let is_home = cx.cluster.home_of(&message::name_of(&birth.session)) == Some(from);
+                if ring == cx.cluster.digest() && is_home {
+                    parts.led.handle_host(cx, from, *birth, decision);
+                } else {
+                    let answer = Err(NotHosted::OtherRing(cx.cluster.digest()));
+                    cx.send(from, Message::Hosted { session: birth.session_at(cx.me), answer });
+                }
+            }
+            Message::Hosted { session, answer } => parts.home.handle_hosted(cx, from, &session, answer),
+            Message::Sync { ring, term } => parts.announcements.handle_sync(cx, &parts.led, from, ring, term),
+            Message::Announce { term, run, serial, items, is_complete } => {
+                let part = (term, run, serial);
+                let announced = parts.home.handle_announce(cx, from, part, &items, is_complete);
+                if announced != Announced::Ignored {
+                    let mark = parts.home.term().mark(from);
+                    items.iter().for_each(|item| parts.lists.announced(cx, from, item, mark));
+                }
+                if announced == Announced::Completed {
+                    parts.lists.drop_untold(cx, from, parts.home.term());
+                    if parts.home.term().is_complete() {
+                        parts.lists.release(cx, true);
+                    }
+                }
+            }
+            Message::Acknowledge { term, run, serial } => {
+                parts.announcements.handle_acknowledge(cx, from, term, run, serial);
+            }
+            Message::Question { number, ring, names } => {
+                let known = (ring == cx.cluster.digest()).then(|| tell(cx, parts, &names)).unwrap_or_default();
+                cx.send(from, Message::Told { number, ring: cx.cluster.digest(), known });
+            }
+            Message::Told { number, ring, known } => parts.home.handle_told(cx, from, number, ring, known),
+            Message::Superseded { session, winner } => handle_superseded(cx, parts, from, &session, &winner),
         }
     }
+
+    /// Does all that is to be done within this node.
+    fn settle(&mut self, now: u64) {
+        loop {
+            if let Some(message) = self.out.loopback.pop_front() {
+                self.dispatch(now, self.me, message);
+                continue;
+            }
+            let (mut cx, parts) = self.split(now);
+            if let Some(session) = cx.out.changed.pop_front() {
+                parts.announcements.changed(&mut cx, &parts.led, &session);
+            } else if let Some((list, name, answer)) = cx.out.formed.pop_front() {
+                let answer = answer.and_then(|placed| match parts.home.has_ended(&placed.session) {
+                    true => Err(Refusal::Failed("it ended as soon as it began".to_owned())),
+                    false => Ok(placed),
+                });
+                let leader = answer.as_ref().map_or(cx.me, |placed| placed.leader);
+                let mark = parts.home.term().mark_answer(leader);
+                parts.lists.handle_formed(&mut cx, &list, &name, answer, mark);
+            } else if let Some((asker, want)) = cx.out.wants.pop_front() {
+                parts.doors.ask(&mut cx, asker, want, None);
+            } else if !parts.announcements.pump(&mut cx, &parts.led) {
+                break;
+            }
+        }
+    }
+
+    fn split(&mut self, now: u64) -> (Context<'_>, &mut Parts) {
+        let Directory { me, cluster, games, timers, out, parts } = self;
+        (Context { now, me: *me, cluster, games, timers, out }, parts)
+    }
 }
 
-fn name_of(session: &SessionId) -> Name {
-    (session.game.clone(), session.key.clone())
+/// Sizes of a directory's tables.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// Requests of this node's callers, at most [`crate::limits::WAITING_REQUESTS`].
+    pub requests: usize,
+    /// Entries, at most [`crate::limits::HOME_ENTRIES`].
+    pub entries: usize,
+    /// Requests that wait here as at their home, at most twice [`crate::limits::HOME_WAITING`].
+    pub waiting: usize,
+    /// Duplicates that are not settled yet, at most [`crate::limits::DUPLICATES`].
+    pub duplicates: usize,
 }
 
-/// Ten characters, five bits each, of an alphabet without look-alikes.
-fn key_text(random: u64) -> String {
-    const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-    (0..10).map(|place| char::from(ALPHABET[(random >> (place * 5)) as usize & 31])).collect()
+/// A request comes to its home, or to whom the asker takes for it.
+fn handle_ask(cx: &mut Context<'_>, parts: &mut Parts, from: Node, number: u64, ring: RingDigest, want: Want) {
+    let is_home = cx.cluster.home(want.position()) == Some(cx.me);
+    let denial = match () {
+        () if ring != cx.cluster.digest() || !is_home => Denial::OtherRing(cx.cluster.digest()),
+        () if !cx.games.contains_key(want.game()) => Denial::Refused(Refusal::UnknownGame(want.game().clone())),
+        () => {
+            match want {
+                Want::Find(find) => {
+                    let is_complete = parts.home.term().is_complete();
+                    parts.lists.handle_find(cx, from, number, find, is_complete);
+                }
+                want => parts.home.handle_ask(cx, from, number, want),
+            }
+            return;
+        }
+    };
+    cx.send(from, Message::Answer { number, answer: Err(denial) });
+}
+
+/// What this node leads, or knew of as their home before, of these names.
+fn tell(cx: &Context<'_>, parts: &Parts, names: &[Name]) -> Vec<Lead> {
+    let led = |name: &Name| parts.led.get(name).map(|led| led.lead(cx.me));
+    names.iter().filter_map(|name| led(name).or_else(|| parts.home.former(cx.now, name).cloned())).collect()
+}
+
+/// A verdict counts only if it comes from the home.
+fn handle_superseded(cx: &mut Context<'_>, parts: &mut Parts, from: Node, session: &SessionId, winner: &Claim) {
+    if cx.cluster.home_of(&message::name_of(session)) == Some(from) {
+        parts.led.handle_superseded(cx, session, winner);
+    }
 }

@@ -58,6 +58,51 @@ impl fmt::Debug for StateHash {
     }
 }
 
+/// A node's number, fixed for as long as its state directory lives. Two nodes of a cluster never share one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct NodeId(pub u64);
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "n{}", self.0)
+    }
+}
+
+/// One run of a node's process. The generation grows with each start: milliseconds since 1970, or one more than the
+/// last where the clock went back (the state directory remembers it).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Node {
+    /// Which node.
+    pub id: NodeId,
+    /// Which run of it.
+    pub generation: u64,
+}
+
+impl Node {
+    /// The epoch in which this node is a session's first leader.
+    pub fn first_epoch(self) -> Epoch {
+        Epoch { number: 1, node: self.id.0, node_generation: self.generation }
+    }
+}
+
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.id, self.generation)
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "n{self}")
+    }
+}
+
 /// An item's place in a session's log; the first entry, `Start`, has position 1 and a state before it position 0.
 pub type Position = u64;
 

@@ -6,8 +6,15 @@ pub mod envelope;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod ids;
+pub mod leadership;
 pub mod limits;
 pub mod log;
+pub mod membership;
 pub mod output;
+pub mod placement;
 pub mod random;
 pub mod recording;
+pub mod ring;
+pub mod routing;
+
+mod timers;

@@ -107,3 +107,35 @@ pub const CREATION_DEADLINE_US: u64 = 10_000_000;
 pub const ENDED_SESSIONS: usize = 256;
 /// Loops of a function: each has an interrupt poke at an address of its own in a page of 64 KiB.
 pub const FUNCTION_LOOPS: u32 = 60_000;
+
+// Of a cluster.
+
+/// Nodes that a node knows, itself included. Beyond: gossip about further ones is ignored and counted.
+pub const NODES: usize = 1024;
+/// Addresses of workers that a node names. Beyond: its fact is refused, it never appears.
+pub const NODE_WORKERS: usize = 256;
+/// Nodes that a fact names as presumed gone. Beyond: the longest gone are left out.
+pub const PRESUMED_GONE: usize = 32;
+/// Entries that a home keeps, four times what one node may lead. Beyond: creation is refused, and announcements of
+/// further sessions wait, so that this home asks all nodes before it creates anything.
+pub const HOME_ENTRIES: usize = 4 * NODE_SESSIONS;
+/// Items of one announcement. Further ones go with the next, when this one is acknowledged.
+pub const ANNOUNCED_ITEMS: usize = 128;
+/// Names of one question to a node. Further ones go with the next, when this one is answered.
+pub const QUESTION_NAMES: usize = 128;
+/// Ends of sessions that a home was not told of yet. Beyond: the announcement to it begins anew.
+pub const UNTOLD_ENDS: usize = 4096;
+/// Requests of other nodes that wait at a home. Beyond: refused, to be tried again.
+pub const HOME_WAITING: usize = 2 * WAITING_REQUESTS;
+/// Duplicates that a home is settling. Beyond: the next is settled when one is done; meanwhile both go on.
+pub const DUPLICATES: usize = 1024;
+/// Sessions that are over that a home remembers, so that late news of them raises none and the players of lost ones
+/// can be told. Beyond: the oldest is forgotten.
+pub const OVER_SESSIONS: usize = 16_384;
+/// Sessions that ended here within [`TOMBSTONE_US`]. Beyond: no new session is taken until some are older.
+pub const TOMBSTONES: usize = 2 * NODE_SESSIONS;
+/// How long a node remembers that a session ended, so that a placement that was long on its way does not begin it anew, µs.
+pub const TOMBSTONE_US: u64 = 60_000_000;
+/// Tickets that a worker remembers for each of the eras in which one is good. Beyond: further ones are refused, to be
+/// asked for again: 4 000 players a second.
+pub const TICKETS: usize = 40_000;

@@ -5,7 +5,8 @@ pub mod directory;
 pub mod guests;
 pub mod node;
 pub mod proxy;
-pub mod random;
 pub mod sequence;
 pub mod skip;
 pub mod wait;
+
+pub use ringside_simulation_kit::random;

@@ -1,9 +1,14 @@
 //! Random histories against what must hold in each: no seat is given twice, every request is answered once, nothing
 //! is left over when all sessions are gone.
 
+use std::collections::VecDeque;
+
+use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
+use crate::ids::NodeId;
+use crate::placement::Policy;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -43,7 +48,7 @@ struct World {
 
 impl World {
     fn new(max_players: u32, late_join: bool) -> Self {
-        let mut directory = Directory::new(Limits { sessions: 40 });
+        let mut directory = Directory::new(Node { id: NodeId(1), generation: 5 }, Limits { sessions: 40 });
         let facts = GameFacts { pace: Pace::Prompt, min_players: 2, max_players, late_join };
         directory.handle_game("game".parse().unwrap(), facts);
         (0..2).for_each(|worker| directory.handle_worker(WorkerId(worker)));
@@ -78,7 +83,7 @@ impl World {
                 let (request, draw) = self.request(None);
                 let key = Some(format!("key-{key}").parse().unwrap());
                 let listed = Some("0".to_owned());
-                let create = Create { game, key, config: Bytes::new(), record: false, listed, draw };
+                let create = Create { game, key, config: Bytes::new(), record: false, listed, policy: Policy::Ring, draw };
                 self.directory.handle_create(self.now, request, create);
             }
             Step::Open { key } => {
@@ -90,7 +95,7 @@ impl World {
             Step::Confirm { fails } => self.confirm(fails),
             Step::Arrive { player } => {
                 if let Some(session) = self.sent.remove(&name(player)) {
-                    self.directory.handle_joined(&session, &name(player));
+                    self.directory.handle_joined(self.now, &session, &name(player));
                     self.seated.insert(name(player), session);
                 }
             }
@@ -132,6 +137,7 @@ impl World {
             match action {
                 Action::Create { session, worker, .. } => self.creations.push_back((session, worker)),
                 Action::End { session, .. } => self.end(&session),
+                Action::Send { to, message } => panic!("a node alone has nobody to talk to: {to} {message:?}"),
                 Action::Answer { request, answer } => {
                     let player = self.asked.remove(&request).expect("a request is answered once");
                     if let (Some(player), Ok(placed)) = (player, answer) {
@@ -152,7 +158,7 @@ impl World {
             }
         }
         let waiting: usize = self.asked.len();
-        assert_eq!(self.directory.waiting, waiting, "every request is either answered or waits");
+        assert_eq!(self.directory.sizes().requests, waiting, "every request is either answered or waits");
     }
 
     /// Players who came to a session without a seat being kept for them any more.
@@ -186,7 +192,7 @@ proptest! {
         prop_assert!(world.asked.is_empty(), "unanswered: {:?}", world.asked);
         let ids: Vec<SessionId> = world.directory.sessions().map(|entry| entry.id.clone()).collect();
         ids.iter().for_each(|id| world.end(id));
-        prop_assert_eq!(world.directory.open.lists(), 0);
+        prop_assert_eq!(world.directory.parts.lists.len(), 0);
         prop_assert_eq!(world.directory.next_timeout(), None);
         prop_assert!(world.directory.workers().iter().all(|(_, load)| load.ticking + load.prompt == 0));
     }

@@ -1,16 +1,26 @@
 //! The directory's promises, one scenario each.
 
-use super::matchmaking::ListKey;
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+
 use super::*;
+use crate::ids::NodeId;
+use crate::limits;
+use crate::placement::Policy;
 
 const SECOND: u64 = 1_000_000;
+
+fn me() -> Node {
+    Node { id: NodeId(1), generation: 5 }
+}
 
 fn facts(max_players: u32, late_join: bool) -> GameFacts {
     GameFacts { pace: Pace::Ticking, min_players: max_players.min(2), max_players, late_join }
 }
 
 fn directory(max_players: u32, late_join: bool) -> Directory {
-    let mut directory = Directory::new(Limits { sessions: 1000 });
+    let mut directory = Directory::new(me(), Limits { sessions: 1000 });
     directory.handle_game("pong".parse().unwrap(), facts(max_players, late_join));
     directory.handle_worker(WorkerId(0));
     directory
@@ -43,6 +53,7 @@ fn create(key: Option<&str>, config: &'static [u8]) -> Create {
         config: Bytes::from_static(config),
         record: false,
         listed: Some(String::new()),
+        policy: Policy::Ring,
         draw: Draw { key: 7, incarnation: 7 },
     }
 }
@@ -55,6 +66,7 @@ fn settle(directory: &mut Directory, now: u64) -> Vec<(RequestId, Result<Placed,
             Action::Create { session, worker, .. } => directory.handle_created(now, &session, worker, Ok(())),
             Action::Answer { request, answer } => answers.push((request, answer)),
             Action::End { session, .. } => directory.handle_ended(now, &session, "ended".to_owned()),
+            Action::Send { to, message } => panic!("a node alone has nobody to talk to: {to} {message:?}"),
         }
     }
     answers
@@ -91,8 +103,8 @@ fn the_fullest_is_filled_first_and_the_oldest_of_equals() {
     });
     directory.handle_find(3, 3, find(3));
     assert_eq!(only(settle(&mut directory, 3)).unwrap().session, first);
-    directory.handle_joined(&second, &player(8));
-    directory.handle_joined(&second, &player(9));
+    directory.handle_joined(0, &second, &player(8));
+    directory.handle_joined(0, &second, &player(9));
     directory.handle_find(4, 4, find(4));
     assert_eq!(only(settle(&mut directory, 4)).unwrap().session, second);
 }
@@ -103,7 +115,7 @@ fn a_kept_seat_is_given_up_when_its_time_is_over() {
     directory.handle_find(0, 1, find(1));
     directory.handle_find(0, 2, find(2));
     let session = settle(&mut directory, 0)[0].1.clone().unwrap().session;
-    directory.handle_joined(&session, &player(1));
+    directory.handle_joined(0, &session, &player(1));
     assert_eq!(directory.next_timeout(), Some(limits::CREATION_DEADLINE_US.min(limits::RESERVATION_US)));
     directory.handle_timeout(limits::RESERVATION_US - 1);
     directory.handle_find(limits::RESERVATION_US - 1, 3, find(3));
@@ -120,7 +132,7 @@ fn who_asks_again_gets_the_same_match() {
     let first = only(settle(&mut directory, 0)).unwrap().session;
     directory.handle_find(SECOND, 2, find(1));
     assert_eq!(only(settle(&mut directory, 0)).unwrap().session, first);
-    directory.handle_joined(&first, &player(1));
+    directory.handle_joined(0, &first, &player(1));
     directory.handle_find(60 * SECOND, 3, find(1));
     assert_eq!(only(settle(&mut directory, 0)).unwrap().session, first);
     directory.handle_left(61 * SECOND, &first, &player(1));
@@ -133,8 +145,8 @@ fn without_late_joining_a_left_seat_stays_empty() {
     directory.handle_find(0, 1, find(1));
     directory.handle_find(0, 2, find(2));
     let session = settle(&mut directory, 0)[0].1.clone().unwrap().session;
-    directory.handle_joined(&session, &player(1));
-    directory.handle_joined(&session, &player(2));
+    directory.handle_joined(0, &session, &player(1));
+    directory.handle_joined(0, &session, &player(2));
     directory.handle_left(1, &session, &player(2));
     directory.handle_find(2, 3, find(3));
     assert_ne!(only(settle(&mut directory, 2)).unwrap().session, session);
@@ -154,12 +166,14 @@ fn a_game_that_refuses_gets_nobody_else() {
 fn creation_is_idempotent_by_key_and_refuses_another_configuration() {
     let mut directory = directory(2, true);
     directory.handle_create(0, 1, create(Some("final"), b"a"));
-    directory.handle_create(0, 2, create(Some("final"), b"a"));
+    let again = Create { draw: Draw { key: 9, incarnation: 9 }, ..create(Some("final"), b"a") };
+    directory.handle_create(0, 2, again);
     let answers = settle(&mut directory, 0);
     let [(1, Ok(first)), (2, Ok(second))] = &answers[..] else { panic!("{answers:?}") };
     assert_eq!((first.created, second.created), (true, false));
     assert_eq!(first.session, second.session);
-    directory.handle_create(0, 3, create(Some("final"), b"b"));
+    let other = Create { draw: Draw { key: 3, incarnation: 3 }, ..create(Some("final"), b"b") };
+    directory.handle_create(0, 3, other);
     assert_eq!(only(settle(&mut directory, 0)), Err(Refusal::KeyTaken(first.session.clone())));
     directory.handle_ended(1, &first.session, "over".to_owned());
     let mut again = create(Some("final"), b"b");
@@ -185,10 +199,11 @@ fn a_worker_that_fails_or_is_silent_refuses_all_who_wait() {
     directory.handle_find(0, 3, find(3));
     let Some(Action::Create { session, worker, .. }) = directory.poll_action() else { panic!() };
     directory.handle_timeout(limits::CREATION_DEADLINE_US);
-    assert_eq!(directory.poll_action(), Some(Action::End { session: session.clone(), worker }));
+    let end = Action::End { session: session.clone(), worker, why: Ending::TooLate };
+    assert_eq!(directory.poll_action(), Some(end.clone()));
     assert_eq!(only(settle(&mut directory, 0)), Err(Refusal::TimedOut));
     directory.handle_created(limits::CREATION_DEADLINE_US + 1, &session, worker, Ok(()));
-    assert_eq!(directory.poll_action(), Some(Action::End { session, worker }), "it came too late and must go");
+    assert_eq!(directory.poll_action(), Some(end), "it came too late and must go");
 }
 
 #[test]
@@ -197,8 +212,8 @@ fn stale_news_of_an_earlier_incarnation_changes_nothing() {
     directory.handle_create(0, 1, create(Some("final"), b""));
     let session = only(settle(&mut directory, 0)).unwrap().session;
     let stale = SessionId { incarnation: Incarnation(99), ..session.clone() };
-    directory.handle_joined(&stale, &player(1));
-    directory.handle_moved(&stale, WorkerId(5));
+    directory.handle_joined(0, &stale, &player(1));
+    directory.handle_moved(0, &stale, WorkerId(5));
     directory.handle_ended(0, &stale, "old".to_owned());
     let entry = directory.get(&session.game, &session.key).unwrap();
     assert_eq!((entry.players, entry.worker, entry.live), (0, WorkerId(0), true));
@@ -213,7 +228,7 @@ fn a_match_made_for_a_player_ends_when_nobody_is_in_it() {
     directory.handle_timeout(limits::RESERVATION_US + limits::EMPTY_SESSION_US - 1);
     assert_eq!(directory.poll_action(), None);
     directory.handle_timeout(limits::RESERVATION_US + limits::EMPTY_SESSION_US);
-    assert_eq!(directory.poll_action(), Some(Action::End { session, worker: WorkerId(0) }));
+    assert_eq!(directory.poll_action(), Some(Action::End { session, worker: WorkerId(0), why: Ending::Empty }));
     settle(&mut directory, 0);
 
     directory.handle_create(0, 2, create(Some("kept"), b""));
@@ -227,9 +242,9 @@ fn a_match_that_is_used_again_is_not_ended() {
     let mut directory = directory(2, true);
     directory.handle_find(0, 1, find(1));
     let session = only(settle(&mut directory, 0)).unwrap().session;
-    directory.handle_joined(&session, &player(1));
+    directory.handle_joined(0, &session, &player(1));
     directory.handle_left(SECOND, &session, &player(1));
-    directory.handle_joined(&session, &player(2));
+    directory.handle_joined(0, &session, &player(2));
     directory.handle_timeout(1000 * SECOND);
     assert_eq!(directory.poll_action(), None);
     assert_eq!(directory.next_timeout(), None);
@@ -294,12 +309,12 @@ fn the_bounds_hold() {
     }
     directory.handle_timeout(limits::RESERVATION_US);
     let list = ListKey { game: "pong".parse().unwrap(), criteria: String::new() };
-    assert_eq!(directory.open.open_in(&list), limits::OPEN_SESSIONS);
+    assert_eq!(directory.parts.lists.open_in(&list), limits::OPEN_SESSIONS);
     for session in &sessions {
         directory.handle_ended(2, session, "over".to_owned());
     }
     assert_eq!(directory.ended().count(), limits::ENDED_SESSIONS);
-    assert_eq!((directory.open.lists(), directory.next_timeout(), directory.waiting), (0, None, 0));
+    assert_eq!((directory.parts.lists.len(), directory.next_timeout(), directory.sizes().requests), (0, None, 0));
 }
 
 #[test]
@@ -314,7 +329,7 @@ fn too_many_waiting_requests_and_lists_are_refused() {
     let answers = settle(&mut directory, 0);
     assert_eq!(answers.iter().filter(|(_, answer)| *answer == Err(Refusal::Busy)).count(), 2);
 
-    let mut directory = Directory::new(Limits { sessions: usize::MAX });
+    let mut directory = Directory::new(me(), Limits { sessions: usize::MAX });
     directory.handle_game("pong".parse().unwrap(), facts(2, true));
     directory.handle_worker(WorkerId(0));
     for number in 0..=limits::OPEN_LISTS {

@@ -2,9 +2,12 @@
 
 use bytes::Bytes;
 use ringside_protocol::limits::CRITERIA_BYTES;
+use serde::{Deserialize, Serialize};
 
 use super::Pace;
-use crate::ids::{GameName, PlayerId, SessionId, SessionKey, WorkerId};
+use super::message::Message;
+use crate::ids::{Epoch, GameName, Node, NodeId, PlayerId, SessionId, SessionKey, WorkerId};
+use crate::placement::{Decision, Policy};
 
 /// A caller's name for one of its requests; comes back in the answer.
 pub type RequestId = u64;
@@ -23,7 +26,7 @@ pub struct GameFacts {
 }
 
 /// Randomness for one new session, drawn by the caller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Draw {
     /// For a key, where the caller names none.
     pub key: u64,
@@ -44,12 +47,14 @@ pub struct Create {
     pub record: bool,
     /// The criteria under which find-or-create may fill it; `None` keeps it to those who know its key.
     pub listed: Option<String>,
+    /// How its node is chosen.
+    pub policy: Policy,
     /// Randomness for it.
     pub draw: Draw,
 }
 
 /// A player's wish for any session that fits.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Find {
     /// The game.
     pub game: GameName,
@@ -66,7 +71,7 @@ pub struct Find {
 }
 
 /// Anybody's wish for the session with a key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Open {
     /// The game.
     pub game: GameName,
@@ -81,18 +86,22 @@ pub struct Open {
 }
 
 /// Where a session is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Placed {
     /// Which session.
     pub session: SessionId,
-    /// The worker that leads it.
+    /// The node that leads it.
+    pub leader: Node,
+    /// The worker there.
     pub worker: WorkerId,
+    /// Since when.
+    pub epoch: Epoch,
     /// Whether this request made it.
     pub created: bool,
 }
 
 /// Why a request got no session.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Refusal {
     /// Nobody pushed a game of that name.
     #[error("no game is called {0}")]
@@ -106,20 +115,26 @@ pub enum Refusal {
     /// The key belongs to a live session with another configuration.
     #[error("the key belongs to {0}, which was created with another configuration")]
     KeyTaken(SessionId),
-    /// The node has [`Limits::sessions`] sessions. Retry later or elsewhere.
+    /// A node has [`Limits::sessions`] sessions, or a home its entries, and no other has room. Retry later.
     #[error("the node has its {0} sessions")]
     Full(usize),
     /// Too many requests wait. Retry later.
     #[error("too many requests wait for sessions to be created")]
     Busy,
-    /// No worker takes sessions: the node drains. Retry elsewhere.
-    #[error("no worker of this node takes new sessions")]
+    /// No node has a worker that takes sessions: all drain, or there is none. Retry later.
+    #[error("no worker takes new sessions")]
     NoWorker,
+    /// The node that the session is pinned to takes none, or is not in the cluster.
+    #[error("node {0}, to which the session is pinned, takes no new sessions")]
+    NotThere(NodeId),
+    /// The session was lost with the node that led it. Whoever may create begins another.
+    #[error("session {0} was lost: the node that led it is gone")]
+    Lost(SessionId),
     /// Criteria longer than [`CRITERIA_BYTES`].
     #[error("criteria are longer than {} bytes", CRITERIA_BYTES)]
     CriteriaTooLong,
-    /// The worker did not answer within [`crate::limits::CREATION_DEADLINE_US`].
-    #[error("the worker did not answer in time")]
+    /// The worker, or a node that had to be asked, did not answer in time. Retry later.
+    #[error("no answer in time")]
     TimedOut,
     /// The session could not be created.
     #[error("{0}")]
@@ -135,17 +150,28 @@ pub enum Action {
         session: SessionId,
         /// Where.
         worker: WorkerId,
+        /// The epoch in which this node leads it.
+        epoch: Epoch,
         /// What `start` gets.
         config: Bytes,
         /// Whether to record it.
         record: bool,
     },
-    /// Have `worker` end a session that nobody waits for any more.
+    /// Have `worker` end a session, then call [`super::Directory::handle_ended`]. May come again until that is done.
     End {
         /// Which.
         session: SessionId,
         /// Where.
         worker: WorkerId,
+        /// Why.
+        why: Ending,
+    },
+    /// Send a message to another node's directory.
+    Send {
+        /// To which run of which node: a later run must not get it.
+        to: Node,
+        /// What.
+        message: Box<Message>,
     },
     /// Tell the requester.
     Answer {
@@ -154,6 +180,29 @@ pub enum Action {
         /// What became of it.
         answer: Result<Placed, Refusal>,
     },
+}
+
+/// Why the directory ends a session.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Ending {
+    /// It was made for a player who asked for any, and nobody is in it.
+    #[error("nobody is in it")]
+    Empty,
+    /// It was given up before the worker had created it.
+    #[error("it was created too late")]
+    TooLate,
+    /// Another session of its key goes on: the cluster was cut in two, or changed faster than its nodes agreed.
+    #[error("superseded by {0}")]
+    Superseded(SessionId),
+}
+
+/// Who may meet: one game, equal criteria.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ListKey {
+    /// The game.
+    pub game: GameName,
+    /// Opaque.
+    pub criteria: String,
 }
 
 /// The directory's own bounds (those of its lists are in [`limits`]).
@@ -182,6 +231,8 @@ pub struct SessionEntry<'a> {
     pub seats: u32,
     /// Whether its log is recorded.
     pub record: bool,
+    /// Why it is on this node.
+    pub decision: &'a Decision,
 }
 
 /// A session that is over.

@@ -1,0 +1,455 @@
+//! The sessions that this node leads, and those that a home ordered it to begin: on which worker each is, who sits in
+//! it, why it is here. Tells nobody itself: what changed goes to the homes through [`super::announce`].
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::context::{Context, Timer};
+use super::message::{
+    Birth, ConfigHash, Entry as Admission, Item, Lead, Message, Name, NotHosted, Seating, hash_config, name_of,
+};
+use super::types::{Action, Ended, Ending, Limits, ListKey, Refusal, SessionEntry};
+use super::workers::{Pace, Workers};
+use crate::ids::{Epoch, Node, PlayerId, SessionId, WorkerId};
+use crate::leadership::{Claim, wins};
+use crate::limits;
+use crate::placement::Decision;
+
+/// How long after its end a session is still told to a home that begins to listen, µs: an order to lead it may have
+/// been answered just before.
+const TOLD_AFTER_END_US: u64 = 15_000_000;
+
+#[derive(Debug)]
+enum Phase {
+    /// The worker was told; these homes wait for an answer.
+    Creating { homes: BTreeSet<Node> },
+    Live,
+}
+
+/// A session that is led here.
+#[derive(Debug)]
+pub(super) struct Session {
+    id: SessionId,
+    worker: WorkerId,
+    pace: Pace,
+    epoch: Epoch,
+    inputs: u64,
+    created_us: u64,
+    config: ConfigHash,
+    record: bool,
+    listed: Option<String>,
+    ends_when_empty: bool,
+    /// Since when nobody sits in one that ends when empty.
+    empty_since: Option<u64>,
+    /// It was empty for so long that nobody is sent there any more.
+    is_closing: bool,
+    phase: Phase,
+    seats: Seats,
+    decision: Box<Decision>,
+}
+
+/// The seats of a session.
+#[derive(Debug)]
+struct Seats {
+    min: usize,
+    max: u32,
+    late_join: bool,
+    joined: BTreeSet<PlayerId>,
+    begun: bool,
+    entry: Admission,
+}
+
+/// The sessions of this node.
+#[derive(Debug)]
+pub(super) struct Led {
+    limits: Limits,
+    workers: Workers,
+    sessions: BTreeMap<Name, Session>,
+    ended: VecDeque<Ended>,
+    /// Those that ended a short while ago with the lists that they were on, and in order of time.
+    tombstones: BTreeMap<SessionId, Option<ListKey>>,
+    order: VecDeque<(u64, SessionId)>,
+}
+
+impl Led {
+    pub fn new(limits: Limits) -> Led {
+        Led {
+            limits,
+            workers: Workers::default(),
+            sessions: BTreeMap::new(),
+            ended: VecDeque::new(),
+            tombstones: BTreeMap::new(),
+            order: VecDeque::new(),
+        }
+    }
+
+    pub fn workers(&self) -> &Workers {
+        &self.workers
+    }
+
+    pub fn workers_mut(&mut self) -> &mut Workers {
+        &mut self.workers
+    }
+
+    pub fn sessions(&self) -> impl Iterator<Item = &Session> {
+        self.sessions.values()
+    }
+
+    pub fn get(&self, name: &Name) -> Option<&Session> {
+        self.sessions.get(name)
+    }
+
+    pub fn ended(&self) -> impl Iterator<Item = &Ended> {
+        self.ended.iter().rev()
+    }
+
+    /// How many are led.
+    pub fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// What is to be told to a home that begins to listen: all that is led, and what has just ended.
+    pub fn all(&self, now: u64) -> impl Iterator<Item = &SessionId> {
+        let recent = self.order.iter().rev().take_while(move |(at, _)| at.saturating_add(TOLD_AFTER_END_US) > now);
+        recent.map(|(_, session)| session).chain(self.sessions.values().map(|led| &led.id))
+    }
+
+    /// What is to be said of a session now.
+    pub fn item(&self, me: Node, session: &SessionId) -> Item {
+        match self.current(session) {
+            Some(led) => Item::Led(Box::new(led.lead(me))),
+            None => Item::Ended(session.clone()),
+        }
+    }
+
+    /// The list that a session is on, or was until a short while ago.
+    pub fn list_of(&self, session: &SessionId) -> Option<ListKey> {
+        match self.current(session) {
+            Some(led) => led.list(),
+            None => self.tombstones.get(session).cloned().flatten(),
+        }
+    }
+
+    /// A home orders this node to lead a session.
+    pub fn handle_host(&mut self, cx: &mut Context<'_>, from: Node, birth: Birth, decision: Box<Decision>) {
+        let session = birth.session_at(cx.me);
+        let birth = Birth { session: session.clone(), ..birth };
+        match self.host(cx, from, birth, decision) {
+            Ok(None) => {}
+            Ok(Some(lead)) => cx.send(from, Message::Hosted { session, answer: Ok(lead) }),
+            Err(refusal) => cx.send(from, Message::Hosted { session, answer: Err(refusal) }),
+        }
+    }
+
+    /// Begins a session, or says what is led in its place. `None`: the answer comes when the worker has answered.
+    fn host(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: Node,
+        birth: Birth,
+        decision: Box<Decision>,
+    ) -> Result<Option<Box<Lead>>, NotHosted> {
+        let name = name_of(&birth.session);
+        if let Some(led) = self.sessions.get_mut(&name) {
+            return match &mut led.phase {
+                Phase::Creating { homes } if led.id == birth.session => {
+                    homes.insert(from);
+                    Ok(None)
+                }
+                _ => Ok(Some(Box::new(led.lead(cx.me)))),
+            };
+        }
+        self.forget_old(cx.now);
+        if self.tombstones.contains_key(&birth.session) {
+            return Err(NotHosted::Ended);
+        }
+        let no_room = |refusal| Err(NotHosted::NoRoom(refusal));
+        let Some(facts) = cx.games.get(&birth.session.game) else {
+            return no_room(Refusal::UnknownGame(birth.session.game));
+        };
+        if self.sessions.len() >= self.limits.sessions {
+            return no_room(Refusal::Full(self.limits.sessions));
+        }
+        if self.tombstones.len() >= limits::TOMBSTONES {
+            return no_room(Refusal::Busy);
+        }
+        let Some(worker) = self.workers.choose(facts.pace) else { return no_room(Refusal::NoWorker) };
+        self.workers.placed(worker, facts.pace);
+        let epoch = cx.me.first_epoch();
+        cx.timers.set(
+            cx.now.saturating_add(limits::CREATION_DEADLINE_US),
+            Timer::Creation(name.clone(), birth.session.incarnation),
+        );
+        cx.act(Action::Create {
+            session: birth.session.clone(),
+            worker,
+            epoch,
+            config: birth.config.clone(),
+            record: birth.record,
+        });
+        let session = Session {
+            id: birth.session.clone(),
+            worker,
+            pace: facts.pace,
+            epoch,
+            inputs: 0,
+            created_us: cx.now,
+            config: hash_config(&birth.config),
+            record: birth.record,
+            listed: birth.listed,
+            ends_when_empty: birth.ends_when_empty,
+            empty_since: None,
+            is_closing: false,
+            phase: Phase::Creating { homes: BTreeSet::from([from]) },
+            seats: Seats::new(facts.min_players, facts.max_players, facts.late_join),
+            decision,
+        };
+        self.sessions.insert(name, session);
+        cx.out.changed.push_back(birth.session);
+        Ok(None)
+    }
+
+    /// The worker answered.
+    pub fn handle_created(
+        &mut self,
+        cx: &mut Context<'_>,
+        session: &SessionId,
+        worker: WorkerId,
+        result: Result<(), String>,
+    ) {
+        let creating = self.current(session).map(|led| matches!(led.phase, Phase::Creating { .. }));
+        match (creating, result) {
+            (Some(true), Ok(())) => self.confirm(cx, session),
+            (Some(true), Err(reason)) => self.remove(cx, session, &Refusal::Failed(reason)),
+            (None, Ok(())) => cx.act(Action::End { session: session.clone(), worker, why: Ending::TooLate }),
+            (Some(false), _) | (None, Err(_)) => {}
+        }
+    }
+
+    fn confirm(&mut self, cx: &mut Context<'_>, session: &SessionId) {
+        let Some(led) = self.current_mut(session) else { return };
+        let before = std::mem::replace(&mut led.phase, Phase::Live);
+        let lead = led.lead(cx.me);
+        cx.timers.cancel(&Timer::Creation(name_of(session), session.incarnation));
+        if let Phase::Creating { homes } = before {
+            for home in homes {
+                cx.send(home, Message::Hosted { session: session.clone(), answer: Ok(Box::new(lead.clone())) });
+            }
+        }
+        cx.out.changed.push_back(session.clone());
+        self.watch_empty(cx, session);
+    }
+
+    pub fn handle_joined(&mut self, cx: &mut Context<'_>, session: &SessionId, player: &PlayerId) {
+        let Some(led) = self.current_mut(session) else { return };
+        led.seats.join(player);
+        led.is_closing = false;
+        if led.empty_since.take().is_some() {
+            cx.timers.cancel(&Timer::Empty(name_of(session)));
+        }
+        cx.out.changed.push_back(session.clone());
+    }
+
+    pub fn handle_left(&mut self, cx: &mut Context<'_>, session: &SessionId, player: &PlayerId) {
+        let Some(led) = self.current_mut(session) else { return };
+        led.seats.leave(player);
+        cx.out.changed.push_back(session.clone());
+        self.watch_empty(cx, session);
+    }
+
+    pub fn handle_refused(&mut self, cx: &mut Context<'_>, session: &SessionId) {
+        let Some(led) = self.current_mut(session) else { return };
+        led.seats.entry = Admission::Refuses;
+        cx.out.changed.push_back(session.clone());
+        self.watch_empty(cx, session);
+    }
+
+    pub fn handle_moved(&mut self, cx: &mut Context<'_>, session: &SessionId, worker: WorkerId) {
+        let Some(led) = self.current_mut(session) else { return };
+        let (from, pace) = (std::mem::replace(&mut led.worker, worker), led.pace);
+        self.workers.left(from, pace);
+        self.workers.placed(worker, pace);
+        cx.out.changed.push_back(session.clone());
+    }
+
+    /// How many player inputs a session has accepted: what counts where there are two of a key.
+    pub fn handle_inputs(&mut self, session: &SessionId, inputs: u64) {
+        if let Some(led) = self.current_mut(session) {
+            led.inputs = led.inputs.max(inputs);
+        }
+    }
+
+    pub fn handle_ended(&mut self, cx: &mut Context<'_>, session: &SessionId, reason: String) {
+        if self.current(session).is_some() {
+            self.remove(cx, session, &Refusal::Failed(reason));
+        }
+    }
+
+    /// A home found that another session of the key goes on. That is checked against what is true here and now: inputs
+    /// only grow, so two sessions can never both give way to each other.
+    pub fn handle_superseded(&mut self, cx: &mut Context<'_>, session: &SessionId, winner: &Claim) {
+        let Some(led) = self.current(session) else {
+            // The home did not hear of the end.
+            cx.out.changed.push_back(session.clone());
+            return;
+        };
+        if wins(winner, &led.lead(cx.me).claim()) {
+            let why = Ending::Superseded(winner.session.clone());
+            cx.act(Action::End { session: session.clone(), worker: led.worker, why });
+        } else {
+            cx.out.changed.push_back(session.clone());
+        }
+    }
+
+    /// The worker did not answer in time.
+    pub fn creation_due(&mut self, cx: &mut Context<'_>, session: &SessionId) {
+        let due = self.current(session).filter(|led| matches!(led.phase, Phase::Creating { .. }));
+        if let Some(worker) = due.map(|led| led.worker) {
+            cx.act(Action::End { session: session.clone(), worker, why: Ending::TooLate });
+            self.remove(cx, session, &Refusal::TimedOut);
+        }
+    }
+
+    /// A session was empty for long: first nobody is sent there any more, then, when those who were sent before have
+    /// had their time, it ends.
+    pub fn empty_due(&mut self, cx: &mut Context<'_>, name: &Name) {
+        let Some(led) = self.sessions.get_mut(name) else { return };
+        let Some(since) = led.empty_since else { return };
+        let closes = since.saturating_add(limits::EMPTY_SESSION_US);
+        let ends = closes.saturating_add(limits::RESERVATION_US);
+        if cx.now < ends {
+            led.is_closing = true;
+            cx.timers.set(ends, Timer::Empty(name.clone()));
+            cx.out.changed.push_back(led.id.clone());
+        } else {
+            cx.act(Action::End { session: led.id.clone(), worker: led.worker, why: Ending::Empty });
+        }
+    }
+
+    /// Notes when a session that nobody may come back to has become empty.
+    fn watch_empty(&mut self, cx: &mut Context<'_>, session: &SessionId) {
+        let Some(led) = self.current_mut(session) else { return };
+        if led.ends_when_empty && led.seats.joined.is_empty() && led.empty_since.is_none() {
+            led.empty_since = Some(cx.now);
+            cx.timers.set(cx.now.saturating_add(limits::EMPTY_SESSION_US), Timer::Empty(name_of(session)));
+        }
+    }
+
+    /// Forgets a session; the homes hear of it.
+    fn remove(&mut self, cx: &mut Context<'_>, session: &SessionId, why: &Refusal) {
+        let name = name_of(session);
+        let Some(led) = self.sessions.remove(&name) else { return };
+        self.workers.left(led.worker, led.pace);
+        cx.timers.cancel(&Timer::Creation(name.clone(), session.incarnation));
+        cx.timers.cancel(&Timer::Empty(name));
+        let list = led.list();
+        match led.phase {
+            Phase::Creating { homes } => {
+                for home in homes {
+                    let answer = Err(NotHosted::Failed(why.clone()));
+                    cx.send(home, Message::Hosted { session: session.clone(), answer });
+                }
+            }
+            Phase::Live => {
+                if self.ended.len() >= limits::ENDED_SESSIONS {
+                    self.ended.pop_front();
+                }
+                self.ended.push_back(Ended { id: led.id, ended_us: cx.now, reason: why.to_string() });
+            }
+        }
+        self.tombstones.insert(session.clone(), list);
+        self.order.push_back((cx.now, session.clone()));
+        cx.out.changed.push_back(session.clone());
+    }
+
+    fn forget_old(&mut self, now: u64) {
+        while let Some((at, _)) = self.order.front()
+            && at.saturating_add(limits::TOMBSTONE_US) <= now
+            && let Some((_, session)) = self.order.pop_front()
+        {
+            self.tombstones.remove(&session);
+        }
+    }
+
+    fn current(&self, session: &SessionId) -> Option<&Session> {
+        self.sessions.get(&name_of(session)).filter(|led| led.id.incarnation == session.incarnation)
+    }
+
+    fn current_mut(&mut self, session: &SessionId) -> Option<&mut Session> {
+        self.sessions.get_mut(&name_of(session)).filter(|led| led.id.incarnation == session.incarnation)
+    }
+}
+
+impl Session {
+    /// What is said of it.
+    pub fn lead(&self, me: Node) -> Lead {
+        let listing = self.listed.as_ref().map(|criteria| Seating {
+            criteria: criteria.clone(),
+            seats: self.seats.max,
+            joined: self.seats.joined.iter().cloned().collect(),
+            entry: self.entry(),
+        });
+        Lead {
+            session: self.id.clone(),
+            leader: me,
+            worker: self.worker,
+            epoch: self.epoch,
+            inputs: self.inputs,
+            config: self.config,
+            is_live: matches!(self.phase, Phase::Live),
+            listing,
+        }
+    }
+
+    fn entry(&self) -> Admission {
+        match self.seats.entry {
+            // About to end unless somebody comes who is on the way.
+            Admission::Open if self.is_closing => Admission::Closed,
+            entry => entry,
+        }
+    }
+
+    /// What it is found by.
+    pub fn name(&self) -> Name {
+        name_of(&self.id)
+    }
+
+    /// The list that it is on.
+    pub fn list(&self) -> Option<ListKey> {
+        let criteria = self.listed.clone()?;
+        Some(ListKey { game: self.id.game.clone(), criteria })
+    }
+
+    /// As listings show it.
+    pub fn public(&self, reserved: usize) -> SessionEntry<'_> {
+        SessionEntry {
+            id: &self.id,
+            worker: self.worker,
+            created_us: self.created_us,
+            live: matches!(self.phase, Phase::Live),
+            players: self.seats.joined.len(),
+            reserved,
+            seats: self.seats.max,
+            record: self.record,
+            decision: &self.decision,
+        }
+    }
+}
+
+impl Seats {
+    fn new(min: u32, max: u32, late_join: bool) -> Self {
+        let min = min.max(1) as usize;
+        Seats { min, max, late_join, joined: BTreeSet::new(), begun: false, entry: Admission::Open }
+    }
+
+    fn join(&mut self, player: &PlayerId) {
+        self.joined.insert(player.clone());
+        self.begun |= self.joined.len() >= self.min;
+    }
+
+    fn leave(&mut self, player: &PlayerId) {
+        if self.joined.remove(player) {
+            let is_over = self.begun && !self.late_join;
+            self.entry = if is_over { Admission::Closed } else { Admission::Open };
+        }
+    }
+}

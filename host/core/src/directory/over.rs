@@ -1,0 +1,49 @@
+//! Sessions that are over, remembered for a while: what was said of them before and comes late raises none of them, and
+//! the players of those that were lost with their node are told so.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::message::Name;
+use crate::ids::SessionId;
+use crate::limits::OVER_SESSIONS;
+
+/// How long they are remembered, µs.
+const REMEMBER_US: u64 = 60_000_000;
+
+/// The sessions that are over.
+#[derive(Debug, Default)]
+pub(super) struct Over {
+    order: VecDeque<(u64, SessionId)>,
+    /// Whether each was lost with its node.
+    lost: BTreeMap<SessionId, bool>,
+}
+
+impl Over {
+    /// A session is over. Beyond the bound the oldest is forgotten.
+    pub fn remember(&mut self, now: u64, session: &SessionId, is_lost: bool) {
+        self.forget_old(now);
+        if self.lost.insert(session.clone(), is_lost).is_none() {
+            self.order.push_back((now, session.clone()));
+        }
+    }
+
+    /// Whether a session has ended. One that was lost may be found again.
+    pub fn has_ended(&self, session: &SessionId) -> bool {
+        self.lost.get(session) == Some(&false)
+    }
+
+    /// The session of a name that was lost last.
+    pub fn lost(&self, name: &Name) -> Option<&SessionId> {
+        let is_it = |session: &SessionId| session.game == name.0 && session.key == name.1;
+        self.order.iter().rev().map(|(_, session)| session).find(|session| is_it(session) && self.lost.get(*session) == Some(&true))
+    }
+
+    fn forget_old(&mut self, now: u64) {
+        while let Some((at, _)) = self.order.front()
+            && (at.saturating_add(REMEMBER_US) <= now || self.order.len() >= OVER_SESSIONS)
+            && let Some((_, session)) = self.order.pop_front()
+        {
+            self.lost.remove(&session);
+        }
+    }
+}

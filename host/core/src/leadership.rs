@@ -1,0 +1,84 @@
+//! Who leads: the only place that compares epochs, and the one function that settles it when two lead one key.
+//!
+//! Whoever has seen a newer epoch of a session accepts nothing of an older one. Two sessions of one key come to be when
+//! a cluster was cut in two, or changed faster than the nodes agreed on it; the same answer is found on every node.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{Epoch, SessionId};
+
+/// Whether `epoch` is newer than `than`. Epochs count promotions; where two nodes count alike, node and generation
+/// decide, so that two leaders never share one.
+pub fn newer(epoch: Epoch, than: Epoch) -> bool {
+    epoch > than
+}
+
+/// What somebody who leads says for themselves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// What they lead.
+    pub session: SessionId,
+    /// Since when.
+    pub epoch: Epoch,
+    /// Player inputs accepted since the two lines parted; since the start, for sessions that never were one.
+    pub inputs: u64,
+}
+
+/// Whether `this` goes on and `other` ends. Total: of two different claims exactly one wins, whoever asks.
+///
+/// Of one session the newer epoch wins. Of two sessions of a key the one with more player inputs; of equals the
+/// greater epoch, and then the greater incarnation.
+pub fn wins(this: &Claim, other: &Claim) -> bool {
+    let (mine, theirs) = (this.session.incarnation, other.session.incarnation);
+    if mine == theirs {
+        return newer(this.epoch, other.epoch);
+    }
+    (this.inputs, this.epoch, mine) > (other.inputs, other.epoch, theirs)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ids::Incarnation;
+
+    fn claim((number, node, incarnation, inputs): (u64, u64, u64, u64)) -> Claim {
+        Claim {
+            session: SessionId {
+                game: "pong".parse().unwrap(),
+                key: "a".parse().unwrap(),
+                incarnation: Incarnation(incarnation),
+            },
+            epoch: Epoch { number, node, node_generation: 7 },
+            inputs,
+        }
+    }
+
+    #[test]
+    fn more_inputs_win_then_the_greater_epoch() {
+        assert!(wins(&claim((1, 1, 1, 5)), &claim((9, 9, 9, 4))));
+        assert!(wins(&claim((2, 1, 1, 5)), &claim((1, 9, 9, 5))));
+        assert!(wins(&claim((1, 2, 1, 5)), &claim((1, 1, 9, 5))));
+        assert!(wins(&claim((2, 1, 1, 0)), &claim((1, 9, 1, 100))), "of one session the newer epoch wins");
+    }
+
+    #[test]
+    fn a_restarted_node_is_newer_than_before() {
+        let epoch = |node_generation| Epoch { number: 1, node: 3, node_generation };
+        assert!(newer(epoch(8), epoch(7)) && !newer(epoch(7), epoch(8)) && !newer(epoch(7), epoch(7)));
+    }
+
+    proptest! {
+        #[test]
+        fn exactly_one_of_two_wins(
+            one in (1..3_u64, 0..3_u64, 0..3_u64, 0..3_u64),
+            other in (1..3_u64, 0..3_u64, 0..3_u64, 0..3_u64),
+        ) {
+            let (one, other) = (claim(one), claim(other));
+            // Equal epochs of one session are one leader's claim, heard twice.
+            prop_assume!(one.epoch != other.epoch || one.session != other.session);
+            prop_assert_ne!(wins(&one, &other), wins(&other, &one));
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! What a node says of itself, spread by gossip. One writer: the node; everything in it may be forged, too long or old,
+//! so it is checked before it is believed.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{Node, WorkerId};
+use crate::limits;
+use crate::ring::{Weight, Zone};
+
+/// Where a node is in its life, as it says itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum State {
+    /// It is not ready for sessions yet, or keeps away for a while because it came and went too often.
+    Joining,
+    /// It takes sessions and keeps entries.
+    Active,
+    /// It takes no new sessions and keeps no entries; those that it leads go on.
+    Draining,
+    /// It has left.
+    Gone,
+}
+
+/// Where a node can be reached. Advertised addresses, which may differ from those that it is bound to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contact {
+    /// Its control link.
+    pub control: SocketAddr,
+    /// Its front door, for first contact of players.
+    pub door: SocketAddr,
+    /// Its workers, by number, for players.
+    pub workers: Vec<SocketAddr>,
+}
+
+impl Contact {
+    /// A worker's address.
+    pub fn worker(&self, worker: WorkerId) -> Option<SocketAddr> {
+        self.workers.get(usize::from(worker.0)).copied()
+    }
+}
+
+/// A stay that somebody presumes over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Presumed {
+    /// Whose.
+    pub node: Node,
+    /// Up to which.
+    pub stay: u32,
+}
+
+/// What a node says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fact {
+    /// Which node, in which run.
+    pub node: Node,
+    /// Grows with each change of this fact within a run.
+    pub version: u64,
+    /// Which stay of that run in the cluster: one more whenever others presumed the one before over.
+    pub stay: u32,
+    /// Where it is in its life.
+    pub state: State,
+    /// How much of the cluster it takes.
+    pub weight: Weight,
+    /// What it fails together with.
+    pub zone: Zone,
+    /// Where it can be reached.
+    pub contact: Contact,
+    /// What its sessions cost, CPU µs a second.
+    pub load_us: u64,
+    /// The era of its tickets.
+    pub era: u32,
+    /// Whom it presumes gone, so that they hear of it and come back under a new stay. At most
+    /// [`limits::PRESUMED_GONE`].
+    pub presumed_gone: Vec<Presumed>,
+}
+
+/// Why a fact is not believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FactError {
+    /// More workers than [`limits::NODE_WORKERS`].
+    #[error("a node has at most {} workers", limits::NODE_WORKERS)]
+    Workers,
+    /// More presumptions than [`limits::PRESUMED_GONE`].
+    #[error("a node names at most {} nodes as gone", limits::PRESUMED_GONE)]
+    Presumed,
+}
+
+impl Fact {
+    /// Whether it keeps the bounds.
+    ///
+    /// # Errors
+    /// [`FactError`]: it must be ignored.
+    pub fn check(&self) -> Result<(), FactError> {
+        if self.contact.workers.len() > limits::NODE_WORKERS {
+            return Err(FactError::Workers);
+        }
+        if self.presumed_gone.len() > limits::PRESUMED_GONE {
+            return Err(FactError::Presumed);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,81 @@
+//! The runs and stays that are over, remembered for a while so that old gossip does not raise them, and so that those
+//! who were only presumed gone hear of it.
+
+use std::collections::BTreeMap;
+
+use super::Presumed;
+use crate::ids::Node;
+use crate::limits;
+
+/// How long a stay that is over is remembered after the last that was heard of it, µs. Gossip keeps a dead node's fact
+/// for less.
+const GRAVE_US: u64 = 300_000_000;
+
+#[derive(Debug, Clone, Copy)]
+struct Grave {
+    stay: u32,
+    is_presumed: bool,
+    /// When it is forgotten.
+    until: u64,
+}
+
+/// The stays that are over.
+#[derive(Debug, Default)]
+pub(super) struct Graves {
+    all: BTreeMap<Node, Grave>,
+}
+
+impl Graves {
+    /// A stay is over. Beyond the bound the one that would be forgotten first makes room.
+    pub fn bury(&mut self, now: u64, node: Node, stay: u32, is_presumed: bool) {
+        if self.all.len() >= limits::NODES
+            && let Some(oldest) = self.all.iter().min_by_key(|(_, grave)| grave.until).map(|(node, _)| *node)
+        {
+            self.all.remove(&oldest);
+        }
+        self.all.insert(node, Grave { stay, is_presumed, until: now + GRAVE_US });
+    }
+
+    /// Whether this stay is over.
+    pub fn covers(&self, node: Node, stay: u32) -> bool {
+        let is_over = self.all.get(&node).is_some_and(|grave| stay <= grave.stay);
+        is_over || self.all.keys().any(|other| other.id == node.id && other.generation > node.generation)
+    }
+
+    /// Somebody still speaks of a stay that is over.
+    pub fn heard(&mut self, now: u64, node: Node) {
+        if let Some(grave) = self.all.get_mut(&node) {
+            grave.until = now + GRAVE_US;
+        }
+    }
+
+    /// A node is back, in a later stay or run. Whether anything was forgotten.
+    pub fn returned(&mut self, node: Node) -> bool {
+        let before = self.all.len();
+        self.all.retain(|other, _| other.id != node.id);
+        self.all.len() != before
+    }
+
+    /// Whether any stay is presumed over.
+    pub fn any_presumed(&self) -> bool {
+        self.all.values().any(|grave| grave.is_presumed)
+    }
+
+    /// The stays that are presumed over, the latest of them if there are more than `most`.
+    pub fn presumed(&self, most: usize) -> Vec<Presumed> {
+        let mut presumed: Vec<_> = self.all.iter().filter(|(_, grave)| grave.is_presumed).collect();
+        presumed.sort_by_key(|(_, grave)| std::cmp::Reverse(grave.until));
+        presumed.truncate(most);
+        let mut presumed: Vec<_> =
+            presumed.into_iter().map(|(node, grave)| Presumed { node: *node, stay: grave.stay }).collect();
+        presumed.sort_unstable();
+        presumed
+    }
+
+    /// Forgets what is old. Whether anything was.
+    pub fn expire(&mut self, now: u64) -> bool {
+        let before = self.all.len();
+        self.all.retain(|_, grave| grave.until > now);
+        self.all.len() != before
+    }
+}

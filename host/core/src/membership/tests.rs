@@ -1,0 +1,310 @@
+//! Membership's promises: a few nodes stepped by hand over a model gossip and model links.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::ring::{Weight, Zone};
+
+const SECOND: u64 = 1_000_000;
+const ROUND: u64 = 100_000;
+
+fn fact(id: u64, generation: u64, port: u16) -> Fact {
+    let address = |port: u16| ([127, 0, 0, 1], port).into();
+    Fact {
+        node: Node { id: NodeId(id), generation },
+        version: 0,
+        stay: 0,
+        state: State::Joining,
+        weight: Weight::NORMAL,
+        zone: Zone::default(),
+        contact: Contact { control: address(port), door: address(port + 1), workers: vec![address(port + 2)] },
+        load_us: 0,
+        era: 0,
+        presumed_gone: Vec::new(),
+    }
+}
+
+/// Nodes whose gossip and links are perfect but for those that are cut.
+struct Town {
+    now: u64,
+    nodes: BTreeMap<u64, Membership>,
+    /// From whom to whom nothing passes, gossip included.
+    cut: BTreeSet<(u64, u64)>,
+    /// Those who neither run nor hear.
+    still: BTreeSet<u64>,
+    /// The ends of outputs that are not for links.
+    told: Vec<(u64, Output)>,
+}
+
+impl Town {
+    fn of(count: u64) -> Town {
+        let mut town =
+            Town { now: 0, nodes: BTreeMap::new(), cut: BTreeSet::new(), still: BTreeSet::new(), told: Vec::new() };
+        (1..=count).for_each(|id| town.start(id, fact(id, 1000 + id, id as u16 * 10)));
+        town.run(3 * SECOND);
+        town
+    }
+
+    fn start(&mut self, name: u64, fact: Fact) {
+        let mut node = Membership::new(self.now, Config { fact, has_seeds: true });
+        node.activate(self.now);
+        self.nodes.insert(name, node);
+    }
+
+    /// Runs for a while: each round everybody hears of everybody through everybody who is not cut off.
+    fn run(&mut self, time: u64) {
+        let end = self.now + time;
+        while self.now < end {
+            self.now += ROUND;
+            let names: Vec<u64> = self.nodes.keys().copied().filter(|name| !self.still.contains(name)).collect();
+            for name in &names {
+                let facts: Vec<Fact> =
+                    names.iter().filter(|from| self.hears(**from, *name)).map(|from| self.nodes[from].own.clone()).collect();
+                let Some(node) = self.nodes.get_mut(name) else { continue };
+                facts.iter().for_each(|fact| node.handle_gossip(self.now, fact, 0));
+                node.handle_timeout(self.now);
+            }
+            while self.deliver() {}
+        }
+    }
+
+    /// Whether gossip of one comes to the other, directly or through a third.
+    fn hears(&self, from: u64, to: u64) -> bool {
+        let passes = |from: u64, to: u64| from != to && !self.cut.contains(&(from, to));
+        passes(from, to) || self.nodes.keys().any(|by| passes(from, *by) && passes(*by, to) && !self.still.contains(by))
+    }
+
+    fn deliver(&mut self) -> bool {
+        let mut sent = Vec::new();
+        for (name, node) in &mut self.nodes {
+            while let Some(output) = node.poll_output() {
+                match output {
+                    Output::Send { contact, message, .. } => sent.push((*name, contact, message)),
+                    Output::Publish(_) | Output::View(_) => {}
+                    other => self.told.push((*name, other)),
+                }
+            }
+        }
+        let any = !sent.is_empty();
+        for (from, contact, message) in sent {
+            let id = self.nodes[&from].own.node.id;
+            for (name, node) in &mut self.nodes {
+                let arrives = node.own.contact.control == contact && !self.cut.contains(&(from, *name));
+                if arrives && !self.still.contains(name) {
+                    node.handle_message(self.now, id, message);
+                }
+            }
+        }
+        any
+    }
+
+    fn sees(&self, name: u64) -> Vec<u64> {
+        self.nodes[&name].view().ring().members().iter().map(|member| member.node.id.0).collect()
+    }
+
+    fn agree(&self) -> bool {
+        let digests: BTreeSet<_> = self.nodes.values().map(|node| node.view().digest()).collect();
+        digests.len() == 1
+    }
+}
+
+#[test]
+fn those_who_meet_agree() {
+    let town = Town::of(4);
+    assert!(town.agree());
+    assert_eq!(town.sees(1), [1, 2, 3, 4]);
+    assert!(town.nodes.values().all(|node| node.view().nodes().all(|seen| seen.state == State::Active)));
+}
+
+#[test]
+fn one_alone_without_seeds_begins_at_once() {
+    let mut node = Membership::new(5, Config { fact: fact(1, 1, 10), has_seeds: false });
+    node.activate(5);
+    node.handle_timeout(5);
+    assert_eq!(node.own().state, State::Active);
+}
+
+#[test]
+fn who_is_silent_is_asked_before_it_is_given_up() {
+    let mut town = Town::of(3);
+    town.nodes.remove(&3);
+    town.run(SILENCE_US + PROBE_US);
+    assert_eq!(town.sees(1), [1, 2, 3], "asked, not given up");
+    town.run(2 * PROBE_US + 2 * ROUND);
+    assert_eq!((town.sees(1), town.sees(2)), (vec![1, 2], vec![1, 2]));
+}
+
+#[test]
+fn others_vouch_for_who_cannot_be_reached_directly() {
+    let mut town = Town::of(4);
+    // Gossip about 4 does not come to 1, nor do its links; its links with others are good.
+    for by in 2..=4 {
+        town.cut.insert((4, 1));
+        town.cut.insert((by, 1));
+    }
+    town.cut.remove(&(2, 1));
+    town.cut.insert((4, 2));
+    town.cut.remove(&(3, 1));
+    town.cut.insert((1, 4));
+    // 4 is heard by 3 alone, and 3 vouches.
+    town.run(10 * SECOND);
+    assert_eq!(town.sees(1), [1, 2, 3, 4]);
+}
+
+#[test]
+fn who_stood_still_believes_nobody_gone() {
+    let mut town = Town::of(3);
+    town.still.insert(1);
+    town.run(SECOND / 2 + SILENCE_US / 2);
+    town.still.clear();
+    let now = town.now;
+    let node = town.nodes.get_mut(&1).unwrap();
+    // Its timers come before anything that waits for it.
+    node.handle_timeout(now);
+    assert_eq!((node.stalls(), node.view().ring().members().len()), (1, 3));
+    town.run(3 * SECOND);
+    assert!(town.agree());
+    assert_eq!(town.sees(1), [1, 2, 3]);
+}
+
+#[test]
+fn who_was_presumed_gone_comes_back_under_another_stay() {
+    let mut town = Town::of(3);
+    let before = town.nodes[&2].view().ring_digest();
+    town.still.insert(1);
+    town.run(4 * SECOND);
+    assert_eq!(town.sees(2), [2, 3]);
+    town.still.clear();
+    town.run(4 * SECOND);
+    assert!(town.agree());
+    assert_eq!((town.sees(2), town.nodes[&1].own().stay), (vec![1, 2, 3], 1));
+    assert_ne!(town.nodes[&2].view().ring_digest(), before, "a new stay makes another ring");
+}
+
+#[test]
+fn the_two_halves_of_a_cluster_find_together() {
+    let mut town = Town::of(4);
+    for (one, other) in [(1, 3), (1, 4), (2, 3), (2, 4)] {
+        town.cut.extend([(one, other), (other, one)]);
+    }
+    town.run(5 * SECOND);
+    assert_eq!((town.sees(1), town.sees(4)), (vec![1, 2], vec![3, 4]));
+    town.cut.clear();
+    town.run(5 * SECOND);
+    assert!(town.agree());
+    assert_eq!(town.sees(1), [1, 2, 3, 4]);
+}
+
+#[test]
+fn who_comes_and_goes_is_kept_from_the_ring_for_a_while() {
+    let mut town = Town::of(3);
+    for _ in 0..=FREE_FLAPS {
+        town.still.insert(3);
+        town.run(3 * SECOND);
+        town.still.clear();
+        town.run(SECOND / 2);
+    }
+    town.run(SECOND / 2);
+    assert!(town.agree(), "damping is the node's own word, so all agree on it");
+    assert_eq!(town.sees(1), [1, 2]);
+    assert_eq!(town.nodes[&1].view().node(NodeId(3)).unwrap().state, State::Joining);
+    town.run(5 * SECOND);
+    assert_eq!(town.sees(1), [1, 2, 3]);
+}
+
+#[test]
+fn who_is_deaf_does_not_stay_on_the_ring() {
+    let mut town = Town::of(3);
+    town.cut.extend([(1, 3), (2, 3)]);
+    town.run(5 * SECOND);
+    assert_eq!((town.sees(1), town.sees(2), town.sees(3)), (vec![1, 2], vec![1, 2], vec![3]));
+    town.cut.clear();
+    town.run(5 * SECOND);
+    assert!(town.agree());
+    assert_eq!(town.sees(3), [1, 2, 3]);
+}
+
+#[test]
+fn who_leaves_is_gone_at_once_and_stays_gone() {
+    let mut town = Town::of(3);
+    let last = town.nodes[&3].own().clone();
+    let now = town.now;
+    town.nodes.get_mut(&3).unwrap().leave(now);
+    town.run(ROUND);
+    assert_eq!(town.sees(1), [1, 2]);
+    town.nodes.remove(&3);
+    let now = town.now;
+    town.nodes.get_mut(&1).unwrap().handle_gossip(now, &last, 0);
+    assert_eq!(town.sees(1), [1, 2], "what was said before does not raise it");
+    assert_eq!(town.nodes[&1].ignored().stale, 1);
+}
+
+#[test]
+fn a_restarted_node_replaces_its_earlier_run() {
+    let mut town = Town::of(3);
+    town.nodes.remove(&3);
+    town.start(3, fact(3, 2000, 30));
+    town.run(ROUND);
+    assert_eq!(town.nodes[&1].view().node(NodeId(3)).unwrap().node.generation, 2000, "same address: it restarted");
+    town.run(3 * SECOND);
+    assert!(town.agree());
+    // On another address it is believed once the run before is silent.
+    town.nodes.remove(&3);
+    town.start(3, fact(3, 3000, 70));
+    town.run(5 * SECOND);
+    assert!(town.agree());
+    assert_eq!(town.nodes[&1].view().node(NodeId(3)).unwrap().node.generation, 3000);
+    assert!(town.told.is_empty(), "{:?}", town.told);
+}
+
+/// Clocks play no part but in the generation, which the state directory makes grow.
+#[test]
+fn a_second_node_with_a_number_that_is_taken_is_refused() {
+    for generation in [9_000_000, 5] {
+        let mut town = Town::of(3);
+        town.start(99, fact(3, generation, 500));
+        town.run(5 * SECOND);
+        assert_eq!(town.nodes[&1].view().node(NodeId(3)).unwrap().node.generation, 1003, "who was first stays");
+        let newcomer = Node { id: NodeId(3), generation };
+        let told = |name, what: Output| town.told.contains(&(name, what));
+        if generation > 1003 {
+            assert!(told(1, Output::Refused(newcomer)));
+            assert!(told(99, Output::Duplicate(Node { id: NodeId(3), generation: 1003 })));
+        } else {
+            assert!(town.nodes[&1].ignored().stale > 0, "a clock an hour behind cannot put the other out");
+        }
+        assert!(!told(3, Output::Duplicate(newcomer)));
+    }
+}
+
+#[test]
+fn a_run_that_was_replaced_ends() {
+    let mut town = Town::of(3);
+    town.still.insert(3);
+    town.start(4, fact(3, 2000, 60));
+    town.run(5 * SECOND);
+    assert!(town.agree() || town.nodes[&1].view().node(NodeId(3)).unwrap().node.generation == 2000);
+    town.still.clear();
+    town.run(SECOND);
+    assert!(town.told.contains(&(3, Output::Duplicate(Node { id: NodeId(3), generation: 2000 }))));
+}
+
+#[test]
+fn bounds_hold_and_forgeries_are_counted() {
+    let mut node = Membership::new(0, Config { fact: fact(1, 1, 10), has_seeds: true });
+    let mut forged = fact(2, 1, 20);
+    forged.contact.workers = vec![forged.contact.door; limits::NODE_WORKERS + 1];
+    node.handle_gossip(1, &forged, 0);
+    forged.contact.workers.clear();
+    forged.presumed_gone = vec![Presumed { node: forged.node, stay: 0 }; limits::PRESUMED_GONE + 1];
+    node.handle_gossip(1, &forged, 0);
+    assert_eq!(node.ignored().malformed, 2);
+    for id in 2..limits::NODES as u64 + 10 {
+        node.handle_gossip(1, &fact(id, 1, 20), 0);
+    }
+    while node.poll_output().is_some() {}
+    assert_eq!(node.view().nodes().count(), limits::NODES);
+    assert_eq!(node.ignored().beyond_limit, 9);
+    node.handle_gossip(2, &fact(5000, 1, 20), u64::MAX);
+    assert_eq!(node.ignored().beyond_limit, 9, "of unknown age: not there at all");
+}

@@ -1,0 +1,56 @@
+//! `ringside-simulate-cluster`: runs of the cluster's simulator from a seed. One run prints its trace, several a line
+//! for each that fails and a summary.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+use ringside_cluster_simulation::{Condition, run};
+use ringside_simulation_kit::checks::Checks;
+
+/// Lines of the trace that one run prints, at most.
+const LINES: usize = 1_000_000;
+
+/// Runs the cluster's simulator.
+#[derive(Parser)]
+struct Options {
+    /// The first seed.
+    #[arg(long)]
+    seed: u64,
+    /// How many seeds, counting up from the first.
+    #[arg(long, default_value_t = 1)]
+    count: u64,
+}
+
+fn main() -> ExitCode {
+    let Options { seed, count } = Options::parse();
+    let mut all = Checks::of(Condition::ALL);
+    let (mut failed, mut simulated_us) = (0, 0);
+    let begun = Instant::now();
+    for seed in seed..seed.saturating_add(count) {
+        let outcome = run(seed, None, if count == 1 { LINES } else { 0 });
+        outcome.trace.lines().for_each(|line| println!("{line}"));
+        simulated_us += outcome.ended;
+        let (lines, digest) = outcome.trace.digest();
+        let seconds = outcome.ended / 1_000_000;
+        if let Some(failure) = outcome.failure() {
+            failed += 1;
+            println!("seed {seed}: FAILED after {seconds} s: {failure}");
+            println!("  repeat it with: cargo xtask simulate --cluster --seed {seed}");
+        } else if count == 1 {
+            println!("seed {seed}: {seconds} s of virtual time, {lines} lines, digest {digest:016x}");
+        }
+        all.absorb(&outcome.checks);
+    }
+    println!();
+    for (condition, evaluated) in all.evaluated() {
+        println!("{evaluated:>12}  {condition:?}");
+    }
+    let speed = simulated_us as f64 / 1e6 / begun.elapsed().as_secs_f64();
+    println!("{} of {count} runs passed, {speed:.0} times as fast as real time", count - failed);
+    if count > 20 && !all.idle().is_empty() {
+        println!("never looked at: {:?}", all.idle());
+        failed += 1;
+    }
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

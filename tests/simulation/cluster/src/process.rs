@@ -1,0 +1,167 @@
+//! A node's process: the pure core of one node, and what stands in for its workers and callers.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use ringside_core::directory::{self, Directory, GameFacts, Limits, Pace, RequestId};
+use ringside_core::ids::{GameName, Node, SessionId, WorkerId};
+use ringside_core::membership::{Config, Contact, Fact, Membership, State};
+use ringside_core::ring::{RingDigest, Weight, Zone};
+use ringside_core::routing::Arrival;
+use ringside_core::routing::tickets::Tickets;
+use ringside_simulation_kit::scheduler::Micros;
+
+use crate::gossip::{Key, Rumours};
+use crate::world::Event;
+
+/// Workers of a node.
+pub const WORKERS: u8 = 2;
+/// Sessions of a node.
+pub const SESSIONS: usize = 64;
+
+/// A session on a worker.
+#[derive(Debug, Default)]
+pub struct Play {
+    /// Who is in it.
+    pub players: BTreeSet<u64>,
+    /// Player inputs accepted.
+    pub inputs: u64,
+}
+
+/// A request that a caller of this node waits with.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// For whom.
+    pub player: u64,
+    /// Since when.
+    pub asked_at: Micros,
+    /// How they came.
+    pub arrival: Arrival,
+    /// How often they were sent on.
+    pub sent_on: u32,
+    /// Whether it is one of those that must be served at the end.
+    pub must_be_served: bool,
+}
+
+/// A process.
+#[derive(Debug)]
+pub struct Process {
+    /// Which run of which node.
+    pub node: Node,
+    /// Its machine's clock since boot against virtual time.
+    offset: Micros,
+    /// When it began.
+    pub started: Micros,
+    /// Who is there.
+    pub membership: Membership,
+    /// Which sessions there are.
+    pub directory: Directory,
+    /// What gossip has told.
+    pub rumours: Rumours,
+    /// What each worker took.
+    pub tickets: Vec<Tickets>,
+    /// The sessions that run.
+    pub plays: BTreeMap<SessionId, Play>,
+    /// Callers who wait.
+    pub requests: BTreeMap<RequestId, Request>,
+    /// Requests so far.
+    pub asked: RequestId,
+    /// Stands still until then.
+    pub stalled_until: Micros,
+    /// Stalled last from when to when.
+    pub last_stall: (Micros, Micros),
+    /// What came while it stood still.
+    pub backlog: VecDeque<Event>,
+    /// When it is woken next.
+    pub wake_at: Option<Micros>,
+    /// Whether it is on its way out.
+    pub is_leaving: bool,
+    /// The ring that its directory goes by, the one before, and since when.
+    pub ring: (RingDigest, Option<RingDigest>, Micros),
+    /// Since when it sees each node without a break.
+    pub sees: BTreeMap<Node, Micros>,
+}
+
+impl Process {
+    /// A new run on a machine.
+    pub fn new(now: Micros, offset: Micros, slot: usize, node: Node, weight: u16, games: &[(GameName, u32, bool)]) -> Process {
+        let address = |port: usize| ([10, 0, 0, 1], (slot * 10 + port) as u16).into();
+        let fact = Fact {
+            node,
+            version: 0,
+            stay: 0,
+            state: State::Joining,
+            weight: Weight::percent(weight).unwrap_or_default(),
+            zone: Zone::new(["a", "b"][slot % 2]).unwrap_or_default(),
+            contact: Contact {
+                control: address(0),
+                door: address(1),
+                workers: (0..usize::from(WORKERS)).map(|worker| address(2 + worker)).collect(),
+            },
+            load_us: 0,
+            era: 0,
+            presumed_gone: Vec::new(),
+        };
+        let mut membership = Membership::new(now + offset, Config { fact, has_seeds: true });
+        membership.activate(now + offset);
+        let mut directory = Directory::new(node, Limits { sessions: SESSIONS });
+        for (game, max_players, late_join) in games {
+            let facts = GameFacts { pace: Pace::Ticking, min_players: 2, max_players: *max_players, late_join: *late_join };
+            directory.handle_game(game.clone(), facts);
+        }
+        (0..WORKERS).for_each(|worker| directory.handle_worker(WorkerId(worker)));
+        let ring = (directory.ring(), None, now);
+        Process {
+            node,
+            offset,
+            started: now,
+            membership,
+            directory,
+            rumours: Rumours::default(),
+            tickets: (0..WORKERS).map(|worker| Tickets::new(node, WorkerId(worker))).collect(),
+            plays: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            asked: 0,
+            stalled_until: 0,
+            last_stall: (0, 0),
+            backlog: VecDeque::new(),
+            wake_at: None,
+            is_leaving: false,
+            ring,
+            sees: BTreeMap::from([(node, now)]),
+        }
+    }
+
+    /// The machine's clock.
+    pub fn clock(&self, now: Micros) -> Micros {
+        now + self.offset
+    }
+
+    /// What gossip knows the run by.
+    pub fn key(&self) -> Key {
+        (self.node.id, self.node.generation, self.membership.own().contact.control)
+    }
+
+    /// When something is due next, in virtual time.
+    pub fn next_timeout(&self) -> Option<Micros> {
+        let due = [self.membership.next_timeout(), self.directory.next_timeout()];
+        due.into_iter().flatten().min().map(|at| at.saturating_sub(self.offset))
+    }
+
+    /// A new request's number.
+    pub fn request(&mut self, request: Request) -> RequestId {
+        self.asked += 1;
+        self.requests.insert(self.asked, request);
+        self.asked
+    }
+
+    /// Whether it stood still for so long within a while before now that others could have missed it.
+    pub fn was_still(&self, now: Micros) -> bool {
+        let (from, to) = self.last_stall;
+        now < self.stalled_until || to + 3_000_000 > now && to - from > 500_000
+    }
+}
+
+/// What a directory's name is in text.
+pub fn name_text((game, key): &directory::Name) -> String {
+    format!("{game}/{key}")
+}

@@ -1,0 +1,37 @@
+//! Seeds pass, a seed is a run, every condition is looked at, every planted bug is caught by the condition it breaks.
+
+use super::*;
+
+/// Seeds that every test run goes through; `cargo xtask simulate` goes through more.
+const SEEDS: u64 = 40;
+/// Seeds among which one must show a planted bug.
+const SEARCH: u64 = 60;
+
+#[test]
+fn seeds_pass_and_every_condition_is_looked_at() {
+    let mut all = Checks::of(Condition::ALL);
+    for seed in 0..SEEDS {
+        let outcome = run(seed, None, 0);
+        assert_eq!(outcome.failure(), None, "seed {seed}");
+        all.absorb(&outcome.checks);
+    }
+    assert_eq!(all.idle(), [], "{:?}", all.evaluated());
+}
+
+#[test]
+fn a_seed_is_a_run() {
+    for seed in [3, 1_000_003] {
+        let (one, other) = (run(seed, None, 0), run(seed, None, 50));
+        assert_eq!((one.trace.digest(), one.events), (other.trace.digest(), other.events));
+        assert_ne!(one.trace.digest(), run(seed + 1, None, 0).trace.digest());
+    }
+}
+
+#[test]
+fn every_planted_bug_is_caught_by_the_condition_that_it_breaks() {
+    for &(plant, condition) in Plant::ALL {
+        let caught = (0..SEARCH).find_map(|seed| run(seed, Some(plant), 0).checks.violation().cloned());
+        let caught = caught.unwrap_or_else(|| panic!("nothing caught {plant:?}"));
+        assert_eq!(caught.condition, condition, "{plant:?}: {}", caught.seen);
+    }
+}
