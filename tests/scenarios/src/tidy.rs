@@ -130,6 +130,7 @@ fn arrows_between_rooms_go_down_only() {
     assert_unreachable("ringside-core", &[&host[1..], &["tokio", "quinn", "quinn-proto", "wasmtime"]].concat());
     assert_unreachable("ringside-sandbox", &[&host[2..], &["tokio", "quinn", "quinn-proto"]].concat());
     assert_unreachable("ringside-client", &host);
+    assert_unreachable("ringside-guest-build", &[&host[..], &["ringside-protocol", "tokio", "wasmtime"]].concat());
     for guest in ["ringside-guest", "pong", "arena", "chess"] {
         assert_unreachable(guest, &[&host[..], &["ringside-protocol", "tokio", "wasmtime"]].concat());
     }

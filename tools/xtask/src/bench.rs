@@ -40,7 +40,7 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode, Error> 
     build.args(["build", "--release", "--package", "ringside-node", "--package", "ringside-bench", "--bins"]);
     steps::require("build", &mut build)?;
     headline("guests");
-    guests::build(workspace.root()).map_err(|error| Error::Step(format!("building guests ({error})")))?;
+    guests::build(workspace.root()).map_err(|error| Error::Step(format!("building guests ({})", error.full())))?;
     let program = workspace.program("ringside-bench");
     let mut bench = std::process::Command::new(&program);
     bench

@@ -36,7 +36,7 @@ fn build(workspace: &Workspace) -> Result<(), Error> {
     build.args(["build", "--release", "--package", "ringside-node", "--bins"]);
     steps::require("build", &mut build)?;
     headline("guests");
-    guests::build(workspace.root()).map_err(|error| Error::Step(format!("building guests ({error})")))?;
+    guests::build(workspace.root()).map_err(|error| Error::Step(format!("building guests ({})", error.full())))?;
     Ok(())
 }
 

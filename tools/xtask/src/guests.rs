@@ -1,49 +1,15 @@
 //! Builds the sample games as WebAssembly modules, always from source, into `target-guests/modules/NAME.wasm`.
 //!
 //! Guests have a target directory of their own (their compiler may be another than the host's) and their own cargo
-//! profile. Where the compiler for WebAssembly comes from is in [`toolchain`].
+//! profile. Where the compiler for WebAssembly comes from, and how cargo is run, is in `ringside-guest-build`.
 
-mod toolchain;
-
-use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::Instant;
 
-use crate::workspace::{self, Error};
-use toolchain::{TARGET, Toolchain};
+use ringside_guest_build::{Build, BuildError, Toolchain, toolchain};
 
-/// Why the guests could not be built.
-#[derive(Debug, thiserror::Error)]
-pub enum GuestError {
-    /// No compiler for WebAssembly is there, and none could be installed.
-    #[error("cannot compile for {TARGET}: {reason}\n{advice}")]
-    NoToolchain {
-        /// What was tried and how it failed.
-        reason: String,
-        /// What to do.
-        advice: &'static str,
-    },
-    /// A program could not be started.
-    #[error("cannot run {program}: {source}")]
-    Start {
-        /// Which.
-        program: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// A program failed; what it said is above.
-    #[error("{0} failed; see above")]
-    Failed(String),
-    /// A file or directory could not be used.
-    #[error("cannot use {}: {source}", path.display())]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-}
+use crate::workspace::Error;
 
 /// A module to build: a package of the workspace, with a cargo feature (`package/feature`) or without.
 struct Sample {
@@ -65,9 +31,6 @@ const SAMPLES: [Sample; 6] = [
     plain("bad-citizens"),
 ];
 
-/// A guest's stack: ample for games, and a sixteenth of the page count that linkers reserve by default.
-const STACK_BYTES: u32 = 128 << 10;
-
 /// Where a sample's module is after [`build`].
 pub fn module(root: &Path, name: &str) -> PathBuf {
     modules(root).join(name).with_extension("wasm")
@@ -78,7 +41,7 @@ pub fn command(root: &Path) -> Result<ExitCode, Error> {
     match build(root) {
         Ok(modules) => modules.iter().for_each(|module| println!("{}", module.display())),
         Err(error) => {
-            eprintln!("error: {error}");
+            eprintln!("error: {}", error.full());
             return Ok(ExitCode::FAILURE);
         }
     }
@@ -89,7 +52,7 @@ pub fn command(root: &Path) -> Result<ExitCode, Error> {
 ///
 /// # Errors
 /// If there is no compiler, or a game does not compile. Modules of earlier builds stay.
-pub fn build(root: &Path) -> Result<Vec<PathBuf>, GuestError> {
+pub fn build(root: &Path) -> Result<Vec<PathBuf>, BuildError> {
     let started = Instant::now();
     let toolchain = toolchain::find()?;
     eprintln!("building {} guests with {toolchain}", SAMPLES.len());
@@ -109,25 +72,21 @@ fn compile<'a>(
     toolchain: &Toolchain,
     feature: Option<&str>,
     keep_these: impl IntoIterator<Item = &'a Sample>,
-) -> Result<Vec<PathBuf>, GuestError> {
-    let target = root.join("target-guests");
-    let mut cargo = cargo();
-    cargo.current_dir(root).args(["build", "--lib", "--profile", "wasm", "--target", TARGET]);
-    cargo.arg("--target-dir").arg(&target);
-    SAMPLES.iter().for_each(|sample| {
-        cargo.args(["--package", sample.package]);
-    });
-    if let Some(feature) = feature {
-        cargo.args(["--features", feature]);
-    }
-    toolchain.apply(&mut cargo, &flags(root));
-    run(&mut cargo)?;
-    let built = target.join(TARGET).join("wasm");
+) -> Result<Vec<PathBuf>, BuildError> {
+    let build = Build {
+        directory: root,
+        packages: &SAMPLES.map(|sample| sample.package),
+        profile: "wasm",
+        feature,
+        target: &root.join("target-guests"),
+        sources: &[(root.to_owned(), "ringside".to_owned())],
+    };
+    let built = build.run(toolchain)?;
     keep_these.into_iter().map(|sample| keep(root, &built, sample)).collect()
 }
 
 /// Copies a module out of cargo's directory, if it differs from the copy that is there.
-fn keep(root: &Path, built: &Path, sample: &Sample) -> Result<PathBuf, GuestError> {
+fn keep(root: &Path, built: &Path, sample: &Sample) -> Result<PathBuf, BuildError> {
     let from = built.join(sample.package.replace('-', "_")).with_extension("wasm");
     let to = module(root, sample.module);
     let bytes = std::fs::read(&from).map_err(file(&from))?;
@@ -145,45 +104,9 @@ fn modules(root: &Path) -> PathBuf {
     root.join("target-guests/modules")
 }
 
-/// Flags for every guest.
-fn flags(root: &Path) -> Vec<String> {
-    let mut flags = without_paths(root);
-    flags.push(format!("-Clink-arg=-zstack-size={STACK_BYTES}"));
-    flags
-}
-
-/// Flags that keep this machine's paths out of what is compiled in `root`: a module's hash must not depend on where it
-/// was built.
-fn without_paths(root: &Path) -> Vec<String> {
-    let cargo = std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(home()?.join(".cargo")));
-    let names = [(cargo, "cargo"), (Some(root.to_owned()), "ringside")].into_iter();
-    names.filter_map(|(path, name)| Some(format!("--remap-path-prefix={}=/{name}", path?.display()))).collect()
-}
-
-/// Cargo with a target directory and flags of the guests' own.
-fn cargo() -> Command {
-    let mut cargo = workspace::cargo();
-    cargo.env_remove("CARGO_TARGET_DIR").env_remove("RUSTFLAGS");
-    cargo
-}
-
-fn run(command: &mut Command) -> Result<(), GuestError> {
-    let program = || command.get_program().to_string_lossy().into_owned();
-    let name = program();
-    match command.status() {
-        Ok(status) if status.success() => Ok(()),
-        Ok(_) => Err(GuestError::Failed(name)),
-        Err(source) => Err(GuestError::Start { program: name, source }),
-    }
-}
-
-fn home() -> Option<PathBuf> {
-    std::env::var_os("HOME").map(PathBuf::from)
-}
-
-fn file(path: &Path) -> impl FnOnce(io::Error) -> GuestError {
+fn file(path: &Path) -> impl FnOnce(std::io::Error) -> BuildError {
     let path = path.to_owned();
-    move |source| GuestError::File { path, source }
+    move |source| BuildError::File { path, source }
 }
 
 #[cfg(test)]

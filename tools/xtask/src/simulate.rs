@@ -25,7 +25,7 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode, Error> 
     build.args(["build", "--release", "--package", "ringside-simulation", "--bins"]);
     steps::require("build", &mut build)?;
     headline("guests");
-    guests::build(workspace.root()).map_err(|error| Error::Step(format!("building guests ({error})")))?;
+    guests::build(workspace.root()).map_err(|error| Error::Step(format!("building guests ({})", error.full())))?;
     let program = workspace.program("ringside-simulate");
     let status = Command::new(&program)
         .args(["--seed", &options.seed.to_string(), "--count", &options.count.to_string()])

@@ -18,7 +18,7 @@ pub fn run(workspace: &Workspace, filter: Option<&str>) -> Result<ExitCode, Erro
     headline("guests");
     let guests = guests::build(workspace.root());
     if let Err(error) = &guests {
-        eprintln!("    guests: FAILED: {error}");
+        eprintln!("    guests: FAILED: {}", error.full());
     }
     tally.check("guests", guests.is_ok());
     let built = steps::run("build", workspace.cargo().args(["build", "--release", "--workspace", "--all-targets"]))?;

@@ -67,39 +67,8 @@ impl Workspace {
 
     /// `cargo` at the root of the workspace.
     pub fn cargo(&self) -> Command {
-        let mut command = cargo();
+        let mut command = ringside_guest_build::cargo();
         command.current_dir(&self.root);
         command
-    }
-}
-
-/// Cargo, as if nobody had called it from inside a run of cargo: it tells what it runs about the package in its
-/// environment, and build scripts that look there (ring's does) would run again, with everything above them.
-pub fn cargo() -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(tells_of_a_package) {
-            command.env_remove(name);
-        }
-    }
-    command
-}
-
-fn tells_of_a_package(name: &str) -> bool {
-    let of_a_package = ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_PACKAGE"];
-    of_a_package.iter().any(|prefix| name.starts_with(prefix))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cargo_hears_nothing_of_the_package_that_calls_it() {
-        let removed: Vec<_> =
-            cargo().get_envs().filter(|(_, value)| value.is_none()).map(|(name, _)| name.to_owned()).collect();
-        // This test itself is run by cargo, which told it about this package.
-        assert!(removed.iter().any(|name| name == "CARGO_PKG_NAME"), "{removed:?}");
-        assert!(["CARGO", "CARGO_HOME", "CARGO_TARGET_DIR", "PATH"].iter().all(|kept| !tells_of_a_package(kept)));
     }
 }

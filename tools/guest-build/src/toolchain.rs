@@ -11,17 +11,17 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::{GuestError, cargo, file, home, run, without_paths};
+use crate::build::{home, own_cargo, run, without_paths};
+use crate::error::{BuildError, file};
 
 /// The target of guests.
 pub const TARGET: &str = "wasm32-unknown-unknown";
 
 const DISTRIBUTION_RUSTC: &str = "/usr/bin/rustc";
 const PACKAGES: [&str; 2] = ["rustc-web", "rust-web-src"];
-const ADVICE: &str = "Install the target by `rustup target add wasm32-unknown-unknown`, or, where rustup cannot \
-    download, on Debian and Ubuntu by `apt-get install rustc-web rust-web-src lld`, and try again.";
 
 /// A compiler for WebAssembly.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Toolchain {
     /// A compiler that has the target.
     Whole {
@@ -74,7 +74,7 @@ impl fmt::Display for Toolchain {
 ///
 /// # Errors
 /// If every way failed; the error says what to do.
-pub fn find() -> Result<Toolchain, GuestError> {
+pub fn find() -> Result<Toolchain, BuildError> {
     let distribution = Path::new(DISTRIBUTION_RUSTC);
     if has_target(Path::new("rustc")) {
         return Ok(Toolchain::Whole { rustc: None });
@@ -96,8 +96,8 @@ pub fn find() -> Result<Toolchain, GuestError> {
     assembled(distribution, sysroot)
 }
 
-fn none(reason: &str) -> GuestError {
-    GuestError::NoToolchain { reason: reason.to_owned(), advice: ADVICE }
+fn none(reason: &str) -> BuildError {
+    BuildError::NoToolchain(reason.to_owned())
 }
 
 /// What a compiler answers to a question about itself; nothing if it is not there.
@@ -129,7 +129,7 @@ fn add_by_rustup() -> bool {
     run(Command::new("rustup").args(["target", "add", TARGET])).is_ok() && has_target(Path::new("rustc"))
 }
 
-fn install_packages() -> Result<(), GuestError> {
+fn install_packages() -> Result<(), BuildError> {
     if ask(Path::new("apt-get"), &["--version"]).is_none() {
         return Err(none("rustup could not install it, and this is no Debian or Ubuntu"));
     }
@@ -144,7 +144,7 @@ fn install_packages() -> Result<(), GuestError> {
     }
 }
 
-fn as_root(command: &[&str]) -> Result<(), GuestError> {
+fn as_root(command: &[&str]) -> Result<(), BuildError> {
     let root = ask(Path::new("id"), &["-u"]).is_some_and(|id| id == "0");
     // Without a password or not at all: nobody may be there to type one.
     let sudo: &[&str] = if root { &[] } else { &["sudo", "-n"] };
@@ -163,7 +163,7 @@ fn built_sysroot(rustc: &Path) -> Option<PathBuf> {
 }
 
 /// Builds the standard library from the compiler's own source. It appears at once or, after a failure, not at all.
-fn build_library(rustc: &Path, sysroot: &Path) -> Result<(), GuestError> {
+fn build_library(rustc: &Path, sysroot: &Path) -> Result<(), BuildError> {
     eprintln!("building the standard library for {TARGET} into {} (once, about a minute)", sysroot.display());
     let partial = sysroot.with_extension(format!("partial-{}", std::process::id()));
     let built = build_partial(rustc, &partial).and_then(|()| match std::fs::rename(&partial, sysroot) {
@@ -177,17 +177,18 @@ fn build_library(rustc: &Path, sysroot: &Path) -> Result<(), GuestError> {
     built
 }
 
-fn build_partial(rustc: &Path, partial: &Path) -> Result<(), GuestError> {
+fn build_partial(rustc: &Path, partial: &Path) -> Result<(), BuildError> {
     let package = partial.join("build");
     let source = package.join("src/lib.rs");
     std::fs::create_dir_all(package.join("src")).map_err(file(&package))?;
     std::fs::write(package.join("Cargo.toml"), BUILDER_MANIFEST).map_err(file(&package))?;
     std::fs::write(&source, "#![no_std]\n").map_err(file(&source))?;
 
-    let mut cargo = cargo();
+    let mut cargo = own_cargo();
     cargo.current_dir(&package).args(["build", "--release", "-Zbuild-std=std,panic_abort", "--target", TARGET]);
     // The compiler builds its own library: the one place that needs its unstable features. Bitcode is for guests' LTO.
-    let flags = [vec!["-Cembed-bitcode=yes".to_owned()], without_paths(&package)].concat();
+    let flags =
+        [vec!["-Cembed-bitcode=yes".to_owned()], without_paths(&[(package.clone(), "ringside".to_owned())])].concat();
     cargo.env("RUSTC", rustc).env("RUSTC_BOOTSTRAP", "1").env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
     cargo.env("CARGO_TARGET_DIR", package.join("target"));
     run(&mut cargo)?;
@@ -201,7 +202,7 @@ fn build_partial(rustc: &Path, partial: &Path) -> Result<(), GuestError> {
 const BUILDER_MANIFEST: &str = "[package]\nname = \"ringside-std-builder\"\nversion = \"0.0.0\"\nedition = \"2021\"\n\n\
     [profile.release]\npanic = \"abort\"\n\n[workspace]\n";
 
-fn copy_library(from: &Path, to: &Path) -> Result<(), GuestError> {
+fn copy_library(from: &Path, to: &Path) -> Result<(), BuildError> {
     for entry in std::fs::read_dir(from).map_err(file(from))? {
         let path = entry.map_err(file(from))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -212,7 +213,7 @@ fn copy_library(from: &Path, to: &Path) -> Result<(), GuestError> {
     if has_library(to) { Ok(()) } else { Err(none("the standard library was built, but is not where it should be")) }
 }
 
-fn assembled(rustc: &Path, sysroot: PathBuf) -> Result<Toolchain, GuestError> {
+fn assembled(rustc: &Path, sysroot: PathBuf) -> Result<Toolchain, BuildError> {
     let linker = linker(rustc).ok_or_else(|| none("there is no linker for it (rust-lld or wasm-ld)"))?;
     Ok(Toolchain::Assembled { rustc: rustc.to_owned(), sysroot, linker })
 }
