@@ -46,14 +46,14 @@ impl Plant {
     /// All of them, and the condition that each breaks.
     pub const ALL: &[(Plant, Condition)] = &[
         (Plant::TellsNothing, Condition::CreationIdempotent),
-        (Plant::ForgetsToAnnounce, Condition::EntriesRight),
+        (Plant::ForgetsToAnnounce, Condition::OneSessionPerKey),
         (Plant::LosesEnds, Condition::EntriesRight),
         (Plant::BeginsTwice, Condition::OneLeaderPerEpoch),
         (Plant::OrdersElsewhere, Condition::Explained),
         (Plant::RewritesDecisions, Condition::Explained),
         (Plant::AnswersTwice, Condition::AnsweredOnce),
         (Plant::LosesAnswers, Condition::AnsweredOnce),
-        (Plant::IgnoresVerdicts, Condition::OneSessionPerKey),
+        (Plant::IgnoresVerdicts, Condition::OneGoesOn),
         (Plant::CondemnsBoth, Condition::OneGoesOn),
         (Plant::EndsBystanders, Condition::EndsHaveReasons),
         (Plant::BlindToStalls, Condition::NoFalseDeath),
