@@ -53,7 +53,7 @@ impl Plant {
         (Plant::RewritesDecisions, Condition::Explained),
         (Plant::AnswersTwice, Condition::AnsweredOnce),
         (Plant::LosesAnswers, Condition::AnsweredOnce),
-        (Plant::IgnoresVerdicts, Condition::OneGoesOn),
+        (Plant::IgnoresVerdicts, Condition::OneSessionPerKey),
         (Plant::CondemnsBoth, Condition::OneGoesOn),
         (Plant::EndsBystanders, Condition::EndsHaveReasons),
         (Plant::BlindToStalls, Condition::NoFalseDeath),
