@@ -1,10 +1,16 @@
 //! How typed values become bytes: postcard, for players' inputs, outputs, views and everything else that the SDK
-//! encodes. A decoder accepts nothing that the encoder would not have written: left-over bytes are an error.
+//! encodes. A decoder accepts nothing that the encoder would not have written: integers that are longer than they need
+//! to be and left-over bytes are errors. Both sides are the same natively and as WebAssembly, but for `usize` and
+//! `isize`: they are 32 bits wide there, so types that are encoded should have integers of a fixed width instead.
+
+mod reader;
 
 use std::fmt;
 
 use serde::de::{DeserializeOwned, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use self::reader::{Malformed, Reader};
 
 /// Bytes that are not an encoding of the type that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,7 +18,7 @@ pub struct DecodeError(Cause);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Cause {
-    Malformed(postcard::Error),
+    Malformed(Malformed),
     LeftOver(usize),
 }
 
@@ -70,10 +76,11 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
 /// # Errors
 /// If the bytes are not exactly one encoded `T`.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
-    match postcard::take_from_bytes(bytes) {
-        Ok((value, [])) => Ok(value),
-        Ok((_, rest)) => Err(DecodeError(Cause::LeftOver(rest.len()))),
-        Err(error) => Err(DecodeError(Cause::Malformed(error))),
+    let mut reader = Reader { rest: bytes };
+    let value = T::deserialize(&mut reader).map_err(|what| DecodeError(Cause::Malformed(what)))?;
+    match reader.rest {
+        [] => Ok(value),
+        rest => Err(DecodeError(Cause::LeftOver(rest.len()))),
     }
 }
 

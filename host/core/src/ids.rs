@@ -30,7 +30,7 @@ impl FromStr for ModuleHash {
 
     fn from_str(text: &str) -> Result<Self, IdError> {
         let malformed = || IdError::new("module hash", text, "expected 64 hexadecimal digits");
-        if text.len() != 64 || !text.is_ascii() {
+        if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(malformed());
         }
         let mut hash = [0; 32];

@@ -3,6 +3,8 @@
 
 pub mod directory;
 pub mod envelope;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod ids;
 pub mod leadership;
 pub mod limits;

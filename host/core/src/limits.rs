@@ -53,8 +53,6 @@ pub const TICKS_MADE_UP: u64 = 3;
 pub const CHECKPOINT_INTERVAL_US: u64 = 5_000_000;
 /// Entries between a session's checkpoints, whichever comes first.
 pub const CHECKPOINT_ENTRIES: u64 = 5_000;
-/// Time that a player's seat is kept without a connection, µs, unless configured.
-pub const SEAT_WINDOW_US: u64 = 30_000_000;
 /// A worker's slice for anything long (rebuild, capture, hashes), µs a turn.
 pub const SLICE_US: u64 = 500;
 

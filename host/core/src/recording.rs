@@ -121,10 +121,24 @@ pub fn append(file: &mut Vec<u8>, item: &Item) -> Result<(), RecordingError> {
         file.truncate(start);
         return Err(RecordingError::TooLarge { offset: start, claimed });
     }
-    file[start..start + 4].copy_from_slice(&(claimed as u32).to_le_bytes());
+    close(file, start);
+    Ok(())
+}
+
+/// Appends a frame with this payload, whatever it is.
+pub(crate) fn append_payload(file: &mut Vec<u8>, payload: &[u8]) {
+    let start = file.len();
+    file.extend_from_slice(&[0; 4]);
+    file.extend_from_slice(payload);
+    close(file, start);
+}
+
+/// Writes the length and the checksum of the frame that begins at `start` and whose payload is the rest of the file.
+fn close(file: &mut Vec<u8>, start: usize) {
+    let length = (file.len() - start - 4) as u32;
+    file[start..start + 4].copy_from_slice(&length.to_le_bytes());
     let checksum = blake3::hash(&file[start + 4..]);
     file.extend_from_slice(&checksum.as_bytes()[..CHECKSUM_BYTES]);
-    Ok(())
 }
 
 fn damaged(offset: usize, what: &'static str) -> RecordingError {
@@ -182,14 +196,6 @@ impl<'a> Reader<'a> {
     /// Where the next frame begins, bytes from the file's start.
     pub fn offset(&self) -> usize {
         self.offset
-    }
-}
-
-/// One input of the recording's decoder, for fuzzers: never panics, never loops.
-#[doc(hidden)]
-pub fn fuzz_target(bytes: &[u8]) {
-    if let Ok(mut reader) = Reader::new(bytes) {
-        while let Ok(Some(_)) = reader.next_item() {}
     }
 }
 

@@ -194,7 +194,7 @@ pub struct SessionInfo {
     pub reserved: usize,
     /// Since its creation, or since its end, s.
     pub age_s: u64,
-    /// Whether it is recorded.
+    /// Whether it is recorded; not kept of one that ended, and `false` then.
     pub record: bool,
     /// Why it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::hex;
 use crate::state_directory::{StateDirectory, StateError};
 
-const FILE: &str = "certificate.json";
+pub(crate) const FILE: &str = "certificate.json";
 /// A certificate that has less than this share of its time left is made again at start: one that is good for 14 days
 /// after ten.
 const RENEW_BELOW: (u64, u64) = (4, 14);
@@ -54,15 +54,10 @@ impl ServerCertificate {
         let damaged = || {
             state.garbage(FILE, "is damaged", "delete it and a new certificate is made (players must learn its hash)")
         };
-        if let Some(file) = state.read(FILE)? {
-            let saved: Saved = serde_json::from_slice(&file).map_err(|_| damaged())?;
-            let (der, key) =
-                hex::decode(&saved.certificate).zip(hex::decode(&saved.private_key)).ok_or_else(damaged)?;
-            let left_s = saved.not_after_s.saturating_sub(seconds(now));
-            let total_s = u64::from(days) * 86_400;
-            if saved.days == days && left_s * RENEW_BELOW.1 >= total_s * RENEW_BELOW.0 {
-                return Ok(ServerCertificate { der: der.into(), key, not_after_s: saved.not_after_s });
-            }
+        if let Some(file) = state.read(FILE)?
+            && let Some(kept) = saved(&file, days, seconds(now)).map_err(|Damaged| damaged())?
+        {
+            return Ok(kept);
         }
         let new = ServerCertificate::make(days, now)?;
         let saved = Saved {
@@ -109,6 +104,21 @@ impl ServerCertificate {
     pub fn not_after_s(&self) -> u64 {
         self.not_after_s
     }
+}
+
+/// A file that holds no certificate.
+#[derive(Debug)]
+pub(crate) struct Damaged;
+
+/// The certificate in a file, unless another is to be made: it was for another time, or its time is nearly over.
+pub(crate) fn saved(file: &[u8], days: u32, now_s: u64) -> Result<Option<ServerCertificate>, Damaged> {
+    let saved: Saved = serde_json::from_slice(file).map_err(|_| Damaged)?;
+    let (der, key) = hex::decode(&saved.certificate).zip(hex::decode(&saved.private_key)).ok_or(Damaged)?;
+    let left_s = saved.not_after_s.saturating_sub(now_s);
+    let total_s = u64::from(days) * 86_400;
+    let lasts = left_s.saturating_mul(RENEW_BELOW.1) >= total_s.saturating_mul(RENEW_BELOW.0);
+    let kept = ServerCertificate { der: der.into(), key, not_after_s: saved.not_after_s };
+    Ok((saved.days == days && lasts).then_some(kept))
 }
 
 fn seconds(time: SystemTime) -> u64 {

@@ -35,20 +35,25 @@ pub struct Cli {
     command: Command,
 }
 
+/// Heading of the options that say which node is meant; without it they would stand among a command's own.
+const WHICH_NODE: &str = "Which node";
+
 /// What every command takes.
 #[derive(Debug, Clone, Args)]
 pub struct Common {
-    /// State directory of the node to talk to, or to run on.
-    #[arg(long, global = true, env = "RINGSIDE_STATE", value_name = "DIR")]
+    /// State directory of the node to talk to, or to run on [default: .ringside].
+    #[arg(long, global = true, env = "RINGSIDE_STATE", value_name = "DIR", help_heading = WHICH_NODE)]
     state: Option<PathBuf>,
     /// URL of the admin API, where the state directory is not at hand.
     #[arg(long, global = true, env = "RINGSIDE_ADMIN_URL", value_name = "URL", requires = "admin_token")]
+    #[arg(help_heading = WHICH_NODE)]
     admin_url: Option<String>,
     /// Bearer token of the admin API (the content of admin.token), or @FILE.
     #[arg(long, global = true, env = "RINGSIDE_ADMIN_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    #[arg(help_heading = WHICH_NODE)]
     admin_token: Option<String>,
     /// Print one JSON document instead of text.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 100)]
     json: bool,
 }
 

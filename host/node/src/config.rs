@@ -111,7 +111,7 @@ impl Config {
         (key.set)(self, value).ok_or_else(|| ConfigError::value(origin, key, value))
     }
 
-    fn apply_toml(&mut self, file: &Path, text: &str) -> Result<(), ConfigError> {
+    pub(crate) fn apply_toml(&mut self, file: &Path, text: &str) -> Result<(), ConfigError> {
         let table = DeTable::parse(text).map_err(|error| {
             let line = line_of(text, error.span().map_or(0, |span| span.start));
             ConfigError::Syntax { origin: Origin::File(file.into(), line), message: error.message().to_owned() }

@@ -8,6 +8,8 @@ pub mod certificate;
 pub mod cli;
 pub mod config;
 pub mod control;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod hex;
 pub mod metrics;
 pub mod node;

@@ -38,6 +38,15 @@ impl Metrics {
                 metrics::gauge!("ringside_worker_sessions", "worker" => label.clone(), "pace" => "prompt")
                     .set(worker.prompt as f64);
                 for (name, count) in &worker.counters {
+                    // What is at present goes down as well. Sessions are above, by their pace.
+                    if name == "sessions" {
+                        continue;
+                    }
+                    if matches!(name.as_str(), "players" | "connections") {
+                        metrics::gauge!(format!("ringside_worker_{name}"), "worker" => label.clone())
+                            .set(*count as f64);
+                        continue;
+                    }
                     metrics::counter!(format!("ringside_worker_{name}_total"), "worker" => label.clone())
                         .absolute(*count);
                 }

@@ -2,11 +2,11 @@
 //! of everything in it; what the files hold is their owners' business.
 //!
 //! ```text
-//! version        format of this directory          lock          held while a node runs
-//! node.json      how the command line finds the node (while it runs)
-//! admin.token    bearer token of the admin API      token.key     signs session tokens
-//! certificate/   what players connect to            artefacts/    compiled modules, this machine's only
-//! store/         the store, unless configured elsewhere
+//! version            format of this directory         lock         held while a node runs
+//! node.json          how the command line finds the node (while it runs)
+//! node.id            its number, drawn once           token.key    signs session tokens
+//! admin.token        bearer token of the admin API    artefacts/   compiled modules, this machine's only
+//! certificate.json   what players connect to          store/       the store, unless configured elsewhere
 //! ```
 
 use std::fs::{self, File, OpenOptions};

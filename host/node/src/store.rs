@@ -149,7 +149,7 @@ impl Store {
             if number > VERSIONS {
                 return Err(StoreError::Exhausted(game.clone()));
             }
-            let object = envelope::seal(Kind::GameVersion, VERSION_FORMAT, &encode(version));
+            let object = sealed(&encode(version));
             if self.create(&version_path(game, number), object.into()).await? {
                 return Ok((number, true));
             }
@@ -238,10 +238,7 @@ impl Store {
     async fn version(&self, game: &GameName, number: u32) -> Result<Version, StoreError> {
         let path = version_path(game, number);
         let bytes = self.get(&path).await?.ok_or_else(|| StoreError::Missing(format!("version {number} of {game}")))?;
-        let damaged = |what: String| StoreError::Damaged { name: path.to_string(), what };
-        let payload = envelope::open(Kind::GameVersion, VERSION_FORMAT, VERSION_BYTES, &bytes)
-            .map_err(|error| damaged(error.to_string()))?;
-        serde_json::from_slice(payload).map_err(|error| damaged(error.to_string()))
+        decode(path.as_ref(), &bytes)
     }
 
     /// Numbered objects below `prefix`, in order.
@@ -273,8 +270,21 @@ impl Store {
 }
 
 /// JSON, so that people can read what a store holds. A plain struct of numbers and text always serializes.
-fn encode(version: &Version) -> Vec<u8> {
+pub(crate) fn encode(version: &Version) -> Vec<u8> {
     serde_json::to_vec(version).unwrap_or_default()
+}
+
+/// The object of a version that is encoded so.
+pub(crate) fn sealed(payload: &[u8]) -> Vec<u8> {
+    envelope::seal(Kind::GameVersion, VERSION_FORMAT, payload)
+}
+
+/// The version in the object of this name.
+pub(crate) fn decode(name: &str, bytes: &[u8]) -> Result<Version, StoreError> {
+    let damaged = |what: String| StoreError::Damaged { name: name.to_owned(), what };
+    let payload = envelope::open(Kind::GameVersion, VERSION_FORMAT, VERSION_BYTES, bytes)
+        .map_err(|error| damaged(error.to_string()))?;
+    serde_json::from_slice(payload).map_err(|error| damaged(error.to_string()))
 }
 
 fn module_path(hash: ModuleHash) -> ObjectPath {

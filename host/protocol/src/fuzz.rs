@@ -1,6 +1,8 @@
 //! One function for each decoder, for a fuzzer or the seeded [`Mutator`] below: it feeds bytes of nobody in
 //! particular and asserts what must hold for all of them. Not part of the public interface.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use bytes::Bytes;
 
 use crate::channel::Outbox;
@@ -24,6 +26,26 @@ pub const TARGETS: &[Target] = &[
     ("outbox", fuzz_outbox),
     ("claims", fuzz_claims),
 ];
+
+/// Feeds each function with inputs made from a corpus. `RINGSIDE_FUZZ_SEED` and `RINGSIDE_FUZZ_ROUNDS` choose other
+/// inputs than the seed 1 and `rounds`.
+///
+/// # Panics
+/// If a function does, with the input.
+pub fn hammer(targets: &[Target], corpus: &[Vec<u8>], rounds: u64) {
+    let number = |variable: &str, default| match std::env::var(variable) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")),
+        Err(_) => default,
+    };
+    let mut mutator = Mutator::new(number("RINGSIDE_FUZZ_SEED", 1));
+    for round in 0..number("RINGSIDE_FUZZ_ROUNDS", rounds) {
+        let input = mutator.mutate(corpus);
+        for (name, target) in targets {
+            let survived = catch_unwind(AssertUnwindSafe(|| target(&input)));
+            assert!(survived.is_ok(), "{name}, round {round}: {input:02x?}");
+        }
+    }
+}
 
 /// The integer.
 pub fn fuzz_varint(bytes: &[u8]) {

@@ -125,7 +125,7 @@ impl FromStr for SessionId {
         let malformed = || IdError::new("session id", text, "expected game/key@incarnation");
         let (name, incarnation) = text.rsplit_once('@').ok_or_else(malformed)?;
         let (game, key) = name.split_once('/').ok_or_else(malformed)?;
-        if incarnation.len() != 16 {
+        if incarnation.len() != 16 || !incarnation.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(malformed());
         }
         let incarnation = u64::from_str_radix(incarnation, 16).map_err(|_| malformed())?;

@@ -158,9 +158,6 @@ limits! {
     time SEAT_WINDOW = Duration::from_millis(30_000), "ms", Seat;
         at: "A seat without a connection for so long is given up: `leave` (timed-out) is logged.";
         why: "A lift, a tunnel, an application restart.";
-    count HELD_MESSAGES = 256, "messages", Seat;
-        at: "A worker that a session moves to reads no further from the stream until it leads.";
-        why: "What a client keeps unretired.";
     time RESUME_TOKEN_LIFETIME = Duration::from_millis(3_600_000), "ms", Seat;
         at: "An older resume token is refused: open again with the session token.";
         why: "Longer than the longest seat window that may be configured.";

@@ -1,17 +1,11 @@
 //! Every decoder against broken input: each fuzz function with inputs made from the golden vectors by the seeded
-//! mutator. `RINGSIDE_FUZZ_SEED` and `RINGSIDE_FUZZ_ROUNDS` choose others; a failure names its input.
+//! mutator.
 
 #![allow(clippy::unwrap_used)]
 
 mod samples;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
-use ringside_protocol::fuzz::{Mutator, TARGETS};
-
-fn number(variable: &str, default: u64) -> u64 {
-    std::env::var(variable).map_or(default, |text| text.parse().unwrap())
-}
+use ringside_protocol::fuzz::{Mutator, TARGETS, hammer};
 
 /// Golden vectors, alone and one behind another; frames and fragments with the byte before them that their fuzz
 /// functions expect.
@@ -33,15 +27,7 @@ fn corpus() -> Vec<Vec<u8>> {
 
 #[test]
 fn decoders_survive_broken_input() {
-    let corpus = corpus();
-    let mut mutator = Mutator::new(number("RINGSIDE_FUZZ_SEED", 1));
-    for round in 0..number("RINGSIDE_FUZZ_ROUNDS", 200_000) {
-        let input = mutator.mutate(&corpus);
-        for (name, target) in TARGETS {
-            let survived = catch_unwind(AssertUnwindSafe(|| target(&input)));
-            assert!(survived.is_ok(), "{name}, round {round}: {input:02x?}");
-        }
-    }
+    hammer(TARGETS, &corpus(), 200_000);
 }
 
 #[test]

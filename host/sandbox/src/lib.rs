@@ -12,6 +12,8 @@ mod description;
 mod engine;
 mod error;
 mod fold;
+#[doc(hidden)]
+pub mod fuzz;
 mod host_state;
 mod imports;
 mod instance;

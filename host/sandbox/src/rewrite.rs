@@ -78,21 +78,3 @@ impl From<Fault> for UploadError {
         UploadError::Internal(format!("rewrite: {}", fault.0))
     }
 }
-
-/// One input of the upload path for fuzzers: neither checking nor rewriting panics, and whatever is accepted can be
-/// rewritten to a valid module.
-///
-/// # Panics
-/// If that does not hold.
-#[doc(hidden)]
-pub fn fuzz_target(bytes: &[u8]) {
-    for inspect in [crate::validate::inspect, crate::validate::inspect_without_world] {
-        match inspect(bytes) {
-            Ok(inspection) => {
-                let rewritten = rewrite(bytes, &inspection);
-                assert!(rewritten.is_ok(), "accepted, but {:?}", rewritten.err());
-            }
-            Err(error) => assert!(!matches!(error, UploadError::Internal(_)), "{error}"),
-        }
-    }
-}

@@ -8,5 +8,7 @@ mod differential;
 mod harness;
 #[path = "rewrite/nan.rs"]
 mod nan;
+#[path = "support/shapes.rs"]
+mod shapes;
 #[path = "rewrite/stops.rs"]
 mod stops;

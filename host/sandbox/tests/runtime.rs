@@ -1,7 +1,11 @@
 //! The sandbox at work: folding, capturing, rebuilding, replaying, stopping, refusing.
 
+#[path = "support/cpu_clock.rs"]
+mod cpu_clock;
 #[path = "support/play.rs"]
 mod play;
+#[path = "support/shapes.rs"]
+mod shapes;
 #[path = "support/toy.rs"]
 mod toy;
 
@@ -15,6 +19,8 @@ mod citizens;
 mod descriptions;
 #[path = "runtime/effects.rs"]
 mod effects;
+#[path = "runtime/fuzz.rs"]
+mod fuzz;
 #[path = "runtime/pool.rs"]
 mod pool;
 #[path = "runtime/queries.rs"]

@@ -189,8 +189,9 @@ mod tests {
         let player: PlayerId = "ada".parse().unwrap();
         let ticket = front.ticket(&player, &session(), WorkerId(1), 1_000, 99);
         assert_eq!(front.redeem_ticket(&ticket, 1_000), Err(Reason::TicketInvalid), "another worker");
-        assert_eq!(leader.redeem_ticket(&ticket, 1_000_000), Err(Reason::TicketInvalid), "expired");
-        let claims = leader.redeem_ticket(&ticket, 1_001).unwrap();
+        let lifetime_ms = limits::TICKET_LIFETIME.as_millis() as u64;
+        assert_eq!(leader.redeem_ticket(&ticket, 1_000 + lifetime_ms), Err(Reason::TicketInvalid), "expired");
+        let claims = leader.redeem_ticket(&ticket, 1_000 + lifetime_ms - 1).unwrap();
         assert_eq!((claims.player, claims.session), (player, session()));
         assert_eq!(leader.redeem_ticket(&ticket, 1_002), Err(Reason::TicketInvalid), "used");
     }
@@ -207,7 +208,9 @@ mod tests {
             let damaged = Opaque::new(damaged).unwrap();
             assert_eq!(authority.redeem_resume(&damaged, 0), Err(Reason::ResumeInvalid), "byte {at}");
         }
-        assert_eq!(authority.redeem_resume(&resume, 0).unwrap().slot, Slot(3));
+        let lifetime_ms = limits::RESUME_TOKEN_LIFETIME.as_millis() as u64;
+        assert_eq!(authority.redeem_resume(&resume, lifetime_ms), Err(Reason::ResumeInvalid), "expired");
+        assert_eq!(authority.redeem_resume(&resume, lifetime_ms - 1).unwrap().slot, Slot(3));
         assert_eq!(authority.redeem_resume(&resume, 0), Err(Reason::ResumeInvalid), "used");
     }
 

@@ -42,6 +42,7 @@ pub(crate) enum Stage {
 pub(crate) struct Connection {
     pub(crate) link: LinkId,
     pub(crate) stage: Stage,
+    /// Whom limits count it for.
     pub(crate) address: IpAddr,
     pub(crate) stream: Option<StreamId>,
     pub(crate) decoder: FrameDecoder<ClientFrame>,

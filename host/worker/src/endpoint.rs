@@ -39,6 +39,13 @@ pub struct LinkId {
 }
 
 impl LinkId {
+    /// Whether its connection was made after the other's.
+    pub fn is_newer_than(self, other: LinkId) -> bool {
+        self.generation > other.generation
+    }
+}
+
+impl LinkId {
     /// As one number, for those outside who only hand it back.
     pub fn to_bits(self) -> u64 {
         u64::from(self.generation) << 32 | u64::from(self.index)
@@ -451,7 +458,7 @@ fn mark(flag: &mut bool, index: u32, push: impl FnOnce(u32)) {
 }
 
 /// Whom a limit for each address counts together: an IPv6 customer has a /64.
-fn address_group(address: IpAddr) -> IpAddr {
+pub(crate) fn address_group(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
         address => address,

@@ -2,7 +2,7 @@
 //! unread or drops it; closes a connection that breaks the protocol, with the reason.
 
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use quinn_proto::{ConnectionError, Dir, Event as QuicEvent, StreamEvent, StreamId};
@@ -15,13 +15,15 @@ use ringside_protocol::reason::Reason;
 
 use crate::accounting::add;
 use crate::connection::{Connection, Stage};
-use crate::endpoint::LinkId;
+use crate::endpoint::{LinkId, address_group};
 use crate::outlet::Outlet;
 use crate::session::Ran;
 use crate::worker::Worker;
 
 /// Bytes that are read off the stream at a time.
 const CHUNK_BYTES: usize = 16 << 10;
+/// What is to be written has left by so long after it was decided.
+const WRITTEN_WITHIN: Duration = Duration::from_millis(10);
 
 /// Whether to go on with a connection's stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +80,7 @@ impl Worker {
             self.connections.resize_with(index + 1, || None);
         }
         if self.connections[index].as_ref().is_none_or(|connection| connection.link != link) {
-            let address = self.endpoint.peek(link).map(|quic| quic.remote_address().ip().to_canonical());
+            let address = self.endpoint.peek(link).map(|quic| address_group(quic.remote_address().ip()));
             let address = address.unwrap_or(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
             self.connections[index] = Some(Connection::new(link, address, now));
         }
@@ -144,7 +146,9 @@ impl Worker {
             self.close(now, link, Reason::TooSlow);
             return;
         }
-        if now >= connection.view_sent + limits::KEEP_ALIVE && connection.view.repeat() {
+        // It left a little after the look that had it written, half a second ago.
+        let sent = connection.view_sent.checked_sub(WRITTEN_WITHIN).unwrap_or(connection.view_sent);
+        if now >= sent + limits::KEEP_ALIVE && connection.view.repeat() {
             connection.view_sent = now;
             self.mark(link);
         }

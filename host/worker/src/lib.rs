@@ -11,6 +11,8 @@ pub mod cid;
 pub mod command;
 mod connection;
 pub mod endpoint;
+#[doc(hidden)]
+pub mod fuzz;
 mod inbound;
 mod opening;
 mod outbound;

@@ -156,6 +156,10 @@ impl Worker {
             self.endpoint.set_deadline(link, Some(until));
             return;
         }
+        if self.is_overtaken(index, &guest) {
+            self.refuse(now, guest.link, Reason::Replaced, Reason::Replaced.text());
+            return;
+        }
         if let Err((reason, message)) = self.check_resume(now, &guest, index) {
             self.refuse(now, guest.link, reason, message);
             return;
@@ -174,6 +178,16 @@ impl Worker {
                 self.refuse(now, guest.link, reason, &message);
             }
         }
+    }
+
+    /// Whether a connection of the player that was made later is attached already, because the answer for this one took
+    /// longer: the process behind it may be long gone.
+    fn is_overtaken(&self, index: usize, guest: &Guest) -> bool {
+        let attached = || {
+            let slot = self.slot_of(index, &guest.player)?;
+            self.sessions[index].as_ref()?.seats.get(usize::from(slot.0))?.as_ref()?.link
+        };
+        attached().is_some_and(|attached: LinkId| attached.is_newer_than(guest.link))
     }
 
     fn slot_of(&self, index: usize, player: &PlayerId) -> Option<Slot> {

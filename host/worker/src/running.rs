@@ -107,10 +107,20 @@ impl Worker {
         session.checkpoint_if_due(now);
         if let Some((frames, from)) = session.recorded(false) {
             let session = session.id.clone();
-            self.tell_if_room(Event::Recorded { session, frames, from });
+            if !self.tell_if_room(Event::Recorded { session, frames, from }) {
+                self.end_recording(index);
+            }
         }
         self.mark_views(now, index);
         self.schedule_wake(index, Some(now));
+    }
+
+    /// A piece of a recording found no room: what comes after it would not follow, so the recording ends before it.
+    fn end_recording(&mut self, index: usize) {
+        if let Some(session) = self.sessions[index].as_mut() {
+            session.recording = None;
+            tracing::warn!(session = %session.id, "the recording ends here: the node does not keep up");
+        }
     }
 
     /// Puts the players whose views may leave on the list.

@@ -77,7 +77,7 @@ pub(crate) struct Session {
     checkpoint: Option<Arc<State>>,
     checkpointed: Instant,
     log: Vec<Record>,
-    recording: Option<Recording>,
+    pub(crate) recording: Option<Recording>,
     base: Instant,
     period: Option<Duration>,
     next_tick: Instant,

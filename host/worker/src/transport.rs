@@ -1,6 +1,6 @@
 //! How a worker's QUIC connections are set up: small windows, few streams, datagram buffers of two views, Retry for
 //! addresses that have shown nothing, no 0-RTT data. One place, so that memory a hostile peer can pin is a sum of
-//! numbers that stand here.
+//! numbers that stand here or in the table of limits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,28 +9,13 @@ use quinn_proto::crypto::rustls::QuicServerConfig;
 use quinn_proto::{AckFrequencyConfig, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
 use ring::hmac;
 use ringside_core::ids::WorkerId;
-use ringside_core::limits::GUEST_VALUE_BYTES;
+use ringside_protocol::limits;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::cid::WorkerConnectionIds;
 
-/// Bytes of the control stream that a client may send ahead of being read: two of the largest messages.
-pub const STREAM_WINDOW_BYTES: u32 = 2 * GUEST_VALUE_BYTES as u32 + 4096;
-
-/// Bytes of messages that wait in a connection for the client's acknowledgement. More stay in the session's state.
-pub const SEND_WINDOW_BYTES: u64 = 4 * GUEST_VALUE_BYTES as u64;
-
-/// Bytes of datagrams that wait to be read: a turn reads them all, and inputs are small.
-pub const DATAGRAM_RECEIVE_BYTES: usize = 32 << 10;
-
-/// Bytes of datagrams that wait to leave: two of the largest views in fragments, with their bookkeeping.
-pub const DATAGRAM_SEND_BYTES: usize = 3 * GUEST_VALUE_BYTES;
-
-/// Silence after which either side probes, so that a client knows its server within three of them.
-pub const KEEP_ALIVE: Duration = Duration::from_millis(500);
-
-/// Silence after which a connection is given up (the player's seat is kept longer).
-pub const IDLE: Duration = Duration::from_secs(10);
+/// Bytes of datagrams that wait to leave: the largest views in fragments, with their bookkeeping.
+pub const DATAGRAM_SEND_BYTES: usize = (limits::VIEWS_IN_SEND_BUFFER + 1) * limits::VIEW_BYTES;
 
 /// How long a client should hold an acknowledgement back so that it rides on its next input. QUIC's own bound of
 /// max(round trip, 25 ms) applies on top.
@@ -45,18 +30,19 @@ pub fn transport_config() -> TransportConfig {
     acknowledgements
         .ack_eliciting_threshold(VarInt::from_u32(ACKNOWLEDGE_THRESHOLD))
         .max_ack_delay(Some(ACKNOWLEDGE_DELAY));
-    let idle = VarInt::from_u32(IDLE.as_millis() as u32);
+    let idle = VarInt::from_u32(limits::IDLE_TIMEOUT.as_millis() as u32);
+    let window = VarInt::from_u32(limits::RECEIVE_WINDOW_BYTES as u32);
     let mut config = TransportConfig::default();
     config
-        .max_concurrent_bidi_streams(VarInt::from_u32(1))
+        .max_concurrent_bidi_streams(VarInt::from_u32(limits::STREAMS as u32))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
-        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
-        .receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
-        .send_window(SEND_WINDOW_BYTES)
-        .datagram_receive_buffer_size(Some(DATAGRAM_RECEIVE_BYTES))
+        .stream_receive_window(window)
+        .receive_window(window)
+        .send_window(limits::SEND_WINDOW_BYTES as u64)
+        .datagram_receive_buffer_size(Some(limits::DATAGRAM_RECEIVE_BYTES))
         .datagram_send_buffer_size(DATAGRAM_SEND_BYTES)
         .max_idle_timeout(Some(IdleTimeout::from(idle)))
-        .keep_alive_interval(Some(KEEP_ALIVE))
+        .keep_alive_interval(Some(limits::KEEP_ALIVE))
         .ack_frequency_config(Some(acknowledgements))
         .initial_rtt(Duration::from_millis(100))
         .enable_segmentation_offload(false);

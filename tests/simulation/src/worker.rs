@@ -10,11 +10,11 @@ pub mod guests;
 pub mod host;
 pub mod identity;
 pub mod ledger;
-mod node;
+pub mod node;
 pub mod path;
 mod plan;
 pub mod plant;
-mod player;
+pub mod player;
 mod watch;
 mod world;
 

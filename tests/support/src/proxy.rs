@@ -97,6 +97,13 @@ impl Proxy {
         self.shared.lock().flows.get_mut(&client).map(|flow| flow.cut(until)).is_some()
     }
 
+    /// Ends a client's cut before its time.
+    pub fn mend(&self, client: SocketAddr) {
+        if let Some(flow) = self.shared.lock().flows.get_mut(&client) {
+            flow.cut_until = None;
+        }
+    }
+
     /// The clients that have sent something.
     pub fn clients(&self) -> Vec<SocketAddr> {
         self.shared.lock().flows.keys().copied().collect()

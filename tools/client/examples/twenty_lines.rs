@@ -1,4 +1,4 @@
-//! Joins a session and plays: prints what it sees, and answers every view with a random move.
+//! Joins a session and plays: prints what it sees, and answers every view with a move.
 //! `twenty_lines ADDRESS TOKEN GAME/KEY`, against a node on this machine.
 use ringside_client::{Client, Event, Options, Trust};
 
@@ -13,7 +13,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         match event {
             Event::View(view) => {
                 println!("tick {}: {} bytes", view.tick, view.body.len());
-                client.send_datagram([(view.tick % 3) as u8]).ok(); // pong: stay, up, down
+                client.send_datagram([(view.tick % 3) as u8]).ok(); // pong: up, down, still
             }
             other => println!("{other:?}"),
         }

@@ -21,6 +21,19 @@ pub struct Options {
     json: bool,
 }
 
+impl Options {
+    /// What the benchmark program is told.
+    fn arguments(&self) -> Vec<&str> {
+        if self.names == ["list"] {
+            return vec!["list"];
+        }
+        let names = self.names.iter().map(String::as_str);
+        let switches = [(self.full, "--full"), (self.json, "--json")];
+        let switches = switches.into_iter().filter_map(|(on, switch)| on.then_some(switch));
+        std::iter::once("run").chain(names).chain(switches).collect()
+    }
+}
+
 /// Builds and measures.
 pub fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode, Error> {
     let mut build = workspace.cargo();
@@ -31,10 +44,7 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode, Error> 
     let program = workspace.program("ringside-bench");
     let mut bench = std::process::Command::new(&program);
     bench
-        .arg("run")
-        .args(&options.names)
-        .args(options.full.then_some("--full"))
-        .args(options.json.then_some("--json"))
+        .args(options.arguments())
         .current_dir(workspace.root())
         .env("RINGSIDE_BIN", workspace.program("ringside"))
         .env("RINGSIDE_GUESTS", workspace.root().join("target-guests"))
@@ -42,4 +52,21 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode, Error> 
     let status =
         bench.status().map_err(|source| Error::Start { program: program.to_string_lossy().into_owned(), source })?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn list_is_no_benchmark() {
+        let options =
+            |names: &[&str], full| Options { names: names.iter().map(|&n| n.to_owned()).collect(), full, json: true };
+        assert_eq!(options(&["list"], false).arguments(), ["list"]);
+        assert_eq!(
+            options(&["echo_p50", "dispatch"], true).arguments(),
+            ["run", "echo_p50", "dispatch", "--full", "--json"]
+        );
+        assert_eq!(options(&[], false).arguments(), ["run", "--json"]);
+    }
 }

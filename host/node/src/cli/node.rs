@@ -25,7 +25,8 @@ pub struct NodeArgs {
     /// Configuration file (TOML).
     #[arg(long, env = "RINGSIDE_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Address and port of the first worker; the others take the ports after it [default: 127.0.0.1:7400].
+    /// Address and port of the first worker; the others, the penalty worker last, take the ports after it
+    /// [default: 127.0.0.1:7400].
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
     /// Address that players are told, where it is not the one listened on.
@@ -46,7 +47,7 @@ pub struct NodeArgs {
     /// Whether to record every session [default: false].
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     record: Option<String>,
-    /// Most sessions at a time [default: 16384].
+    /// Most sessions at a time; the kernel's vm.max_map_count may allow fewer [default: 16384].
     #[arg(long, value_name = "N")]
     sessions: Option<String>,
     /// Days that a certificate is good for, at most 14 [default: 14].

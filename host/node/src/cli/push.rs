@@ -9,10 +9,11 @@ use ringside_core::limits::MODULE_BYTES;
 use super::connection::Connection;
 use super::{CliError, CliResult, Common, table};
 use crate::api::Pushed;
+use crate::play::GAMES;
 
 /// `ringside push --help`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  ringside push target/wasm32-unknown-unknown/wasm/pong.wasm\n  \
+#[command(after_help = "Examples:\n  ringside push target/wasm32-unknown-unknown/release/tug.wasm\n  \
                         ringside push pong.wasm --json | jq .version")]
 pub struct PushArgs {
     /// The module: a core WebAssembly module that speaks the world `ringside:game`.
@@ -55,5 +56,7 @@ fn text(pushed: &Pushed) -> String {
         ("compiled in", format!("{:.1} ms", pushed.compile_ms)),
         ("imports", pushed.imports.join("\n             ")),
     ]);
-    format!("{facts}\nNew sessions run it. Try: ringside play {}", pushed.game)
+    let game = &pushed.game;
+    let next = if GAMES.contains(&game.as_str()) { "play" } else { "session create" };
+    format!("{facts}\nNew sessions run it. Try: ringside {next} {game}")
 }

@@ -12,6 +12,7 @@ use super::connection::{Connection, component};
 use super::{CliError, CliResult, Common, table};
 use crate::api::{CreateSession, CreatedSession, EndSession, SessionInfo};
 use crate::hex;
+use crate::play::GAMES;
 
 /// `ringside session --help`.
 #[derive(Debug, Subcommand)]
@@ -147,9 +148,17 @@ async fn create(common: &Common, node: &Connection, args: &CreateArgs) -> Result
             ("worker", created.worker.to_string()),
             ("address", created.address.to_string()),
         ]);
-        format!("{facts}\nJoin it: ringside play {} --session {}", created.game, created.key)
+        format!("{facts}\n{}", how_to_join(&created.game, &created.key))
     });
     Ok(())
+}
+
+/// The terminal client plays the sample games only.
+fn how_to_join(game: &str, key: &str) -> String {
+    if GAMES.contains(&game) {
+        return format!("Join it: ringside play {game} --session {key}");
+    }
+    format!("Join it: with the game's own client, as {game}/{key}, and a token: ringside token --player NAME")
 }
 
 async fn recording(common: &Common, node: &Connection, args: &RecordingArgs) -> Result<(), CliError> {
@@ -191,24 +200,28 @@ fn list(sessions: &[SessionInfo], ended: bool) -> String {
             if ended { "No session has ended yet." } else { "No sessions. Create one: ringside session create GAME" };
         return none.to_owned();
     }
-    let rows: Vec<Vec<String>> = sessions.iter().map(|session| row(session, ended)).collect();
-    let last = if ended { "reason" } else { "recorded" };
-    table::columns(&["session", "state", "worker", "players", if ended { "ended" } else { "age" }, last], &rows)
+    if ended {
+        let rows: Vec<Vec<String>> = sessions.iter().map(ended_row).collect();
+        return table::columns(&["session", "ended", "reason"], &rows);
+    }
+    let rows: Vec<Vec<String>> = sessions.iter().map(live_row).collect();
+    table::columns(&["session", "state", "worker", "players", "age", "recorded"], &rows)
 }
 
-fn row(session: &SessionInfo, ended: bool) -> Vec<String> {
-    let last = match (&session.reason, session.record) {
-        (Some(reason), _) if ended => reason.clone(),
-        (_, record) => if record { "yes" } else { "no" }.to_owned(),
-    };
-    let name = if ended { session.session.clone() } else { format!("{}/{}", session.game, session.key) };
+/// By its whole name: a key may have been used again.
+fn ended_row(session: &SessionInfo) -> Vec<String> {
+    let ago = format!("{} ago", table::duration(session.age_s));
+    vec![session.session.clone(), ago, session.reason.clone().unwrap_or_default()]
+}
+
+fn live_row(session: &SessionInfo) -> Vec<String> {
     vec![
-        name,
+        format!("{}/{}", session.game, session.key),
         session.state.clone(),
         session.worker.map_or_else(|| "-".to_owned(), |worker| worker.to_string()),
         players(session),
         table::duration(session.age_s),
-        last,
+        if session.record { "yes" } else { "no" }.to_owned(),
     ]
 }
 
@@ -218,13 +231,17 @@ fn players(session: &SessionInfo) -> String {
 }
 
 fn show(session: &SessionInfo) -> String {
-    let mut facts = vec![
-        ("session", session.session.clone()),
-        ("state", session.state.clone()),
-        ("players", players(session)),
-        ("age", table::duration(session.age_s)),
-        ("recorded", if session.record { "yes" } else { "no" }.to_owned()),
-    ];
+    let mut facts = vec![("session", session.session.clone()), ("state", session.state.clone())];
+    if session.state == "ended" {
+        // Nothing is known any more of its players or of whether it was recorded.
+        facts.push(("ended", format!("{} ago", table::duration(session.age_s))));
+    } else {
+        facts.extend([
+            ("players", players(session)),
+            ("age", table::duration(session.age_s)),
+            ("recorded", if session.record { "yes" } else { "no" }.to_owned()),
+        ]);
+    }
     facts.extend(session.worker.map(|worker| ("worker", worker.to_string())));
     facts.extend(session.reason.clone().map(|reason| ("reason", reason)));
     let Some(detail) = &session.detail else { return table::facts(&facts) };
@@ -260,6 +277,44 @@ fn show(session: &SessionInfo) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn session(state: &str) -> SessionInfo {
+        SessionInfo {
+            session: "tug/one@000000000000000f".into(),
+            game: "tug".into(),
+            key: "one".into(),
+            state: state.into(),
+            worker: Some(0),
+            players: 1,
+            seats: 2,
+            reserved: 0,
+            age_s: 61,
+            record: true,
+            reason: None,
+            detail: None,
+        }
+    }
+
+    #[test]
+    fn an_ended_session_is_shown_with_what_is_known_of_it() {
+        let over = SessionInfo { reason: Some("finished".into()), worker: None, record: false, ..session("ended") };
+        let shown = show(&over);
+        assert!(shown.contains("1m01s ago") && shown.contains("finished"), "{shown}");
+        assert!(!shown.contains("recorded") && !shown.contains("players"), "not known any more:\n{shown}");
+        assert_eq!(
+            list(std::slice::from_ref(&over), true).lines().nth(1),
+            Some("tug/one@000000000000000f  1m01s ago  finished")
+        );
+        let live = show(&session("live"));
+        assert!(live.contains("recorded") && live.contains("1/2"), "{live}");
+        assert!(list(&[session("live")], false).contains("tug/one  live   0       1/2      1m01s  yes"));
+    }
+
+    #[test]
+    fn only_what_the_terminal_client_can_play_is_said_to_be_playable() {
+        assert_eq!(how_to_join("pong", "final"), "Join it: ringside play pong --session final");
+        assert!(!how_to_join("tug", "one").contains("ringside play"));
+    }
 
     #[test]
     fn sessions_are_named_by_game_and_key() {

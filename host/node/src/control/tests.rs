@@ -224,7 +224,7 @@ fn draining_takes_no_new_sessions() {
 fn the_penalty_worker_gets_no_new_sessions() {
     let mut bench = Bench::new(2);
     for key in ["a", "b", "c", "d"] {
-        let _ = bench.create(key);
+        drop(bench.create(key));
     }
     assert!(bench.commands(2).is_empty());
     assert_eq!(bench.commands(0).len() + bench.commands(1).len(), 4);

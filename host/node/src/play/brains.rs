@@ -12,8 +12,8 @@ use super::chess_bot;
 /// The bot of a game; `None` for a game that has none.
 pub fn brain(game: &str) -> Option<Box<dyn Brain>> {
     Some(match game {
-        "pong" => Box::new(Steering::new(|slot, view| pong::bot::policy(slot, view))),
-        "arena" | "arena60" => Box::new(Steering::new(|slot, view| arena::bot::policy(slot, view))),
+        "pong" => Box::new(Steering::new(pong::bot::policy)),
+        "arena" | "arena60" => Box::new(Steering::new(arena::bot::policy)),
         "chess" => Box::new(Chess::default()),
         "echo" => Box::new(Echo::default()),
         _ => return None,

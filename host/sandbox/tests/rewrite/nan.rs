@@ -198,7 +198,7 @@ impl Body<'_> {
                 let place = self.place(3);
                 self.code.push(I::F64Load(place));
             }
-            3 | 4 | 5 | 6 => {
+            3..=6 => {
                 self.expression(ValType::F64, depth - 1);
                 self.expression(ValType::F64, depth - 1);
                 self.pick(&[I::F64Add, I::F64Sub, I::F64Mul, I::F64Div, I::F64Min, I::F64Max, I::F64Copysign]);
@@ -247,7 +247,7 @@ impl Body<'_> {
                 let place = self.place(2);
                 self.code.push(I::F32Load(place));
             }
-            3 | 4 | 5 | 6 => {
+            3..=6 => {
                 self.expression(ValType::F32, depth - 1);
                 self.expression(ValType::F32, depth - 1);
                 self.pick(&[I::F32Add, I::F32Sub, I::F32Mul, I::F32Div, I::F32Min, I::F32Max, I::F32Copysign]);
@@ -296,7 +296,7 @@ impl Body<'_> {
                 let place = self.place(4);
                 self.code.push(I::V128Load(place));
             }
-            3 | 4 | 5 => {
+            3..=5 => {
                 self.expression(ValType::V128, depth - 1);
                 self.expression(ValType::V128, depth - 1);
                 self.pick(&[

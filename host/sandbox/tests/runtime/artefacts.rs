@@ -56,12 +56,12 @@ fn kept_reused_and_made_anew_when_damaged() {
     works(&directory.sandbox(), &wasm);
     assert_eq!(fs::metadata(file).expect("there").modified().expect("a time"), written, "a hit writes nothing");
 
-    let damage: [&dyn Fn(&mut Vec<u8>); 5] = [
-        &|bytes| bytes[100] ^= 1,
-        &|bytes| bytes.truncate(bytes.len() / 2),
-        &|bytes| bytes.truncate(10),
-        &|bytes| bytes.clear(),
-        &|bytes| *bytes.last_mut().expect("bytes") ^= 1,
+    let damage: [fn(&mut Vec<u8>); 5] = [
+        |bytes| bytes[100] ^= 1,
+        |bytes| bytes.truncate(bytes.len() / 2),
+        |bytes| bytes.truncate(10),
+        |bytes| bytes.clear(),
+        |bytes| *bytes.last_mut().expect("bytes") ^= 1,
     ];
     for damage in damage {
         let mut bytes = whole.clone();

@@ -8,6 +8,7 @@ use ringside_core::envelope::{self, Kind};
 use ringside_core::ids::{PlayerId, Slot};
 use ringside_core::log::{Input, LeaveReason, Outcome, Record};
 use ringside_protocol::fuzz::Mutator;
+use ringside_sandbox::fuzz::fuzz_checkpoint;
 use ringside_sandbox::{Fold, FoldError, FoldOptions, Role, State};
 
 use crate::play::{LEADER, Play, REPLAY, deed, player, replay_into, replayed, sandbox, toy};
@@ -93,7 +94,7 @@ fn play_out(steps: &[Move]) -> (Play, Vec<Arc<State>>) {
         }
         let Some(input) = input(&play, step) else { continue };
         if let Outcome::Skipped(_) = play.run(input) {
-            let from = (play.log.len() % 3 > 0).then(|| states.last().cloned()).flatten();
+            let from = (!play.log.len().is_multiple_of(3)).then(|| states.last().cloned()).flatten();
             play.rebuild(from);
         }
         states.push(Arc::new(play.fold.capture().expect("a state")));
@@ -207,9 +208,9 @@ fn hostile_bytes() {
     let mut understood = 0;
     for _ in 0..3000 {
         let mut bytes = mutator.mutate(&corpus);
-        State::fuzz_target(&bytes);
+        fuzz_checkpoint(&bytes);
         reseal(&mut bytes);
-        State::fuzz_target(&bytes);
+        fuzz_checkpoint(&bytes);
         let Ok(state) = State::decode(&bytes) else { continue };
         understood += 1;
         let Ok(mut fold) = Fold::restore(toy(), &state, REPLAY) else { continue };

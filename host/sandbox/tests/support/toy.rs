@@ -32,6 +32,8 @@ pub struct Toy {
     pub realloc: &'static str,
     /// Runs in each tick.
     pub tick: &'static str,
+    /// Functions and what else a module may have.
+    pub items: String,
     /// Its memory's own maximum.
     pub most_pages: &'static str,
 }
@@ -130,6 +132,7 @@ impl Toy {
             .replace("@REALLOC@", self.realloc)
             .replace("@DESCRIBE@", self.describe)
             .replace("@TICK@", self.tick)
+            .replace("@ITEMS@", &self.items)
             .replace("@MOST-PAGES@", self.most_pages)
             .replace("@ACTS@", &acts.collect::<String>());
         wat::parse_str(text).expect("text that assembles")

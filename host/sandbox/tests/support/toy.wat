@@ -19,7 +19,7 @@
   (import "ringside:game/host@0.1.0" "finish" (func $finish (param i32 i32)))
 
   (memory (export "memory") 4 @MOST-PAGES@)
-  (table 2 funcref)
+  (table 3 funcref)
   (elem (i32.const 0) $idle $ping)
 
   (global $bump (mut i32) (i32.const 65536))
@@ -164,4 +164,6 @@
     (local.set $length (i32.sub (local.get $length) (i32.const 1)))
     @ACTS@
   )
+
+  @ITEMS@
 )

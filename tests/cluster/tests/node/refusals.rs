@@ -61,7 +61,9 @@ fn names_that_mean_nothing() {
     let error = node.ringside(&["session", "show", "pong/none", "--json"]).failed();
     let failure: serde_json::Value = serde_json::from_str(&error).unwrap();
     assert_eq!(failure["error"], "no_such_session");
-    for unknown in [&["frobnicate"][..], &["play", "mahjong"], &["token", "--player", "ada", "--ttl", "soon"], &["push"]] {
+    for unknown in
+        [&["frobnicate"][..], &["play", "mahjong"], &["token", "--player", "ada", "--ttl", "soon"], &["push"]]
+    {
         let answer = node.ringside(unknown);
         assert_eq!(answer.code, Some(2), "{unknown:?}: {answer:?}");
     }

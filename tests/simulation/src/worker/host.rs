@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use quinn_plaintext::PlaintextServerConfig;
@@ -134,19 +134,22 @@ impl Host {
         Done { begun, ended, next: wake.max(ended), sent, events, was_busy, complete: turn == Turn::Done }
     }
 
+    /// A turn of a worker whose node does not listen; answers when the next is due.
+    pub fn turn_unheard(&mut self, begun: Micros) -> Micros {
+        let mut around = Surroundings { base: self.base, clock: begun, buffer: &mut self.buffer, sent: Vec::new() };
+        let turn = self.worker.turn(&mut around);
+        let ended = around.clock;
+        if turn == Turn::More { ended } else { self.next_wake(ended) }
+    }
+
     /// What the worker knows of a session.
     pub fn show(&mut self, now: Micros, session: &SessionId) -> Option<SessionReport> {
-        let answer = Arc::new(Mutex::new(None));
-        let place = Arc::clone(&answer);
-        let reply = Box::new(move |shown: Option<Box<SessionReport>>| {
-            if let Ok(mut place) = place.lock() {
-                *place = shown.map(|report| *report);
-            }
-        });
+        let (answer, shown) = std::sync::mpsc::channel();
+        // The answer is there when the command was handled, or there is none.
+        let reply = Box::new(move |shown: Option<Box<SessionReport>>| drop(answer.send(shown)));
         let command = Command::Show { session: session.clone(), reply };
         self.worker.handle_command(self.base + Duration::from_micros(now), command);
-        let shown = answer.lock().ok()?.take();
-        shown
+        shown.try_recv().ok().flatten().map(|report| *report)
     }
 
     /// A virtual time as the worker sees it.

@@ -1,6 +1,6 @@
 //! A run: two workers, their node, players, and the network between them on one scheduler.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -100,6 +100,8 @@ pub(super) struct World<'a> {
     /// What becomes of messages that misbehave, by player and number.
     expected: BTreeMap<(usize, u64), Reason>,
     started: u64,
+    /// Processes that were told that a newer one took over.
+    told_replaced: BTreeSet<u64>,
     finale: Option<Micros>,
     past: Option<SessionReport>,
 }
@@ -138,6 +140,7 @@ impl<'a> World<'a> {
             newest: BTreeMap::new(),
             expected: BTreeMap::new(),
             started: 0,
+            told_replaced: BTreeSet::new(),
             finale: None,
             past: None,
             random: random.fork(2),
@@ -318,8 +321,11 @@ impl<'a> World<'a> {
             }
             let Some(mut report) = self.posts[worker].host.show(seen.ended, id) else { continue };
             if self.plant == Some(Plant::ReportsThePast) && self.stages[stage].game == Game::Arena {
-                let old = self.past.replace(report.clone());
-                report = old.filter(|_| report.tick % 7 == 3).unwrap_or(report);
+                match report.tick % 7 {
+                    0 => self.past = Some(report.clone()),
+                    3 => report = self.past.clone().unwrap_or(report),
+                    _ => {}
+                }
             }
             rebuilds |= report.paused;
             self.stages[stage].watch.look(report, seen, &mut self.checks);
@@ -432,10 +438,13 @@ impl<'a> World<'a> {
                         format!("the session has {last_input} messages; {said} were said, {replied} answered")
                     });
                 }
-                if self.plant == Some(Plant::DoublesAfterResume) && !fresh && !joined && game == Game::Echo {
-                    if let Some(process) = self.players[player].as_mut() {
-                        let _ = process.core.send(Bytes::from_static(&[2, b'x', b'x']));
-                    }
+                if self.plant == Some(Plant::DoublesAfterResume)
+                    && !fresh
+                    && !joined
+                    && game == Game::Echo
+                    && let Some(process) = self.players[player].as_mut()
+                {
+                    let _ = process.core.send(Bytes::from_static(&[2, b'x', b'x']));
                 }
             }
             ClientEvent::View(view) => {
@@ -496,17 +505,19 @@ impl<'a> World<'a> {
             _ => number,
         };
         let fits = self.ledgers.entry(name.to_owned()).or_default().hear(number, body, is_first);
-        self.checks.check(Condition::ExactlyOnce, fits.is_ok(), || format!("{name}: {}", fits.unwrap_err()));
+        self.checks
+            .check(Condition::ExactlyOnce, fits.is_ok(), || format!("{name}: {}", fits.err().unwrap_or_default()));
     }
 
+    /// A process is told that a newer connection of its player took over: another process of that player is there to
+    /// have made it, and whoever was told this has stopped.
     fn replaced(&mut self, player: usize, name: &str) {
-        let started = |player: usize| self.players[player].as_ref().map_or(0, |process| process.started);
-        let same = (0..self.players.len())
-            .filter(|&other| self.players[other].as_ref().is_some_and(|process| process.name == name));
-        let newest = same.map(started).max().unwrap_or(0);
-        let mine = started(player);
-        self.checks.check(Condition::NewestWins, mine < newest, || {
-            format!("{name}: process {mine} was told of a newer one, {newest} is the newest")
+        let mine = self.players[player].as_ref().map_or(0, |process| process.started);
+        let others = (self.players.iter().enumerate()).filter(|&(other, _)| other != player);
+        let another = others.flat_map(|(_, process)| process).any(|other| other.name == name && !other.core.is_done());
+        let once = self.told_replaced.insert(mine);
+        self.checks.check(Condition::NewestWins, another && once, || {
+            format!("{name}: process {mine} was told of a newer one; there is another: {another}, told once: {once}")
         });
         if self.plant == Some(Plant::StaysWhenReplaced)
             && let Some(process) = self.players[player].take()
@@ -576,7 +587,7 @@ impl<'a> World<'a> {
             };
             let Ok(number) = number else { return };
             let taken = self.ledgers.entry(name).or_default().say(number, Bytes::from(said));
-            self.checks.check(Condition::ExactlyOnce, taken.is_ok(), || taken.unwrap_err());
+            self.checks.check(Condition::ExactlyOnce, taken.is_ok(), || taken.err().unwrap_or_default());
             self.say(player, format_args!("says {number}, {length} bytes"));
         }
     }

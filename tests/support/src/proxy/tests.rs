@@ -50,6 +50,11 @@ async fn a_cut_swallows_everything_until_it_ends() {
     client.send(b"c").await.unwrap();
     let length = within("an echo after the cut", client.recv(&mut buffer)).await.unwrap();
     assert_eq!(&buffer[..length], b"c");
+    assert!(proxy.cut(client.local_addr().unwrap(), Duration::from_secs(3600)));
+    proxy.mend(client.local_addr().unwrap());
+    client.send(b"d").await.unwrap();
+    let length = within("an echo after it is mended", client.recv(&mut buffer)).await.unwrap();
+    assert_eq!(&buffer[..length], b"d");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use ringside_protocol::frame::{Attached, Seat};
-use ringside_protocol::ids::{PlayerId, SessionId, Slot};
+use ringside_protocol::ids::{PlayerId, SessionId, Slot, WorkerId};
 use ringside_protocol::limits;
 use ringside_protocol::reason::Reason;
 use ringside_protocol::tier::Tier;
@@ -33,6 +33,10 @@ pub struct Attachment {
     pub input_rate: u32,
     /// How safe the game's inputs are when they are let go of.
     pub tier: Tier,
+    /// The node that holds the session.
+    pub node: u64,
+    /// The worker of that node.
+    pub worker: WorkerId,
     /// The session's tick.
     pub tick: u64,
     /// The last message of this player that the session has.
@@ -53,6 +57,8 @@ impl Attachment {
             view_rate: attached.view_rate,
             input_rate: attached.input_rate,
             tier: attached.tier,
+            node: attached.node,
+            worker: attached.worker,
             tick: attached.tick,
             last_input: attached.last_input,
             paused: attached.paused,

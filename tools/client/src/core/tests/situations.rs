@@ -85,7 +85,7 @@ impl Bench {
             doors: vec![(address(1), None), (address(2), None)],
             relay: false,
             seed: 1,
-            give_up_after: Duration::from_secs(60),
+            give_up_after: limits::CLIENT_GIVE_UP,
         };
         let mut bench = Bench { core: Core::new(config), now: Instant::now(), decoders: Default::default() };
         bench.core.start(bench.now);
@@ -208,6 +208,11 @@ fn back_pressure_is_visible() {
     assert_eq!(bench.core.send(long), Err(SendError::TooLong(limits::MESSAGE_BYTES + 1)));
     let long = vec![0; limits::DATAGRAM_BODY_BYTES + 1];
     assert_eq!(bench.core.send_datagram(&long), Err(SendError::TooLong(long.len())));
+
+    let mut bench = Bench::attached();
+    let longest = Bytes::from(vec![0; limits::MESSAGE_BYTES]);
+    let sent = (0..).take_while(|_| bench.core.send(longest.clone()).is_ok()).count();
+    assert_eq!(sent * longest.len(), limits::CLIENT_UNRETIRED_BYTES, "few long ones fill it, too");
 }
 
 #[test]
@@ -235,6 +240,7 @@ fn taking_messages_acknowledges_them_together() {
     assert!(matches!(bench.event(), Some(Event::Message { number: 1, .. })));
     assert!(matches!(bench.event(), Some(Event::Message { number: 2, .. })));
     assert_eq!(bench.did(), [], "an acknowledgement waits for company");
+    assert_eq!(bench.core.next_wake(), Some(bench.now + limits::CLIENT_ACKNOWLEDGE_DELAY));
     bench.wake();
     assert_eq!(bench.did(), [Did::Frame(FIRST, ClientFrame::Acknowledge { up_to: 2 })], "what was taken, no more");
     for number in 4..=limits::CLIENT_ACKNOWLEDGE_EVERY as u64 + 3 {
@@ -579,9 +585,21 @@ fn a_client_that_reaches_nobody_gives_up() {
         tries += bench.did().iter().filter(|did| matches!(did, Did::Connect(..))).count();
         bench.wake();
     }
-    assert_eq!(bench.now - began, Duration::from_secs(60));
+    assert_eq!(bench.now - began, limits::CLIENT_GIVE_UP);
     assert!((5..=12).contains(&tries), "{tries}");
     assert!(matches!(bench.event(), Some(Event::Failed { reason: Reason::Unreachable, .. })));
+}
+
+#[test]
+fn a_try_that_nobody_answers_is_made_again() {
+    let mut bench = Bench::new();
+    bench.open(FIRST);
+    assert_eq!(bench.core.next_wake(), Some(bench.now + limits::CLIENT_ATTACH_TIMEOUT));
+    bench.wake();
+    assert!(matches!(bench.did()[..], [Did::Close(FIRST, _)]));
+    assert!(!bench.core.is_done());
+    bench.wake();
+    assert_eq!(bench.did(), [Did::Connect(SECOND, address(2), None)], "at the next door");
 }
 
 #[test]

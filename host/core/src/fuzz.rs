@@ -1,0 +1,76 @@
+//! One function for each decoder of this crate, for a fuzzer or a seeded mutator: it feeds bytes of nobody in
+//! particular and asserts what must hold for all of them. Not part of the public interface.
+
+use std::fmt::{Debug, Display};
+use std::str::FromStr;
+
+use crate::envelope::{self, Kind};
+use crate::ids::{GameName, ModuleHash, PlayerId, SessionId, SessionKey};
+use crate::recording::{self, Item, Reader};
+
+pub use ringside_protocol::fuzz::Target;
+
+/// Every decoder of this crate.
+pub const TARGETS: &[Target] = &[("envelope", fuzz_envelope), ("recording", fuzz_recording), ("ids", fuzz_ids)];
+
+/// An object's envelope: what opens was sealed so.
+pub fn fuzz_envelope(bytes: &[u8]) {
+    const LIMIT: usize = 1 << 16;
+    for (kind, version) in [(Kind::Checkpoint, 1), (Kind::Checkpoint, 2)] {
+        if let Ok(payload) = envelope::open(kind, version, LIMIT, bytes) {
+            assert!(payload.len() <= LIMIT);
+            assert_eq!(envelope::seal(kind, version, payload), bytes);
+        }
+        let sealed = envelope::seal(kind, version, bytes);
+        assert_eq!(envelope::open(kind, version, usize::MAX, &sealed), Ok(bytes));
+    }
+}
+
+/// A recording: it is read to its end or its first fault, which stays where it is. Also the same bytes as the content
+/// of a frame, behind the checksum that keeps damage from the content's decoder.
+pub fn fuzz_recording(bytes: &[u8]) {
+    read_all(bytes);
+    let mut file = Vec::new();
+    recording::begin(&mut file);
+    recording::append_payload(&mut file, bytes);
+    let items = read_all(&file);
+    assert!(items.len() <= 1);
+    for item in items {
+        let mut again = Vec::new();
+        recording::begin(&mut again);
+        assert!(recording::append(&mut again, &item).is_ok());
+        assert_eq!(read_all(&again), [item]);
+    }
+}
+
+fn read_all(bytes: &[u8]) -> Vec<Item> {
+    let mut items = Vec::new();
+    let Ok(mut reader) = Reader::new(bytes) else { return items };
+    loop {
+        let before = reader.offset();
+        match reader.next_item() {
+            Ok(Some(item)) => items.push(item),
+            end => {
+                assert_eq!(reader.offset(), before);
+                assert_eq!(reader.next_item(), end);
+                return items;
+            }
+        }
+        assert!(before < reader.offset() && reader.offset() <= bytes.len());
+    }
+}
+
+/// Names and hashes as texts: what is read prints as it was written, but for the case of hexadecimal digits.
+pub fn fuzz_ids(bytes: &[u8]) {
+    fn read<T: FromStr + Display + Debug>(text: &str) {
+        if let Ok(id) = text.parse::<T>() {
+            assert!(id.to_string().eq_ignore_ascii_case(text), "{id:?} from {text:?}");
+        }
+    }
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    read::<GameName>(text);
+    read::<SessionKey>(text);
+    read::<PlayerId>(text);
+    read::<SessionId>(text);
+    read::<ModuleHash>(text);
+}

@@ -1,0 +1,5 @@
+//! The decoder `game_version` of `ringside_node`, fed by libFuzzer.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| ringside_node::fuzz::fuzz_game_version(bytes));

@@ -1,0 +1,5 @@
+//! The decoder `session_token` of `ringside_worker`, fed by libFuzzer.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| ringside_worker::fuzz::fuzz_session_token(bytes));

@@ -1,0 +1,175 @@
+//! Every bound is in one of two tables, and here beside the test that reaches it and sees what is said of it. A row
+//! without a test fails, and so does a test that is gone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ringside_protocol::limits::TABLE;
+use ringside_test_support::guests::root;
+
+const AUTHORITY: &str = "host/worker/src/authority.rs";
+const CLIENT: &str = "tools/client/src/core/tests/situations.rs";
+const CONNECTIONS: &str = "tests/scenarios/tests/bounds/connections.rs";
+const DATAGRAMS: &str = "host/protocol/src/datagram/tests.rs";
+const DIRECTORY: &str = "host/core/src/directory/tests.rs";
+const EFFECTS: &str = "host/sandbox/tests/runtime/effects.rs";
+const CITIZENS: &str = "host/sandbox/tests/runtime/citizens.rs";
+const FRAMES: &str = "host/protocol/src/frame/tests.rs";
+const HOSTILE_CONNECTIONS: &str = "tests/scenarios/tests/workers/hostile/connections.rs";
+const HOSTILE_FRAMES: &str = "tests/scenarios/tests/workers/hostile/frames.rs";
+const HOSTILE_STREAMS: &str = "tests/scenarios/tests/workers/hostile/streams.rs";
+const RETRY: &str = "tools/client/src/core/retry.rs";
+const RUNAWAYS: &str = "host/sandbox/tests/runtime/runaways.rs";
+const SESSIONS: &str = "tests/scenarios/tests/bounds/sessions.rs";
+const STREAMS: &str = "tests/scenarios/tests/bounds/streams.rs";
+const UPLOADS: &str = "host/sandbox/tests/validate.rs";
+const VIEWS: &str = "host/protocol/src/view/tests.rs";
+
+/// A row, and the test that reaches it.
+type Reached = (&'static str, &'static str, &'static str);
+
+/// What bounds connections, addresses, workers, seats and clients.
+const OF_PLAYERS: &[Reached] = &[
+    ("HANDSHAKE_TIMEOUT", HOSTILE_CONNECTIONS, "half_a_handshake_is_given_up"),
+    ("OPEN_TIMEOUT", HOSTILE_CONNECTIONS, "a_peer_that_connects_and_stays_silent_is_closed_in_time"),
+    ("RESOLVE_TIMEOUT", CONNECTIONS, "a_question_that_nobody_answers_is_given_up_in_time"),
+    ("IDLE_TIMEOUT", HOSTILE_CONNECTIONS, "an_attached_peer_that_goes_silent_is_given_up_and_its_seat_kept"),
+    ("KEEP_ALIVE", CONNECTIONS, "a_silent_connection_is_probed_and_its_view_repeated"),
+    ("WRITE_STALL_TIMEOUT", HOSTILE_STREAMS, "a_peer_that_takes_nothing_for_too_long_is_closed_and_keeps_its_seat"),
+    ("LEAVE_TIMEOUT", CLIENT, "leaving_delivers_what_was_sent_first_and_ends_in_time"),
+    ("STREAMS", HOSTILE_STREAMS, "further_streams_are_not_to_be_had"),
+    ("STREAM_RESETS", HOSTILE_STREAMS, "streams_that_are_opened_and_reset_for_ever_end_each_connection"),
+    ("RECEIVE_WINDOW_BYTES", STREAMS, "what_is_not_read_is_held_back_at_the_peer"),
+    ("SEND_WINDOW_BYTES", HOSTILE_STREAMS, "a_peer_that_never_reads_is_put_out_as_too_slow"),
+    ("DATAGRAM_RECEIVE_BYTES", STREAMS, "datagrams_that_a_late_worker_has_no_room_for_drop_the_oldest"),
+    ("OPEN_FRAME_BYTES", HOSTILE_FRAMES, "a_frame_that_is_too_large_is_refused_by_its_length"),
+    ("TOKEN_BYTES", FRAMES, "fields_beyond_their_limits_are_malformed"),
+    ("TICKET_BYTES", FRAMES, "fields_beyond_their_limits_are_malformed"),
+    ("CRITERIA_BYTES", FRAMES, "fields_beyond_their_limits_are_malformed"),
+    ("REASON_BYTES", FRAMES, "fields_beyond_their_limits_are_malformed"),
+    ("MESSAGE_BYTES", CLIENT, "back_pressure_is_visible"),
+    ("CLIENT_FRAME_BYTES", HOSTILE_FRAMES, "a_frame_that_is_too_large_is_refused_by_its_length"),
+    ("SERVER_FRAME_BYTES", FRAMES, "a_long_frame_is_refused_by_its_length_alone"),
+    ("DATAGRAM_BODY_BYTES", DATAGRAMS, "contradictions_are_refused"),
+    ("VIEW_BYTES", VIEWS, "the_largest_view_fits_the_smallest_datagrams_and_no_larger_one_is_taken"),
+    ("VIEW_FRAGMENTS", DATAGRAMS, "contradictions_are_refused"),
+    ("VIEWS_IN_SEND_BUFFER", VIEWS, "a_newer_view_replaces_a_half_sent_one"),
+    ("INPUT_BURST_FACTOR", STREAMS, "messages_beyond_the_games_rate_wait_unread"),
+    ("DATAGRAM_RATE", STREAMS, "datagrams_beyond_the_rate_are_dropped"),
+    ("FRAME_RATE", STREAMS, "frames_beyond_the_rate_wait_unread"),
+    ("CONNECTIONS_PER_ADDRESS", CONNECTIONS, "connections_of_an_address_are_bounded_and_a_network_of_64_bits_is_one"),
+    ("UNATTACHED_PER_ADDRESS", CONNECTIONS, "unattached_connections_of_a_network_of_64_bits_are_bounded"),
+    ("CONNECTIONS", CONNECTIONS, "connections_of_a_worker_are_bounded"),
+    ("UNATTACHED", CONNECTIONS, "unattached_connections_of_a_worker_are_bounded"),
+    ("SEAT_WINDOW", "tests/scenarios/tests/workers/seats.rs", "who_stays_away_for_longer_is_a_new_player"),
+    ("RESUME_TOKEN_LIFETIME", AUTHORITY, "claims_of_one_kind_never_pass_as_another_and_damage_is_refused"),
+    ("TICKET_LIFETIME", AUTHORITY, "a_ticket_is_good_once_at_its_worker_in_its_time"),
+    ("SPENT_TOKENS", AUTHORITY, "the_table_of_spent_tokens_is_bounded"),
+    ("CLIENT_UNRETIRED_MESSAGES", CLIENT, "back_pressure_is_visible"),
+    ("CLIENT_UNRETIRED_BYTES", CLIENT, "back_pressure_is_visible"),
+    ("CLIENT_QUEUED_EVENTS", CLIENT, "an_honest_server_cannot_fill_the_queue_and_a_hostile_one_is_left"),
+    ("CLIENT_QUEUED_BYTES", CLIENT, "an_honest_server_cannot_fill_the_queue_and_a_hostile_one_is_left"),
+    ("CLIENT_QUEUED_DATAGRAMS", CLIENT, "unread_datagrams_are_dropped_from_the_oldest"),
+    ("CLIENT_REDIRECTS", CLIENT, "redirects_are_followed_and_bounded"),
+    ("CLIENT_IDLE_TIMEOUT", "tests/scenarios/tests/workers/links.rs", "a_client_that_hears_nothing_knows_in_time"),
+    ("CLIENT_ATTACH_TIMEOUT", CLIENT, "a_try_that_nobody_answers_is_made_again"),
+    ("CLIENT_RETRY_FIRST", RETRY, "pauses_double_up_to_the_bound_and_follow_the_seed"),
+    ("CLIENT_RETRY_LONGEST", RETRY, "pauses_double_up_to_the_bound_and_follow_the_seed"),
+    ("CLIENT_GIVE_UP", CLIENT, "a_client_that_reaches_nobody_gives_up"),
+    ("CLIENT_ACKNOWLEDGE_DELAY", CLIENT, "taking_messages_acknowledges_them_together"),
+    ("CLIENT_ACKNOWLEDGE_EVERY", CLIENT, "taking_messages_acknowledges_them_together"),
+];
+
+/// What bounds guests, sessions, uploads and a node's directory.
+const OF_SESSIONS: &[Reached] = &[
+    ("MODULE_BYTES", UPLOADS, "size_and_kind"),
+    ("GUEST_MEMORY_BYTES", CITIZENS, "memory_ends_at_the_limit_with_minus_one"),
+    ("TABLE_ELEMENTS", UPLOADS, "limits_are_reached"),
+    ("GUEST_STACK_BYTES", CITIZENS, "traps"),
+    ("GUEST_VALUE_BYTES", CITIZENS, "floods"),
+    ("DATAGRAM_BYTES", CITIZENS, "floods"),
+    ("CALL_OUTPUT_BYTES", CITIZENS, "floods"),
+    ("CALL_OUTPUTS", CITIZENS, "floods"),
+    ("CALL_FAN_OUT_BYTES", CITIZENS, "fan_out_counts_for_each_player"),
+    ("TIMERS", EFFECTS, "timers_end_at_the_limit"),
+    ("SLOTS", CITIZENS, "text_that_is_not_utf_8_and_numbers_that_mean_nothing"),
+    (
+        "UNACKNOWLEDGED_MESSAGES",
+        EFFECTS,
+        "a_player_who_acknowledges_nothing_is_too_slow_once_and_gets_no_later_message",
+    ),
+    ("UNACKNOWLEDGED_BYTES", EFFECTS, "a_player_who_acknowledges_nothing_is_too_slow_once_and_gets_no_later_message"),
+    ("STATS_BYTES", CITIZENS, "floods"),
+    ("LOG_LINE_BYTES", EFFECTS, "log_lines_are_cut_and_counted"),
+    ("LOG_LINES", EFFECTS, "log_lines_are_cut_and_counted"),
+    ("CALL_BUDGET_US", RUNAWAYS, "cost_is_told"),
+    ("CALL_LIMIT_FACTOR", RUNAWAYS, "every_shape_stops_within_ten_milliseconds_of_its_limit"),
+    ("BUDGET_OVERRUNS", SESSIONS, "overruns_count_for_their_window_and_no_longer"),
+    ("BUDGET_WINDOW_US", SESSIONS, "overruns_count_for_their_window_and_no_longer"),
+    ("TRAPS", SESSIONS, "traps_count_for_their_window_and_no_longer"),
+    ("TRAP_WINDOW_US", SESSIONS, "traps_count_for_their_window_and_no_longer"),
+    ("TICKS_MADE_UP", SESSIONS, "ticks_that_were_missed_are_made_up_as_far_as_the_bound_and_then_slipped"),
+    ("CHECKPOINT_INTERVAL_US", SESSIONS, "checkpoints_come_with_time"),
+    ("CHECKPOINT_ENTRIES", SESSIONS, "checkpoints_come_with_many_entries"),
+    ("SLICE_US", SESSIONS, "a_rebuild_goes_by_slices"),
+    ("MODULE_CODE_BYTES", UPLOADS, "limits_are_reached"),
+    ("MODULE_FUNCTIONS", UPLOADS, "limits_are_reached"),
+    ("MODULE_TYPES", UPLOADS, "limits_are_reached"),
+    ("MODULE_GLOBALS", UPLOADS, "limits_are_reached"),
+    ("MODULE_EXPORTS", UPLOADS, "limits_are_reached"),
+    ("MODULE_SEGMENTS", UPLOADS, "limits_are_reached"),
+    ("MODULE_TABLES", UPLOADS, "limits_are_reached"),
+    ("FUNCTION_BYTES", UPLOADS, "limits_are_reached"),
+    ("FUNCTION_PARAMETERS", UPLOADS, "limits_are_reached"),
+    ("FUNCTION_RESULTS", UPLOADS, "limits_are_reached"),
+    ("FUNCTION_LOCALS", UPLOADS, "limits_are_reached"),
+    ("FUNCTION_NESTING", UPLOADS, "limits_are_reached"),
+    ("FUNCTION_JOINS", UPLOADS, "limits_are_reached"),
+    ("MODULE_JOINS", UPLOADS, "too_many_joins_in_a_module"),
+    ("FUNCTION_LOOPS", UPLOADS, "limits_are_reached"),
+    ("NODE_SESSIONS", DIRECTORY, "the_bounds_hold"),
+    ("OPEN_SESSIONS", DIRECTORY, "the_bounds_hold"),
+    ("OPEN_LISTS", DIRECTORY, "too_many_waiting_requests_and_lists_are_refused"),
+    ("WAITING_REQUESTS", DIRECTORY, "too_many_waiting_requests_and_lists_are_refused"),
+    ("RESERVATION_US", DIRECTORY, "a_kept_seat_is_given_up_when_its_time_is_over"),
+    ("EMPTY_SESSION_US", DIRECTORY, "a_match_made_for_a_player_ends_when_nobody_is_in_it"),
+    ("CREATION_DEADLINE_US", DIRECTORY, "a_worker_that_fails_or_is_silent_refuses_all_who_wait"),
+    ("ENDED_SESSIONS", DIRECTORY, "the_bounds_hold"),
+];
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Each row once, and nothing that is no row.
+fn assert_complete<'a>(rows: impl Iterator<Item = &'a str>, reached: &[Reached]) {
+    let rows: BTreeSet<&str> = rows.collect();
+    let listed: BTreeSet<&str> = reached.iter().map(|(row, ..)| *row).collect();
+    assert_eq!(listed.len(), reached.len(), "a row is listed once");
+    let without: Vec<_> = rows.difference(&listed).collect();
+    assert!(without.is_empty(), "no test is known to reach {without:?}");
+    let unknown: Vec<_> = listed.difference(&rows).collect();
+    assert!(unknown.is_empty(), "no rows: {unknown:?}");
+}
+
+#[test]
+fn every_bound_of_players_has_a_test_that_reaches_it() {
+    assert_complete(TABLE.iter().map(|row| row.name), OF_PLAYERS);
+}
+
+#[test]
+fn every_bound_of_sessions_has_a_test_that_reaches_it() {
+    let table = read("host/core/src/limits.rs");
+    let rows = table.lines().filter_map(|line| line.strip_prefix("pub const ")?.split(':').next());
+    assert_complete(rows, OF_SESSIONS);
+}
+
+#[test]
+fn the_tests_that_reach_bounds_exist() {
+    let mut files = BTreeMap::new();
+    for (row, file, test) in OF_PLAYERS.iter().chain(OF_SESSIONS) {
+        let text = files.entry(file).or_insert_with(|| read(file));
+        let at = text.find(&format!("fn {test}()")).unwrap_or_else(|| panic!("{row}: {file} has no test {test}"));
+        let before = text[..at].trim_end().trim_end_matches("async").trim_end();
+        assert!(before.ends_with("test]"), "{row}: {test} is no test");
+    }
+}

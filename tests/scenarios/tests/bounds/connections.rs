@@ -1,0 +1,166 @@
+//! Connections of a worker and of an address, and what they may wait for.
+
+use std::net::{Ipv6Addr, SocketAddr};
+use std::sync::atomic::Ordering::Relaxed;
+
+use ringside_client::core::{LinkId, Lost};
+use ringside_protocol::frame::ServerFrame;
+use ringside_protocol::limits;
+use ringside_protocol::reason::Reason;
+use ringside_simulation::scheduler::Micros;
+use ringside_worker::WorkerConfig;
+
+use crate::stage::{SECOND, Stage, address, open};
+
+/// An address of a network of 64 bits.
+fn in_network(network: u16, number: u16) -> SocketAddr {
+    SocketAddr::from((Ipv6Addr::new(0x2001, 0xdb8, 0, network, 0, 0, 7, number), 10_000))
+}
+
+fn refused(stage: &Stage) -> u64 {
+    stage.host.worker.counters().refused.load(Relaxed)
+}
+
+fn ended(stage: &Stage, reason: Reason) -> u64 {
+    stage.host.worker.counters().ends.of(reason)
+}
+
+/// The connection is refused before its handshake.
+fn is_refused(stage: &mut Stage, id: LinkId) {
+    let before = refused(stage);
+    stage.until("a refusal", SECOND, |stage| stage.link(id).lost.is_some().then_some(()));
+    assert!(!stage.link(id).connected);
+    assert!(refused(stage) > 0 && before <= refused(stage));
+}
+
+#[test]
+fn connections_of_a_worker_are_bounded() {
+    let mut ordinary = 0;
+    let mut stage = Stage::new(|config: &mut WorkerConfig| {
+        ordinary = config.connections;
+        config.connections = 20;
+    });
+    assert_eq!(ordinary, limits::CONNECTIONS);
+    let session = stage.create("echo");
+    for number in 0..20 {
+        stage.attach(&format!("player-{number}"), &session);
+    }
+    let beyond = stage.connect(address(1, 0));
+    is_refused(&mut stage, beyond);
+    assert_eq!(refused(&stage), 1);
+    assert_eq!(stage.report(&session).players.iter().filter(|player| player.connected).count(), 20);
+}
+
+#[test]
+fn connections_of_an_address_are_bounded_and_a_network_of_64_bits_is_one() {
+    let mut ordinary = 0;
+    let mut stage = Stage::new(|config: &mut WorkerConfig| {
+        ordinary = config.connections_per_address;
+        config.connections_per_address = 10;
+    });
+    assert_eq!(ordinary, limits::CONNECTIONS_PER_ADDRESS);
+    for number in 0..10 {
+        stage.connected(in_network(1, number));
+        stage.connected(address(1, usize::from(number)));
+    }
+    let beyond = [stage.connect(in_network(1, 99)), stage.connect(address(1, 99))];
+    for id in beyond {
+        is_refused(&mut stage, id);
+    }
+    assert_eq!(refused(&stage), 2);
+    stage.connected(in_network(2, 1));
+    stage.connected(address(2, 1));
+}
+
+/// Waits until so many connections were closed for a reason, and looks whether they were told.
+fn closed(stage: &mut Stage, ids: &[LinkId], reason: Reason, count: usize) {
+    stage.until("connections to be closed", SECOND, |stage| {
+        let told = |id: &&LinkId| matches!(stage.link(**id).lost, Some(Lost::Closed(why, _)) if why == reason);
+        (ids.iter().filter(told).count() == count).then_some(())
+    });
+    assert_eq!(ended(stage, reason), count as u64);
+}
+
+#[test]
+fn unattached_connections_of_a_network_of_64_bits_are_bounded() {
+    let mut stage = Stage::new(|_| {});
+    let most = limits::UNATTACHED_PER_ADDRESS as u16;
+    let ids: Vec<LinkId> = (0..most + 3)
+        .map(|number| {
+            stage.pass(500);
+            stage.connect(in_network(1, number))
+        })
+        .collect();
+    closed(&mut stage, &ids, Reason::AddressLimit, 3);
+    let other = stage.connected(in_network(2, 1));
+    assert!(stage.link(other).lost.is_none());
+}
+
+#[test]
+fn unattached_connections_of_a_worker_are_bounded() {
+    let mut stage = Stage::new(|_| {});
+    let beyond = 5;
+    let ids: Vec<LinkId> = (0..limits::UNATTACHED + beyond)
+        .map(|number| {
+            stage.pass(500);
+            stage.connect(address((number / 200) as u8, number % 200))
+        })
+        .collect();
+    closed(&mut stage, &ids, Reason::Overloaded, beyond);
+    // Who was silent for too long makes room.
+    stage.pass(limits::OPEN_TIMEOUT.as_micros() as Micros);
+    let later = stage.connected(address(250, 1));
+    assert!(stage.link(later).lost.is_none());
+}
+
+#[test]
+fn a_question_that_nobody_answers_is_given_up_in_time() {
+    let mut stage = Stage::new(|_| {});
+    let session = stage.create("echo");
+    stage.silent = true;
+    let id = stage.connected(address(1, 1));
+    // Not the session of this worker's table: the node is asked.
+    let elsewhere = "echo/elsewhere@0000000000000099".parse().expect("a session");
+    stage.say(id, &open("ann", &elsewhere));
+    let most = limits::RESOLVE_TIMEOUT.as_micros() as Micros;
+    let (began, refused) = (stage.now, |stage: &mut Stage| match stage.link(id).frames.first() {
+        Some(ServerFrame::Refused(refused)) => Some(refused.cause),
+        _ => None,
+    });
+    assert_eq!(stage.until("a refusal", most + SECOND, refused), Reason::Unreachable);
+    assert!(stage.now - began >= most);
+    assert_eq!(stage.host.worker.held().resolving, 0);
+    stage.silent = false;
+    stage.attach("ann", &session);
+}
+
+#[test]
+fn a_silent_connection_is_probed_and_its_view_repeated() {
+    let mut stage = Stage::new(|_| {});
+    let session = stage.create("chess");
+    let (white, _) = stage.attach("white", &session);
+    let (black, _) = stage.attach("black", &session);
+    stage.pass(SECOND);
+    let views = stage.link(white).datagrams.len();
+    assert!(views >= 1, "what white sees");
+    stage.pass(10 * limits::KEEP_ALIVE.as_micros() as Micros);
+    let repeated = stage.link(white).datagrams.len() - views;
+    assert!((8..=10).contains(&repeated), "{repeated} views in ten intervals");
+    let last = stage.link(white).datagrams.len() - 1;
+    let newest = stage.link(white).datagrams[last].clone();
+    assert_eq!(stage.link(white).datagrams[last - 1], newest, "it is the same");
+    assert!(stage.link(white).lost.is_none() && stage.link(black).lost.is_none());
+}
+
+#[test]
+fn a_connection_without_views_is_probed() {
+    let mut stage = Stage::new(|_| {});
+    let session = stage.create("echo");
+    let (id, _) = stage.attach("ann", &session);
+    // QUIC also uses pings to try larger packets, at first.
+    stage.pass(5 * SECOND);
+    let before = stage.stats(id).frame_rx.ping;
+    stage.pass(10 * limits::KEEP_ALIVE.as_micros() as Micros);
+    let pings = stage.stats(id).frame_rx.ping - before;
+    assert!((8..=10).contains(&pings), "{pings} in ten intervals");
+}

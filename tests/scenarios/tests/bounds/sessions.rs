@@ -1,0 +1,180 @@
+//! What bounds a session in time: windows, checkpoints, ticks that are made up, slices of a rebuild.
+
+use bad_citizens::Command as Deed;
+use bytes::Bytes;
+use ringside_client::core::LinkId;
+use ringside_core::ids::SessionId;
+use ringside_core::limits;
+use ringside_core::log::Input;
+use ringside_core::recording::{Item, Reader};
+use ringside_protocol::frame::ClientFrame;
+use ringside_sandbox::CallCost;
+use ringside_worker::{Event, WorkerConfig};
+
+use crate::stage::{SECOND, Stage, echo_message};
+
+fn deed(number: u64, deed: &Deed) -> ClientFrame {
+    ClientFrame::Message { number, body: Bytes::from(ringside_guest::encode(deed)) }
+}
+
+/// A player does something and the session is over it.
+fn does(stage: &mut Stage, session: &SessionId, id: LinkId, number: u64, what: &Deed) {
+    stage.say(id, &deed(number, what));
+    stage.until("the deed", SECOND, |stage| {
+        let report = stage.host.show(stage.now, session);
+        report.is_none_or(|report| report.players[0].last_input == number && !report.paused).then_some(())
+    });
+}
+
+fn is_over(stage: &Stage) -> bool {
+    stage.events.iter().any(|event| matches!(event, Event::Ended { .. }))
+}
+
+#[test]
+fn traps_count_for_their_window_and_no_longer() {
+    let mut stage = Stage::new(|_| {});
+    let session = stage.create("bad-citizens");
+    let (id, _) = stage.attach("ann", &session);
+    let mut number = 0;
+    let mut trap = |stage: &mut Stage| {
+        number += 1;
+        does(stage, &session, id, number, &Deed::Panic);
+    };
+    for _ in 1..limits::TRAPS {
+        trap(&mut stage);
+    }
+    stage.pass(limits::TRAP_WINDOW_US);
+    for _ in 1..limits::TRAPS {
+        trap(&mut stage);
+    }
+    assert!(!is_over(&stage), "the first ones are forgotten");
+    stage.pass(limits::TRAP_WINDOW_US - SECOND);
+    trap(&mut stage);
+    assert!(is_over(&stage), "these are not");
+}
+
+/// Counts calls by what they were told, not by what they took.
+fn over_budget(input: &Input, _: &CallCost) -> bool {
+    matches!(input, Input::Message { body, .. } if **body == *ringside_guest::encode(&overwork()))
+}
+
+fn overwork() -> Deed {
+    Deed::Compute(1)
+}
+
+#[test]
+fn overruns_count_for_their_window_and_no_longer() {
+    let mut stage = Stage::new(|config: &mut WorkerConfig| config.over_budget = over_budget);
+    let session = stage.create("bad-citizens");
+    let (id, _) = stage.attach("ann", &session);
+    let moved = |stage: &Stage| stage.events.iter().any(|event| matches!(event, Event::Overran(_)));
+    let mut number = 0;
+    let mut overrun = |stage: &mut Stage| {
+        number += 1;
+        does(stage, &session, id, number, &overwork());
+    };
+    for _ in 1..limits::BUDGET_OVERRUNS {
+        overrun(&mut stage);
+    }
+    stage.pass(limits::BUDGET_WINDOW_US);
+    for _ in 1..limits::BUDGET_OVERRUNS {
+        overrun(&mut stage);
+    }
+    assert!(!moved(&stage), "the first ones are forgotten");
+    stage.pass(limits::BUDGET_WINDOW_US - SECOND);
+    overrun(&mut stage);
+    assert!(moved(&stage), "these are not");
+}
+
+/// Positions of the checkpoints in a piece of a recording.
+fn checkpoints(recorded: &[u8]) -> Vec<u64> {
+    let mut reader = Reader::new(recorded).expect("a recording");
+    let items = std::iter::from_fn(|| reader.next_item().expect("a whole recording"));
+    items
+        .filter_map(|item| match item {
+            Item::Checkpoint { position, .. } => Some(position),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn checkpoints_come_with_time() {
+    let mut stage = Stage::new(|_| {});
+    let session = stage.create("arena");
+    stage.attach("ann", &session);
+    stage.pass(4 * limits::CHECKPOINT_INTERVAL_US);
+    let recorded = stage.recorded(&session);
+    let found = checkpoints(&recorded);
+    assert!((4..=5).contains(&found.len()), "{found:?}");
+    let apart = limits::CHECKPOINT_INTERVAL_US / 50_000;
+    assert!(found.windows(2).all(|pair| (apart * 4 / 5..=apart + 1).contains(&(pair[1] - pair[0]))), "{found:?}");
+}
+
+#[test]
+fn checkpoints_come_with_many_entries() {
+    let mut stage = Stage::new(|_| {});
+    let session = stage.create("echo");
+    let (id, attached) = stage.attach("ann", &session);
+    stage.pass(limits::CHECKPOINT_INTERVAL_US + 1);
+    let before = stage.report(&session).position;
+    // As many as may come in less than the interval, each with its acknowledgement.
+    let rate = u64::from(attached.input_rate);
+    let began = stage.now;
+    let mut number = 0;
+    while stage.report(&session).position < before + limits::CHECKPOINT_ENTRIES + 100 {
+        number += 1;
+        stage.say(id, &echo_message(number, 1));
+        if number > 1 {
+            stage.say(id, &ClientFrame::Acknowledge { up_to: number - 1 });
+        }
+        stage.pass(SECOND / rate);
+    }
+    let took = stage.now - began;
+    let found = checkpoints(&stage.recorded(&session));
+    let by_entries = found.iter().any(|at| (limits::CHECKPOINT_ENTRIES..).contains(&(at - before)));
+    assert!(took < limits::CHECKPOINT_INTERVAL_US && by_entries, "{took} µs: {found:?} after {before}");
+}
+
+#[test]
+fn ticks_that_were_missed_are_made_up_as_far_as_the_bound_and_then_slipped() {
+    let mut stage = Stage::new(|_| {});
+    let session = stage.create("arena");
+    stage.attach("ann", &session);
+    stage.pass(SECOND);
+    let period = SECOND / 20;
+    for (missed, slipped) in [(limits::TICKS_MADE_UP, 0), (limits::TICKS_MADE_UP + 5, 5)] {
+        let before = stage.report(&session);
+        let began = stage.now;
+        // A little more than so many periods after the tick that is next.
+        stage.hold(period * missed + period / 2);
+        stage.pass(SECOND);
+        let after = stage.report(&session);
+        let lost = (after.usage.slipped_us - before.usage.slipped_us) / period;
+        assert!((slipped..=slipped + 1).contains(&lost), "{lost} ticks of {missed} were given up");
+        let ticks = (stage.now - began) / period;
+        assert!(after.tick - before.tick + lost + 1 >= ticks, "the others ran");
+        let time = after.time_us - before.time_us;
+        assert!(time <= (ticks - lost + 1) * period, "session time stands still for what was given up");
+    }
+}
+
+#[test]
+fn a_rebuild_goes_by_slices() {
+    let mut ordinary = std::time::Duration::ZERO;
+    // The stage's worker does a record a turn.
+    let mut stage = Stage::new(|config: &mut WorkerConfig| {
+        ordinary =
+            WorkerConfig::new(config.node, config.worker, config.certificate, config.started_ms, config.started).slice;
+    });
+    assert_eq!(ordinary.as_micros() as u64, limits::SLICE_US);
+    let session = stage.create("bad-citizens");
+    let (id, _) = stage.attach("ann", &session);
+    for number in 1..=100 {
+        does(&mut stage, &session, id, number, &Deed::Behave);
+    }
+    let before = stage.turns;
+    does(&mut stage, &session, id, 101, &Deed::Panic);
+    let turns = stage.turns - before;
+    assert!(turns >= 100, "{turns} turns for the rebuild of more than 100 entries");
+}

@@ -1,0 +1,63 @@
+//! Nothing is wrong: messages, views, redirects, recordings.
+
+use ringside_client::Event;
+use ringside_test_support::wait::{until, within};
+use ringside_worker::Command;
+
+use crate::bench::Bench;
+use crate::bots::Echoist;
+
+#[tokio::test]
+async fn messages_come_back_each_once_and_in_order() {
+    let bench = Bench::start();
+    bench.serve("echo");
+    bench.create("echo/room").await;
+    let mut ada = Echoist::join(&bench, "ada", "echo/room").await;
+    ada.exchange(500, 50).await;
+    assert!(matches!(within("the farewell", ada.client.leave()).await, Some(Event::Detached { .. })));
+}
+
+#[tokio::test]
+async fn a_wrong_door_redirects() {
+    let bench = Bench::start();
+    bench.serve("echo");
+    bench.create("echo/room").await;
+    let client = bench.try_join(bench.handles[1].address(), "ada", "echo/room").await.unwrap();
+    assert_eq!(client.attachment().worker.0, 0);
+    Echoist::new(client, "ada", 2).exchange(10, 1).await;
+}
+
+#[tokio::test]
+async fn a_recorded_match_folds_to_the_same_hashes() {
+    let bench = Bench::start();
+    let pong = bench.serve("pong");
+    let session = bench.create_with("pong/court", Default::default(), true).await;
+    let mut ann = bench.join("ann", "pong/court").await;
+    let mut bob = bench.join("bob", "pong/court").await;
+    let mut ticks = Vec::new();
+    while ticks.len() < 120 {
+        if let Some(Event::View(view)) = within("an event", ann.next()).await {
+            ticks.push(view.tick);
+            let _ = ann.send_datagram([(view.tick % 3) as u8]);
+        }
+        while bob.try_next().is_some() {}
+    }
+    assert!(ticks.is_sorted());
+    let end = Command::End { session: session.clone(), reason: "enough".into(), reply: Box::new(|was| assert!(was)) };
+    bench.handles[0].send(end).ok().unwrap();
+    let last = loop {
+        let event = within("an event", ann.next()).await.expect("the end is told");
+        if event.is_last() {
+            break event;
+        }
+    };
+    assert!(matches!(last, Event::Detached { ref message, .. } if message == "enough"), "{last:?}");
+    let recorded = until("the recording's end", async || {
+        let news = bench.news.lock().unwrap();
+        news.ended.iter().any(|(id, _)| *id == session).then(|| news.recorded.get(&session).cloned()).flatten()
+    })
+    .await;
+    let report = ringside_sandbox::replay_recording(&pong, &recorded).unwrap();
+    assert!(report.agrees() && report.incomplete.is_none(), "{report:?}");
+    assert!(report.records > 120 && !report.checkpoints.is_empty());
+}

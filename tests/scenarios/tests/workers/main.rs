@@ -1,0 +1,15 @@
+//! Workers and clients over real sockets: what players see when guests fail, links fail, and peers mean ill.
+
+#![allow(clippy::unwrap_used)]
+
+mod bench;
+mod bots;
+mod chess_games;
+mod exchange;
+mod guests;
+mod hostile;
+mod links;
+mod memory;
+mod puppet;
+mod raw;
+mod seats;
