@@ -1,4 +1,5 @@
-//! `cargo xtask simulate`: the worker simulator from a seed, to search for failures or to repeat one.
+//! `cargo xtask simulate`: a simulator from a seed, to search for failures or to repeat one: the worker's, or with
+//! `--cluster` that of whole clusters, which needs no guests and builds in seconds.
 
 use std::process::{Command, ExitCode};
 
@@ -17,16 +18,25 @@ pub struct Options {
     /// How many seeds, counting up from the first.
     #[arg(long, default_value_t = 1)]
     count: u64,
+    /// The cluster's simulator.
+    #[arg(long)]
+    cluster: bool,
 }
 
 /// Builds the simulator and runs it.
 pub fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode, Error> {
+    let (package, program) = match options.cluster {
+        true => ("ringside-cluster-simulation", "ringside-simulate-cluster"),
+        false => ("ringside-simulation", "ringside-simulate"),
+    };
     let mut build = workspace.cargo();
-    build.args(["build", "--release", "--package", "ringside-simulation", "--bins"]);
+    build.args(["build", "--release", "--package", package, "--bins"]);
     steps::require("build", &mut build)?;
-    headline("guests");
-    guests::build(workspace.root()).map_err(|error| Error::Step(format!("building guests ({})", error.full())))?;
-    let program = workspace.program("ringside-simulate");
+    if !options.cluster {
+        headline("guests");
+        guests::build(workspace.root()).map_err(|error| Error::Step(format!("building guests ({})", error.full())))?;
+    }
+    let program = workspace.program(program);
     let status = Command::new(&program)
         .args(["--seed", &options.seed.to_string(), "--count", &options.count.to_string()])
         .current_dir(workspace.root())

@@ -40,6 +40,8 @@ pub(super) struct Session {
     ends_when_empty: bool,
     /// Since when nobody sits in one that ends when empty.
     empty_since: Option<u64>,
+    /// It gave way to another of its key: what it says for itself does not grow any more.
+    gave_way: bool,
     /// It was empty for so long that nobody is sent there any more.
     is_closing: bool,
     phase: Phase,
@@ -198,6 +200,7 @@ impl Led {
             listed: birth.listed,
             ends_when_empty: birth.ends_when_empty,
             empty_since: None,
+            gave_way: false,
             is_closing: false,
             phase: Phase::Creating { homes: BTreeSet::from([from]) },
             seats: Seats::new(facts.min_players, facts.max_players, facts.late_join),
@@ -273,7 +276,7 @@ impl Led {
 
     /// How many player inputs a session has accepted: what counts where there are two of a key.
     pub fn handle_inputs(&mut self, session: &SessionId, inputs: u64) {
-        if let Some(led) = self.current_mut(session) {
+        if let Some(led) = self.current_mut(session).filter(|led| !led.gave_way) {
             led.inputs = led.inputs.max(inputs);
         }
     }
@@ -287,12 +290,13 @@ impl Led {
     /// A home found that another session of the key goes on. That is checked against what is true here and now: inputs
     /// only grow, so two sessions can never both give way to each other.
     pub fn handle_superseded(&mut self, cx: &mut Context<'_>, session: &SessionId, winner: &Claim) {
-        let Some(led) = self.current(session) else {
+        let Some(led) = self.current_mut(session) else {
             // The home did not hear of the end.
             cx.out.changed.push_back(session.clone());
             return;
         };
         if wins(winner, &led.lead(cx.me).claim()) {
+            led.gave_way = true;
             let why = Ending::Superseded(winner.session.clone());
             cx.act(Action::End { session: session.clone(), worker: led.worker, why });
         } else {

@@ -46,7 +46,7 @@ impl Plant {
     /// All of them, and the condition that each breaks.
     pub const ALL: &[(Plant, Condition)] = &[
         (Plant::TellsNothing, Condition::CreationIdempotent),
-        (Plant::ForgetsToAnnounce, Condition::EntriesRight),
+        (Plant::ForgetsToAnnounce, Condition::OneSessionPerKey),
         (Plant::LosesEnds, Condition::EntriesRight),
         (Plant::BeginsTwice, Condition::OneLeaderPerEpoch),
         (Plant::OrdersElsewhere, Condition::Explained),

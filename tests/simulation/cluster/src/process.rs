@@ -142,8 +142,8 @@ impl Process {
     }
 
     /// When something is due next, in virtual time.
-    pub fn next_timeout(&self) -> Option<Micros> {
-        let due = [self.membership.next_timeout(), self.directory.next_timeout()];
+    pub fn next_timeout(&self, with_directory: bool) -> Option<Micros> {
+        let due = [self.membership.next_timeout(), self.directory.next_timeout().filter(|_| with_directory)];
         due.into_iter().flatten().min().map(|at| at.saturating_sub(self.offset))
     }
 

@@ -72,9 +72,10 @@ impl Truth {
     }
 
     /// A process is over, and all that it led.
-    pub fn died(&mut self, leader: Node) {
+    pub fn died(&mut self, leader: Node, slot: usize) {
         self.led.retain(|_, all| {
-            all.retain(|(node, _), _| *node != leader);
+            // A copy of a node may have its very number and generation.
+            all.retain(|(node, _), led| *node != leader || led.slot != slot);
             !all.is_empty()
         });
     }

@@ -225,9 +225,6 @@ impl World {
             if !process.directory.is_settled(process.clock(self.now())) {
                 return format!("m{slot} has not been told everything");
             }
-            if process.directory.sizes().duplicates > 0 {
-                return format!("m{slot} knows of duplicates");
-            }
         }
         if views.len() > 1 { format!("{views:?}") } else { String::new() }
     }

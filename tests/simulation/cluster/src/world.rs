@@ -277,9 +277,9 @@ impl World {
             }
         }
         self.watch_sizes(slot);
-        let now = self.now();
+        let (now, sleeps) = (self.now(), self.is_planted(Plant::SleepsThroughAlarms) && slot == 0);
         let Some(process) = self.machines[slot].process.as_mut() else { return };
-        if let Some(at) = process.next_timeout().map(|at| at.max(now))
+        if let Some(at) = process.next_timeout(!sleeps).map(|at| at.max(now))
             && process.wake_at.is_none_or(|wake| at < wake)
         {
             process.wake_at = Some(at);
@@ -361,7 +361,7 @@ impl World {
     /// A process is over, without a word.
     pub fn stop(&mut self, slot: usize) {
         if let Some(process) = self.machines[slot].process.take() {
-            self.truth.died(process.node);
+            self.truth.died(process.node, slot);
         }
     }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use ringside_cluster_simulation::{Condition, run};
+use ringside_cluster_simulation::{Condition, Plant, run};
 use ringside_simulation_kit::checks::Checks;
 
 /// Lines of the trace that one run prints, at most.
@@ -20,15 +20,24 @@ struct Options {
     /// How many seeds, counting up from the first.
     #[arg(long, default_value_t = 1)]
     count: u64,
+    /// Plant a bug, by its name, and see how it is caught.
+    #[arg(long, value_parser = plant)]
+    plant: Option<Plant>,
+}
+
+fn plant(name: &str) -> Result<Plant, String> {
+    let all = Plant::ALL.iter().map(|(plant, _)| *plant);
+    let names = || all.clone().map(|plant| format!("{plant:?}")).collect::<Vec<_>>().join(", ");
+    all.clone().find(|plant| format!("{plant:?}") == name).ok_or_else(|| format!("the plants are {}", names()))
 }
 
 fn main() -> ExitCode {
-    let Options { seed, count } = Options::parse();
+    let Options { seed, count, plant } = Options::parse();
     let mut all = Checks::of(Condition::ALL);
     let (mut failed, mut simulated_us) = (0, 0);
     let begun = Instant::now();
     for seed in seed..seed.saturating_add(count) {
-        let outcome = run(seed, None, if count == 1 { LINES } else { 0 });
+        let outcome = run(seed, plant, if count == 1 { LINES } else { 0 });
         outcome.trace.lines().for_each(|line| println!("{line}"));
         simulated_us += outcome.ended;
         let (lines, digest) = outcome.trace.digest();
