@@ -3,6 +3,7 @@
 
 mod connection;
 mod game;
+mod new;
 mod node;
 mod play;
 mod push;
@@ -11,7 +12,7 @@ mod session;
 mod table;
 mod token;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -25,8 +26,9 @@ use crate::api::Failure;
     version,
     about = "Hosts game sessions: WebAssembly match logic, players over QUIC.",
     after_help = "A first match:\n  ringside node                      start a node (keep it running)\n  \
-                  ringside push pong.wasm            upload a game\n  \
-                  ringside play pong --bots 1        play it against a bot"
+                  ringside new mygame                make a game\n  \
+                  ringside push mygame               build and upload it\n  \
+                  ringside play mygame               play it"
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -41,7 +43,7 @@ const WHICH_NODE: &str = "Which node";
 /// What every command takes.
 #[derive(Debug, Clone, Args)]
 pub struct Common {
-    /// State directory of the node to talk to, or to run on [default: .ringside].
+    /// State directory of the node to talk to, or to run on [default: .ringside; to talk, also one in a directory above].
     #[arg(long, global = true, env = "RINGSIDE_STATE", value_name = "DIR", help_heading = WHICH_NODE)]
     state: Option<PathBuf>,
     /// URL of the admin API, where the state directory is not at hand.
@@ -61,7 +63,9 @@ pub struct Common {
 enum Command {
     /// Run a node, with everything embedded, until SIGINT or SIGTERM; or ask one how it is.
     Node(Box<node::NodeArgs>),
-    /// Upload a game's module; it becomes the version that new sessions run.
+    /// Make a game: a small complete one, with tests, to play and to change.
+    New(new::NewArgs),
+    /// Build a game and upload it, or upload its module; it becomes the version that new sessions run.
     Push(push::PushArgs),
     /// Games that the node serves.
     #[command(subcommand)]
@@ -73,7 +77,7 @@ enum Command {
     Token(token::TokenArgs),
     /// Fold a recording again and compare the hashes.
     Replay(replay::ReplayArgs),
-    /// Play a sample game in the terminal, or let bots play it.
+    /// Play a game in the terminal, or let bots play a sample game.
     Play(play::PlayArgs),
 }
 
@@ -111,6 +115,7 @@ fn run(cli: Cli) -> CliResult {
             Some(command) => block_on(node::talk(common, command)),
         },
         Command::Replay(args) => replay::run(common, &args),
+        Command::New(args) => new::run(common, &args),
         Command::Push(args) => block_on(push::run(common, &args)),
         Command::Game(command) => block_on(game::run(common, &command)),
         Command::Session(command) => block_on(session::run(common, &command)),
@@ -142,11 +147,35 @@ impl Common {
         self.state.clone().unwrap_or_else(|| crate::config::Config::default().state)
     }
 
+    /// The state directory of a node that runs: where none is named, the nearest one in this directory and those above.
+    fn state_of_node(&self) -> PathBuf {
+        let state = self.state();
+        if self.state.is_some() || state.is_absolute() {
+            return state;
+        }
+        let here = std::env::current_dir().unwrap_or_default();
+        nearest_node(&here, &state).unwrap_or(state)
+    }
+
     /// Prints `value` as JSON, or what `text` makes of it.
     fn print<T: serde::Serialize>(&self, value: &T, text: impl FnOnce(&T) -> String) {
         let out = if self.json { serde_json::to_string_pretty(value).unwrap_or_default() } else { text(value) };
         table::print(&out);
     }
+}
+
+/// The nearest directory called `state`, in `here` or above, on which a node runs. As its file says where an admin
+/// token may be sent, one above counts only if it belongs to whoever asks.
+fn nearest_node(here: &Path, state: &Path) -> Option<PathBuf> {
+    use std::os::unix::fs::MetadataExt;
+
+    let owner = |path: &Path| std::fs::metadata(path).ok().map(|metadata| metadata.uid());
+    // SAFETY: asks for a number, and cannot fail.
+    let me = unsafe { libc::geteuid() };
+    here.ancestors().map(|directory| directory.join(state)).find(|candidate| {
+        let own = candidate.parent() == Some(here) || owner(candidate) == Some(me);
+        own && candidate.join("node.json").is_file()
+    })
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ pub mod priority;
 pub mod random;
 pub mod recorder;
 pub mod relay;
+pub mod starter;
 pub mod state_directory;
 pub mod store;
 pub mod tokens;

@@ -24,7 +24,21 @@ pub struct Answer {
 }
 
 impl Answer {
-    fn from(output: Output) -> Answer {
+    /// Runs a program to its end.
+    ///
+    /// # Panics
+    /// If it cannot be run.
+    #[track_caller]
+    pub fn of(command: &mut Command) -> Answer {
+        let output = command.output();
+        Answer::from_output(output.unwrap_or_else(|error| panic!("{:?}: {error}", command.get_program())))
+    }
+
+    /// What a program has written, which ended.
+    ///
+    /// # Panics
+    /// If that is not UTF-8.
+    pub fn from_output(output: Output) -> Answer {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap_or_else(|error| panic!("not UTF-8: {error}"));
         Answer { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
     }
@@ -62,8 +76,7 @@ impl Answer {
 
 /// Runs `ringside` against a state directory.
 pub fn ringside(state: &Path, arguments: &[&str]) -> Answer {
-    let output = command(state).args(arguments).stdin(Stdio::null()).output();
-    Answer::from(output.unwrap_or_else(|error| panic!("{}: {error}", guests::program().display())))
+    Answer::of(command(state).args(arguments).stdin(Stdio::null()))
 }
 
 /// `ringside` for a state directory, without what the surroundings say about others.

@@ -26,7 +26,7 @@ impl Connection {
         let (base, token) = match (&common.admin_url, &common.admin_token) {
             (Some(url), Some(token)) => (url.clone(), token_text(token)?),
             _ => {
-                let node = find_node(&common.state()).map_err(|what| CliError::new("no_node", what, ""))?;
+                let node = find_node(&common.state_of_node()).map_err(|what| CliError::new("no_node", what, ""))?;
                 let token = read_token(&node.token_file)?;
                 (node.admin, token)
             }

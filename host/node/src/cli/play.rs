@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use ringside_client::{Client, ConnectError, Options, Trust};
+use ringside_core::ids::GameName;
 use ringside_protocol::frame::Target;
 use ringside_protocol::reason::Reason;
 use serde::Serialize;
@@ -15,7 +16,7 @@ use super::{CliError, CliResult, Common, table, token};
 use crate::api::{IssueToken, NodeInfo};
 use crate::hex;
 use crate::play::bot::{self, Tally};
-use crate::play::{GAMES, brains, chess_table, screen, screens};
+use crate::play::{GAMES, brains, chess_table, console, lines, screen, screens};
 
 /// How long a player's token is good.
 const TOKEN_TTL_S: u64 = 86_400;
@@ -25,10 +26,12 @@ const TOKEN_TTL_S: u64 = 86_400;
 #[command(after_help = "Examples:\n  ringside play pong                    play, with whoever comes\n  \
                         ringside play pong --bots 1           play against a bot\n  \
                         ringside play arena --bots 7          play with seven bots\n  \
-                        ringside play arena --bots 8 --headless --seconds 30 --json\n\n\
-                        Without a terminal only bots play, and a summary is printed.")]
+                        ringside play arena --bots 8 --headless --seconds 30 --json\n  \
+                        ringside play mygame --name ann       play a game of your own that speaks text\n\n\
+                        Without a terminal only bots play the sample games, and a summary is printed. Games that \
+                        speak text\nare played line by line, from a terminal or not; /quit leaves.")]
 pub struct PlayArgs {
-    /// pong, arena, arena60, chess or echo (bots only).
+    /// pong, arena, arena60, chess or echo (bots only); or any game that speaks text.
     #[arg(value_parser = game)]
     game: String,
     /// Join the session with this key instead of any.
@@ -52,15 +55,20 @@ pub struct PlayArgs {
 }
 
 fn game(text: &str) -> Result<String, String> {
-    if GAMES.contains(&text) {
-        return Ok(text.to_owned());
-    }
-    Err(format!("the terminal client knows {}; other games need a client of their own", GAMES.join(", ")))
+    let name: Result<GameName, _> = text.parse();
+    name.map(|name| name.to_string()).map_err(|error| error.to_string())
 }
 
 pub async fn run(common: &Common, args: PlayArgs) -> CliResult {
+    let drawn = GAMES.contains(&args.game.as_str());
+    if !drawn && (args.headless || common.json || args.bots > 0) {
+        return Err(no_bots(&args.game));
+    }
     let connection = Connection::find(common)?;
     let door = Door::open(connection, &args).await?;
+    if !drawn {
+        return by_text(&door, &args).await;
+    }
     let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     if args.headless || common.json || !terminal || args.game == "echo" {
         return headless(common, &door, &args).await;
@@ -78,6 +86,35 @@ pub async fn run(common: &Common, args: PlayArgs) -> CliResult {
     let ended = ended.map_err(|error| CliError::new("terminal", format!("the terminal failed: {error}"), ""))?;
     table::print(&ended);
     Ok(ExitCode::SUCCESS)
+}
+
+/// A game that this program does not know, line by line.
+async fn by_text(door: &Door, args: &PlayArgs) -> CliResult {
+    let name = args.name.clone().unwrap_or_else(|| drawn_name("player"));
+    let client = door.connect(&name, door.target.clone()).await?;
+    let session = &client.attachment().session;
+    table::print(&format!(
+        "You are {name} in {}/{}. What you type goes to the game; /quit leaves.",
+        session.game, session.key
+    ));
+    let ended = console::play(client, lines::typed(), table::print).await.map_err(|error| {
+        let hint = "the game needs a client of its own, such as one made with the crate ringside-client; the console \
+                    plays games whose Input, Output and View are String";
+        CliError::new("not_text", format!("{} cannot be played here: {error}", args.game), hint)
+    })?;
+    table::print(&ended);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn no_bots(game: &str) -> CliError {
+    CliError::new(
+        "no_bots",
+        format!("only the sample games have bots ({}), and {game} is none of them", GAMES.join(", ")),
+        format!(
+            "play it yourself, in as many terminals as it needs players: ringside play {game}; or let the game itself \
+             play for who is missing, as a new one of `ringside new` does"
+        ),
+    )
 }
 
 /// What it takes to connect players to a node.
@@ -147,7 +184,7 @@ impl Door {
 fn refused(error: &ConnectError) -> CliError {
     let hint = match error {
         ConnectError::Refused { reason: Reason::NoSuchGame, .. } => {
-            "ringside game list shows what is served; ringside push FILE.wasm adds a game"
+            "ringside game list shows what is served; ringside push adds a game"
         }
         ConnectError::Refused { reason: Reason::NoSuchSession, .. } => "ringside session list shows them",
         ConnectError::Refused { reason: Reason::SessionFull, .. } => "leave out --session, or join another one",
@@ -265,7 +302,15 @@ mod tests {
     }
 
     #[test]
-    fn unknown_games_are_refused_with_what_is_known() {
-        assert!(game("mahjong").unwrap_err().contains("pong, arena, arena60, chess, echo"));
+    fn any_game_may_be_played_but_must_be_called_like_one() {
+        assert_eq!(game("mahjong"), Ok("mahjong".to_owned()));
+        assert!(game("Mah Jong").unwrap_err().contains("a-z"));
+    }
+
+    #[test]
+    fn unknown_games_have_no_bots() {
+        let CliError(failure) = no_bots("mahjong");
+        assert!(failure.what.contains("pong, arena, arena60, chess, echo"), "{failure:?}");
+        assert!(failure.hint.contains("ringside play mahjong"), "{failure:?}");
     }
 }

@@ -158,7 +158,10 @@ fn how_to_join(game: &str, key: &str) -> String {
     if GAMES.contains(&game) {
         return format!("Join it: ringside play {game} --session {key}");
     }
-    format!("Join it: with the game's own client, as {game}/{key}, and a token: ringside token --player NAME")
+    format!(
+        "Join it: ringside play {game} --session {key}, if the game speaks text; otherwise with its own client, as \
+         {game}/{key}, and a token: ringside token --player NAME"
+    )
 }
 
 async fn recording(common: &Common, node: &Connection, args: &RecordingArgs) -> Result<(), CliError> {

@@ -1,8 +1,11 @@
 //! What can be said on the command line: it parses, it is explained, and the examples in the help texts are real.
 
+use std::path::Path;
+
 use clap::{CommandFactory, Parser};
 
-use super::Cli;
+use super::{Cli, nearest_node};
+use crate::scratch::Scratch;
 
 #[test]
 fn the_definition_is_consistent() {
@@ -46,18 +49,36 @@ fn mistakes_are_refused() {
     for line in [
         "ringside",
         "ringside fly",
-        "ringside push",
+        "ringside new",
+        "ringside push a b",
         "ringside session",
         "ringside session create",
         "ringside session create pong --config-hex 00 --config-file x",
         "ringside session create pong --private --criteria eu",
         "ringside token",
         "ringside token --player ada --ttl soon",
-        "ringside play mahjong",
+        "ringside play Mahjong",
         "ringside play pong --bots 257",
         "ringside play pong --seconds 0",
         "ringside game list --admin-url http://127.0.0.1:1",
     ] {
         assert!(Cli::try_parse_from(line.split_whitespace()).is_err(), "{line}");
     }
+}
+
+#[test]
+fn a_node_is_found_from_the_directories_below_it() {
+    let scratch = Scratch::new("nearest-node");
+    let (state, name) = (scratch.0.join(".ringside"), Path::new(".ringside"));
+    let below = scratch.0.join("games/mygame");
+    std::fs::create_dir_all(&below).unwrap();
+    std::fs::create_dir_all(&state).unwrap();
+    assert_eq!(nearest_node(&below, name), None, "a state directory on which no node runs");
+    std::fs::write(state.join("node.json"), "{}").unwrap();
+    assert_eq!(nearest_node(&below, name), Some(state.clone()));
+    assert_eq!(nearest_node(&scratch.0, name), Some(state));
+    let nearer = below.join(".ringside");
+    std::fs::create_dir_all(&nearer).unwrap();
+    std::fs::write(nearer.join("node.json"), "{}").unwrap();
+    assert_eq!(nearest_node(&below, name), Some(nearer));
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use ringside_client::{Client, Event};
 use ringside_guest::{decode, encode};
 use ringside_protocol::ids::Slot;
-use tokio::io::{AsyncBufReadExt, BufReader};
+
+use super::lines;
 
 const HELP: &str = "Moves: e4, Nf3, O-O, exd8=Q, or e2e4. Also: draw, claim, resign, quit.";
 
@@ -16,13 +17,13 @@ const HELP: &str = "Moves: e4, Nf3, O-O, exd8=Q, or e2e4. Also: draw, claim, res
 /// The terminal's.
 pub async fn play(mut client: Client) -> io::Result<String> {
     let slot = client.attachment().slot;
-    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    let mut lines = lines::typed();
     let mut last_position = String::new();
     println!("You play {}. {HELP}", colour(slot));
     loop {
         tokio::select! {
-            line = lines.next_line() => {
-                let line = line?.unwrap_or_else(|| "quit".to_owned());
+            line = lines.recv() => {
+                let line = line.unwrap_or_else(|| "quit".to_owned());
                 match input(&line) {
                     Said::Quit => {
                         client.leave().await;

@@ -1,6 +1,7 @@
 //! One node: its command line, its life and death, and what it refuses.
 
 mod dev;
+mod first_game;
 mod journey;
 mod life;
 mod players;

@@ -33,7 +33,7 @@ fn uploads_that_are_no_games() {
     let error = node.ringside(&["push", &huge.to_string_lossy()]).failed();
     assert!(error.contains("100.0 MiB") && error.contains("32.0 MiB"), "{error}");
     let error = node.ringside(&["push", &directory.path().to_string_lossy()]).failed();
-    assert!(error.contains("is a directory"), "{error}");
+    assert!(error.contains("no Cargo.toml"), "{error}");
     assert!(node.ringside(&["push", "/nonexistent.wasm"]).failed().contains("cannot read /nonexistent.wasm"));
     assert!(node.ringside(&["game", "list"]).succeeded().contains("No games yet"), "nothing was taken");
     node.push("pong");
@@ -44,13 +44,14 @@ fn names_that_mean_nothing() {
     let directory = Directory::new();
     let node = Node::start(directory.path(), &[]);
     node.push("pong");
-    let cases: [(&[&str], &str); 8] = [
+    let cases: [(&[&str], &str); 9] = [
         (&["session", "create", "mahjong"], "no game is called mahjong"),
         (&["session", "create", "pong", "--key", "a b"], "a b"),
         (&["session", "create", "pong", "--config-hex", "abc"], "hexadecimal"),
         (&["session", "show", "pong/none"], "pong/none"),
         (&["session", "show", "pong"], "names no session"),
         (&["game", "show", "mahjong"], "mahjong"),
+        (&["play", "mahjong"], "no game is called mahjong"),
         (&["play", "chess", "--headless", "--seconds", "1"], "no game is called chess"),
         (&["play", "pong", "--session", "none", "--headless", "--seconds", "1"], "no live session with key none"),
     ];
@@ -61,8 +62,7 @@ fn names_that_mean_nothing() {
     let error = node.ringside(&["session", "show", "pong/none", "--json"]).failed();
     let failure: serde_json::Value = serde_json::from_str(&error).unwrap();
     assert_eq!(failure["error"], "no_such_session");
-    for unknown in
-        [&["frobnicate"][..], &["play", "mahjong"], &["token", "--player", "ada", "--ttl", "soon"], &["push"]]
+    for unknown in [&["frobnicate"][..], &["play", "Mahjong"], &["token", "--player", "ada", "--ttl", "soon"], &["new"]]
     {
         let answer = node.ringside(unknown);
         assert_eq!(answer.code, Some(2), "{unknown:?}: {answer:?}");

@@ -105,3 +105,17 @@ fn a_person_walks_through_the_arena() {
     terminal.press("q");
     assert!(terminal.end().contains("You left."));
 }
+
+#[test]
+fn a_match_that_ends_ends_the_program_without_another_key() {
+    let directory = Directory::new();
+    let node = Node::start(directory.path(), &[]);
+    node.push("chess");
+    let mut white = Terminal::start(&node, &["play", "chess"]);
+    white.wait_for("You play white.");
+    let mut black = Terminal::start(&node, &["play", "chess"]);
+    black.wait_for("You play black.");
+    white.press("resign\r");
+    assert!(white.end().contains("You lost"));
+    assert!(black.end().contains("You won"));
+}
