@@ -12,6 +12,9 @@ use super::{CliError, CliResult, Common};
 use crate::play::GAMES;
 use crate::starter::{self, Sdk};
 
+/// Longest name that a game can have.
+const GAME_NAME_BYTES: usize = 40;
+
 /// `ringside new --help`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  ringside new mygame\n  ringside new mygame --sdk ../ringside\n\n\
@@ -61,29 +64,31 @@ pub fn run(common: &Common, args: &NewArgs) -> CliResult {
 
 /// Whether a game, a package and a directory can have that name.
 fn check(name: &str) -> Result<(), CliError> {
-    let refused = |why: String, hint: String| Err(CliError::new("bad_name", why, hint));
+    let Some(why) = objection(name) else { return Ok(()) };
+    let hint = suggestion(name).map_or_else(String::new, |better| format!("ringside new {better}"));
+    Err(CliError::new("bad_name", why, hint))
+}
+
+/// Why nothing can be called so.
+fn objection(name: &str) -> Option<String> {
     if let Err(error) = name.parse::<GameName>() {
-        let hint = suggestion(name).map_or_else(String::new, |better| format!("ringside new {better}"));
-        return refused(error.to_string(), hint);
+        return Some(error.to_string());
     }
-    let hint = format!("ringside new {name}-game");
     if GAMES.contains(&name) {
-        return refused(format!("{name} is a sample game, which `ringside play` draws in its own way"), hint);
+        return Some(format!("{name} is a sample game, which `ringside play` draws in its own way"));
     }
-    if starter::is_taken(name) {
-        return refused(format!("{name} cannot be a package's name: it is a word of Rust, cargo or the SDK"), hint);
-    }
-    Ok(())
+    let taken = starter::is_taken(name);
+    taken.then(|| format!("{name} cannot be a package's name: it is a word of Rust, of cargo or of the SDK"))
 }
 
 /// A name that a game can have, as near as possible to one that it cannot have.
 fn suggestion(name: &str) -> Option<String> {
     let lower = name.to_lowercase();
     let words = lower.split(|c: char| !c.is_ascii_lowercase() && !c.is_ascii_digit()).filter(|word| !word.is_empty());
-    let better = words.collect::<Vec<_>>().join("-");
-    let better = better.trim_start_matches(|c: char| !c.is_ascii_lowercase());
-    let better = better.get(..40.min(better.len()))?;
-    check(better).is_ok().then(|| better.to_owned())
+    let joined = words.collect::<Vec<_>>().join("-");
+    let named = joined.trim_start_matches(|c: char| !c.is_ascii_lowercase());
+    let short: String = named.chars().take(GAME_NAME_BYTES).collect();
+    [short.clone(), format!("{short}-game")].into_iter().find(|better| objection(better).is_none())
 }
 
 fn no_sdk(path: &Path, error: &std::io::Error) -> CliError {
@@ -174,12 +179,12 @@ mod tests {
             ("42tug", "beginning with a letter", "ringside new tug"),
             ("../tug", "a-z", "ringside new tug"),
             ("tug_of_war", "a-z", "ringside new tug-of-war"),
-            ("Fn", "a-z", ""),
+            ("Fn", "a-z", "ringside new fn-game"),
             ("ü", "a-z", ""),
             ("", "a-z", ""),
             ("pong", "is a sample game", "ringside new pong-game"),
             ("match", "a word of Rust", "ringside new match-game"),
-            ("serde", "a word of Rust, cargo or the SDK", "ringside new serde-game"),
+            ("serde", "a word of Rust, of cargo or of the SDK", "ringside new serde-game"),
         ];
         for (name, why, hint) in cases {
             let (what, offered) = refusal(name);
