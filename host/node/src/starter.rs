@@ -100,11 +100,9 @@ pub fn files(name: &str, sdk: &Sdk) -> Result<Vec<File>, toml::de::Error> {
 /// # Errors
 /// If there is something already, or it cannot be written.
 pub fn write(directory: &Path, files: &[File]) -> io::Result<()> {
-    match std::fs::read_dir(directory) {
-        Ok(mut entries) => match entries.next() {
-            Some(_) => return Err(io::ErrorKind::DirectoryNotEmpty.into()),
-            None => {}
-        },
+    match std::fs::read_dir(directory).map(|mut entries| entries.next().is_some()) {
+        Ok(true) => return Err(io::ErrorKind::DirectoryNotEmpty.into()),
+        Ok(false) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }

@@ -1,7 +1,7 @@
 //! A console for games that speak text: lines that are typed are sent, and what the game says and shows is printed.
 //! Whether a game's views and outputs are text is seen when they come.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ringside_client::{Client, Event, SendError};
 use ringside_guest::{decode, encode};
@@ -9,6 +9,10 @@ use tokio::sync::mpsc;
 
 /// How long a line waits that cannot be sent yet, before it is tried again.
 const TRY_AGAIN: Duration = Duration::from_millis(20);
+
+/// How long a view waits for what was said at the same moment: what is true now stands below it, though a view may
+/// arrive first.
+const VIEW_WAITS: Duration = Duration::from_millis(30);
 
 /// The game speaks something that is not text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -45,26 +49,40 @@ pub async fn play(
                     return Ok("You left.".to_owned());
                 }
             },
-            event = client.next() => match event.map(|event| console.see(event)) {
+            event = client.next() => match event.map(|event| console.see(event, Instant::now())) {
                 Some(Seen::Text(text)) => print(&text),
                 Some(Seen::Nothing) => {}
-                Some(Seen::End(end)) => return Ok(end),
+                Some(Seen::End(end)) => {
+                    console.take_view().iter().for_each(|view| print(view));
+                    return Ok(end);
+                }
                 Some(Seen::NotText(error)) => {
                     client.leave().await;
                     return Err(error);
                 }
                 None => return Ok("The match is over.".to_owned()),
             },
+            () = until(console.due) => console.take_view().iter().for_each(|view| print(view)),
             () = tokio::time::sleep(TRY_AGAIN), if unsent.is_some() => {}
         }
     }
 }
 
-/// What has been shown.
+/// Until that moment; for ever if there is none.
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What has been shown, and what is to be.
 #[derive(Debug, Default)]
 struct Console {
-    /// The view below which nothing was said yet.
+    /// The newest view.
     view: Option<String>,
+    /// When it is to be shown: it is not what stands last on the screen.
+    due: Option<Instant>,
     lost: bool,
 }
 
@@ -79,17 +97,27 @@ enum Seen {
 }
 
 impl Console {
-    fn see(&mut self, event: Event) -> Seen {
+    /// The newest view, to be shown now.
+    fn take_view(&mut self) -> Option<String> {
+        self.due.take()?;
+        self.view.clone()
+    }
+
+    fn see(&mut self, event: Event, now: Instant) -> Seen {
         let note = |text: &str| Seen::Text(format!("({text})"));
         match event {
-            Event::View(view) => match text(&view.body) {
-                None => Seen::NotText(NotText { what: "views" }),
-                Some(text) if self.view.as_ref() == Some(&text) => Seen::Nothing,
-                Some(text) => Seen::Text(self.view.insert(text).clone()),
-            },
+            Event::View(view) => {
+                let Some(text) = text(&view.body) else { return Seen::NotText(NotText { what: "views" }) };
+                if self.view.as_ref() != Some(&text) {
+                    self.view = Some(text);
+                    self.due.get_or_insert(now + VIEW_WAITS);
+                }
+                Seen::Nothing
+            }
             Event::Message { body, .. } => {
-                // The view after it is shown even if it is as before: what is true now should stand below what was said.
-                self.view = None;
+                if self.view.is_some() {
+                    self.due.get_or_insert(now + VIEW_WAITS);
+                }
                 text(&body).map_or(Seen::NotText(NotText { what: "outputs" }), Seen::Text)
             }
             // Nobody promised a datagram.
@@ -139,27 +167,35 @@ mod tests {
     }
 
     #[test]
-    fn outputs_are_shown_and_views_when_they_change_or_something_was_said() {
-        let mut console = Console::default();
+    fn a_view_is_shown_below_what_was_said_and_again_only_if_something_was() {
+        let (mut console, now) = (Console::default(), Instant::now());
         let shown = |text: &str| Seen::Text(text.to_owned());
-        assert_eq!(console.see(view(encode("pot 3"))), shown("pot 3"));
-        assert_eq!(console.see(view(encode("pot 3"))), Seen::Nothing);
-        assert_eq!(console.see(message(encode("ann rolls a 4."))), shown("ann rolls a 4."));
-        assert_eq!(console.see(message(encode("ann rolls a 4."))), shown("ann rolls a 4."));
-        assert_eq!(console.see(view(encode("pot 3"))), shown("pot 3"));
-        assert_eq!(console.see(view(encode("pot 7"))), shown("pot 7"));
-        assert_eq!(console.see(Event::Finished { outcome: encode("ann wins").into() }), Seen::End("ann wins".into()));
+        assert_eq!(console.see(view(encode("pot 3")), now), Seen::Nothing);
+        assert_eq!(console.due, Some(now + VIEW_WAITS));
+        assert_eq!(console.see(message(encode("ann rolls a 3.")), now + VIEW_WAITS / 2), shown("ann rolls a 3."));
+        assert_eq!(console.due, Some(now + VIEW_WAITS), "what comes meanwhile does not keep it back");
+        assert_eq!(console.take_view().as_deref(), Some("pot 3"));
+        console.see(view(encode("pot 3")), now);
+        assert_eq!(console.take_view(), None, "nothing has changed");
+        console.see(message(encode("It is not your turn.")), now);
+        assert_eq!(console.take_view().as_deref(), Some("pot 3"));
+        for pot in ["pot 7", "pot 9"] {
+            console.see(view(encode(pot)), now);
+        }
+        assert_eq!(console.take_view().as_deref(), Some("pot 9"));
+        let end = console.see(Event::Finished { outcome: encode("ann wins").into() }, now);
+        assert_eq!(end, Seen::End("ann wins".into()));
     }
 
     #[test]
     fn what_is_no_text_is_said_to_be_none() {
         let mut console = Console::default();
         for (event, what) in [(view(encode(&7u32)), "views"), (message(vec![2, 0xff, 0xff]), "outputs")] {
-            let Seen::NotText(error) = console.see(event) else { panic!("{what}") };
+            let Seen::NotText(error) = console.see(event, Instant::now()) else { panic!("{what}") };
             assert!(error.to_string().starts_with(&format!("its {what} are not text")), "{error}");
         }
-        assert_eq!(console.see(Event::Datagram { body: vec![9].into() }), Seen::Nothing);
-        let end = console.see(Event::Finished { outcome: vec![9].into() });
+        assert_eq!(console.see(Event::Datagram { body: vec![9].into() }, Instant::now()), Seen::Nothing);
+        let end = console.see(Event::Finished { outcome: vec![9].into() }, Instant::now());
         assert_eq!(end, Seen::End("The match is over.".into()));
     }
 
@@ -167,16 +203,16 @@ mod tests {
     fn a_lost_connection_is_said_once() {
         let mut console = Console::default();
         let lost = || Event::Disconnected { cause: "timed out".to_owned() };
-        assert_eq!(console.see(lost()), Seen::Text("(connection lost, trying again)".into()));
-        assert_eq!(console.see(lost()), Seen::Nothing);
+        assert_eq!(console.see(lost(), Instant::now()), Seen::Text("(connection lost, trying again)".into()));
+        assert_eq!(console.see(lost(), Instant::now()), Seen::Nothing);
     }
 
     #[test]
     fn words_of_others_give_no_orders_to_the_terminal() {
         let mut console = Console::default();
-        let seen = console.see(message(encode("\x1b[2Jgone\r\nline\ttab\u{9b}")));
+        let seen = console.see(message(encode("\x1b[2Jgone\r\nline\ttab\u{9b}")), Instant::now());
         assert_eq!(seen, Seen::Text("\u{fffd}[2Jgone\u{fffd}\nline\ttab\u{fffd}".into()));
         let kicked = Event::Detached { reason: Reason::Kicked, message: "\x1bout".to_owned() };
-        assert_eq!(console.see(kicked), Seen::End("Out: \u{fffd}out.".into()));
+        assert_eq!(console.see(kicked, Instant::now()), Seen::End("Out: \u{fffd}out.".into()));
     }
 }

@@ -37,8 +37,9 @@ impl Player {
     fn sit_down(node: &Node, name: &'static str) -> Player {
         let mut play = command(node.state());
         play.args(["play", "dice", "--name", name]).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut program = play.spawn().unwrap();
-        let (keyboard, screen) = (program.stdin.take().unwrap(), program.stdout.take().unwrap());
+        let mut program = play.spawn().expect("the program starts");
+        let (keyboard, screen) = (program.stdin.take(), program.stdout.take());
+        let (keyboard, screen) = (keyboard.expect("a keyboard"), screen.expect("a screen"));
         let (sender, lines) = channel();
         std::thread::spawn(move || {
             BufReader::new(screen).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
@@ -49,7 +50,7 @@ impl Player {
     }
 
     fn say(&mut self, line: &str) {
-        writeln!(self.keyboard, "{line}").unwrap();
+        writeln!(self.keyboard, "{line}").expect("the program listens");
     }
 
     /// The next line; none after the last.
@@ -98,7 +99,7 @@ impl Player {
                 let _ = writeln!(self.keyboard, "{}", if pot < 12 { "roll" } else { "hold" });
             }
         }
-        assert!(self.program.wait().unwrap().success());
+        assert!(self.program.wait().is_ok_and(|status| status.success()));
         std::mem::take(&mut self.heard)
     }
 }
@@ -113,10 +114,12 @@ impl Drop for Player {
 /// What a directory holds, as paths and contents.
 fn content(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(directory).unwrap().map(Result::unwrap) {
-        match entry.file_type().unwrap().is_dir() {
-            true => found.extend(content(&entry.path())),
-            false => found.push((entry.path(), std::fs::read(entry.path()).unwrap())),
+    for entry in std::fs::read_dir(directory).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(content(&path));
+        } else {
+            found.push((path.clone(), std::fs::read(&path).expect("a file")));
         }
     }
     found.sort();
@@ -228,7 +231,7 @@ fn a_game_that_does_not_speak_text_says_so() {
     node.push("bad-citizens");
     let mut play = command(node.state());
     play.args(["play", "bad-citizens"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut program = play.spawn().unwrap();
+    let mut program = play.spawn().expect("the program starts");
     // Nobody types, and nobody hangs up.
     let keyboard = program.stdin.take();
     let error = Answer::from_output(program.wait_with_output().unwrap()).failed();
