@@ -39,6 +39,8 @@ mod workers;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
+mod scenarios;
+#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;

@@ -409,7 +409,9 @@ impl Membership {
     /// Makes the own state what it is wanted to be and may be.
     fn settle_own(&mut self, now: u64) {
         let state = match self.wanted {
-            State::Active if !self.has_listened || now < self.held_until || self.is_alone_among_graves() => State::Joining,
+            State::Active if !self.has_listened || now < self.held_until || self.is_alone_among_graves() => {
+                State::Joining
+            }
             wanted => wanted,
         };
         if state != self.own.state {

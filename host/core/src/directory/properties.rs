@@ -83,7 +83,8 @@ impl World {
                 let (request, draw) = self.request(None);
                 let key = Some(format!("key-{key}").parse().unwrap());
                 let listed = Some("0".to_owned());
-                let create = Create { game, key, config: Bytes::new(), record: false, listed, policy: Policy::Ring, draw };
+                let create =
+                    Create { game, key, config: Bytes::new(), record: false, listed, policy: Policy::Ring, draw };
                 self.directory.handle_create(self.now, request, create);
             }
             Step::Open { key } => {

@@ -155,7 +155,8 @@ impl World {
     }
 
     fn post_visit(&mut self, slot: usize, node: Node, visit: Visit) {
-        let there = self.machines[slot].process.as_ref().and_then(|process| process.membership.view().node(node.id).cloned());
+        let there =
+            self.machines[slot].process.as_ref().and_then(|process| process.membership.view().node(node.id).cloned());
         if let Some(seen) = there {
             self.post(slot, usize::from(seen.contact.control.port()) / 10, Packet::Visit(Box::new(visit)));
         }
@@ -221,9 +222,8 @@ impl World {
         let known: Option<SessionId> = self.served.get(request.player as usize).and_then(|(_, known)| known.clone());
         let found = answer.as_ref().ok().map(|placed| placed.session.clone());
         let is_same = found.is_some() && known.as_ref().is_none_or(|known| Some(known) == found.as_ref());
-        self.checks.check(Condition::Served, is_same, || {
-            format!("m{slot} answered {answer:?}, another node with {known:?}")
-        });
+        self.checks
+            .check(Condition::Served, is_same, || format!("m{slot} answered {answer:?}, another node with {known:?}"));
         if let Some((_, known)) = self.served.get_mut(request.player as usize) {
             *known = found;
         }
@@ -237,4 +237,3 @@ fn key_of(number: u64) -> ringside_core::ids::SessionKey {
         Err(error) => unreachable!("{error}"),
     }
 }
-

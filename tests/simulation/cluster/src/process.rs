@@ -83,7 +83,14 @@ pub struct Process {
 
 impl Process {
     /// A new run on a machine.
-    pub fn new(now: Micros, offset: Micros, slot: usize, node: Node, weight: u16, games: &[(GameName, u32, bool)]) -> Process {
+    pub fn new(
+        now: Micros,
+        offset: Micros,
+        slot: usize,
+        node: Node,
+        weight: u16,
+        games: &[(GameName, u32, bool)],
+    ) -> Process {
         let address = |port: usize| ([10, 0, 0, 1], (slot * 10 + port) as u16).into();
         let fact = Fact {
             node,
@@ -105,7 +112,8 @@ impl Process {
         membership.activate(now + offset);
         let mut directory = Directory::new(node, Limits { sessions: SESSIONS });
         for (game, max_players, late_join) in games {
-            let facts = GameFacts { pace: Pace::Ticking, min_players: 2, max_players: *max_players, late_join: *late_join };
+            let facts =
+                GameFacts { pace: Pace::Ticking, min_players: 2, max_players: *max_players, late_join: *late_join };
             directory.handle_game(game.clone(), facts);
         }
         (0..WORKERS).for_each(|worker| directory.handle_worker(WorkerId(worker)));

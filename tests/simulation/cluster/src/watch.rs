@@ -72,7 +72,8 @@ impl World {
             let position = Position(part.wrapping_mul(0x3333_3333_3333_3333) ^ ring.0);
             known.home(position).map(|member| member.node) == view.ring().home(position).map(|member| member.node)
         });
-        self.checks.check(Condition::EqualViewsEqualOwners, same, || format!("ring {ring} has other owners at m{slot}"));
+        self.checks
+            .check(Condition::EqualViewsEqualOwners, same, || format!("ring {ring} has other owners at m{slot}"));
     }
 
     /// A session begins at a process.
@@ -123,7 +124,8 @@ impl World {
             let Some((_, leading)) = self.processes().find(|(_, process)| process.node == *leader) else { continue };
             let (leaders_ring, _, leader_since) = leading.ring;
             let sees_since = at_home.sees.get(leader).copied().unwrap_or(Micros::MAX);
-            let ordered = led.home == home && led.since > since && sees_since < led.since && !leading.was_still(self.now());
+            let ordered =
+                led.home == home && led.since > since && sees_since < led.since && !leading.was_still(self.now());
             let told = leaders_ring == ring && since > led.since && leader_since > led.since && !was_its;
             if ordered && leaders_ring == ring || told && sees_since < decided {
                 violation = Some(format!("{session} at m{slot}, and {other} is led by {leader}"));
@@ -154,7 +156,8 @@ impl World {
         self.checks.check(Condition::EndsHaveReasons, has_reason, || format!("{session} at {node}: {why}"));
         if let Ending::Superseded(winner) = why {
             let goes_on = self.truth.gives_way(session, winner);
-            self.checks.check(Condition::OneGoesOn, goes_on, || format!("{session} and {winner} give way to each other"));
+            self.checks
+                .check(Condition::OneGoesOn, goes_on, || format!("{session} and {winner} give way to each other"));
         }
     }
 
@@ -201,7 +204,8 @@ impl World {
             let slack = 1_000_000 + stall_to.saturating_sub(stall_from);
             let until = ringside_core::directory::REQUEST_US + slack;
             let late = process.requests.iter().find(|(_, request)| request.asked_at + until < now);
-            late.filter(|_| now >= process.stalled_until).map(|(number, _)| format!("request {number} of m{slot} is forgotten"))
+            late.filter(|_| now >= process.stalled_until)
+                .map(|(number, _)| format!("request {number} of m{slot} is forgotten"))
         });
         if let Some(seen) = overdue {
             self.checks.check(Condition::AnsweredOnce, false, || seen);
@@ -252,7 +256,8 @@ impl World {
                 let (_, at_home) = self.processes().find(|(_, process)| process.node == home)?;
                 let entry = at_home.directory.entry(&name.0, &name.1);
                 let is_right = entry.is_some_and(|entry| {
-                    (&entry.session, entry.leader, entry.worker, entry.epoch) == (session, *leader, led.worker, led.epoch)
+                    (&entry.session, entry.leader, entry.worker, entry.epoch)
+                        == (session, *leader, led.worker, led.epoch)
                         && entry.is_live
                 });
                 if !is_right {
