@@ -181,7 +181,6 @@ fn every_door_finds_the_one_session_of_a_key() {
 #[test]
 fn a_new_home_asks_before_it_creates_and_is_told_of_what_there_is() {
     let mut cluster = Cluster::parted(&[&[1, 2], &[3]]);
-    cluster.wait(SETTLE_US);
     let key = cluster.key_that_moves(&[1, 2], &[1, 2, 3], 3);
     let first = cluster.ask(1, &key, b"", Policy::Ring).unwrap();
     cluster.kinds.clear();
