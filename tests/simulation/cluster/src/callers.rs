@@ -33,7 +33,7 @@ impl World {
         // A few come again and again.
         let player = if self.random.happens(0.3) { self.random.below(40) } else { self.players };
         let arrival = Arrival { wants_relay: self.random.happens(0.05), ..Arrival::default() };
-        let request = Request { player, asked_at: self.now(), arrival, sent_on: 0, must_be_served: false };
+        let request = Request { player, asked_at: self.now(), stood_us: 0, arrival, sent_on: 0, must_be_served: false };
         let game = self.games[self.random.below(2) as usize].0.clone();
         match self.random.below(20) {
             0..9 => {
@@ -101,12 +101,12 @@ impl World {
         }
         let twice = self.is_planted(Plant::AnswersTwice) && self.random.happens(0.02);
         let Some(process) = self.machines[slot].process.as_mut() else { return };
-        let (stall_from, stall_to) = process.last_stall;
+        let stood_now = process.stood_us;
         let Some(request) = process.requests.remove(&number) else {
             self.checks.check(Condition::AnsweredOnce, false, || format!("request {number} of m{slot} again"));
             return;
         };
-        let stood = if stall_to > request.asked_at { stall_to - stall_from.max(request.asked_at) } else { 0 };
+        let stood = stood_now - request.stood_us;
         let took = now - request.asked_at;
         self.checks.check(Condition::AnsweredOnce, took <= REQUEST_US + stood + SLACK_US, || {
             format!("request {number} of m{slot} took {took} us")
@@ -197,7 +197,7 @@ impl World {
                 arrival.redirects = 0;
             }
             let (player, sent_on) = (visit.player, visit.sent_on);
-            let request = Request { player, asked_at: now, arrival, sent_on, must_be_served: false };
+            let request = Request { player, asked_at: now, stood_us: 0, arrival, sent_on, must_be_served: false };
             self.open(slot, request, &name, true);
         }
     }
@@ -211,7 +211,7 @@ impl World {
             self.served.push((name.clone(), None));
             for slot in &there {
                 let (asked_at, arrival) = (self.now(), Arrival::default());
-                let request = Request { player: key, asked_at, arrival, sent_on: 0, must_be_served: true };
+                let request = Request { player: key, asked_at, stood_us: 0, arrival, sent_on: 0, must_be_served: true };
                 self.open(*slot, request, &name, true);
             }
         }

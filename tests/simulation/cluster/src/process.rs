@@ -34,6 +34,8 @@ pub struct Request {
     pub player: u64,
     /// Since when.
     pub asked_at: Micros,
+    /// How long the node had stood still in all by then.
+    pub stood_us: Micros,
     /// How they came.
     pub arrival: Arrival,
     /// How often they were sent on.
@@ -67,6 +69,8 @@ pub struct Process {
     pub asked: RequestId,
     /// Stands still until then.
     pub stalled_until: Micros,
+    /// How long it stood still in all, the present stall to its end included.
+    pub stood_us: Micros,
     /// Stalled last from when to when.
     pub last_stall: (Micros, Micros),
     /// What came while it stood still.
@@ -130,6 +134,7 @@ impl Process {
             requests: BTreeMap::new(),
             asked: 0,
             stalled_until: 0,
+            stood_us: 0,
             last_stall: (0, 0),
             backlog: VecDeque::new(),
             wake_at: None,
@@ -158,7 +163,7 @@ impl Process {
     /// A new request's number.
     pub fn request(&mut self, request: Request) -> RequestId {
         self.asked += 1;
-        self.requests.insert(self.asked, request);
+        self.requests.insert(self.asked, Request { stood_us: self.stood_us, ..request });
         self.asked
     }
 

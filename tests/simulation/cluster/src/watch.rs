@@ -12,7 +12,7 @@ use ringside_simulation_kit::scheduler::Micros;
 
 use crate::conditions::Condition;
 use crate::plan::PEACE;
-use crate::process::name_text;
+use crate::process::{Request, name_text};
 use crate::world::{Phase, World};
 
 /// How long everybody must agree before everybody is asked.
@@ -200,10 +200,9 @@ impl World {
     fn watch_overdue(&mut self) {
         let now = self.now();
         let overdue = self.processes().find_map(|(slot, process)| {
-            let (stall_from, stall_to) = process.last_stall;
-            let slack = 1_000_000 + stall_to.saturating_sub(stall_from);
-            let until = ringside_core::directory::REQUEST_US + slack;
-            let late = process.requests.iter().find(|(_, request)| request.asked_at + until < now);
+            let until = ringside_core::directory::REQUEST_US + 1_000_000;
+            let is_late = |request: &Request| request.asked_at + until + process.stood_us - request.stood_us < now;
+            let late = process.requests.iter().find(|(_, request)| is_late(request));
             late.filter(|_| now >= process.stalled_until)
                 .map(|(number, _)| format!("request {number} of m{slot} is forgotten"))
         });

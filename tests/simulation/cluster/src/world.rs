@@ -466,7 +466,9 @@ impl World {
         let now = self.now();
         let Some(process) = self.machines[slot].process.as_mut() else { return };
         let node = process.node;
-        process.stalled_until = process.stalled_until.max(now + length);
+        let before = process.stalled_until.max(now);
+        process.stalled_until = before.max(now + length);
+        process.stood_us += process.stalled_until - before;
         process.last_stall = (now, process.stalled_until);
         let until = process.stalled_until;
         self.say(slot, format_args!("stands still for {} ms", length / 1000));
