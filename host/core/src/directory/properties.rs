@@ -43,7 +43,8 @@ struct World {
     asked: BTreeMap<RequestId, Option<PlayerId>>,
     creations: VecDeque<(SessionId, WorkerId)>,
     sent: BTreeMap<PlayerId, SessionId>,
-    seated: BTreeMap<PlayerId, SessionId>,
+    /// A player may be in matches of several criteria.
+    seated: BTreeSet<(PlayerId, SessionId)>,
 }
 
 impl World {
@@ -59,7 +60,7 @@ impl World {
             asked: BTreeMap::new(),
             creations: VecDeque::new(),
             sent: BTreeMap::new(),
-            seated: BTreeMap::new(),
+            seated: BTreeSet::new(),
         }
     }
 
@@ -97,11 +98,12 @@ impl World {
             Step::Arrive { player } => {
                 if let Some(session) = self.sent.remove(&name(player)) {
                     self.directory.handle_joined(self.now, &session, &name(player));
-                    self.seated.insert(name(player), session);
+                    self.seated.insert((name(player), session));
                 }
             }
             Step::Leave { player } => {
-                if let Some(session) = self.seated.remove(&name(player)) {
+                let seat = self.seated.iter().find(|(seated, _)| *seated == name(player)).cloned();
+                if let Some((_, session)) = seat.inspect(|seat| _ = self.seated.remove(seat)) {
                     self.directory.handle_left(self.now, &session, &name(player));
                 }
             }
@@ -130,7 +132,7 @@ impl World {
     fn end(&mut self, session: &SessionId) {
         self.directory.handle_ended(self.now, session, "over".to_owned());
         self.sent.retain(|_, other| other != session);
-        self.seated.retain(|_, other| other != session);
+        self.seated.retain(|(_, other)| other != session);
     }
 
     fn act(&mut self) {
@@ -164,7 +166,7 @@ impl World {
 
     /// Players who came to a session without a seat being kept for them any more.
     fn late(&self, session: &SessionId) -> usize {
-        self.seated.values().filter(|other| *other == session).count()
+        self.seated.iter().filter(|(_, other)| other == session).count()
     }
 }
 
