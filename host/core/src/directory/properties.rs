@@ -1,7 +1,7 @@
 //! Random histories against what must hold in each: no seat is given twice, every request is answered once, nothing
 //! is left over when all sessions are gone.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use proptest::prelude::*;

@@ -122,6 +122,10 @@ impl World {
         let others = self.truth.led.get(name).into_iter().flatten().filter(|((_, other), _)| other != session);
         for ((leader, other), led) in others {
             let Some((_, leading)) = self.processes().find(|(_, process)| process.node == *leader) else { continue };
+            // Given up already, and its worker is only about to hear of it.
+            if leading.directory.get(&name.0, &name.1).is_none_or(|entry| entry.id != other) {
+                continue;
+            }
             let (leaders_ring, _, leader_since) = leading.ring;
             let sees_since = at_home.sees.get(leader).copied().unwrap_or(Micros::MAX);
             let ordered =
