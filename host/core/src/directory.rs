@@ -39,6 +39,8 @@ mod workers;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
+mod scenarios;
+#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
@@ -407,7 +409,7 @@ impl Directory {
                 parts.announcements.handle_acknowledge(cx, from, term, run, serial);
             }
             Message::Question { number, ring, names } => {
-                let known = (ring == cx.cluster.digest()).then(|| tell(cx, parts, &names)).unwrap_or_default();
+                let known = if ring == cx.cluster.digest() { tell(cx, parts, &names) } else { Vec::new() };
                 cx.send(from, Message::Told { number, ring: cx.cluster.digest(), known });
             }
             Message::Told { number, ring, known } => parts.home.handle_told(cx, from, number, ring, known),

@@ -278,8 +278,8 @@ impl Membership {
         }
         match self.peers.get_mut(&fact.node.id) {
             Some(peer) if fact.node.generation < peer.fact.node.generation => self.ignored.stale += 1,
-            // Where a run can be reached it says once: this is another process.
-            Some(peer) if fact.node == peer.fact.node && fact.contact != peer.fact.contact => self.ignored.stale += 1,
+            // Where a run can be reached it says once: this is a copy of it. It counts if it alone came back.
+            Some(peer) if fact.node == peer.fact.node && is_copy(fact, &peer.fact) => self.ignored.stale += 1,
             Some(peer) if fact.node == peer.fact.node => self.update(now, fact, heard_at),
             Some(_) if age_us < SILENCE_US => self.challenge(now, fact, heard_at),
             Some(_) => {}
@@ -409,7 +409,9 @@ impl Membership {
     /// Makes the own state what it is wanted to be and may be.
     fn settle_own(&mut self, now: u64) {
         let state = match self.wanted {
-            State::Active if !self.has_listened || now < self.held_until || self.is_alone_among_graves() => State::Joining,
+            State::Active if !self.has_listened || now < self.held_until || self.is_alone_among_graves() => {
+                State::Joining
+            }
             wanted => wanted,
         };
         if state != self.own.state {
@@ -455,8 +457,9 @@ impl Membership {
     /// News of a node that is present, in the run that is present.
     fn update(&mut self, now: u64, fact: &Fact, heard_at: u64) {
         let Some(peer) = self.peers.get_mut(&fact.node.id) else { return };
-        if fact.version > peer.fact.version {
+        if (fact.stay, fact.version) > (peer.fact.stay, peer.fact.version) {
             let same = peer.fact.state == fact.state && peer.fact.stay == fact.stay;
+            let same = same && peer.fact.contact == fact.contact;
             let same = same && peer.fact.weight == fact.weight && peer.fact.zone == fact.zone;
             peer.fact = fact.clone();
             if fact.state == State::Gone {
@@ -607,4 +610,9 @@ impl Membership {
         self.view = Arc::new(self.view.next(facts.chain([(&self.own, own_state)]))?);
         Some(self.view.clone())
     }
+}
+
+/// Whether a fact is of another process than the one that is known, though it has its number and generation.
+fn is_copy(fact: &Fact, known: &Fact) -> bool {
+    fact.contact != known.contact && fact.stay <= known.stay
 }

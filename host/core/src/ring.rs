@@ -208,6 +208,12 @@ impl Ring {
         })
     }
 
+    /// All points of the circle with whose they are, in order: for tools and comparisons.
+    pub fn points(&self) -> impl Iterator<Item = (u64, NodeId)> {
+        let owner = |owner: &u16| self.members.get(usize::from(*owner)).map(|member| member.node.id);
+        self.points.iter().zip(&self.owners).filter_map(move |(point, at)| Some((*point, owner(at)?)))
+    }
+
     /// Where the followers of a session go whose leader is on `leader`: the next distinct nodes, those in other zones
     /// first, each zone once before any comes again.
     pub fn followers(&self, position: Position, leader: NodeId, count: usize) -> Vec<NodeId> {

@@ -145,10 +145,10 @@ mod tests {
     }
 
     fn known(view: &View, leader: u64, worker: u8) -> Known {
-        let session = SessionId { game: "pong".parse().unwrap(), key: "a".parse().unwrap(), incarnation: Incarnation(1) };
+        let session =
+            SessionId { game: "pong".parse().unwrap(), key: "a".parse().unwrap(), incarnation: Incarnation(1) };
         let leader = node(leader);
-        let placed =
-            Placed { session, leader, worker: WorkerId(worker), epoch: leader.first_epoch(), created: false };
+        let placed = Placed { session, leader, worker: WorkerId(worker), epoch: leader.first_epoch(), created: false };
         Known { placed, ring: view.ring_digest() }
     }
 

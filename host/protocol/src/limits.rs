@@ -209,9 +209,9 @@ limits! {
     time CLIENT_GIVE_UP = Duration::from_millis(60_000), "ms", Client;
         at: "A client that was not attached for so long fails and says so.";
         why: "Twice the seat window: the seat is gone.";
-    time CLIENT_ACKNOWLEDGE_DELAY = Duration::from_millis(40), "ms", Client;
+    time CLIENT_ACKNOWLEDGE_DELAY = Duration::from_millis(60), "ms", Client;
         at: "Acknowledgements of messages and views wait so long for an input to ride on, or for each other.";
-        why: "Shorter than the interval of a 20 Hz game's inputs.";
+        why: "Longer than the interval of a 20 Hz game's inputs, which carry them; a view is repeated after eight times that.";
     count CLIENT_ACKNOWLEDGE_EVERY = 64, "messages", Client;
         at: "So many unacknowledged outputs are acknowledged at once.";
         why: "A sixteenth of the outbox that they fill at the other end.";

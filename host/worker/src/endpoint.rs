@@ -19,12 +19,16 @@ use crate::admission::{Admission, Class, Waiting, classify};
 use crate::outlet::{Destination, Outlet};
 use crate::receive::Datagram;
 use crate::timers::Timers;
+use crate::transport::{LONGEST_ACKNOWLEDGE_DELAY, QUIC_ACKNOWLEDGE_DELAY};
 
 /// Handshakes that may be under way at a time. Beyond: first packets with a token are dropped.
 pub const HANDSHAKES: usize = 512;
 
 /// Answers to unknown packets (stateless resets, version negotiation) that wait for a turn. Beyond: not answered.
 const RESPONSES: usize = 16;
+
+/// Packets of a link whose times are remembered: more than a player of a ticking session sends between two views.
+const HEARD: usize = 4;
 
 /// Received bytes are copied into chunks of this size, so that a packet costs no allocation.
 const ARENA_BYTES: usize = 64 << 10;
@@ -92,8 +96,32 @@ struct Link {
     handshaking: bool,
     /// When the owner wants to see this link again.
     deadline: Option<Instant>,
+    /// When the last packets came. QUIC holds the acknowledgement of one of them back for [`QUIC_ACKNOWLEDGE_DELAY`].
+    heard: [Instant; HEARD],
+    /// By when something leaves on which an acknowledgement can ride.
+    ride: Option<Instant>,
     ready: bool,
     unsent: bool,
+}
+
+impl Link {
+    /// When its timer is to be handled. Where that would only send an acknowledgement by itself, and it can ride on what
+    /// leaves within the delay that the peer was told of, it waits for that.
+    fn timeout(&mut self) -> Option<Instant> {
+        let due = self.quic.poll_timeout()?;
+        let Some(ride) = self.ride.filter(|&ride| ride > due) else { return Some(due) };
+        let patient =
+            |&heard: &Instant| due == heard + QUIC_ACKNOWLEDGE_DELAY && ride <= heard + LONGEST_ACKNOWLEDGE_DELAY;
+        Some(if self.heard.iter().any(patient) { ride } else { due })
+    }
+
+    /// A packet came.
+    fn hear(&mut self, now: Instant) {
+        if self.heard[0] != now {
+            self.heard.rotate_right(1);
+            self.heard[0] = now;
+        }
+    }
 }
 
 /// A worker's endpoint and its links.
@@ -262,6 +290,15 @@ impl Endpoint {
         }
     }
 
+    /// Says by when something will leave on a link, so that acknowledgements can ride on it; `None` says nothing.
+    pub fn expect(&mut self, id: LinkId, ride: Option<Instant>) {
+        if let Some(Some(link)) = self.links.get_mut(id.index as usize)
+            && link.generation == id.generation
+        {
+            link.ride = ride;
+        }
+    }
+
     /// When the owner wants to see the link again.
     pub fn deadline(&self, id: LinkId) -> Option<Instant> {
         let link = self.links.get(id.index as usize)?.as_ref()?;
@@ -333,7 +370,7 @@ impl Endpoint {
                 return;
             }
         }
-        let deadline = match (link.quic.poll_timeout(), link.deadline) {
+        let deadline = match (link.timeout(), link.deadline) {
             (Some(quic), Some(own)) => Some(quic.min(own)),
             (quic, own) => quic.or(own),
         };
@@ -366,6 +403,7 @@ impl Endpoint {
             DatagramEvent::ConnectionEvent(handle, event) => {
                 let index = handle.0 as u32;
                 let link = self.links.get_mut(handle.0)?.as_mut()?;
+                link.hear(now);
                 link.quic.handle_event(event);
                 mark(&mut link.ready, index, |index| self.ready.push_back(index));
                 mark(&mut link.unsent, index, |index| self.unsent.push(index));
@@ -423,6 +461,8 @@ impl Endpoint {
                     address,
                     handshaking: true,
                     deadline: Some(now + limits::HANDSHAKE_TIMEOUT),
+                    heard: [now; HEARD],
+                    ride: None,
                     ready: true,
                     unsent: true,
                 });

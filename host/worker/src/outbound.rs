@@ -50,7 +50,13 @@ impl Worker {
                     break;
                 }
             }
-            offer_view(now, connection, session, slot, views);
+            let next = offer_view(now, connection, session, slot, views);
+            // A lost output is found missing by the same timer, which then must not wait.
+            if session.owes(slot) {
+                endpoint.expect(link, None);
+            } else if next.is_some() {
+                endpoint.expect(link, next);
+            }
         }
         write_stream(now, connection, endpoint);
         send_view(now, connection, endpoint, packets);
@@ -107,17 +113,25 @@ fn write_outputs(connection: &mut Connection, session: &Session, slot: Slot, roo
     false
 }
 
-/// Hands the newest view to the encoder, if it was written and the view rate allows it.
-fn offer_view(now: Instant, connection: &mut Connection, session: &mut Session, slot: Slot, arena: &mut BytesMut) {
+/// Hands the newest view to the encoder, if it was written and the view rate allows it. Answers by when the next leaves, if
+/// the game ticks.
+fn offer_view(
+    now: Instant,
+    connection: &mut Connection,
+    session: &mut Session,
+    slot: Slot,
+    arena: &mut BytesMut,
+) -> Option<Instant> {
     let interval = session.view_interval();
     let tick = session.fold.tick();
-    let Some(seat) = session.seats.get_mut(usize::from(slot.0)).and_then(Option::as_mut) else { return };
+    let seat = session.seats.get_mut(usize::from(slot.0)).and_then(Option::as_mut)?;
     if !seat.view_due || seat.next_view > now {
-        return;
+        return None;
     }
     seat.view_due = false;
-    let Some(view) = session.fold.view(slot) else { return };
-    seat.next_view = now + interval;
+    let view = session.fold.view(slot)?;
+    let next_view = now + interval;
+    seat.next_view = next_view;
     reserve(arena, view.len());
     arena.extend_from_slice(view);
     let body: Bytes = arena.split().freeze();
@@ -125,6 +139,7 @@ fn offer_view(now: Instant, connection: &mut Connection, session: &mut Session, 
     session.usage.bytes_out += body.len() as u64;
     // The guest's views are bounded by the same number as the encoder's. Volatile: what is applied is committed.
     let _ = connection.view.offer(body, tick, tick);
+    session.view_after(next_view)
 }
 
 fn write_stream(now: Instant, connection: &mut Connection, endpoint: &mut Endpoint) {

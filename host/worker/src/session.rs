@@ -18,6 +18,7 @@ use crate::accounting::Usage;
 use crate::command::{Create, PlayerReport, SessionReport};
 use crate::endpoint::LinkId;
 use crate::recording::Recording;
+use crate::worker::PHASE;
 
 /// Bodies of datagrams are copied into chunks of this size, so that an input costs no allocation and pins no packet.
 const ARENA_BYTES: usize = 16 << 10;
@@ -357,6 +358,18 @@ impl Session {
     /// The time after a view was offered at which the next may be.
     pub(crate) fn view_interval(&self) -> Duration {
         self.view_interval
+    }
+
+    /// By when a view that may leave from `earliest` on has left with its tick, where the game ticks.
+    pub(crate) fn view_after(&self, earliest: Instant) -> Option<Instant> {
+        let period = self.period?;
+        let tick = if self.next_tick >= earliest { self.next_tick } else { earliest + period };
+        Some(tick + PHASE * 2)
+    }
+
+    /// Whether a player has not acknowledged everything that was sent.
+    pub(crate) fn owes(&self, slot: Slot) -> bool {
+        self.fold.slot(slot).is_some_and(|state| state.outputs.first() <= state.outputs.last())
     }
 
     pub(crate) fn seat_mut(&mut self, slot: Slot) -> Option<&mut Seat> {

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn_proto::crypto::rustls::QuicServerConfig;
-use quinn_proto::{AckFrequencyConfig, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use quinn_proto::transport_parameters::TransportParameters;
+use quinn_proto::{
+    AckFrequencyConfig, ConnectionId, EndpointConfig, IdleTimeout, ServerConfig, Side, TransportConfig, VarInt, crypto,
+};
 use ring::hmac;
 use ringside_core::ids::WorkerId;
 use ringside_protocol::limits;
@@ -20,6 +23,13 @@ pub const DATAGRAM_SEND_BYTES: usize = (limits::VIEWS_IN_SEND_BUFFER + 1) * limi
 /// How long a client should hold an acknowledgement back so that it rides on its next input. QUIC's own bound of
 /// max(round trip, 25 ms) applies on top.
 pub const ACKNOWLEDGE_DELAY: Duration = Duration::from_millis(50);
+
+/// How long quinn holds an acknowledgement back before it sends it by itself: QUIC's default.
+pub const QUIC_ACKNOWLEDGE_DELAY: Duration = Duration::from_millis(25);
+
+/// How long a worker may hold one back so that it rides on the next view: [`ACKNOWLEDGE_DELAY`], two instants of the
+/// ticking grid, and some lateness. Peers are told, so that their round trips and probes take it into account.
+pub const LONGEST_ACKNOWLEDGE_DELAY: Duration = Duration::from_millis(56);
 
 /// Packets that a client may receive before it acknowledges at once.
 pub const ACKNOWLEDGE_THRESHOLD: u32 = 10;
@@ -52,10 +62,40 @@ pub fn transport_config() -> TransportConfig {
 /// A worker's server configuration over some cryptography; rustls' comes from [`server_crypto`].
 pub fn server_config(crypto: Arc<dyn quinn_proto::crypto::ServerConfig>, seed: &[u8; 32]) -> ServerConfig {
     let token_key = ring::hkdf::Salt::new(ring::hkdf::HKDF_SHA256, b"ringside retry").extract(seed);
-    let mut config = ServerConfig::new(crypto, Arc::new(token_key));
+    let mut config = ServerConfig::new(Arc::new(Patient(crypto)), Arc::new(token_key));
     config.transport_config(Arc::new(transport_config()));
     config.max_incoming(64).incoming_buffer_size(16 << 10).incoming_buffer_size_total(256 << 10);
     config
+}
+
+/// Some cryptography that tells peers of [`LONGEST_ACKNOWLEDGE_DELAY`], which quinn has no setting for.
+struct Patient(Arc<dyn crypto::ServerConfig>);
+
+impl crypto::ServerConfig for Patient {
+    fn initial_keys(&self, version: u32, id: &ConnectionId) -> Result<crypto::Keys, crypto::UnsupportedVersion> {
+        self.0.initial_keys(version, id)
+    }
+
+    fn retry_tag(&self, version: u32, original: &ConnectionId, packet: &[u8]) -> [u8; 16] {
+        self.0.retry_tag(version, original, packet)
+    }
+
+    fn start_session(self: Arc<Self>, version: u32, parameters: &TransportParameters) -> Box<dyn crypto::Session> {
+        let patient = with_acknowledge_delay(parameters);
+        Arc::clone(&self.0).start_session(version, patient.as_ref().unwrap_or(parameters))
+    }
+}
+
+/// The parameters with [`LONGEST_ACKNOWLEDGE_DELAY`]; nothing where they name a delay already.
+fn with_acknowledge_delay(parameters: &TransportParameters) -> Option<TransportParameters> {
+    /// The parameter's number in RFC 9000.
+    const MAX_ACK_DELAY: u8 = 0x0b;
+    // Below 64, a number is one byte.
+    const { assert!(LONGEST_ACKNOWLEDGE_DELAY.as_millis() < 64) };
+    let mut bytes = Vec::new();
+    parameters.write(&mut bytes);
+    bytes.extend([MAX_ACK_DELAY, 1, LONGEST_ACKNOWLEDGE_DELAY.as_millis() as u8]);
+    TransportParameters::read(Side::Client, &mut &bytes[..]).ok()
 }
 
 /// A worker's endpoint configuration: its connection ids, reset key and random numbers all come from the seed, which
@@ -99,4 +139,32 @@ pub enum CryptoError {
     /// The key allows no cipher that QUIC's first packets need.
     #[error("certificate: {0}")]
     Cipher(#[from] quinn_proto::crypto::rustls::NoInitialCipherSuite),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(parameters: &TransportParameters) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        parameters.write(&mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn peers_are_told_how_long_acknowledgements_may_wait_and_the_rest_stays() {
+        // Initial stream data 16 384 on streams that the client opens, ten of them.
+        let plain = [0x06, 4, 0x80, 0, 0x40, 0, 0x08, 1, 10];
+        let plain = TransportParameters::read(Side::Client, &mut &plain[..]).unwrap();
+        let patient = with_acknowledge_delay(&plain).unwrap();
+        let mut expected = written(&plain);
+        assert!(!expected.is_empty());
+        expected.extend([0x0b, 1, LONGEST_ACKNOWLEDGE_DELAY.as_millis() as u8]);
+        let sorted = |mut bytes: Vec<u8>| {
+            bytes.sort_unstable();
+            bytes
+        };
+        assert_eq!(sorted(written(&patient)), sorted(expected));
+        assert!(with_acknowledge_delay(&patient).is_none(), "they are told once");
+    }
 }

@@ -5,7 +5,9 @@ mod create;
 mod dispatch;
 mod echo;
 mod replay;
+mod ring;
 mod room;
+mod simulate;
 mod tick;
 
 use crate::bench::{BenchError, Context};
@@ -42,6 +44,10 @@ cases! {
     "record_cost" room::record_cost, "CPU of a match and second with recording against without";
     "accept_rate" accept::rate, "players let in for a second of CPU against a bare quinn accept loop";
     "compile_ms" create::upload, "an upload against compiling the same bytes";
+    "ring_lookup_ns" ring::lookup, "a name's owner by the ring against a plain binary search over the same points";
+    "ring_moved_ratio" ring::moved, "names that a new node moves against the fewest that it must";
+    "ring_peak_load" ring::peak, "names on the fullest node against its share";
+    "simulate_speed" simulate::speed, "virtual time of the cluster's simulator against real time";
 }
 
 /// The benchmark of that name.

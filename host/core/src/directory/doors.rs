@@ -48,12 +48,19 @@ impl Doors {
         self.callers += usize::from(is_caller);
         self.last += 1;
         let until = cx.now.saturating_add(REQUEST_US);
-        self.pending.insert(self.last, Pending { asker, want, draws: drawn.map(|random| (random, 0)), home: None, until });
+        self.pending
+            .insert(self.last, Pending { asker, want, draws: drawn.map(|random| (random, 0)), home: None, until });
         self.send(cx, self.last);
     }
 
     /// A home answered.
-    pub fn handle_answer(&mut self, cx: &mut Context<'_>, from: Node, number: u64, result: Result<Box<Placed>, Denial>) {
+    pub fn handle_answer(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: Node,
+        number: u64,
+        result: Result<Box<Placed>, Denial>,
+    ) {
         // An answer of a home that is none any more is as good: it was one when it answered.
         let Some(pending) = self.pending.get_mut(&number) else { return };
         match result {
@@ -105,7 +112,9 @@ impl Doors {
 impl Pending {
     /// Takes the next key, if there is one to take.
     fn draw_again(&mut self) -> bool {
-        let (Some((random, tried)), Want::Create { birth, .. }) = (&mut self.draws, &mut self.want) else { return false };
+        let (Some((random, tried)), Want::Create { birth, .. }) = (&mut self.draws, &mut self.want) else {
+            return false;
+        };
         *tried += 1;
         let key = drawn_key(random.wrapping_add(*tried)).filter(|_| *tried < DRAWS);
         key.map(|key| birth.session.key = key).is_some()

@@ -298,7 +298,8 @@ impl Home {
         self.waiting += waiting.len();
         let until = cx.now.saturating_add(PLACING_US);
         // A target is set by what follows.
-        self.entries.insert(name.clone(), Entry { phase: Phase::Asking { pending: BTreeSet::new(), first: None }, waiting });
+        self.entries
+            .insert(name.clone(), Entry { phase: Phase::Asking { pending: BTreeSet::new(), first: None }, waiting });
         self.place(cx, &name, birth, Vec::new(), None, until);
     }
 
@@ -421,7 +422,9 @@ impl Home {
         let mark = Some(self.term.mark(from));
         match self.entries.get(&name).map(|entry| &entry.phase) {
             None if self.entries.len() >= limits::HOME_ENTRIES => return false,
-            Some(Phase::Known { lead: known, .. }) if known.leader != from && cx.cluster.present.contains(&known.leader) => {
+            Some(Phase::Known { lead: known, .. })
+                if known.leader != from && cx.cluster.present.contains(&known.leader) =>
+            {
                 let known = (**known).clone();
                 return self.settle(cx, &name, known, lead, mark);
             }
@@ -433,14 +436,7 @@ impl Home {
     }
 
     /// Two lead one key: one goes on.
-    fn settle(
-        &mut self,
-        cx: &mut Context<'_>,
-        name: &Name,
-        known: Lead,
-        lead: Lead,
-        mark: Option<Mark>,
-    ) -> bool {
+    fn settle(&mut self, cx: &mut Context<'_>, name: &Name, known: Lead, lead: Lead, mark: Option<Mark>) -> bool {
         if !self.is_confirmed(name) {
             // It is known from before this term or from hearsay, and may be over: no verdict in its favour. If it is
             // not over, its leader says so, and then the two are compared.
@@ -552,9 +548,7 @@ impl Home {
     /// A leader has told everything: what it did not tell of, it does not lead.
     fn drop_untold(&mut self, cx: &mut Context<'_>, from: Node) {
         let untold = |entry: &Entry| match &entry.phase {
-            Phase::Known { lead, mark } => {
-                lead.leader == from && mark.is_none_or(|mark| !self.term.stands(from, mark))
-            }
+            Phase::Known { lead, mark } => lead.leader == from && mark.is_none_or(|mark| !self.term.stands(from, mark)),
             _ => false,
         };
         let names: Vec<Name> =
@@ -600,7 +594,8 @@ impl Home {
                 self.hand_over(cx, &name);
             }
         }
-        let lost: Vec<_> = self.losers.keys().filter(|(name, _)| cx.cluster.home_of(name) != Some(cx.me)).cloned().collect();
+        let lost: Vec<_> =
+            self.losers.keys().filter(|(name, _)| cx.cluster.home_of(name) != Some(cx.me)).cloned().collect();
         for (name, leader) in lost {
             self.losers.remove(&(name.clone(), leader));
             cx.timers.cancel(&Timer::Superseded(name, leader));
@@ -652,7 +647,8 @@ impl Home {
             cx.timers.cancel(&Timer::Superseded(name, leader));
         }
         let led = |entry: &Entry| matches!(&entry.phase, Phase::Known { lead, .. } if lead.leader == node);
-        let names: Vec<Name> = self.entries.iter().filter(|(_, entry)| led(entry)).map(|(name, _)| name.clone()).collect();
+        let names: Vec<Name> =
+            self.entries.iter().filter(|(_, entry)| led(entry)).map(|(name, _)| name.clone()).collect();
         for name in names {
             let Some(session) = self.known(&name).map(|lead| lead.session.clone()) else { continue };
             self.over.remember(cx.now, &session, true);

@@ -80,8 +80,7 @@ impl Inquiries {
         if inquiry.sent.is_some() {
             return;
         }
-        let names: BTreeSet<Name> =
-            std::iter::from_fn(|| inquiry.next.pop_first()).take(QUESTION_NAMES).collect();
+        let names: BTreeSet<Name> = std::iter::from_fn(|| inquiry.next.pop_first()).take(QUESTION_NAMES).collect();
         if names.is_empty() {
             self.nodes.remove(&node);
             return;

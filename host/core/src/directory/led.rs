@@ -21,7 +21,9 @@ const TOLD_AFTER_END_US: u64 = 15_000_000;
 #[derive(Debug)]
 enum Phase {
     /// The worker was told; these homes wait for an answer.
-    Creating { homes: BTreeSet<Node> },
+    Creating {
+        homes: BTreeSet<Node>,
+    },
     Live,
 }
 

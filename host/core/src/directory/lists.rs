@@ -271,8 +271,7 @@ impl Lists {
             self.order += 1;
             let phase = Phase::Known { lead: lead.clone(), mark };
             let (order, seats, entry) = (self.order, seating.seats, seating.entry);
-            let listing =
-                Listing { phase, order, seats, entry, joined: BTreeSet::new(), reserved: BTreeSet::new() };
+            let listing = Listing { phase, order, seats, entry, joined: BTreeSet::new(), reserved: BTreeSet::new() };
             self.insert(&key, &name, listing);
         }
         let Some(listing) = self.lists.get_mut(&key).and_then(|list| list.sessions.get_mut(&name)) else { return };
@@ -316,9 +315,10 @@ impl Lists {
 
     /// A leader has told everything: what it did not tell of is not there.
     pub fn drop_untold(&mut self, cx: &mut Context<'_>, from: Node, term: &Term) {
-        self.drop_where(cx, |phase| {
-            matches!(phase, Phase::Known { lead, mark } if lead.leader == from && !term.stands(from, *mark))
-        });
+        self.drop_where(
+            cx,
+            |phase| matches!(phase, Phase::Known { lead, mark } if lead.leader == from && !term.stands(from, *mark)),
+        );
     }
 
     /// The cluster changed.
@@ -342,9 +342,7 @@ impl Lists {
             deny(cx, held.door, held.number);
         }
         let present = &cx.cluster.present.clone();
-        self.drop_where(cx, |phase| {
-            matches!(phase, Phase::Known { lead, .. } if !present.contains(&lead.leader))
-        });
+        self.drop_where(cx, |phase| matches!(phase, Phase::Known { lead, .. } if !present.contains(&lead.leader)));
     }
 
     /// A kept seat's time is over.

@@ -168,7 +168,8 @@ impl Birth {
     /// request (in a cluster that is cut in two) never make two sessions of one id.
     pub fn session_at(&self, leader: Node) -> SessionId {
         let mix = |hash: u64, part: u64| {
-            let mixed = (hash ^ part).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let mixed = hash.wrapping_mul(0xd6e8_feb8_6659_fd93) ^ part;
+            let mixed = mixed.wrapping_add(0x9e37_79b9_7f4a_7c15).wrapping_mul(0x94d0_49bb_1331_11eb);
             (mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9)
         };
         let Incarnation(drawn) = self.session.incarnation;

@@ -35,7 +35,11 @@ impl Over {
     /// The session of a name that was lost last.
     pub fn lost(&self, name: &Name) -> Option<&SessionId> {
         let is_it = |session: &SessionId| session.game == name.0 && session.key == name.1;
-        self.order.iter().rev().map(|(_, session)| session).find(|session| is_it(session) && self.lost.get(*session) == Some(&true))
+        self.order
+            .iter()
+            .rev()
+            .map(|(_, session)| session)
+            .find(|session| is_it(session) && self.lost.get(*session) == Some(&true))
     }
 
     fn forget_old(&mut self, now: u64) {

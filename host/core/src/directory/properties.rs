@@ -1,7 +1,7 @@
 //! Random histories against what must hold in each: no seat is given twice, every request is answered once, nothing
 //! is left over when all sessions are gone.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -43,7 +43,8 @@ struct World {
     asked: BTreeMap<RequestId, Option<PlayerId>>,
     creations: VecDeque<(SessionId, WorkerId)>,
     sent: BTreeMap<PlayerId, SessionId>,
-    seated: BTreeMap<PlayerId, SessionId>,
+    /// A player may be in matches of several criteria.
+    seated: BTreeSet<(PlayerId, SessionId)>,
 }
 
 impl World {
@@ -59,7 +60,7 @@ impl World {
             asked: BTreeMap::new(),
             creations: VecDeque::new(),
             sent: BTreeMap::new(),
-            seated: BTreeMap::new(),
+            seated: BTreeSet::new(),
         }
     }
 
@@ -83,7 +84,8 @@ impl World {
                 let (request, draw) = self.request(None);
                 let key = Some(format!("key-{key}").parse().unwrap());
                 let listed = Some("0".to_owned());
-                let create = Create { game, key, config: Bytes::new(), record: false, listed, policy: Policy::Ring, draw };
+                let create =
+                    Create { game, key, config: Bytes::new(), record: false, listed, policy: Policy::Ring, draw };
                 self.directory.handle_create(self.now, request, create);
             }
             Step::Open { key } => {
@@ -96,11 +98,12 @@ impl World {
             Step::Arrive { player } => {
                 if let Some(session) = self.sent.remove(&name(player)) {
                     self.directory.handle_joined(self.now, &session, &name(player));
-                    self.seated.insert(name(player), session);
+                    self.seated.insert((name(player), session));
                 }
             }
             Step::Leave { player } => {
-                if let Some(session) = self.seated.remove(&name(player)) {
+                let seat = self.seated.iter().find(|(seated, _)| *seated == name(player)).cloned();
+                if let Some((_, session)) = seat.inspect(|seat| _ = self.seated.remove(seat)) {
                     self.directory.handle_left(self.now, &session, &name(player));
                 }
             }
@@ -129,7 +132,7 @@ impl World {
     fn end(&mut self, session: &SessionId) {
         self.directory.handle_ended(self.now, session, "over".to_owned());
         self.sent.retain(|_, other| other != session);
-        self.seated.retain(|_, other| other != session);
+        self.seated.retain(|(_, other)| other != session);
     }
 
     fn act(&mut self) {
@@ -163,7 +166,7 @@ impl World {
 
     /// Players who came to a session without a seat being kept for them any more.
     fn late(&self, session: &SessionId) -> usize {
-        self.seated.values().filter(|other| *other == session).count()
+        self.seated.iter().filter(|(_, other)| other == session).count()
     }
 }
 

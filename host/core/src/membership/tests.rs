@@ -58,8 +58,11 @@ impl Town {
             self.now += ROUND;
             let names: Vec<u64> = self.nodes.keys().copied().filter(|name| !self.still.contains(name)).collect();
             for name in &names {
-                let facts: Vec<Fact> =
-                    names.iter().filter(|from| self.hears(**from, *name)).map(|from| self.nodes[from].own.clone()).collect();
+                let facts: Vec<Fact> = names
+                    .iter()
+                    .filter(|from| self.hears(**from, *name))
+                    .map(|from| self.nodes[from].own.clone())
+                    .collect();
                 let Some(node) = self.nodes.get_mut(name) else { continue };
                 facts.iter().for_each(|fact| node.handle_gossip(self.now, fact, 0));
                 node.handle_timeout(self.now);

@@ -88,6 +88,10 @@ fn refused(refusal: &Refusal, what: String) -> ApiError {
         Refusal::UnknownGame(_) => {
             (StatusCode::NOT_FOUND, "unknown_game", "ringside game list shows them, ringside push FILE.wasm adds one")
         }
+        Refusal::Lost(_) => (StatusCode::NOT_FOUND, "session_lost", "create another under the same key"),
+        Refusal::NotThere(_) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "not_there", "pin it to a node that is active, or to none")
+        }
         Refusal::NoSuchSession(..) => (StatusCode::NOT_FOUND, "no_such_session", "ringside session list shows them"),
         Refusal::KeyTaken(_) => (StatusCode::CONFLICT, "key_taken", "choose another key, or end that session first"),
         Refusal::Full(_) => (StatusCode::SERVICE_UNAVAILABLE, "full", "end sessions, or raise `sessions`"),

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use ringside_core::directory::{Create, Draw};
 use ringside_core::ids::SessionId;
 use ringside_core::limits::GUEST_VALUE_BYTES;
+use ringside_core::placement::Policy;
 use serde::Deserialize;
 
 use super::error::ApiError;
@@ -50,6 +51,7 @@ pub async fn create(
         config: config.into(),
         record: asked.record,
         listed: (!asked.private).then_some(asked.criteria),
+        policy: Policy::Ring,
         draw: Draw { key: crate::random::u64(), incarnation: crate::random::u64() },
     };
     let (placed, address) = services.control.create(create).await?;

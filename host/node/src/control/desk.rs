@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use ringside_core::directory::{
     Action, Create, Directory, Draw, Find, Limits, Open, Placed, Refusal, RequestId, SessionEntry,
 };
-use ringside_core::ids::{Epoch, GameName, SessionId, WorkerId};
+use ringside_core::ids::{Epoch, GameName, Node, NodeId, SessionId, WorkerId};
 use ringside_protocol::frame::{Certificate, Target};
 use ringside_protocol::reason::Reason;
 use ringside_sandbox::Module;
@@ -57,7 +57,8 @@ pub struct Desk {
 impl Desk {
     /// A desk with these workers and no games. `record_all` records every session.
     pub fn new(identity: Identity, limits: Limits, record_all: bool, ports: BTreeMap<WorkerId, Port>) -> Desk {
-        let mut directory = Directory::new(limits);
+        let node = Node { id: NodeId(identity.node), generation: identity.generation };
+        let mut directory = Directory::new(node, limits);
         for (worker, port) in &ports {
             if !port.penalty {
                 directory.handle_worker(*worker);
@@ -123,7 +124,7 @@ impl Desk {
     /// Reads what the workers have used and tells the directory; offers sessions again that found no room.
     pub fn read_loads(&mut self, now: u64) {
         for (from, moved) in std::mem::take(&mut self.homeless) {
-            self.punish(from, moved);
+            self.punish(now, from, moved);
         }
         for (id, worker) in &mut self.workers {
             let busy_us = (worker.port.usage)().busy_us;
@@ -154,11 +155,11 @@ impl Desk {
                     }
                 }
             }
-            Event::Joined { session, player } => self.directory.handle_joined(&session, &player),
+            Event::Joined { session, player } => self.directory.handle_joined(now, &session, &player),
             Event::Left { session, player } => self.directory.handle_left(now, &session, &player),
             Event::Refused { session, player } => self.directory.handle_refused(now, &session, &player),
             Event::Ended { session, reason, .. } => self.directory.handle_ended(now, &session, reason),
-            Event::Overran(moved) => self.punish(worker, moved),
+            Event::Overran(moved) => self.punish(now, worker, moved),
             Event::Signal { source, to, body } => self.signal(source, &to, body),
             // The forwarding thread keeps these for the recorder and the log.
             Event::Recorded { .. }
@@ -172,14 +173,14 @@ impl Desk {
     }
 
     /// Moves a session that overran its budget to the penalty worker; where that one takes nothing, it goes back.
-    fn punish(&mut self, from: WorkerId, moved: Box<MovedSession>) {
+    fn punish(&mut self, now: u64, from: WorkerId, moved: Box<MovedSession>) {
         let session = moved.id().clone();
         let penalty = self.workers.iter().find(|(_, worker)| worker.port.penalty).map(|(id, _)| *id);
         let mut command = Box::new(Command::Adopt(moved));
         for worker in penalty.into_iter().chain([from]) {
             match self.send(worker, *command) {
                 Ok(()) => {
-                    self.directory.handle_moved(&session, worker);
+                    self.directory.handle_moved(now, &session, worker);
                     let place = self.place(session, worker);
                     if let Some(place) = place {
                         // Should it not get through, the players ask a front door when their time is over.
@@ -214,28 +215,36 @@ impl Desk {
     fn act(&mut self, now: u64) {
         while let Some(action) = self.directory.poll_action() {
             match action {
-                Action::Create { session, worker, config, record } => {
-                    self.create(now, session, worker, config, record);
+                Action::Create { session, worker, epoch, config, record } => {
+                    self.create(now, session, worker, epoch, config, record);
                 }
-                Action::End { session, worker } => {
-                    let (reason, reply) = ("nobody is in it".to_owned(), Box::new(|_| {}));
+                Action::End { session, worker, why } => {
+                    let (reason, reply) = (why.to_string(), Box::new(|_| {}));
                     let id = session.clone();
                     if self.send(worker, Command::End { session, reason, reply }).is_err() {
                         tracing::warn!(session = %id, %worker, "the worker is too busy to end a session");
                     }
                 }
                 Action::Answer { request, answer } => self.answer(request, answer),
+                // A node that was told of no others has nobody to talk to.
+                Action::Send { to, .. } => tracing::error!(%to, "a message for a node to which there is no link"),
             }
         }
     }
 
-    fn create(&mut self, now: u64, session: SessionId, worker: WorkerId, config: bytes::Bytes, record: bool) {
+    fn create(
+        &mut self,
+        now: u64,
+        session: SessionId,
+        worker: WorkerId,
+        epoch: Epoch,
+        config: bytes::Bytes,
+        record: bool,
+    ) {
         let Some(module) = self.modules.get(&session.game).cloned() else {
             let gone = Err("the game is not served any more".to_owned());
             return self.directory.handle_created(now, &session, worker, gone);
         };
-        let Identity { node, generation, .. } = self.identity;
-        let epoch = Epoch { number: 1, node, node_generation: generation };
         let seed = crate::random::bytes();
         let create = ringside_worker::Create { session: session.clone(), module, config, seed, epoch, record };
         if self.send(worker, Command::Create(Box::new(create))).is_err() {
@@ -356,12 +365,12 @@ impl Desk {
 fn refused(refusal: &Refusal) -> ringside_worker::Refusal {
     let reason = match refusal {
         Refusal::UnknownGame(_) => Reason::NoSuchGame,
-        Refusal::NoSuchSession(..) => Reason::NoSuchSession,
+        Refusal::NoSuchSession(..) | Refusal::Lost(_) => Reason::NoSuchSession,
         Refusal::MayNotCreate => Reason::TokenForbids,
         Refusal::KeyTaken(_) | Refusal::Failed(_) => Reason::StartFailed,
         Refusal::CriteriaTooLong => Reason::TooLarge,
         Refusal::Full(_) | Refusal::Busy => Reason::Overloaded,
-        Refusal::NoWorker => Reason::Draining,
+        Refusal::NoWorker | Refusal::NotThere(_) => Reason::Draining,
         Refusal::TimedOut => Reason::Unreachable,
     };
     ringside_worker::Refusal { reason, message: refusal.to_string() }

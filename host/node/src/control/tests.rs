@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use ringside_core::directory::{Draw, Limits};
 use ringside_core::ids::{Epoch, PlayerId, SessionId, WorkerId};
+use ringside_core::placement::Policy;
 use ringside_protocol::frame::Target;
 use ringside_protocol::reason::Reason;
 use ringside_sandbox::{Sandbox, SandboxConfig};
@@ -70,6 +71,7 @@ impl Bench {
             config: Bytes::new(),
             record: false,
             listed: None,
+            policy: Policy::Ring,
             draw: Draw { key: 1, incarnation: 1 },
         };
         self.ask(|reply| Message::Create(Box::new(create), reply))

@@ -8,8 +8,8 @@ use ringside_test_support::wait::within;
 
 async fn join(node: &Node, player: &str, target: &str) -> Client {
     let trust = Trust::CertificateSha256(vec![node.certificate()]);
-    let options = Options::new([node.address()], trust, node.token(player), target).unwrap();
-    within("the player to be attached", Client::connect(options)).await.unwrap()
+    let options = Options::new([node.address()], trust, node.token(player), target).expect("a target");
+    within("the player to be attached", Client::connect(options)).await.expect("the player is let in")
 }
 
 async fn last(client: &mut Client) -> Option<Event> {

@@ -22,18 +22,18 @@ struct Terminal {
 impl Terminal {
     fn start(node: &Node, arguments: &[&str]) -> Terminal {
         let (mut controller, mut terminal) = (0, 0);
-        let mut size = libc::winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+        let size = libc::winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
         // SAFETY: both descriptors and the size are valid places; the name and the settings may be null.
-        let made = unsafe {
-            libc::openpty(&mut controller, &mut terminal, std::ptr::null_mut(), std::ptr::null_mut(), &mut size)
-        };
+        let made =
+            unsafe { libc::openpty(&mut controller, &mut terminal, std::ptr::null_mut(), std::ptr::null(), &size) };
         assert_eq!(made, 0, "a terminal is to be had");
         // SAFETY: two descriptors that were just made and are nobody else's.
         let (controller, terminal) = unsafe { (OwnedFd::from_raw_fd(controller), OwnedFd::from_raw_fd(terminal)) };
-        let end = || Stdio::from(terminal.try_clone().unwrap());
-        let program = command(node.state()).args(arguments).stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
+        let end = || Stdio::from(terminal.try_clone().expect("a copy of the terminal"));
+        let program = command(node.state()).args(arguments).stdin(end()).stdout(end()).stderr(end()).spawn();
+        let program = program.expect("the program starts");
         let keyboard = File::from(controller);
-        let mut screen = keyboard.try_clone().unwrap();
+        let mut screen = keyboard.try_clone().expect("a copy of the terminal");
         let (sender, written) = channel();
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];
@@ -58,11 +58,11 @@ impl Terminal {
     }
 
     fn press(&mut self, keys: &str) {
-        self.keyboard.write_all(keys.as_bytes()).unwrap();
+        self.keyboard.write_all(keys.as_bytes()).expect("the terminal takes keys");
     }
 
     fn end(mut self) -> String {
-        let status = self.program.wait().unwrap();
+        let status = self.program.wait().expect("the program ends");
         assert!(status.success(), "{status}: {}", self.seen);
         while let Ok(bytes) = self.written.recv_timeout(Duration::from_millis(100)) {
             self.seen.push_str(&String::from_utf8_lossy(&bytes));

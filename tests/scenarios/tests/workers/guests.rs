@@ -28,6 +28,7 @@ struct Neighbours {
 
 impl Neighbours {
     async fn start(bench: &Bench) -> Neighbours {
+        bench.give_a_core();
         bench.serve("arena60");
         bench.serve("pong");
         let arena = bench.create("arena60/beside").await;

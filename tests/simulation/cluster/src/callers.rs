@@ -33,7 +33,7 @@ impl World {
         // A few come again and again.
         let player = if self.random.happens(0.3) { self.random.below(40) } else { self.players };
         let arrival = Arrival { wants_relay: self.random.happens(0.05), ..Arrival::default() };
-        let request = Request { player, asked_at: self.now(), arrival, sent_on: 0, must_be_served: false };
+        let request = Request { player, asked_at: self.now(), stood_us: 0, arrival, sent_on: 0, must_be_served: false };
         let game = self.games[self.random.below(2) as usize].0.clone();
         match self.random.below(20) {
             0..9 => {
@@ -101,12 +101,12 @@ impl World {
         }
         let twice = self.is_planted(Plant::AnswersTwice) && self.random.happens(0.02);
         let Some(process) = self.machines[slot].process.as_mut() else { return };
-        let (stall_from, stall_to) = process.last_stall;
+        let stood_now = process.stood_us;
         let Some(request) = process.requests.remove(&number) else {
             self.checks.check(Condition::AnsweredOnce, false, || format!("request {number} of m{slot} again"));
             return;
         };
-        let stood = if stall_to > request.asked_at { stall_to - stall_from.max(request.asked_at) } else { 0 };
+        let stood = stood_now - request.stood_us;
         let took = now - request.asked_at;
         self.checks.check(Condition::AnsweredOnce, took <= REQUEST_US + stood + SLACK_US, || {
             format!("request {number} of m{slot} took {took} us")
@@ -155,7 +155,8 @@ impl World {
     }
 
     fn post_visit(&mut self, slot: usize, node: Node, visit: Visit) {
-        let there = self.machines[slot].process.as_ref().and_then(|process| process.membership.view().node(node.id).cloned());
+        let there =
+            self.machines[slot].process.as_ref().and_then(|process| process.membership.view().node(node.id).cloned());
         if let Some(seen) = there {
             self.post(slot, usize::from(seen.contact.control.port()) / 10, Packet::Visit(Box::new(visit)));
         }
@@ -196,7 +197,7 @@ impl World {
                 arrival.redirects = 0;
             }
             let (player, sent_on) = (visit.player, visit.sent_on);
-            let request = Request { player, asked_at: now, arrival, sent_on, must_be_served: false };
+            let request = Request { player, asked_at: now, stood_us: 0, arrival, sent_on, must_be_served: false };
             self.open(slot, request, &name, true);
         }
     }
@@ -210,7 +211,7 @@ impl World {
             self.served.push((name.clone(), None));
             for slot in &there {
                 let (asked_at, arrival) = (self.now(), Arrival::default());
-                let request = Request { player: key, asked_at, arrival, sent_on: 0, must_be_served: true };
+                let request = Request { player: key, asked_at, stood_us: 0, arrival, sent_on: 0, must_be_served: true };
                 self.open(*slot, request, &name, true);
             }
         }
@@ -221,9 +222,8 @@ impl World {
         let known: Option<SessionId> = self.served.get(request.player as usize).and_then(|(_, known)| known.clone());
         let found = answer.as_ref().ok().map(|placed| placed.session.clone());
         let is_same = found.is_some() && known.as_ref().is_none_or(|known| Some(known) == found.as_ref());
-        self.checks.check(Condition::Served, is_same, || {
-            format!("m{slot} answered {answer:?}, another node with {known:?}")
-        });
+        self.checks
+            .check(Condition::Served, is_same, || format!("m{slot} answered {answer:?}, another node with {known:?}"));
         if let Some((_, known)) = self.served.get_mut(request.player as usize) {
             *known = found;
         }
@@ -237,4 +237,3 @@ fn key_of(number: u64) -> ringside_core::ids::SessionKey {
         Err(error) => unreachable!("{error}"),
     }
 }
-

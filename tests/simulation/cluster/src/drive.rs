@@ -97,7 +97,8 @@ impl World {
         for seen in view.nodes() {
             process.sees.entry(seen.node).or_insert(now);
         }
-        let nodes: Vec<String> = view.nodes().map(|seen| format!("{}+{} {:?}", seen.node.id, seen.stay, seen.state)).collect();
+        let nodes: Vec<String> =
+            view.nodes().map(|seen| format!("{}+{} {:?}", seen.node.id, seen.stay, seen.state)).collect();
         self.say(slot, format_args!("sees {} ({}): {}", view.digest(), view.ring_digest(), nodes.join(", ")));
         self.watch_owners(slot);
     }
@@ -289,4 +290,3 @@ fn with_other_weight(view: &View) -> View {
         .collect();
     View::new(facts.iter().map(|fact| (fact, fact.state)))
 }
-

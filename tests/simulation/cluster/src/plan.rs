@@ -67,11 +67,11 @@ impl Plan {
     pub fn draw(random: &mut Random) -> Plan {
         let nodes = 3 + random.below(4) as usize;
         let slots = nodes + 3;
-        let weights = (0..slots).map(|_| if random.happens(0.7) { 100 } else { 50 + random.below(150) as u16 }).collect();
+        let weights =
+            (0..slots).map(|_| if random.happens(0.7) { 100 } else { 50 + random.below(150) as u16 }).collect();
         let hour = 3_600_000;
         let clocks = (0..slots).map(|_| random.below(2 * hour as u64) as i64 - hour).collect();
-        let mut plan =
-            Plan { nodes, slots, weights, clocks, pace: 40_000 + random.below(80_000), deeds: Vec::new() };
+        let mut plan = Plan { nodes, slots, weights, clocks, pace: 40_000 + random.below(80_000), deeds: Vec::new() };
         // What every run needs, so that each condition is looked at.
         plan.deeds.push((plan.at(random), Deed::Join { slot: nodes }));
         plan.deeds.push((plan.at(random), plan.crash(random)));

@@ -34,6 +34,8 @@ pub struct Request {
     pub player: u64,
     /// Since when.
     pub asked_at: Micros,
+    /// How long the node had stood still in all by then.
+    pub stood_us: Micros,
     /// How they came.
     pub arrival: Arrival,
     /// How often they were sent on.
@@ -67,6 +69,8 @@ pub struct Process {
     pub asked: RequestId,
     /// Stands still until then.
     pub stalled_until: Micros,
+    /// How long it stood still in all, the present stall to its end included.
+    pub stood_us: Micros,
     /// Stalled last from when to when.
     pub last_stall: (Micros, Micros),
     /// What came while it stood still.
@@ -83,7 +87,14 @@ pub struct Process {
 
 impl Process {
     /// A new run on a machine.
-    pub fn new(now: Micros, offset: Micros, slot: usize, node: Node, weight: u16, games: &[(GameName, u32, bool)]) -> Process {
+    pub fn new(
+        now: Micros,
+        offset: Micros,
+        slot: usize,
+        node: Node,
+        weight: u16,
+        games: &[(GameName, u32, bool)],
+    ) -> Process {
         let address = |port: usize| ([10, 0, 0, 1], (slot * 10 + port) as u16).into();
         let fact = Fact {
             node,
@@ -105,7 +116,8 @@ impl Process {
         membership.activate(now + offset);
         let mut directory = Directory::new(node, Limits { sessions: SESSIONS });
         for (game, max_players, late_join) in games {
-            let facts = GameFacts { pace: Pace::Ticking, min_players: 2, max_players: *max_players, late_join: *late_join };
+            let facts =
+                GameFacts { pace: Pace::Ticking, min_players: 2, max_players: *max_players, late_join: *late_join };
             directory.handle_game(game.clone(), facts);
         }
         (0..WORKERS).for_each(|worker| directory.handle_worker(WorkerId(worker)));
@@ -122,6 +134,7 @@ impl Process {
             requests: BTreeMap::new(),
             asked: 0,
             stalled_until: 0,
+            stood_us: 0,
             last_stall: (0, 0),
             backlog: VecDeque::new(),
             wake_at: None,
@@ -150,7 +163,7 @@ impl Process {
     /// A new request's number.
     pub fn request(&mut self, request: Request) -> RequestId {
         self.asked += 1;
-        self.requests.insert(self.asked, request);
+        self.requests.insert(self.asked, Request { stood_us: self.stood_us, ..request });
         self.asked
     }
 

@@ -30,7 +30,8 @@ fn a_seed_is_a_run() {
 #[test]
 fn every_planted_bug_is_caught_by_the_condition_that_it_breaks() {
     for &(plant, condition) in Plant::ALL {
-        let caught = |seed: &u64| run(*seed, Some(plant), 0).checks.violation().map(|it| it.condition) == Some(condition);
+        let caught =
+            |seed: &u64| run(*seed, Some(plant), 0).checks.violation().map(|it| it.condition) == Some(condition);
         let seed = (0..SEARCH).find(caught);
         assert!(seed.is_some(), "{condition:?} does not catch {plant:?}");
     }

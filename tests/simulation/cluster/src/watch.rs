@@ -12,7 +12,7 @@ use ringside_simulation_kit::scheduler::Micros;
 
 use crate::conditions::Condition;
 use crate::plan::PEACE;
-use crate::process::name_text;
+use crate::process::{Request, name_text};
 use crate::world::{Phase, World};
 
 /// How long everybody must agree before everybody is asked.
@@ -72,7 +72,8 @@ impl World {
             let position = Position(part.wrapping_mul(0x3333_3333_3333_3333) ^ ring.0);
             known.home(position).map(|member| member.node) == view.ring().home(position).map(|member| member.node)
         });
-        self.checks.check(Condition::EqualViewsEqualOwners, same, || format!("ring {ring} has other owners at m{slot}"));
+        self.checks
+            .check(Condition::EqualViewsEqualOwners, same, || format!("ring {ring} has other owners at m{slot}"));
     }
 
     /// A session begins at a process.
@@ -121,9 +122,14 @@ impl World {
         let others = self.truth.led.get(name).into_iter().flatten().filter(|((_, other), _)| other != session);
         for ((leader, other), led) in others {
             let Some((_, leading)) = self.processes().find(|(_, process)| process.node == *leader) else { continue };
+            // Given up already, and its worker is only about to hear of it.
+            if leading.directory.get(&name.0, &name.1).is_none_or(|entry| entry.id != other) {
+                continue;
+            }
             let (leaders_ring, _, leader_since) = leading.ring;
             let sees_since = at_home.sees.get(leader).copied().unwrap_or(Micros::MAX);
-            let ordered = led.home == home && led.since > since && sees_since < led.since && !leading.was_still(self.now());
+            let ordered =
+                led.home == home && led.since > since && sees_since < led.since && !leading.was_still(self.now());
             let told = leaders_ring == ring && since > led.since && leader_since > led.since && !was_its;
             if ordered && leaders_ring == ring || told && sees_since < decided {
                 violation = Some(format!("{session} at m{slot}, and {other} is led by {leader}"));
@@ -154,7 +160,8 @@ impl World {
         self.checks.check(Condition::EndsHaveReasons, has_reason, || format!("{session} at {node}: {why}"));
         if let Ending::Superseded(winner) = why {
             let goes_on = self.truth.gives_way(session, winner);
-            self.checks.check(Condition::OneGoesOn, goes_on, || format!("{session} and {winner} give way to each other"));
+            self.checks
+                .check(Condition::OneGoesOn, goes_on, || format!("{session} and {winner} give way to each other"));
         }
     }
 
@@ -197,11 +204,11 @@ impl World {
     fn watch_overdue(&mut self) {
         let now = self.now();
         let overdue = self.processes().find_map(|(slot, process)| {
-            let (stall_from, stall_to) = process.last_stall;
-            let slack = 1_000_000 + stall_to.saturating_sub(stall_from);
-            let until = ringside_core::directory::REQUEST_US + slack;
-            let late = process.requests.iter().find(|(_, request)| request.asked_at + until < now);
-            late.filter(|_| now >= process.stalled_until).map(|(number, _)| format!("request {number} of m{slot} is forgotten"))
+            let until = ringside_core::directory::REQUEST_US + 1_000_000;
+            let is_late = |request: &Request| request.asked_at + until + process.stood_us - request.stood_us < now;
+            let late = process.requests.iter().find(|(_, request)| is_late(request));
+            late.filter(|_| now >= process.stalled_until)
+                .map(|(number, _)| format!("request {number} of m{slot} is forgotten"))
         });
         if let Some(seen) = overdue {
             self.checks.check(Condition::AnsweredOnce, false, || seen);
@@ -252,7 +259,8 @@ impl World {
                 let (_, at_home) = self.processes().find(|(_, process)| process.node == home)?;
                 let entry = at_home.directory.entry(&name.0, &name.1);
                 let is_right = entry.is_some_and(|entry| {
-                    (&entry.session, entry.leader, entry.worker, entry.epoch) == (session, *leader, led.worker, led.epoch)
+                    (&entry.session, entry.leader, entry.worker, entry.epoch)
+                        == (session, *leader, led.worker, led.epoch)
                         && entry.is_live
                 });
                 if !is_right {

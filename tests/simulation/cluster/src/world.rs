@@ -398,7 +398,8 @@ impl World {
             0 => {
                 process.is_leaving = true;
                 process.membership.drain(clock);
-                (0..crate::process::WORKERS).for_each(|worker| process.directory.handle_worker_closed(WorkerId(worker)));
+                (0..crate::process::WORKERS)
+                    .for_each(|worker| process.directory.handle_worker_closed(WorkerId(worker)));
                 self.scheduler.after(1_000_000, Event::Leave { slot, node, step: 1, down });
             }
             1 => {
@@ -437,7 +438,10 @@ impl World {
             Deed::Cut { side, is_one_way, length } => {
                 let way = if is_one_way { "one way" } else { "both ways" };
                 let slots = self.plan.slots;
-                self.say(11, format_args!("{:0slots$b} cut off {way} for {} ms", side & ((1 << slots) - 1), length / 1000));
+                self.say(
+                    11,
+                    format_args!("{:0slots$b} cut off {way} for {} ms", side & ((1 << slots) - 1), length / 1000),
+                );
                 self.network.cut(now, side, is_one_way, length);
             }
             Deed::Stall { slot, length } => self.stall(slot, length),
@@ -462,7 +466,9 @@ impl World {
         let now = self.now();
         let Some(process) = self.machines[slot].process.as_mut() else { return };
         let node = process.node;
-        process.stalled_until = process.stalled_until.max(now + length);
+        let before = process.stalled_until.max(now);
+        process.stalled_until = before.max(now + length);
+        process.stood_us += process.stalled_until - before;
         process.last_stall = (now, process.stalled_until);
         let until = process.stalled_until;
         self.say(slot, format_args!("stands still for {} ms", length / 1000));

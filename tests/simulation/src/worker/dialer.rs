@@ -105,6 +105,11 @@ impl Dialer {
         self.link(id).map(|link| (&mut link.quic, link.stream))
     }
 
+    /// The longest round trip that QUIC estimates for a connection.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.links.values().map(|link| link.quic.rtt()).max()
+    }
+
     /// Connections that are not drained yet.
     pub fn open_links(&self) -> usize {
         self.links.len()

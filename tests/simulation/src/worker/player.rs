@@ -172,6 +172,11 @@ impl Player {
         }
     }
 
+    /// The round trip that its QUIC estimates.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.dialer.round_trip()
+    }
+
     /// When it wants to be looked at, unless a packet comes.
     pub fn next_wake(&mut self) -> Option<Instant> {
         [self.core.next_wake(), self.dialer.next_wake()].into_iter().flatten().min()
