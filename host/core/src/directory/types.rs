@@ -156,7 +156,7 @@ pub enum Action {
     },
 }
 
-/// The directory's own bounds (those of its lists are in [`limits`]).
+/// The directory's own bounds (those of its lists are in [`crate::limits`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Sessions at a time. Beyond: [`Refusal::Full`].
