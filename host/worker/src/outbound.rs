@@ -64,13 +64,19 @@ impl Worker {
 
     /// Writes every output that a session's players have not been sent, at its end.
     pub(crate) fn write_all_outputs(&mut self, index: usize) {
+        for seat in 0..self.sessions[index].as_ref().map_or(0, |session| session.seats.len()) {
+            self.write_seat_outputs(index, Slot(seat as u16));
+        }
+    }
+
+    /// Writes every output that a player has not been sent, at the end of their stay.
+    pub(crate) fn write_seat_outputs(&mut self, index: usize, slot: Slot) {
         let Some(session) = self.sessions[index].as_mut() else { return };
-        for seat in 0..session.seats.len() {
-            let Some(link) = session.seats[seat].as_ref().and_then(|seat| seat.link) else { continue };
-            let connection = self.connections.get_mut(link.index as usize).and_then(Option::as_mut);
-            if let Some(connection) = connection.filter(|connection| connection.link == link) {
-                write_outputs(connection, session, Slot(seat as u16), usize::MAX);
-            }
+        let seat = session.seats.get(usize::from(slot.0)).and_then(Option::as_ref);
+        let Some(link) = seat.and_then(|seat| seat.link) else { return };
+        let connection = self.connections.get_mut(link.index as usize).and_then(Option::as_mut);
+        if let Some(connection) = connection.filter(|connection| connection.link == link) {
+            write_outputs(connection, session, slot, usize::MAX);
         }
     }
 

@@ -20,6 +20,8 @@ use crate::endpoint::LinkId;
 use crate::recording::Recording;
 use crate::worker::PHASE;
 
+/// A node that dies takes at most about this much of a recording with it, and what the store has not written.
+const PIECE_AGE: Duration = Duration::from_secs(1);
 /// Bodies of datagrams are copied into chunks of this size, so that an input costs no allocation and pins no packet.
 const ARENA_BYTES: usize = 16 << 10;
 
@@ -79,6 +81,8 @@ pub(crate) struct Session {
     checkpointed: Instant,
     log: Vec<Record>,
     pub(crate) recording: Option<Recording>,
+    /// When a piece of it was handed on last.
+    handed_on: Instant,
     base: Instant,
     period: Option<Duration>,
     next_tick: Instant,
@@ -119,6 +123,7 @@ impl Session {
             checkpointed: now,
             log: Vec::new(),
             recording,
+            handed_on: now,
             base: now,
             period,
             next_tick: first_tick,
@@ -337,6 +342,16 @@ impl Session {
         self.checkpoint = Some(Arc::new(state));
         self.checkpointed = now;
         self.log.clear();
+    }
+
+    /// The recording's next piece, where enough has come together or the last one is [`PIECE_AGE`] old.
+    pub(crate) fn recorded_lately(&mut self, now: Instant) -> Option<(Bytes, u64)> {
+        let is_old = now.saturating_duration_since(self.handed_on) >= PIECE_AGE;
+        let piece = self.recorded(is_old);
+        if piece.is_some() {
+            self.handed_on = now;
+        }
+        piece
     }
 
     /// The recording's next piece, where enough has come together or `all` is asked for.

@@ -278,12 +278,13 @@ impl Worker {
         let mut more = self.read_links(outlet);
         more |= self.run_due(outlet);
         more |= self.rebuild_some(outlet);
-        let share_begun = outlet.now();
+        let now = outlet.now();
+        self.write_links(now);
+        let share_begun = now;
         while self.endpoint.has_waiting() && outlet.now() - share_begun < HANDSHAKE_SHARE {
             self.endpoint.admit(share_begun, outlet);
         }
         let now = outlet.now();
-        self.write_links(now);
         self.endpoint.flush(now, outlet);
         self.count();
         if more { Turn::More } else { Turn::Done }
