@@ -167,6 +167,9 @@ limits! {
     count SPENT_TOKENS = 4_096, "tokens", Worker;
         at: "The oldest spent ticket or resume token is forgotten; its expiry alone refuses it then.";
         why: "400 opens a second for the 10 s that a ticket lives.";
+    count VERIFIED_TOKENS = 4_096, "tokens", Worker;
+        at: "The one that was verified first is forgotten, and verified again when it comes again.";
+        why: "Half of a worker's connections come back at once; about a megabyte.";
     count CLIENT_UNRETIRED_MESSAGES = 256, "messages", Client;
         at: "`send` answers full; what was acknowledged at a lower tier only is let go before that.";
         why: "Two seconds at 120 messages a second.";

@@ -15,8 +15,6 @@ use ringside_protocol::reason::Reason;
 use ringside_protocol::token::{ResumeClaims, SealedClaims, SessionClaims, TicketClaims};
 
 const TAG_BYTES: usize = 32;
-/// Session tokens that are remembered as verified. Beyond: the oldest is verified again.
-pub const VERIFIED_TOKENS: usize = 4096;
 
 /// Keys that all workers of a node share.
 #[derive(Clone)]
@@ -91,7 +89,7 @@ impl Authority {
     fn remember(&mut self, hash: [u8; 32], claims: SessionClaims) {
         self.verified.insert(hash, claims);
         self.verified_order.push_back(hash);
-        if self.verified_order.len() > VERIFIED_TOKENS
+        if self.verified_order.len() > limits::VERIFIED_TOKENS
             && let Some(oldest) = self.verified_order.pop_front()
         {
             self.verified.remove(&oldest);
@@ -294,10 +292,13 @@ mod tests {
         assert!(authority.verify("a.b.c").is_err());
         assert_eq!(authority.verified.len(), 0);
         let first = sign(0);
-        for issued_s in 0..=VERIFIED_TOKENS as u64 {
+        for issued_s in 0..=limits::VERIFIED_TOKENS as u64 {
             authority.verify(&sign(issued_s)).unwrap();
         }
-        assert_eq!((authority.verified.len(), authority.verified_order.len()), (VERIFIED_TOKENS, VERIFIED_TOKENS));
+        assert_eq!(
+            (authority.verified.len(), authority.verified_order.len()),
+            (limits::VERIFIED_TOKENS, limits::VERIFIED_TOKENS)
+        );
         authority.keys.tokens.clear();
         assert_eq!(authority.verify(&first), Err(Reason::TokenInvalid), "the oldest is forgotten");
     }
