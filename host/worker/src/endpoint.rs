@@ -230,7 +230,7 @@ impl Endpoint {
     }
 
     /// The next link that has something for its owner to read, or whose deadline came. Its events must be read to
-    /// their end, then [`settle`](Endpoint::settle) be called.
+    /// their end.
     pub fn next_ready(&mut self) -> Option<LinkId> {
         while let Some(index) = self.ready.pop_front() {
             if let Some(link) = self.links[index as usize].as_mut() {

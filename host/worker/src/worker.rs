@@ -270,7 +270,7 @@ impl Worker {
     }
 
     /// One turn: links' data, due sessions, rebuilds, handshakes, packets. The socket is served between calls into
-    /// guests once [`SERVICE_INTERVAL`] has passed: then the answer is [`Turn::More`].
+    /// guests once a millisecond has passed: then the answer is [`Turn::More`].
     pub fn turn(&mut self, outlet: &mut dyn Outlet) -> Turn {
         let now = outlet.now();
         self.serviced = now;
