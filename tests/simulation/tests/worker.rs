@@ -76,8 +76,3 @@ fn the_first_planted_bugs_are_caught() {
 fn the_other_planted_bugs_are_caught() {
     caught(&Plant::ALL[Plant::ALL.len() / 2..]);
 }
-
-#[test]
-fn there_are_enough_plants() {
-    assert!(Plant::ALL.len() >= 8);
-}

@@ -12,6 +12,10 @@ pub enum Plant {
     DoublesAfterResume,
     /// Two replies change places before the player sees them.
     SwapsReplies,
+    /// A reply never comes to the player.
+    LosesReply,
+    /// A reply comes twice.
+    DoublesReply,
     /// An old view is shown again.
     ShowsOldView,
     /// A player who was told that a newer connection took over stays, and comes back.
@@ -40,6 +44,8 @@ impl Plant {
         (Plant::LosesMessage, Condition::ExactlyOnce),
         (Plant::DoublesAfterResume, Condition::ExactlyOnce),
         (Plant::SwapsReplies, Condition::ExactlyOnce),
+        (Plant::LosesReply, Condition::ExactlyOnce),
+        (Plant::DoublesReply, Condition::ExactlyOnce),
         (Plant::ShowsOldView, Condition::ViewsGrow),
         (Plant::StaysWhenReplaced, Condition::NewestWins),
         (Plant::LosesRecording, Condition::Replays),

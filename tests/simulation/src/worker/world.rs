@@ -102,6 +102,8 @@ pub(super) struct World<'a> {
     started: u64,
     /// Processes that were told that a newer one took over.
     told_replaced: BTreeSet<u64>,
+    /// A reply that a plant shows after the next.
+    held_back: Option<(u64, Vec<u8>)>,
     finale: Option<Micros>,
     past: Option<SessionReport>,
 }
@@ -141,6 +143,7 @@ impl<'a> World<'a> {
             expected: BTreeMap::new(),
             started: 0,
             told_replaced: BTreeSet::new(),
+            held_back: None,
             finale: None,
             past: None,
             random: random.fork(2),
@@ -427,8 +430,9 @@ impl<'a> World<'a> {
                 self.newest.insert(name.clone(), player);
                 let ledger = self.ledgers.entry(name).or_default();
                 match (joined, fresh) {
-                    (true, _) => ledger.begin(),
-                    (false, true) => ledger.go_on_after(last_input),
+                    (true, _) if last_input == 0 => ledger.begin(),
+                    // Another process of the player joined in between.
+                    (true, _) | (false, true) => ledger.go_on_after(last_input),
                     (false, false) => {}
                 }
                 let (replied, said) = (ledger.replied(), ledger.said());
@@ -500,10 +504,22 @@ impl<'a> World<'a> {
         if self.newest.get(name) != Some(&player) {
             return;
         }
-        let number = match self.plant {
-            Some(Plant::SwapsReplies) if number % 50 == 17 => number + 1,
-            _ => number,
-        };
+        match self.plant.filter(|_| number % 50 == 17 && !is_first) {
+            Some(Plant::LosesReply) => return,
+            Some(Plant::SwapsReplies) => {
+                self.held_back = Some((number, body.to_vec()));
+                return;
+            }
+            Some(Plant::DoublesReply) => self.hears_reply(name, number, body, is_first),
+            _ => {}
+        }
+        self.hears_reply(name, number, body, is_first);
+        if let Some((number, body)) = self.held_back.take() {
+            self.hears_reply(name, number, &body, false);
+        }
+    }
+
+    fn hears_reply(&mut self, name: &str, number: u64, body: &[u8], is_first: bool) {
         let fits = self.ledgers.entry(name.to_owned()).or_default().hear(number, body, is_first);
         self.checks
             .check(Condition::ExactlyOnce, fits.is_ok(), || format!("{name}: {}", fits.err().unwrap_or_default()));
