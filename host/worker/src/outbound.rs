@@ -3,12 +3,12 @@
 
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
 use ringside_core::ids::Slot;
 use ringside_protocol::datagram;
 use ringside_protocol::frame::ServerFrame;
 use ringside_protocol::tier::Tier;
 
+use crate::arena::Arena;
 use crate::connection::{Connection, Stage};
 use crate::endpoint::{Endpoint, LinkId};
 use crate::session::Session;
@@ -17,8 +17,8 @@ use crate::worker::Worker;
 
 /// Bytes of frames that wait for the stream; further outputs stay in the session's state.
 const WAITING_BYTES: usize = 64 << 10;
-/// Views and datagrams are cut from chunks of this size.
-const ARENA_BYTES: usize = 64 << 10;
+/// What views and datagrams are cut from.
+pub(crate) type Chunks = Arena<{ 64 << 10 }>;
 
 impl Worker {
     /// Writes every link on the list.
@@ -85,9 +85,8 @@ impl Worker {
         let Worker { endpoint, packets, sessions, .. } = self;
         let Some(session) = sessions[index].as_mut() else { return };
         let Some(quic) = endpoint.link(link) else { return };
-        reserve(packets, body.len() + 1);
-        datagram::encode_datagram(body, packets);
-        let bytes = packets.split().freeze();
+        datagram::encode_datagram(body, packets.room(body.len() + 1));
+        let bytes = packets.cut().freeze();
         let length = bytes.len() as u64;
         match quic.datagrams().send(bytes, false) {
             Ok(()) => {
@@ -123,7 +122,7 @@ fn offer_view(
     connection: &mut Connection,
     session: &mut Session,
     slot: Slot,
-    arena: &mut BytesMut,
+    arena: &mut Chunks,
 ) -> Option<Instant> {
     let interval = session.view_interval();
     let tick = session.fold.tick();
@@ -135,9 +134,7 @@ fn offer_view(
     let view = session.fold.view(slot)?;
     let next_view = now + interval;
     seat.next_view = next_view;
-    reserve(arena, view.len());
-    arena.extend_from_slice(view);
-    let body: Bytes = arena.split().freeze();
+    let body = arena.copy(view);
     session.usage.datagrams_out += 1;
     session.usage.bytes_out += body.len() as u64;
     // The guest's views are bounded by the same number as the encoder's. Volatile: what is applied is committed.
@@ -177,7 +174,7 @@ fn write_stream(now: Instant, connection: &mut Connection, endpoint: &mut Endpoi
 }
 
 /// Sends what fits of the pending view.
-fn send_view(now: Instant, connection: &mut Connection, endpoint: &mut Endpoint, arena: &mut BytesMut) {
+fn send_view(now: Instant, connection: &mut Connection, endpoint: &mut Endpoint, arena: &mut Chunks) {
     if !connection.view.is_pending() {
         return;
     }
@@ -189,10 +186,9 @@ fn send_view(now: Instant, connection: &mut Connection, endpoint: &mut Endpoint,
         return;
     }
     loop {
-        reserve(arena, most);
-        match connection.view.next_fragment(most, arena) {
+        match connection.view.next_fragment(most, arena.room(most)) {
             Ok(true) => {
-                if datagrams.send(arena.split().freeze(), true).is_err() {
+                if datagrams.send(arena.cut().freeze(), true).is_err() {
                     return;
                 }
             }
@@ -201,11 +197,4 @@ fn send_view(now: Instant, connection: &mut Connection, endpoint: &mut Endpoint,
         }
     }
     connection.view_sent = now;
-}
-
-/// Makes room in an arena without an allocation where its earlier pieces are gone.
-fn reserve(arena: &mut BytesMut, bytes: usize) {
-    if arena.capacity() - arena.len() < bytes && !arena.try_reclaim(bytes.max(ARENA_BYTES)) {
-        *arena = BytesMut::with_capacity(ARENA_BYTES.max(bytes));
-    }
 }

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use ringside_core::ids::{Epoch, SessionId, SessionTime, Slot};
 use ringside_core::limits;
 use ringside_core::log::{Input, LeaveReason, Outcome, Record, SkipCause};
@@ -15,6 +15,7 @@ use ringside_protocol::reason::Reason;
 use ringside_sandbox::{CallCost, Ending, Fold, FoldError, FoldOptions, Rebuild, State, Step};
 
 use crate::accounting::Usage;
+use crate::arena::Arena;
 use crate::command::{Create, PlayerReport, SessionReport};
 use crate::endpoint::LinkId;
 use crate::recording::Recording;
@@ -92,7 +93,7 @@ pub(crate) struct Session {
     over_budget: OverBudget,
     was_over_budget: bool,
     owed: Vec<OwedLeave>,
-    arena: BytesMut,
+    arena: Arena<ARENA_BYTES>,
 }
 
 impl Session {
@@ -134,7 +135,7 @@ impl Session {
             over_budget,
             was_over_budget: false,
             owed: Vec::new(),
-            arena: BytesMut::new(),
+            arena: Arena::new(),
         };
         let start = Input::Start {
             module: create.module.hash(),
@@ -169,11 +170,7 @@ impl Session {
 
     /// A copy of an input's bytes that lives as long as the log.
     pub(crate) fn keep(&mut self, body: &[u8]) -> Bytes {
-        if self.arena.capacity() - self.arena.len() < body.len() {
-            self.arena = BytesMut::with_capacity(ARENA_BYTES.max(body.len()));
-        }
-        self.arena.extend_from_slice(body);
-        self.arena.split().freeze()
+        self.arena.copy(body)
     }
 
     /// Runs an input and appends it as an entry.

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
 use quinn_proto as quic;
 use ringside_core::ids::{GameName, SessionId, SessionKey, WorkerId};
 use ringside_core::output::Output;
@@ -25,6 +24,7 @@ use crate::authority::Authority;
 use crate::command::{Command, Event, Flushed};
 use crate::connection::Connection;
 use crate::endpoint::{Endpoint, LinkId, LinkLimits};
+use crate::outbound::Chunks;
 use crate::outlet::Outlet;
 use crate::receive::Datagram;
 use crate::session::{OverBudget, Session};
@@ -148,8 +148,8 @@ pub struct Worker {
     pub(crate) going_away: Option<Reason>,
     pub(crate) stopped: bool,
     pub(crate) outputs: Vec<Output>,
-    pub(crate) packets: BytesMut,
-    pub(crate) views: BytesMut,
+    pub(crate) packets: Chunks,
+    pub(crate) views: Chunks,
     pub(crate) serviced: Instant,
 }
 
@@ -186,8 +186,8 @@ impl Worker {
             going_away: None,
             stopped: false,
             outputs: Vec::new(),
-            packets: BytesMut::new(),
-            views: BytesMut::new(),
+            packets: Chunks::new(),
+            views: Chunks::new(),
             serviced: config.started,
             config,
         }
