@@ -76,3 +76,10 @@ fn the_first_planted_bugs_are_caught() {
 fn the_other_planted_bugs_are_caught() {
     caught(&Plant::ALL[Plant::ALL.len() / 2..]);
 }
+
+#[test]
+fn a_bug_is_planted_for_every_condition() {
+    let without: Vec<_> =
+        Condition::ALL.iter().filter(|&condition| Plant::ALL.iter().all(|(_, breaks)| breaks != condition)).collect();
+    assert!(without.is_empty(), "nothing shows that {without:?} can fail");
+}

@@ -36,6 +36,14 @@ pub enum Plant {
     LosesMovedSession,
     /// The worker's reports alternate with an older one: session time and ticks go back.
     ReportsThePast,
+    /// The worker's account of what it holds grows without end.
+    HoldsMore,
+    /// Calls of another session are counted as over its budget.
+    BlamesAnotherSession,
+    /// A player is told of the wrong message that it was rejected.
+    RejectsAnother,
+    /// A player is never told of rejections.
+    HidesRejection,
 }
 
 impl Plant {
@@ -56,5 +64,9 @@ impl Plant {
         (Plant::NeverResolves, Condition::EverybodyPlays),
         (Plant::LosesMovedSession, Condition::EverybodyPlays),
         (Plant::ReportsThePast, Condition::TimeGrows),
+        (Plant::HoldsMore, Condition::Bounded),
+        (Plant::BlamesAnotherSession, Condition::Moves),
+        (Plant::RejectsAnother, Condition::Rejections),
+        (Plant::HidesRejection, Condition::Rejections),
     ];
 }
