@@ -39,7 +39,7 @@ pub enum PushError {
     Internal(String),
 }
 
-/// The right to upload; see [`UPLOADS`].
+/// The right to upload; there are as many as uploads may be made at a time.
 pub struct Turn(#[expect(dead_code, reason = "held until the upload is done")] OwnedSemaphorePermit);
 
 /// A game's newest version.

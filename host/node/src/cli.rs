@@ -18,6 +18,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::api::Failure;
+pub(crate) use table::plain;
 
 /// Everything that can be said.
 #[derive(Debug, Parser)]
@@ -136,7 +137,8 @@ fn report(failure: &Failure, json: bool) {
         eprintln!("{}", serde_json::to_string(failure).unwrap_or_default());
         return;
     }
-    eprintln!("error: {}", failure.what);
+    // What a guest said may hold anything: control characters do not reach a terminal.
+    eprintln!("error: {}", table::plain(&failure.what));
     if !failure.hint.is_empty() {
         eprintln!("  hint: {}", failure.hint);
     }

@@ -19,7 +19,7 @@ use crate::control::{self, Control, Desk, Identity};
 use crate::metrics::Metrics;
 use crate::priority;
 use crate::recorder::Recorder;
-use crate::state_directory::{NodeFile, StateDirectory, StateError};
+use crate::state_directory::{NodeFile, StateDirectory, StateError, TOKEN_FILE};
 use crate::store::{Store, StoreError};
 use crate::tokens::{TokenError, TokenKey};
 use crate::workers::{Workers, WorkersError};
@@ -88,9 +88,15 @@ pub fn run(config: Config, json: bool) -> Result<(), NodeError> {
         .build()
         .map_err(NodeError::System)?;
     let kept = Kept::open(config)?;
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         let mut stop = StopSignals::new().map_err(NodeError::System)?;
-        let running = Running::start(kept).await?;
+        let running = tokio::select! {
+            running = Running::start(kept) => running?,
+            () = stop.wait() => {
+                tracing::info!("stopped before the node was ready");
+                return Ok(());
+            }
+        };
         running.announce(json);
         stop.wait().await;
         tracing::info!("stopping: players are told, recordings are written; once more to stop at once");
@@ -99,7 +105,10 @@ pub fn run(config: Config, json: bool) -> Result<(), NodeError> {
             () = stop.wait() => tracing::warn!("stopped at once"),
         }
         Ok(())
-    })
+    });
+    // A compilation or a slow store keeps nobody waiting: what counts has been written by now.
+    runtime.shutdown_background();
+    result
 }
 
 /// What is kept between runs, opened.
@@ -118,10 +127,10 @@ impl Kept {
     fn open(mut config: Config) -> Result<Kept, NodeError> {
         let state = StateDirectory::open(&config.state)?;
         config.state = state.path().to_owned();
-        let secret = state.secret("admin.token", || hex::encode(&random::bytes::<32>()).into_bytes())?;
+        let secret = state.secret(TOKEN_FILE, || hex::encode(&random::bytes::<32>()).into_bytes())?;
         let secret = String::from_utf8(secret).ok().map(|text| text.trim().to_owned()).filter(|text| text.len() >= 32);
         let secret = secret.ok_or_else(|| {
-            state.garbage("admin.token", "is no token of 32 characters and more", "delete it, and a new one is made")
+            state.garbage(TOKEN_FILE, "is no token of 32 characters and more", "delete it, and a new one is made")
         })?;
         let number = state.secret("node.id", || hex::encode(&random::bytes::<8>()).into_bytes())?;
         let number = std::str::from_utf8(&number).ok().and_then(|text| u64::from_str_radix(text.trim(), 16).ok());
@@ -154,34 +163,29 @@ struct Running {
 }
 
 impl Running {
-    /// The order matters: the control queue before the workers that speak to it; games before players can ask for
-    /// them through the admin API; `node.json` last, because who reads it expects answers.
+    /// The order matters: games before workers, because a player who asks for one that is not there yet gives up; the
+    /// control queue before the workers that speak to it; `node.json` last, because who reads it expects answers.
     async fn start(kept: Kept) -> Result<Running, NodeError> {
         let Kept { config, state, secret, identity, certificate, tokens, store, sandbox } = kept;
         let listener = TcpListener::bind(config.admin)
             .await
             .map_err(|source| NodeError::Admin { address: config.admin, source })?;
         let admin_address = listener.local_addr().map_err(NodeError::System)?;
+        let catalogue = Arc::new(Catalogue::new(sandbox.clone(), store.clone()));
+        let loaded = catalogue.load().await?;
+        let games = loaded.len();
         let recorder = Recorder::start(store.clone());
         let (control, queue) = Control::queue();
         let (workers, ports) =
             Workers::start(&config, identity, &certificate, &tokens, control.clone(), recorder.clone())?;
         let addresses = ports.values().filter(|port| !port.penalty).map(|port| port.address).collect();
         let limits = Limits { sessions: config.sessions.min(sandbox.warm_sessions() as usize) };
-        let desk = Desk::new(identity, limits, config.record, ports);
+        let mut desk = Desk::new(identity, limits, config.record, ports);
+        loaded.into_iter().for_each(|served| desk.serve(served));
         tokio::spawn(control::run(desk, queue));
-
-        let catalogue = Arc::new(Catalogue::new(sandbox, store.clone()));
-        let loaded = catalogue.load().await?;
-        let games = loaded.len();
-        for served in loaded {
-            // The control task was just started and lives as long as the node.
-            let _ = control.game(served).await;
-        }
         let file = NodeFile {
             pid: std::process::id(),
             admin: format!("http://{admin_address}"),
-            token_file: state.path().join("admin.token"),
             workers: addresses,
             certificate_sha256: certificate.sha256().to_string(),
         };

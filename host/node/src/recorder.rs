@@ -78,7 +78,7 @@ impl Recorder {
     pub fn start(store: Store) -> Recorder {
         let (items, queue) = mpsc::channel(QUEUE_BATCHES);
         let shared = Arc::new(Shared::default());
-        tokio::spawn(Writer { shared: shared.clone(), store, open: HashMap::new() }.run(queue));
+        tokio::spawn(Writer { shared: shared.clone(), store, open: HashMap::new(), lost: HashSet::new() }.run(queue));
         Recorder { shared, items }
     }
 
@@ -141,6 +141,8 @@ struct Writer {
     shared: Arc<Shared>,
     store: Store,
     open: HashMap<SessionId, Open>,
+    /// Sessions of which a segment was not written: nothing after it is.
+    lost: HashSet<SessionId>,
 }
 
 impl Writer {
@@ -173,6 +175,7 @@ impl Writer {
             Item::End(session) => {
                 self.flush(&session).await;
                 self.open.remove(&session);
+                self.lost.remove(&session);
                 self.shared.broken().remove(&session);
             }
             Item::Flush(session, done) => {
@@ -185,6 +188,10 @@ impl Writer {
 
     async fn batch(&mut self, session: SessionId, batch: &[u8]) {
         self.shared.queued_bytes.fetch_sub(batch.len() as u64, Ordering::Relaxed);
+        // What comes behind a lost segment does not follow what is in the store.
+        if self.lost.contains(&session) {
+            return;
+        }
         let new = || Open { next: 1, buffer: BytesMut::new(), since: Instant::now() };
         let open = self.open.entry(session.clone()).or_insert_with(new);
         if open.buffer.is_empty() {
@@ -213,6 +220,9 @@ impl Writer {
     }
 
     async fn flush(&mut self, session: &SessionId) {
+        if self.lost.contains(session) {
+            return;
+        }
         let Some(open) = self.open.get_mut(session).filter(|open| !open.buffer.is_empty()) else { return };
         let (number, bytes) = (open.next, open.buffer.split().freeze());
         open.next += 1;
@@ -227,6 +237,7 @@ impl Writer {
         if written {
             self.shared.segments.fetch_add(1, Ordering::Relaxed);
         } else {
+            self.lost.insert(session.clone());
             self.shared.gap(session);
         }
     }
@@ -302,6 +313,19 @@ mod tests {
         recorder.offer(&session("b"), half.clone());
         recorder.offer(&session("b"), half);
         assert_eq!(recorder.counters().gaps, 2, "bytes are bounded too");
+    }
+
+    #[tokio::test]
+    async fn nothing_is_written_behind_a_lost_segment() {
+        let store = Store::memory();
+        store.put_segment(&session("a"), 1, Bytes::from_static(b"old")).await.unwrap();
+        let recorder = Recorder::start(store.clone());
+        let whole = Bytes::from(vec![1; SEGMENT_BYTES]);
+        (0..3).for_each(|_| recorder.offer(&session("a"), whole.clone()));
+        recorder.flush(&session("a")).await;
+        assert_eq!(store.segments(&session("a")).await.unwrap(), [1]);
+        assert_eq!(recorder.counters().gaps, 1);
+        recorder.stop().await;
     }
 
     #[tokio::test]

@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+/// The bearer token of the admin API.
+pub const TOKEN_FILE: &str = "admin.token";
 /// What the version file says.
 const VERSION: &str = "ringside state 1\n";
 
@@ -26,8 +28,6 @@ pub struct NodeFile {
     pub pid: u32,
     /// URL of the admin API.
     pub admin: String,
-    /// The file with its bearer token.
-    pub token_file: PathBuf,
     /// Addresses where players connect, one a worker.
     pub workers: Vec<std::net::SocketAddr>,
     /// SHA-256 of the certificate to expect there, in hexadecimal.
@@ -223,8 +223,9 @@ fn check_version(path: &Path) -> Result<bool, StateError> {
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let mut entries = fs::read_dir(path).map_err(|error| io("read", path.into(), error))?;
-            // A lock alone was left by a start that failed before the version was written.
-            match entries.find_map(|entry| entry.ok().filter(|entry| entry.file_name() != "lock")) {
+            // These alone were left by a start that failed before the version was written.
+            let started = |name: &std::ffi::OsStr| name == "lock" || name == "version.new";
+            match entries.find_map(|entry| entry.ok().filter(|entry| !started(&entry.file_name()))) {
                 None => Ok(true),
                 Some(entry) => Err(StateError::Foreign {
                     directory: path.into(),
@@ -262,7 +263,9 @@ fn write_private(directory: &Path, file: &Path, content: &[u8]) -> Result<(), St
     let _ = fs::remove_file(&temporary);
     let mut handle = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).map_err(io)?;
     handle.write_all(content).and_then(|()| handle.sync_all()).map_err(io)?;
-    fs::rename(&temporary, file).map_err(io)
+    fs::rename(&temporary, file).map_err(io)?;
+    // The name is safe when its directory is: a key that is lost after a crash makes every token invalid.
+    File::open(directory).and_then(|directory| directory.sync_all()).map_err(io)
 }
 
 /// Reads `node.json` of a state directory, for the command line.

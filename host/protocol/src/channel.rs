@@ -176,7 +176,8 @@ impl Outbox {
 
     /// Numbers what is kept anew, from `last` + 1: for a client whose first attachment tells it where to begin.
     pub fn renumber_after(&mut self, last: u64) {
-        self.last = last + self.messages.len() as u64;
+        // No session gets that far; a peer that says so must not make numbers wrap.
+        self.last = last.min(u64::MAX / 2) + self.messages.len() as u64;
     }
 }
 

@@ -173,6 +173,9 @@ limits! {
     count RELAY_BYTES = 64 << 10, "bytes", Connection;
         at: "The stream of a relayed player is not read on, either way, until what is under way has arrived.";
         why: "The receive window: a relay holds no more than the connection itself may.";
+    count VERIFIED_TOKENS = 4_096, "tokens", Worker;
+        at: "The one that was verified first is forgotten, and verified again when it comes again.";
+        why: "Half of a worker's connections come back at once; about a megabyte.";
     count CLIENT_UNRETIRED_MESSAGES = 256, "messages", Client;
         at: "`send` answers full; what was acknowledged at a lower tier only is let go before that.";
         why: "Two seconds at 120 messages a second.";

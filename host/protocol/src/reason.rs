@@ -81,7 +81,8 @@ reasons! {
     TooSlow = 4, GiveUp, "too slow to take the reliable messages";
     /// The host removed the player.
     Removed = 5, GiveUp, "removed by the host";
-    /// The seat window ran out before the player came back.
+    /// The seat window ran out before the player came back. As the answer to an open frame: the stay that it goes on
+    /// from is over, open again without it.
     SeatExpired = 6, GiveUp, "the seat was not kept any longer";
     /// The session is over.
     SessionEnded = 7, GiveUp, "the session is over";

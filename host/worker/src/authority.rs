@@ -1,10 +1,13 @@
 //! Who may do what: verifies session tokens, makes and checks tickets and resume tokens, and remembers which of them
 //! were spent. Knows keys; reads no clock and draws no numbers but from its seeded counter.
+//!
+//! A session token that was verified is remembered by its hash: players who all come back at once, as after an outage of
+//! their network, cost no signatures again.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
-use ring::hmac;
+use ring::{digest, hmac};
 use ringside_core::ids::{PlayerId, SessionId, Slot, WorkerId};
 use ringside_protocol::frame::Opaque;
 use ringside_protocol::limits;
@@ -43,6 +46,8 @@ pub struct Authority {
     drawn: u64,
     spent: HashSet<[u8; 16]>,
     spent_order: VecDeque<[u8; 16]>,
+    verified: HashMap<[u8; 32], SessionClaims>,
+    verified_order: VecDeque<[u8; 32]>,
 }
 
 impl Authority {
@@ -62,6 +67,8 @@ impl Authority {
             drawn: 0,
             spent: HashSet::new(),
             spent_order: VecDeque::new(),
+            verified: HashMap::new(),
+            verified_order: VecDeque::new(),
         }
     }
 
@@ -69,9 +76,26 @@ impl Authority {
     ///
     /// # Errors
     /// [`Reason::TokenInvalid`].
-    pub fn verify(&self, token: &str) -> Result<SessionClaims, Reason> {
+    pub fn verify(&mut self, token: &str) -> Result<SessionClaims, Reason> {
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
+        if let Some(claims) = self.verified.get(&hash) {
+            return Ok(claims.clone());
+        }
         let decode = |key| jsonwebtoken::decode::<SessionClaims>(token, key, &self.validation).ok();
-        self.keys.tokens.iter().find_map(decode).map(|token| token.claims).ok_or(Reason::TokenInvalid)
+        let claims = self.keys.tokens.iter().find_map(decode).map(|token| token.claims).ok_or(Reason::TokenInvalid)?;
+        self.remember(hash, claims.clone());
+        Ok(claims)
+    }
+
+    fn remember(&mut self, hash: [u8; 32], claims: SessionClaims) {
+        self.verified.insert(hash, claims);
+        self.verified_order.push_back(hash);
+        if self.verified_order.len() > limits::VERIFIED_TOKENS
+            && let Some(oldest) = self.verified_order.pop_front()
+        {
+            self.verified.remove(&oldest);
+        }
     }
 
     /// A ticket for a player to open a session at the worker that leads it.
@@ -168,6 +192,8 @@ impl Authority {
 
 #[cfg(test)]
 mod tests {
+    use ring::signature::{Ed25519KeyPair, KeyPair};
+
     use super::*;
 
     fn authority(worker: u8) -> Authority {
@@ -225,5 +251,56 @@ mod tests {
         }
         assert_eq!(authority.spent.len(), limits::SPENT_TOKENS);
         assert_eq!(authority.spent_order.len(), limits::SPENT_TOKENS);
+    }
+
+    fn issuer() -> (Authority, impl Fn(u64) -> String) {
+        let pkcs8 = Ed25519KeyPair::generate_pkcs8(&ring::rand::SystemRandom::new()).unwrap();
+        let mut public = [0; 32];
+        public.copy_from_slice(Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap().public_key().as_ref());
+        let signing = jsonwebtoken::EncodingKey::from_ed_der(pkcs8.as_ref());
+        let sign = move |issued_s| {
+            let player = "ada".parse().unwrap();
+            let claims =
+                SessionClaims { player, expires_s: 9, issued_s, game: None, session: None, capabilities: vec![] };
+            jsonwebtoken::encode(&jsonwebtoken::Header::new(Algorithm::EdDSA), &claims, &signing).unwrap()
+        };
+        (Authority::new(Keys::new(&[public], &[9; 32]), 5, WorkerId(1), &[1; 32]), sign)
+    }
+
+    #[test]
+    fn a_session_token_is_verified_once_and_no_other_passes_for_it() {
+        let (mut authority, sign) = issuer();
+        let (token, other) = (sign(1), sign(2));
+        let claims = authority.verify(&token).unwrap();
+        // Nothing can be verified any longer: what is good is remembered.
+        authority.keys.tokens.clear();
+        assert_eq!(authority.verify(&token), Ok(claims));
+        assert_eq!(authority.verify(&other), Err(Reason::TokenInvalid));
+        for at in 0..token.len() {
+            let mut damaged = token.clone().into_bytes();
+            damaged[at] = if damaged[at] == b'A' { b'B' } else { b'A' };
+            assert_eq!(
+                authority.verify(std::str::from_utf8(&damaged).unwrap()),
+                Err(Reason::TokenInvalid),
+                "byte {at}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_table_of_verified_tokens_is_bounded_and_holds_only_good_ones() {
+        let (mut authority, sign) = issuer();
+        assert!(authority.verify("a.b.c").is_err());
+        assert_eq!(authority.verified.len(), 0);
+        let first = sign(0);
+        for issued_s in 0..=limits::VERIFIED_TOKENS as u64 {
+            authority.verify(&sign(issued_s)).unwrap();
+        }
+        assert_eq!(
+            (authority.verified.len(), authority.verified_order.len()),
+            (limits::VERIFIED_TOKENS, limits::VERIFIED_TOKENS)
+        );
+        authority.keys.tokens.clear();
+        assert_eq!(authority.verify(&first), Err(Reason::TokenInvalid), "the oldest is forgotten");
     }
 }

@@ -16,6 +16,7 @@ use quinn_proto::{ConnectionHandle, DatagramEvent, Incoming, VarInt};
 use ringside_protocol::limits;
 
 use crate::admission::{Admission, Class, Waiting, classify};
+use crate::arena::Arena;
 use crate::outlet::{Destination, Outlet};
 use crate::receive::Datagram;
 use crate::timers::Timers;
@@ -138,7 +139,7 @@ pub struct Endpoint {
     open: usize,
     handshaking: usize,
     generation: u32,
-    arena: BytesMut,
+    arena: Arena<ARENA_BYTES>,
     scratch: Vec<u8>,
     responses: Vec<(SocketAddr, Option<IpAddr>, Vec<u8>)>,
     counts: LinkCounts,
@@ -166,7 +167,7 @@ impl Endpoint {
             open: 0,
             handshaking: 0,
             generation: 0,
-            arena: BytesMut::with_capacity(ARENA_BYTES),
+            arena: Arena::new(),
             scratch: Vec::with_capacity(2048),
             responses: Vec::new(),
             counts: LinkCounts::default(),
@@ -186,7 +187,7 @@ impl Endpoint {
         if class == Class::Malformed {
             return;
         }
-        let bytes = self.copy_in(datagram.bytes);
+        let bytes = self.arena.copy_mut(datagram.bytes);
         if class == Class::Established {
             self.handle_packet(now, datagram.from, datagram.to, datagram.ecn, bytes);
             return;
@@ -230,7 +231,7 @@ impl Endpoint {
     }
 
     /// The next link that has something for its owner to read, or whose deadline came. Its events must be read to
-    /// their end, then [`settle`](Endpoint::settle) be called.
+    /// their end.
     pub fn next_ready(&mut self) -> Option<LinkId> {
         while let Some(index) = self.ready.pop_front() {
             if let Some(link) = self.links[index as usize].as_mut() {
@@ -479,14 +480,6 @@ impl Endpoint {
                 }
             }
         }
-    }
-
-    fn copy_in(&mut self, bytes: &[u8]) -> BytesMut {
-        if self.arena.capacity() < bytes.len() && !self.arena.try_reclaim(ARENA_BYTES) {
-            self.arena = BytesMut::with_capacity(ARENA_BYTES.max(bytes.len()));
-        }
-        self.arena.extend_from_slice(bytes);
-        self.arena.split()
     }
 }
 

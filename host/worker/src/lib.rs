@@ -5,6 +5,7 @@
 
 pub mod accounting;
 pub mod admission;
+mod arena;
 pub mod authority;
 mod bucket;
 pub mod cid;

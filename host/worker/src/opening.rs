@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use ringside_core::ids::{PlayerId, SessionId, Slot};
+use ringside_core::ids::{PlayerId, Position, SessionId, Slot};
 use ringside_core::log::Input;
 use ringside_core::output::Output;
 use ringside_protocol::channel::{self, Resumption, Standing};
@@ -207,15 +207,26 @@ impl Worker {
         if resume.incarnation != id.incarnation {
             return Err((Reason::SessionEnded, "the session with this key is another one now"));
         }
-        if resume.token.is_empty() {
-            return Ok(());
+        if !resume.token.is_empty() {
+            let now_ms = self.unix_ms(now);
+            match self.authority.redeem_resume(&resume.token, now_ms) {
+                Ok(claims) if claims.player == guest.player && claims.session == id => {}
+                _ => {
+                    return Err((Reason::ResumeInvalid, "the resume token was used, has expired or belongs elsewhere"));
+                }
+            }
         }
-        let now_ms = self.unix_ms(now);
-        let claims = self.authority.redeem_resume(&resume.token, now_ms);
-        match claims {
-            Ok(claims) if claims.player == guest.player && claims.session == id => Ok(()),
-            _ => Err((Reason::ResumeInvalid, "the resume token was used, has expired or belongs elsewhere")),
+        // Numbers of another stay mean nothing here, nor do messages that may follow this frame already.
+        if self.joined(index, &guest.player) != Some(resume.joined) {
+            return Err((Reason::SeatExpired, Reason::SeatExpired.text()));
         }
+        Ok(())
+    }
+
+    /// Since when a player has been in a session.
+    fn joined(&self, index: usize, player: &PlayerId) -> Option<Position> {
+        let session = self.sessions[index].as_ref()?;
+        Some(session.fold.slot(session.slot_of(player.as_str())?)?.joined)
     }
 
     /// A new seat for a player.
@@ -262,12 +273,10 @@ impl Worker {
             self.refuse(now, link, Reason::Kicked, "the game kicked the player at once");
             return;
         };
-        let acknowledged = state.outputs.first() - 1;
+        let (joined, acknowledged) = (state.joined, state.outputs.first() - 1);
         let claimed = match &open.resume {
-            Some(Resume { branch, last_output, .. }) if seat == SeatFrame::Kept => {
-                Standing { branch: *branch, last: *last_output }
-            }
-            _ => Standing { branch, last: acknowledged },
+            Some(Resume { branch, last_output, .. }) => Standing { branch: *branch, last: *last_output },
+            None => Standing { branch, last: acknowledged },
         };
         let after = match channel::resume(claimed, branch, None, &state.outputs) {
             Ok(Resumption::Continue { after } | Resumption::Rewound { after }) => after,
@@ -294,6 +303,7 @@ impl Worker {
             slot,
             mode: Mode::Attach,
             seat,
+            joined,
             branch,
             epoch: session.epoch,
             node: self.config.node,

@@ -3,12 +3,12 @@
 
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
 use ringside_core::ids::Slot;
 use ringside_protocol::datagram;
 use ringside_protocol::frame::ServerFrame;
 use ringside_protocol::tier::Tier;
 
+use crate::arena::Arena;
 use crate::connection::{Connection, Stage};
 use crate::endpoint::{Endpoint, LinkId};
 use crate::session::Session;
@@ -17,8 +17,8 @@ use crate::worker::Worker;
 
 /// Bytes of frames that wait for the stream; further outputs stay in the session's state.
 const WAITING_BYTES: usize = 64 << 10;
-/// Views and datagrams are cut from chunks of this size.
-const ARENA_BYTES: usize = 64 << 10;
+/// What views and datagrams are cut from.
+pub(crate) type Chunks = Arena<{ 64 << 10 }>;
 
 impl Worker {
     /// Writes every link on the list.
@@ -67,13 +67,19 @@ impl Worker {
 
     /// Writes every output that a session's players have not been sent, at its end.
     pub(crate) fn write_all_outputs(&mut self, index: usize) {
+        for seat in 0..self.sessions[index].as_ref().map_or(0, |session| session.seats.len()) {
+            self.write_seat_outputs(index, Slot(seat as u16));
+        }
+    }
+
+    /// Writes every output that a player has not been sent, at the end of their stay.
+    pub(crate) fn write_seat_outputs(&mut self, index: usize, slot: Slot) {
         let Some(session) = self.sessions[index].as_mut() else { return };
-        for seat in 0..session.seats.len() {
-            let Some(link) = session.seats[seat].as_ref().and_then(|seat| seat.link) else { continue };
-            let connection = self.connections.get_mut(link.index as usize).and_then(Option::as_mut);
-            if let Some(connection) = connection.filter(|connection| connection.link == link) {
-                write_outputs(connection, session, Slot(seat as u16), usize::MAX);
-            }
+        let seat = session.seats.get(usize::from(slot.0)).and_then(Option::as_ref);
+        let Some(link) = seat.and_then(|seat| seat.link) else { return };
+        let connection = self.connections.get_mut(link.index as usize).and_then(Option::as_mut);
+        if let Some(connection) = connection.filter(|connection| connection.link == link) {
+            write_outputs(connection, session, slot, usize::MAX);
         }
     }
 
@@ -82,9 +88,8 @@ impl Worker {
         let Worker { endpoint, packets, sessions, .. } = self;
         let Some(session) = sessions[index].as_mut() else { return };
         let Some(quic) = endpoint.link(link) else { return };
-        reserve(packets, body.len() + 1);
-        datagram::encode_datagram(body, packets);
-        let bytes = packets.split().freeze();
+        datagram::encode_datagram(body, packets.room(body.len() + 1));
+        let bytes = packets.cut().freeze();
         let length = bytes.len() as u64;
         match quic.datagrams().send(bytes, false) {
             Ok(()) => {
@@ -120,7 +125,7 @@ fn offer_view(
     connection: &mut Connection,
     session: &mut Session,
     slot: Slot,
-    arena: &mut BytesMut,
+    arena: &mut Chunks,
 ) -> Option<Instant> {
     let interval = session.view_interval();
     let tick = session.fold.tick();
@@ -132,9 +137,7 @@ fn offer_view(
     let view = session.fold.view(slot)?;
     let next_view = now + interval;
     seat.next_view = next_view;
-    reserve(arena, view.len());
-    arena.extend_from_slice(view);
-    let body: Bytes = arena.split().freeze();
+    let body = arena.copy(view);
     session.usage.datagrams_out += 1;
     session.usage.bytes_out += body.len() as u64;
     // The guest's views are bounded by the same number as the encoder's. Volatile: what is applied is committed.
@@ -174,7 +177,7 @@ fn write_stream(now: Instant, connection: &mut Connection, endpoint: &mut Endpoi
 }
 
 /// Sends what fits of the pending view.
-fn send_view(now: Instant, connection: &mut Connection, endpoint: &mut Endpoint, arena: &mut BytesMut) {
+fn send_view(now: Instant, connection: &mut Connection, endpoint: &mut Endpoint, arena: &mut Chunks) {
     if !connection.view.is_pending() {
         return;
     }
@@ -186,10 +189,9 @@ fn send_view(now: Instant, connection: &mut Connection, endpoint: &mut Endpoint,
         return;
     }
     loop {
-        reserve(arena, most);
-        match connection.view.next_fragment(most, arena) {
+        match connection.view.next_fragment(most, arena.room(most)) {
             Ok(true) => {
-                if datagrams.send(arena.split().freeze(), true).is_err() {
+                if datagrams.send(arena.cut().freeze(), true).is_err() {
                     return;
                 }
             }
@@ -198,11 +200,4 @@ fn send_view(now: Instant, connection: &mut Connection, endpoint: &mut Endpoint,
         }
     }
     connection.view_sent = now;
-}
-
-/// Makes room in an arena without an allocation where its earlier pieces are gone.
-fn reserve(arena: &mut BytesMut, bytes: usize) {
-    if arena.capacity() - arena.len() < bytes && !arena.try_reclaim(bytes.max(ARENA_BYTES)) {
-        *arena = BytesMut::with_capacity(ARENA_BYTES.max(bytes));
-    }
 }

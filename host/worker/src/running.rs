@@ -105,7 +105,7 @@ impl Worker {
         }
         let Some(session) = self.sessions[index].as_mut() else { return };
         session.checkpoint_if_due(now);
-        if let Some((frames, from)) = session.recorded(false) {
+        if let Some((frames, from)) = session.recorded_lately(now) {
             let session = session.id.clone();
             if !self.tell_if_room(Event::Recorded { session, frames, from }) {
                 self.end_recording(index);
@@ -249,6 +249,9 @@ impl Worker {
             session.owe_leave(OwedLeave { slot, why, reason, message: message.to_owned() });
             return;
         }
+        // With the slot goes what it was told last.
+        self.write_seat_outputs(index, slot);
+        let Some(session) = self.sessions[index].as_mut() else { return };
         let mut outputs = Vec::new();
         let ran = session.run(now, Input::Leave { slot, reason: why }, &mut outputs);
         if ran == Ran::Refused {

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use ringside_core::ids::{Epoch, SessionId, SessionTime, Slot};
 use ringside_core::limits;
 use ringside_core::log::{Input, LeaveReason, Outcome, Record, SkipCause};
@@ -15,11 +15,14 @@ use ringside_protocol::reason::Reason;
 use ringside_sandbox::{CallCost, Ending, Fold, FoldError, FoldOptions, Rebuild, State, Step};
 
 use crate::accounting::Usage;
+use crate::arena::Arena;
 use crate::command::{Create, PlayerReport, SessionReport};
 use crate::endpoint::LinkId;
 use crate::recording::Recording;
 use crate::worker::PHASE;
 
+/// A node that dies takes at most about this much of a recording with it, and what the store has not written.
+const PIECE_AGE: Duration = Duration::from_secs(1);
 /// Bodies of datagrams are copied into chunks of this size, so that an input costs no allocation and pins no packet.
 const ARENA_BYTES: usize = 16 << 10;
 
@@ -79,6 +82,8 @@ pub(crate) struct Session {
     checkpointed: Instant,
     log: Vec<Record>,
     pub(crate) recording: Option<Recording>,
+    /// When a piece of it was handed on last.
+    handed_on: Instant,
     base: Instant,
     period: Option<Duration>,
     next_tick: Instant,
@@ -88,7 +93,7 @@ pub(crate) struct Session {
     over_budget: OverBudget,
     was_over_budget: bool,
     owed: Vec<OwedLeave>,
-    arena: BytesMut,
+    arena: Arena<ARENA_BYTES>,
 }
 
 impl Session {
@@ -119,6 +124,7 @@ impl Session {
             checkpointed: now,
             log: Vec::new(),
             recording,
+            handed_on: now,
             base: now,
             period,
             next_tick: first_tick,
@@ -129,7 +135,7 @@ impl Session {
             over_budget,
             was_over_budget: false,
             owed: Vec::new(),
-            arena: BytesMut::new(),
+            arena: Arena::new(),
         };
         let start = Input::Start {
             module: create.module.hash(),
@@ -164,11 +170,7 @@ impl Session {
 
     /// A copy of an input's bytes that lives as long as the log.
     pub(crate) fn keep(&mut self, body: &[u8]) -> Bytes {
-        if self.arena.capacity() - self.arena.len() < body.len() {
-            self.arena = BytesMut::with_capacity(ARENA_BYTES.max(body.len()));
-        }
-        self.arena.extend_from_slice(body);
-        self.arena.split().freeze()
+        self.arena.copy(body)
     }
 
     /// Runs an input and appends it as an entry.
@@ -337,6 +339,16 @@ impl Session {
         self.checkpoint = Some(Arc::new(state));
         self.checkpointed = now;
         self.log.clear();
+    }
+
+    /// The recording's next piece, where enough has come together or the last one is [`PIECE_AGE`] old.
+    pub(crate) fn recorded_lately(&mut self, now: Instant) -> Option<(Bytes, u64)> {
+        let is_old = now.saturating_duration_since(self.handed_on) >= PIECE_AGE;
+        let piece = self.recorded(is_old);
+        if piece.is_some() {
+            self.handed_on = now;
+        }
+        piece
     }
 
     /// The recording's next piece, where enough has come together or `all` is asked for.

@@ -172,9 +172,10 @@ impl Bell {
     }
 
     /// Takes the ring back; commands sent from now on ring again. Those sent before are in the queue, to be looked at
-    /// after this. The descriptor is emptied first: a ring in between must not be lost while it counts as rung.
-    fn hush(&self) {
-        if self.rung.load(SeqCst) {
+    /// after this. The descriptor is emptied first: a ring in between must not be lost while it counts as rung. One that
+    /// was heard is taken back though it does not count as rung: its ringer was slow to write.
+    fn hush(&self, heard: bool) {
+        if heard || self.rung.load(SeqCst) {
             let mut count = 0_u64;
             // SAFETY: eight bytes of a local number.
             unsafe { libc::read(self.descriptor.as_raw_fd(), (&raw mut count).cast(), 8) };
@@ -215,9 +216,10 @@ struct Shell {
 impl Shell {
     fn run(mut self) {
         let mut unsent: Option<Event> = None;
+        let mut heard = false;
         while !self.worker.is_stopped() {
             self.receive();
-            self.bell.hush();
+            self.bell.hush(std::mem::take(&mut heard));
             while let Ok(command) = self.queue.try_recv() {
                 self.worker.handle_command(Instant::now(), command);
             }
@@ -226,7 +228,7 @@ impl Shell {
             self.send_events(&mut unsent);
             self.count();
             if turn == Turn::Done && !self.worker.is_stopped() {
-                self.wait(unsent.is_some());
+                heard = self.wait(unsent.is_some());
             }
         }
         // The last events are the ends of recordings: these wait for the node.
@@ -262,8 +264,8 @@ impl Shell {
         }
     }
 
-    /// Sleeps until something is to be done.
-    fn wait(&mut self, events_wait: bool) {
+    /// Sleeps until something is to be done; answers whether the bell was heard.
+    fn wait(&mut self, events_wait: bool) -> bool {
         let now = Instant::now();
         let mut until = self.worker.next_wake(now).unwrap_or(now + Duration::from_secs(1));
         if events_wait {
@@ -271,10 +273,10 @@ impl Shell {
         }
         let timeout = until.saturating_duration_since(now);
         if timeout.is_zero() {
-            return;
+            return false;
         }
         let socket = self.worker.is_prompt().then(|| self.socket.socket().as_raw_fd());
-        wait_for(self.bell.descriptor.as_raw_fd(), socket, timeout);
+        wait_for(self.bell.descriptor.as_raw_fd(), socket, timeout)
     }
 
     fn count(&mut self) {
@@ -290,8 +292,8 @@ impl Shell {
     }
 }
 
-/// Waits for the bell, the socket if given, or the timeout.
-fn wait_for(bell: RawFd, socket: Option<RawFd>, timeout: Duration) {
+/// Waits for the bell, the socket if given, or the timeout; answers whether it was the bell.
+fn wait_for(bell: RawFd, socket: Option<RawFd>, timeout: Duration) -> bool {
     let poll = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
     // A negative descriptor is passed over.
     let mut descriptors = [poll(bell), poll(socket.unwrap_or(-1))];
@@ -300,7 +302,8 @@ fn wait_for(bell: RawFd, socket: Option<RawFd>, timeout: Duration) {
         tv_nsec: libc::c_long::from(timeout.subsec_nanos() as i32),
     };
     // SAFETY: the array and the timeout outlive the call; an interrupted wait is a short one.
-    unsafe { libc::ppoll(descriptors.as_mut_ptr(), 2, &timeout, std::ptr::null()) };
+    let ready = unsafe { libc::ppoll(descriptors.as_mut_ptr(), 2, &timeout, std::ptr::null()) };
+    ready > 0 && descriptors[0].revents != 0
 }
 
 fn thread_time_us() -> u64 {
@@ -313,6 +316,21 @@ fn thread_time_us() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The worker was awake for another reason and took the ring back before its ringer wrote.
+    #[test]
+    fn a_ring_that_is_written_late_is_heard_once() {
+        let bell = Bell::new().unwrap();
+        assert!(!bell.rung.swap(true, SeqCst));
+        bell.hush(false);
+        let one = 1_u64;
+        // SAFETY: eight bytes of a local number.
+        unsafe { libc::write(bell.descriptor.as_raw_fd(), (&raw const one).cast(), 8) };
+        let heard = wait_for(bell.descriptor.as_raw_fd(), None, Duration::from_secs(20));
+        assert!(heard);
+        bell.hush(heard);
+        assert!(!wait_for(bell.descriptor.as_raw_fd(), None, Duration::from_millis(1)), "it rings on for ever");
+    }
 
     #[test]
     fn no_ring_is_lost_between_two() {
@@ -330,9 +348,9 @@ mod tests {
         let mut taken = 0;
         while taken < rings {
             let began = Instant::now();
-            wait_for(bell.descriptor.as_raw_fd(), None, patience);
+            let heard = wait_for(bell.descriptor.as_raw_fd(), None, patience);
             assert!(began.elapsed() < patience, "the bell is rung and cannot be heard");
-            bell.hush();
+            bell.hush(heard);
             taken += queue.try_iter().count();
         }
         thread.join().unwrap();

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
 use quinn_proto as quic;
 use ringside_core::ids::{GameName, SessionId, SessionKey, WorkerId};
 use ringside_core::output::Output;
@@ -25,6 +24,7 @@ use crate::authority::Authority;
 use crate::command::{Command, Event, Flushed};
 use crate::connection::Connection;
 use crate::endpoint::{Endpoint, LinkId, LinkLimits};
+use crate::outbound::Chunks;
 use crate::outlet::Outlet;
 use crate::receive::Datagram;
 use crate::session::{OverBudget, Session};
@@ -151,8 +151,8 @@ pub struct Worker {
     pub(crate) going_away: Option<Reason>,
     pub(crate) stopped: bool,
     pub(crate) outputs: Vec<Output>,
-    pub(crate) packets: BytesMut,
-    pub(crate) views: BytesMut,
+    pub(crate) packets: Chunks,
+    pub(crate) views: Chunks,
     pub(crate) serviced: Instant,
 }
 
@@ -190,8 +190,8 @@ impl Worker {
             going_away: None,
             stopped: false,
             outputs: Vec::new(),
-            packets: BytesMut::new(),
-            views: BytesMut::new(),
+            packets: Chunks::new(),
+            views: Chunks::new(),
             serviced: config.started,
             config,
         }
@@ -276,7 +276,7 @@ impl Worker {
     }
 
     /// One turn: links' data, due sessions, rebuilds, handshakes, packets. The socket is served between calls into
-    /// guests once [`SERVICE_INTERVAL`] has passed: then the answer is [`Turn::More`].
+    /// guests once a millisecond has passed: then the answer is [`Turn::More`].
     pub fn turn(&mut self, outlet: &mut dyn Outlet) -> Turn {
         let now = outlet.now();
         self.serviced = now;
@@ -284,12 +284,13 @@ impl Worker {
         let mut more = self.read_links(outlet);
         more |= self.run_due(outlet);
         more |= self.rebuild_some(outlet);
-        let share_begun = outlet.now();
+        let now = outlet.now();
+        self.write_links(now);
+        let share_begun = now;
         while self.endpoint.has_waiting() && outlet.now() - share_begun < HANDSHAKE_SHARE {
             self.endpoint.admit(share_begun, outlet);
         }
         let now = outlet.now();
-        self.write_links(now);
         self.endpoint.flush(now, outlet);
         self.count();
         if more { Turn::More } else { Turn::Done }

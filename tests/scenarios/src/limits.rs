@@ -64,6 +64,7 @@ const OF_PLAYERS: &[Reached] = &[
     ("RESUME_TOKEN_LIFETIME", AUTHORITY, "claims_of_one_kind_never_pass_as_another_and_damage_is_refused"),
     ("TICKET_LIFETIME", AUTHORITY, "a_ticket_is_good_once_at_its_worker_in_its_time"),
     ("SPENT_TOKENS", AUTHORITY, "the_table_of_spent_tokens_is_bounded"),
+    ("VERIFIED_TOKENS", AUTHORITY, "the_table_of_verified_tokens_is_bounded_and_holds_only_good_ones"),
     ("CLIENT_UNRETIRED_MESSAGES", CLIENT, "back_pressure_is_visible"),
     ("CLIENT_UNRETIRED_BYTES", CLIENT, "back_pressure_is_visible"),
     ("CLIENT_QUEUED_EVENTS", CLIENT, "an_honest_server_cannot_fill_the_queue_and_a_hostile_one_is_left"),

@@ -15,6 +15,7 @@ pub mod path;
 mod plan;
 pub mod plant;
 pub mod player;
+pub mod quiet;
 mod watch;
 mod world;
 

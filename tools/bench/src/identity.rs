@@ -37,12 +37,12 @@ impl Door {
         Ok(key)
     }
 
-    /// A token for a player.
-    pub fn token(&self, player: &str) -> Result<String, BenchError> {
+    /// A token for a player. Those of another time of issue are other tokens.
+    pub fn token(&self, player: &str, issued_s: u64) -> Result<String, BenchError> {
         let claims = SessionClaims {
             player: player.parse().map_err(BenchError::setup)?,
             expires_s: EXPIRES_S,
-            issued_s: 0,
+            issued_s,
             game: None,
             session: None,
             capabilities: Vec::new(),
@@ -90,7 +90,8 @@ mod tests {
     fn tokens_are_good_under_the_key() {
         let door = Door::new(([127, 0, 0, 1], 7).into()).unwrap();
         let keys = ringside_worker::authority::Keys::new(&[door.public_key().unwrap()], &[0; 32]);
-        let authority = ringside_worker::authority::Authority::new(keys, 1, ringside_core::ids::WorkerId(0), &[0; 32]);
-        assert_eq!(authority.verify(&door.token("ada").unwrap()).unwrap().player.as_str(), "ada");
+        let mut authority =
+            ringside_worker::authority::Authority::new(keys, 1, ringside_core::ids::WorkerId(0), &[0; 32]);
+        assert_eq!(authority.verify(&door.token("ada", 0).unwrap()).unwrap().player.as_str(), "ada");
     }
 }

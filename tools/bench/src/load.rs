@@ -64,6 +64,9 @@ pub enum Kind {
     WorkerAccept {
         /// The worker.
         server: Door,
+        /// A token that was never seen with each connection.
+        #[arg(long)]
+        fresh: bool,
     },
 }
 
@@ -85,7 +88,7 @@ pub fn run(kind: Kind) -> Result<(), BenchError> {
         Kind::QuinnEcho { server, pace } => on_one_thread(echo::quinn(server, interval(pace))),
         Kind::WorkerEcho { server, pace } => on_one_thread(echo::ringside(server, interval(pace))),
         Kind::QuinnAccept { server } => on_one_thread(accept::quinn(server)),
-        Kind::WorkerAccept { server } => on_one_thread(accept::ringside(server)),
+        Kind::WorkerAccept { server, fresh } => on_one_thread(accept::ringside(server, fresh)),
     }
 }
 

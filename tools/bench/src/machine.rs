@@ -1,5 +1,8 @@
 //! The machine: which core a process runs on, and how much CPU time a process has used.
 
+use std::net::UdpSocket;
+#[cfg(target_os = "linux")]
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 /// The core of whatever is measured.
@@ -63,6 +66,28 @@ pub fn on_core<T: Send>(core: usize, work: impl FnOnce() -> T + Send) -> T {
         });
         worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
+}
+
+/// A socket of a load on loopback, with a receive buffer for a second of traffic as far as the system grants it: what a
+/// load that waits for its core would drop would be missing in the figures.
+pub fn load_socket() -> std::io::Result<UdpSocket> {
+    let socket = UdpSocket::bind("127.0.0.1:0")?;
+    socket.set_nonblocking(true)?;
+    #[cfg(target_os = "linux")]
+    for option in [libc::SO_RCVBUF, libc::SO_RCVBUFFORCE] {
+        let size: libc::c_int = 8 << 20;
+        // SAFETY: the pointer and the length describe `size`, which outlives the call. A refusal leaves what there is.
+        unsafe {
+            libc::setsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                option,
+                (&raw const size).cast(),
+                std::mem::size_of_val(&size) as libc::socklen_t,
+            );
+        }
+    }
+    Ok(socket)
 }
 
 /// Bytes that this process has allocated and not freed. 0 where the C library does not say.

@@ -49,9 +49,18 @@ fn prepare(state: &Path, fresh: bool) -> Result<(), Error> {
             let text = format!("{} is no state directory of a node and not empty: not removed", state.display());
             return Err(Error::Node(text));
         }
+        if is_locked(state) {
+            return Err(Error::Node(format!("a node runs on {}: stop it first", state.display())));
+        }
         std::fs::remove_dir_all(state).map_err(failed)?;
     }
     std::fs::create_dir_all(state).map_err(failed)
+}
+
+/// Whether a node holds the state directory.
+fn is_locked(state: &Path) -> bool {
+    let lock = std::fs::File::open(state.join("lock"));
+    lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(std::fs::TryLockError::WouldBlock)))
 }
 
 fn serve(workspace: &Workspace, ringside: &Ringside, node: &mut Child, default_state: bool) -> Result<ExitCode, Error> {

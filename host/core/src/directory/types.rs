@@ -205,7 +205,7 @@ pub struct ListKey {
     pub criteria: String,
 }
 
-/// The directory's own bounds (those of its lists are in [`limits`]).
+/// The directory's own bounds (those of its lists are in [`crate::limits`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Sessions at a time. Beyond: [`Refusal::Full`].

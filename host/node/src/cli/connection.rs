@@ -8,7 +8,13 @@ use serde::de::DeserializeOwned;
 
 use super::{CliError, Common};
 use crate::api::Failure;
-use crate::state_directory::find_node;
+use crate::state_directory::{TOKEN_FILE, find_node};
+
+/// Whether a URL is of a loopback address: the bearer token goes nowhere else.
+fn is_loopback(url: &str) -> bool {
+    let address = url.strip_prefix("http://").and_then(|rest| rest.parse::<std::net::SocketAddr>().ok());
+    address.is_some_and(|address| address.ip().is_loopback())
+}
 
 /// A node that can be asked.
 pub struct Connection {
@@ -26,9 +32,20 @@ impl Connection {
         let (base, token) = match (&common.admin_url, &common.admin_token) {
             (Some(url), Some(token)) => (url.clone(), token_text(token)?),
             _ => {
-                let node = find_node(&common.state_of_node()).map_err(|what| CliError::new("no_node", what, ""))?;
-                let token = read_token(&node.token_file)?;
-                (node.admin, token)
+                let state = common.state_of_node();
+                let node = find_node(&state).map_err(|what| CliError::new("no_node", what, ""))?;
+                if !is_loopback(&node.admin) {
+                    return Err(CliError::new(
+                        "bad_state",
+                        format!(
+                            "node.json in {} names {:?}, which is no loopback address",
+                            state.display(),
+                            node.admin
+                        ),
+                        "no node of this machine wrote it: name another state directory with --state",
+                    ));
+                }
+                (node.admin, read_token(&state.join(TOKEN_FILE))?)
             }
         };
         if !base.starts_with("http://") {

@@ -214,7 +214,7 @@ fn list(sessions: &[SessionInfo], ended: bool) -> String {
 /// By its whole name: a key may have been used again.
 fn ended_row(session: &SessionInfo) -> Vec<String> {
     let ago = format!("{} ago", table::duration(session.age_s));
-    vec![session.session.clone(), ago, session.reason.clone().unwrap_or_default()]
+    vec![session.session.clone(), ago, table::plain(session.reason.as_deref().unwrap_or_default())]
 }
 
 fn live_row(session: &SessionInfo) -> Vec<String> {
@@ -246,7 +246,7 @@ fn show(session: &SessionInfo) -> String {
         ]);
     }
     facts.extend(session.worker.map(|worker| ("worker", worker.to_string())));
-    facts.extend(session.reason.clone().map(|reason| ("reason", reason)));
+    facts.extend(session.reason.as_deref().map(|reason| ("reason", table::plain(reason))));
     let Some(detail) = &session.detail else { return table::facts(&facts) };
     facts.extend([
         ("module", detail.module.clone()),

@@ -8,6 +8,11 @@ pub fn print(text: &str) {
     let _ = out.write_all(text.trim_end_matches('\n').as_bytes()).and_then(|()| out.write_all(b"\n"));
 }
 
+/// A text without control characters: what a guest or a player said may hold anything.
+pub fn plain(text: &str) -> String {
+    text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
+}
+
 /// Columns under their headings, as wide as they need to be.
 pub fn columns(headings: &[&str], rows: &[Vec<String>]) -> String {
     let mut widths: Vec<usize> = headings.iter().map(|heading| heading.chars().count()).collect();

@@ -9,12 +9,12 @@ use ringside_core::directory::{
 use ringside_core::ids::{Epoch, GameName, Node, NodeId, SessionId, WorkerId};
 use ringside_protocol::frame::{Certificate, Target};
 use ringside_protocol::reason::Reason;
-use ringside_sandbox::Module;
 use ringside_worker::{Command, Event, MovedSession, Resolved, SessionReport};
 
 use super::port::Port;
 use super::{ControlError, Message, Reply, SessionName, Status};
 use crate::api::{SessionInfo, WorkerInfo};
+use crate::catalogue::Served;
 
 /// Who this node is.
 #[derive(Debug, Clone, Copy)]
@@ -43,7 +43,7 @@ struct WorkerPort {
 /// The control task's state.
 pub struct Desk {
     directory: Directory,
-    modules: BTreeMap<GameName, Module>,
+    games: BTreeMap<GameName, Served>,
     workers: BTreeMap<WorkerId, WorkerPort>,
     waiting: HashMap<RequestId, Waiting>,
     next_request: RequestId,
@@ -68,7 +68,7 @@ impl Desk {
         let workers = ports.into_iter().map(|(id, each)| (id, port(each))).collect();
         Desk {
             directory,
-            modules: BTreeMap::new(),
+            games: BTreeMap::new(),
             workers,
             waiting: HashMap::new(),
             next_request: 0,
@@ -79,14 +79,20 @@ impl Desk {
         }
     }
 
+    /// New sessions of a game run this version from now on, unless a newer one is served already: two uploads at a time
+    /// may be told of in either order.
+    pub fn serve(&mut self, served: Served) {
+        if self.games.get(&served.game).is_none_or(|known| known.version <= served.version) {
+            self.directory.handle_game(served.game.clone(), served.facts());
+            self.games.insert(served.game.clone(), served);
+        }
+    }
+
     /// Takes a message; `now` in µs.
     pub fn handle(&mut self, now: u64, message: Message) {
         match message {
             Message::Event(worker, event) => self.handle_event(now, worker, event),
-            Message::Game(served) => {
-                self.directory.handle_game(served.game.clone(), served.facts());
-                self.modules.insert(served.game, served.module);
-            }
+            Message::Game(served) => self.serve(served),
             Message::Create(create, reply) => {
                 let request = self.request(Waiting::Admin(reply));
                 let record = create.record || self.record_all;
@@ -241,7 +247,7 @@ impl Desk {
         config: bytes::Bytes,
         record: bool,
     ) {
-        let Some(module) = self.modules.get(&session.game).cloned() else {
+        let Some(module) = self.games.get(&session.game).map(|served| served.module.clone()) else {
             let gone = Err("the game is not served any more".to_owned());
             return self.directory.handle_created(now, &session, worker, gone);
         };

@@ -166,7 +166,7 @@ async fn a_player_who_asks_is_relayed_and_notices_nothing() {
     assert_eq!(client.attachment().arrival, Arrival::Relayed);
     assert_eq!(client.attachment().node, 2, "it knows who leads");
     say(&mut client, 500).await;
-    client.send_datagram(&encode(&Body(vec![7; 900]))).unwrap();
+    client.send_datagram(encode(&Body(vec![7; 900]))).unwrap();
     let answer = loop {
         match client.next().await.unwrap() {
             Event::Datagram { body, .. } => break body,

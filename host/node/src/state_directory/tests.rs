@@ -62,7 +62,6 @@ fn a_node_is_found_while_it_runs() {
     let node = NodeFile {
         pid: 1,
         admin: "http://127.0.0.1:7401".to_owned(),
-        token_file: scratch.0.join("admin.token"),
         workers: vec!["127.0.0.1:7400".parse().unwrap()],
         certificate_sha256: "00".repeat(32),
     };

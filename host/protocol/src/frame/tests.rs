@@ -129,7 +129,13 @@ fn the_longest_open_frame_fits_its_limit() {
             criteria: "c".repeat(limits::CRITERIA_BYTES),
         },
         mode: Mode::Standby,
-        resume: Some(Resume { token: opaque(), incarnation: Incarnation(u64::MAX), branch, last_output: u64::MAX }),
+        resume: Some(Resume {
+            token: opaque(),
+            incarnation: Incarnation(u64::MAX),
+            joined: u64::MAX,
+            branch,
+            last_output: u64::MAX,
+        }),
         ticket: Some(opaque()),
         relay: true,
     };

@@ -120,6 +120,8 @@ pub struct Resume {
     pub token: Opaque,
     /// Which session of its key it was attached to.
     pub incarnation: Incarnation,
+    /// Which of the player's stays in the session its numbers belong to, as [`Attached::joined`] said.
+    pub joined: u64,
     /// The branch that its numbers belong to.
     pub branch: Branch,
     /// The last message that it has.
@@ -214,6 +216,8 @@ pub struct Attached {
     pub mode: Mode,
     /// Whether the player has just joined.
     pub seat: Seat,
+    /// The position in the log after which the player joined: it tells one stay in the session from another.
+    pub joined: u64,
     /// The branch that numbers belong to. If the client named another, `Rewound` is the next frame.
     pub branch: Branch,
     /// The leader's epoch; a client that has seen a greater one accepts nothing of this connection.

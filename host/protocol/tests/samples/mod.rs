@@ -73,6 +73,7 @@ pub fn client_frames() -> Vec<(&'static str, ClientFrame)> {
         resume: Some(Resume {
             token: opaque(b"resume"),
             incarnation: Incarnation(300),
+            joined: 12,
             branch: Branch(epoch(1)),
             last_output: 17,
         }),
@@ -104,6 +105,7 @@ fn attached() -> Attached {
         slot: Slot(1),
         mode: Mode::Attach,
         seat: Seat::New,
+        joined: 12,
         branch: Branch(epoch(1)),
         epoch: epoch(1),
         node: 0xabcd,

@@ -273,7 +273,13 @@ impl Stage {
             match event {
                 Event::Resolve { request, target, .. } if !self.silent => {
                     let session = self.sessions.iter().find(|id| names(&target, id)).expect("a session that exists");
-                    let answer = Ok(Resolved { session: session.clone(), worker: WorkerId(0), address });
+                    let answer = Ok(Resolved {
+                        session: session.clone(),
+                        node: identity::NODE,
+                        worker: WorkerId(0),
+                        address,
+                        certificate: identity::CERTIFICATE,
+                    });
                     self.tell(Command::Resolved { request, answer });
                 }
                 Event::Resolve { .. } => {}

@@ -81,7 +81,7 @@ impl Bench {
             threads.push(thread);
         }
         let news = Arc::<Mutex<News>>::default();
-        let desk = Arc::new(Mutex::new(Desk::new(handles.clone())));
+        let desk = Arc::new(Mutex::new(Desk::new(handles.clone(), sha256(&certificate))));
         let (told, asked) = (Arc::clone(&news), Arc::clone(&desk));
         threads.push(std::thread::spawn(move || serve(&inbox, &asked, &told)));
         let sandbox = Sandbox::new(SandboxConfig { cache_directory: None, warm_sessions: Some(256) }).unwrap();

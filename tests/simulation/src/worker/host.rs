@@ -81,7 +81,7 @@ impl Host {
         let id = WorkerId(number);
         let mut secret = [number + 1; 32];
         secret[..8].copy_from_slice(&seed.to_le_bytes());
-        let mut config = WorkerConfig::new(1, id, identity::CERTIFICATE, identity::STARTED_MS, base);
+        let mut config = WorkerConfig::new(identity::NODE, id, identity::CERTIFICATE, identity::STARTED_MS, base);
         config.penalty = number % 2 == 1;
         config.over_budget = never;
         // A record a turn: how far a rebuild comes must not depend on how fast this machine is.

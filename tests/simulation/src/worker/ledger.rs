@@ -13,6 +13,8 @@ pub struct Ledger {
     hashes: Vec<u64>,
     /// The highest reply that was seen.
     replied: u64,
+    /// The last reply that the present process heard.
+    last: u64,
 }
 
 impl Ledger {
@@ -52,9 +54,10 @@ impl Ledger {
         let (Some(said), Some(&hash)) = (self.said.get(index), self.hashes.get(index)) else {
             return Err(format!("reply {number} came, {} were said", self.said.len()));
         };
-        let in_order = if is_first { number <= self.replied + 1 } else { number <= self.said.len() as u64 };
+        let in_order = if is_first { number <= self.replied + 1 } else { number == self.last + 1 };
         if !in_order {
-            return Err(format!("reply {number} came, {} was the last before", self.replied));
+            let last = if is_first { self.replied } else { self.last };
+            return Err(format!("reply {number} came, {last} was the last before"));
         }
         if reply.number != number || reply.body.0 != *said {
             return Err(format!("reply {number} is the answer to {} or to other bytes", reply.number));
@@ -63,6 +66,7 @@ impl Ledger {
             return Err(format!("reply {number}: the session was told something else, or in another order"));
         }
         self.replied = self.replied.max(number);
+        self.last = number;
         Ok(())
     }
 
@@ -108,11 +112,18 @@ mod tests {
 
     #[test]
     fn losses_doubles_and_swaps_do_not_fit() {
-        assert!(said(&[b"a", b"b"]).hear(2, &reply(2, &[b"b"]), false).unwrap_err().contains("something else"));
-        assert!(said(&[b"a", b"b"]).hear(2, &reply(2, &[b"a", b"a", b"b"]), false).is_err());
-        assert!(said(&[b"a", b"b"]).hear(1, &reply(2, &[b"a", b"b"]), false).unwrap_err().contains("answer to 2"));
-        assert!(said(&[b"a"]).hear(2, &reply(2, &[b"a", b"b"]), false).unwrap_err().contains("1 were said"));
+        assert!(said(&[b"a", b"b"]).hear(1, &reply(1, &[b"b", b"a"]), true).unwrap_err().contains("something else"));
+        assert!(said(&[b"a", b"b"]).hear(1, &reply(1, &[b"a", b"a"]), true).is_err());
+        assert!(said(&[b"a", b"b"]).hear(1, &reply(2, &[b"a", b"b"]), true).unwrap_err().contains("answer to 2"));
+        assert!(said(&[b"a"]).hear(2, &reply(2, &[b"a", b"b"]), true).unwrap_err().contains("1 were said"));
         assert!(said(&[b"a", b"b", b"c"]).hear(3, &reply(3, &[b"a", b"b", b"c"]), true).is_err(), "a gap");
+        let mut ledger = said(&[b"a", b"b", b"c"]);
+        ledger.hear(1, &reply(1, &[b"a"]), true).unwrap();
+        let gap = ledger.hear(3, &reply(3, &[b"a", b"b", b"c"]), false).unwrap_err();
+        assert!(gap.contains("reply 3 came, 1 was the last"), "{gap}");
+        ledger.hear(2, &reply(2, &[b"a", b"b"]), false).unwrap();
+        let twice = ledger.hear(2, &reply(2, &[b"a", b"b"]), false).unwrap_err();
+        assert!(twice.contains("reply 2 came, 2 was the last"), "{twice}");
         assert!(said(&[b"a"]).say(1, Bytes::from_static(b"again")).is_err());
     }
 }

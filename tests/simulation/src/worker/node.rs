@@ -8,6 +8,8 @@ use ringside_protocol::frame::Target;
 use ringside_protocol::reason::Reason;
 use ringside_worker::{Refusal, Resolved};
 
+use super::identity;
+
 /// The node's knowledge.
 #[derive(Debug, Default)]
 pub struct Node {
@@ -32,6 +34,12 @@ impl Node {
 
     /// A session's place in the words that workers understand.
     pub fn place(&self, session: &SessionId, worker: usize, address: SocketAddr) -> Resolved {
-        Resolved { session: session.clone(), worker: WorkerId(worker as u8), address }
+        Resolved {
+            session: session.clone(),
+            node: identity::NODE,
+            worker: WorkerId(worker as u8),
+            address,
+            certificate: identity::CERTIFICATE,
+        }
     }
 }

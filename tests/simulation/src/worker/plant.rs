@@ -12,6 +12,10 @@ pub enum Plant {
     DoublesAfterResume,
     /// Two replies change places before the player sees them.
     SwapsReplies,
+    /// A reply never comes to the player.
+    LosesReply,
+    /// A reply comes twice.
+    DoublesReply,
     /// An old view is shown again.
     ShowsOldView,
     /// A player who was told that a newer connection took over stays, and comes back.
@@ -32,6 +36,14 @@ pub enum Plant {
     LosesMovedSession,
     /// The worker's reports alternate with an older one: session time and ticks go back.
     ReportsThePast,
+    /// The worker's account of what it holds grows without end.
+    HoldsMore,
+    /// Calls of another session are counted as over its budget.
+    BlamesAnotherSession,
+    /// A player is told of the wrong message that it was rejected.
+    RejectsAnother,
+    /// A player is never told of rejections.
+    HidesRejection,
 }
 
 impl Plant {
@@ -40,6 +52,8 @@ impl Plant {
         (Plant::LosesMessage, Condition::ExactlyOnce),
         (Plant::DoublesAfterResume, Condition::ExactlyOnce),
         (Plant::SwapsReplies, Condition::ExactlyOnce),
+        (Plant::LosesReply, Condition::ExactlyOnce),
+        (Plant::DoublesReply, Condition::ExactlyOnce),
         (Plant::ShowsOldView, Condition::ViewsGrow),
         (Plant::StaysWhenReplaced, Condition::NewestWins),
         (Plant::LosesRecording, Condition::Replays),
@@ -50,5 +64,9 @@ impl Plant {
         (Plant::NeverResolves, Condition::EverybodyPlays),
         (Plant::LosesMovedSession, Condition::EverybodyPlays),
         (Plant::ReportsThePast, Condition::TimeGrows),
+        (Plant::HoldsMore, Condition::Bounded),
+        (Plant::BlamesAnotherSession, Condition::Moves),
+        (Plant::RejectsAnother, Condition::Rejections),
+        (Plant::HidesRejection, Condition::Rejections),
     ];
 }

@@ -11,29 +11,40 @@ use crate::machine::{LOAD_CORE, SERVER_CORE};
 use crate::statistics::Paired;
 
 /// One turn of a load.
-const SLICE: Duration = Duration::from_secs(2);
+const SLICE: Duration = Duration::from_millis(1500);
 
 /// Measures.
 pub fn rate(context: &Context) -> Result<Vec<Figure>, BenchError> {
+    let mut returning = ringside(context, &[])?;
+    let mut ours = ringside(context, &["--fresh"])?;
+    let mut plain = quinn(&[])?;
+    let mut careful = quinn(&["--retry"])?;
+    for side in [&mut returning, &mut ours, &mut plain, &mut careful] {
+        side.connections_a_cpu_second()?;
+    }
+    let (mut of_returning, mut against_careful, mut against_plain) = Default::default();
+    for _ in 0..context.pairs(7) {
+        let (back, value) = (returning.connections_a_cpu_second()?, ours.connections_a_cpu_second()?);
+        let (plain, careful) = (plain.connections_a_cpu_second()?, careful.connections_a_cpu_second()?);
+        Paired::push(&mut of_returning, back, plain);
+        Paired::push(&mut against_careful, value, careful);
+        Paired::push(&mut against_plain, value, plain);
+    }
+    let figure = |case: &str, pairs| Figure::paired("accept_rate", case, "1/s", pairs).with_target(0.9, false);
+    Ok(vec![
+        figure("against a loop with Retry", &against_careful),
+        figure("with the same tokens, against a bare loop", &of_returning),
+        figure("against a bare loop", &against_plain),
+    ])
+}
+
+fn ringside(context: &Context, options: &[&str]) -> Result<Side, BenchError> {
     let guest = context.guest_path("echo");
     let guest = guest.to_str().ok_or_else(|| BenchError::Setup("the guests' directory is not UTF-8".into()))?;
     let server = Running::start(SERVER_CORE, &["serve", "worker", guest])?;
     let door = server.ready().split(' ').next().unwrap_or_default();
-    let load = Running::start(LOAD_CORE, &["load", "worker-accept", door])?;
-    let mut ours = Side { load, server };
-    let mut plain = quinn(&[])?;
-    let mut careful = quinn(&["--retry"])?;
-    for side in [&mut ours, &mut plain, &mut careful] {
-        side.connections_a_cpu_second()?;
-    }
-    let (mut against_plain, mut against_careful) = (Paired::default(), Paired::default());
-    for _ in 0..context.pairs(7) {
-        let value = ours.connections_a_cpu_second()?;
-        against_plain.push(value, plain.connections_a_cpu_second()?);
-        against_careful.push(value, careful.connections_a_cpu_second()?);
-    }
-    let figure = |case: &str, pairs| Figure::paired("accept_rate", case, "1/s", pairs).with_target(0.9, false);
-    Ok(vec![figure("against a loop with Retry", &against_careful), figure("against a bare loop", &against_plain)])
+    let load = Running::start(LOAD_CORE, &[&["load", "worker-accept", door], options].concat())?;
+    Ok(Side { load, server })
 }
 
 fn quinn(options: &[&str]) -> Result<Side, BenchError> {

@@ -1,4 +1,5 @@
 //! Connections as fast as the server takes them: lanes that connect, ask one question, read the answer and close.
+//! Ringside's players come back again and again, each time with the token that they had or, where asked, a fresh one.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use crate::tls;
 /// Connections under way at a time.
 pub const LANES: usize = 16;
 /// Players that come back in turn.
-const PLAYERS: usize = 256;
+const PLAYERS: u64 = 256;
 
 /// What a slice brought.
 #[derive(Debug, Serialize, Deserialize)]
@@ -32,40 +33,47 @@ pub struct Accepted {
 
 /// The ordinary quinn accept loop's load: requests as long as Ringside's open frames.
 pub async fn quinn(server: SocketAddr) -> Result<(), BenchError> {
-    let requests = Arc::new(vec![vec![0; 300]; LANES]);
-    serve_slices(server, tls::client(b"accept")?, requests).await
+    serve_slices(server, tls::client(b"accept")?, |_| Ok(vec![0; 300])).await
 }
 
-/// Ringside's load: players of one session of the guest `echo` who come back again and again.
-pub async fn ringside(server: Door) -> Result<(), BenchError> {
-    let requests = (0..PLAYERS).map(|player| door::open(&server, &format!("player-{player}"), "echo", "0"));
-    let requests = Arc::new(requests.collect::<Result<Vec<_>, _>>()?);
-    serve_slices(server.address, tls::client(ALPN)?, requests).await
+/// Ringside's load: players of one session of the guest `echo`.
+pub async fn ringside(server: Door, fresh: bool) -> Result<(), BenchError> {
+    let address = server.address;
+    let token =
+        move |number: u64| server.token(&format!("player-{}", number % PLAYERS), if fresh { number } else { 0 });
+    let again: Vec<String> = (0..PLAYERS).map(&token).collect::<Result<_, _>>()?;
+    let request = move |number: u64| {
+        let token = if fresh { token(number)? } else { again[(number % PLAYERS) as usize].clone() };
+        door::open_with(token, "echo", "0")
+    };
+    serve_slices(address, tls::client(ALPN)?, request).await
 }
 
-/// Works off the parent's slices; the lanes make the requests in turn.
+/// Works off the parent's slices; the lanes make the requests, which are numbered, in turn.
 async fn serve_slices(
     server: SocketAddr,
     config: quinn::ClientConfig,
-    requests: Arc<Vec<Vec<u8>>>,
+    request: impl Fn(u64) -> Result<Vec<u8>, BenchError> + Send + Sync + 'static,
 ) -> Result<(), BenchError> {
+    let (request, next) = (Arc::new(request), Arc::new(AtomicU64::new(0)));
     let mut wishes = Wishes::listen();
     while let Some(length) = wishes.next().await {
         // A fresh endpoint each slice: connections of the last one that still drain do not weigh on it.
-        let mut endpoint = Endpoint::client(([127, 0, 0, 1], 0).into()).map_err(BenchError::setup)?;
+        let mut endpoint = door::endpoint()?;
         endpoint.set_default_client_config(config.clone());
         let until = Instant::now() + length;
         let good = Arc::new(AtomicU64::new(0));
         let bad = Arc::new(AtomicU64::new(0));
         let lanes: Vec<_> = (0..LANES)
-            .map(|lane| {
-                let (endpoint, requests, good, bad) = (endpoint.clone(), requests.clone(), good.clone(), bad.clone());
+            .map(|_| {
+                let (endpoint, request, next) = (endpoint.clone(), request.clone(), next.clone());
+                let (good, bad) = (good.clone(), bad.clone());
                 tokio::spawn(async move {
-                    for request in requests.iter().skip(lane).step_by(LANES).cycle() {
-                        if Instant::now() >= until {
-                            break;
-                        }
-                        let outcome = ask(&endpoint, server, request).await;
+                    while Instant::now() < until {
+                        let outcome = match request(next.fetch_add(1, Relaxed)) {
+                            Ok(request) => ask(&endpoint, server, &request).await,
+                            Err(error) => Err(error),
+                        };
                         if outcome.is_ok() { &good } else { &bad }.fetch_add(1, Relaxed);
                     }
                 })

@@ -1,10 +1,13 @@
 //! How a load gets a seat at a measured worker: the open frame and its answer, over a connection that it made itself.
 
-use quinn::{Connection, RecvStream, SendStream};
+use std::sync::Arc;
+
+use quinn::{Connection, Endpoint, EndpointConfig, RecvStream, SendStream, TokioRuntime};
 use ringside_protocol::frame::{ClientFrame, FrameDecoder, Mode, Open, ServerFrame, Target, VERSION, WireFrame};
 
 use crate::bench::BenchError;
 use crate::identity::Door;
+use crate::machine::load_socket;
 
 /// A seat, and the stream that it was opened on.
 pub struct Inside {
@@ -18,21 +21,24 @@ pub struct Inside {
     pub slot: u16,
 }
 
+/// An endpoint of a load.
+pub fn endpoint() -> Result<Endpoint, BenchError> {
+    let socket = load_socket().map_err(BenchError::setup)?;
+    Endpoint::new(EndpointConfig::default(), None, socket, Arc::new(TokioRuntime)).map_err(BenchError::setup)
+}
+
 /// The open frame of a player for a session.
 pub fn open(door: &Door, player: &str, game: &str, key: &str) -> Result<Vec<u8>, BenchError> {
+    open_with(door.token(player, 0)?, game, key)
+}
+
+/// The same with a token of the caller's.
+pub fn open_with(token: String, game: &str, key: &str) -> Result<Vec<u8>, BenchError> {
     let target = Target::Session {
         game: game.parse().map_err(BenchError::setup)?,
         key: key.parse().map_err(BenchError::setup)?,
     };
-    let open = Open {
-        version: VERSION,
-        token: door.token(player)?,
-        target,
-        mode: Mode::Attach,
-        resume: None,
-        ticket: None,
-        relay: false,
-    };
+    let open = Open { version: VERSION, token, target, mode: Mode::Attach, resume: None, ticket: None, relay: false };
     Ok(ClientFrame::Open(Box::new(open)).to_bytes().to_vec())
 }
 

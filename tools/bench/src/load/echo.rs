@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use quinn::{Endpoint, RecvStream, SendStream};
+use quinn::{RecvStream, SendStream};
 use ringside_protocol::frame::{ALPN, ClientFrame, FrameDecoder, ServerFrame, WireFrame};
 use serde::{Deserialize, Serialize};
 
@@ -62,7 +62,7 @@ type Answers = Arc<Mutex<Vec<f64>>>;
 
 /// The ordinary quinn echo's load.
 pub async fn quinn(server: SocketAddr, interval: Duration) -> Result<(), BenchError> {
-    let mut endpoint = Endpoint::client(([127, 0, 0, 1], 0).into()).map_err(BenchError::setup)?;
+    let mut endpoint = door::endpoint()?;
     endpoint.set_default_client_config(tls::client(b"echo")?);
     let clock = Instant::now();
     let answers = Answers::default();
@@ -79,7 +79,7 @@ pub async fn quinn(server: SocketAddr, interval: Duration) -> Result<(), BenchEr
 
 /// The load of Ringside with the guest `echo`.
 pub async fn ringside(server: Door, interval: Duration) -> Result<(), BenchError> {
-    let mut endpoint = Endpoint::client(([127, 0, 0, 1], 0).into()).map_err(BenchError::setup)?;
+    let mut endpoint = door::endpoint()?;
     endpoint.set_default_client_config(tls::client(ALPN)?);
     let clock = Instant::now();
     let answers = Answers::default();

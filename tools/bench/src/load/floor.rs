@@ -6,6 +6,7 @@ use std::time::Instant;
 use crate::batch::{BATCH, Batch};
 use crate::bench::BenchError;
 use crate::child::{Counters, answer};
+use crate::machine::load_socket;
 use crate::serve::floor::{key, open, seal};
 use crate::traffic::{INTERVAL, PHASES, PLAYERS_A_SOCKET, Traffic};
 
@@ -15,7 +16,7 @@ static COUNTERS: Counters = Counters::new();
 pub fn run(server: SocketAddr, traffic: Traffic) -> Result<(), BenchError> {
     let players = traffic.players();
     let sockets: Vec<UdpSocket> = (0..players.div_ceil(PLAYERS_A_SOCKET))
-        .map(|_| socket())
+        .map(|_| load_socket())
         .collect::<Result<_, _>>()
         .map_err(BenchError::setup)?;
     let key = key()?;
@@ -47,10 +48,4 @@ pub fn run(server: SocketAddr, traffic: Traffic) -> Result<(), BenchError> {
         std::thread::sleep(next.saturating_duration_since(Instant::now()));
     }
     Ok(())
-}
-
-fn socket() -> std::io::Result<UdpSocket> {
-    let socket = UdpSocket::bind("127.0.0.1:0")?;
-    socket.set_nonblocking(true)?;
-    Ok(socket)
 }

@@ -72,7 +72,7 @@ async fn connect(endpoint: &Endpoint, server: SocketAddr) -> Result<Connection, 
 /// Enough endpoints for so many players.
 fn endpoints(players: usize, config: quinn::ClientConfig) -> Result<Vec<Endpoint>, BenchError> {
     let endpoint = |_| {
-        let mut endpoint = Endpoint::client(([127, 0, 0, 1], 0).into()).map_err(BenchError::setup)?;
+        let mut endpoint = door::endpoint()?;
         endpoint.set_default_client_config(config.clone());
         Ok(endpoint)
     };

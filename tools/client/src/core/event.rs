@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use ringside_protocol::frame::{Attached, Route, Seat};
+use ringside_protocol::frame::{Attached, Route};
 use ringside_protocol::ids::{PlayerId, SessionId, Slot, WorkerId};
 use ringside_protocol::limits;
 use ringside_protocol::reason::Reason;
@@ -21,7 +21,7 @@ pub struct Attachment {
     pub player: PlayerId,
     /// Its slot.
     pub slot: Slot,
-    /// Whether the player has just joined; false when a seat was found again.
+    /// Whether the player has just joined, as far as this client knows; false when a seat was found again.
     pub joined: bool,
     /// Messages that were sent into a seat that is lost, and of which nobody knows whether they had an effect.
     pub lost_messages: usize,
@@ -59,12 +59,12 @@ pub enum Arrival {
 }
 
 impl Attachment {
-    pub(super) fn new(attached: &Attached, lost_messages: usize, redirects: usize) -> Self {
+    pub(super) fn new(attached: &Attached, joined: bool, lost_messages: usize, redirects: usize) -> Self {
         Attachment {
             session: attached.session.clone(),
             player: attached.player.clone(),
             slot: attached.slot,
-            joined: attached.seat == Seat::New,
+            joined,
             lost_messages,
             tick_rate: attached.tick_rate,
             view_rate: attached.view_rate,

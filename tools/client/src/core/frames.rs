@@ -99,6 +99,7 @@ impl Core {
 
     fn attached(&mut self, now: Instant, id: LinkId, attached: &Attached) {
         let Some(resumed_after) = self.link_mut(id).map(|link| link.resumed_after) else { return };
+        let is_new = attached.seat == Seat::New || self.seat.was_in_another_stay(attached.joined);
         let joined = match self.seat.attach(attached, resumed_after) {
             Ok(joined) => joined,
             Err(Reason::NotHere) => return self.not_the_leader(now, id),
@@ -123,7 +124,7 @@ impl Core {
         let lost = if let Joined::Flowing { lost } = joined { lost } else { 0 };
         match moved {
             true => self.events.push(Event::Moved { address: self.primary_address() }),
-            false => self.events.push(Event::Attached(Attachment::new(attached, lost, redirects))),
+            false => self.events.push(Event::Attached(Attachment::new(attached, is_new, lost, redirects))),
         }
         if !flowing && self.link_mut(id).is_some_and(|link| link.wrote_early) {
             // What was written before this answer belongs to the branch that was left: the server must not read it.

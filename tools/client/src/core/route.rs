@@ -215,20 +215,14 @@ impl Core {
             self.close_link(link, Reason::Closed);
             return;
         }
-        if refused.cause == Reason::ResumeInvalid {
-            let way = self.primary.take().map(|link| {
-                let way = link.way.clone();
-                let showed = link.showed_resume_token;
-                self.close_link(link, Reason::Closed);
-                (way, showed)
-            });
-            if let Some((way, true)) = way {
-                // At once, at the same place, without the token: the session token says who this is.
-                let link = self.connect(Way { ticket: None, ..way });
-                self.primary = Some(link);
-                self.phase = Phase::Trying { deadline: now + limits::CLIENT_ATTACH_TIMEOUT };
-                return;
+        let resumed = self.primary.as_ref().is_some_and(|link| link.resumed_after.is_some());
+        let showed_token = self.primary.as_ref().is_some_and(|link| link.showed_resume_token);
+        if (refused.cause == Reason::ResumeInvalid && showed_token) || (refused.cause == Reason::SeatExpired && resumed)
+        {
+            if refused.cause == Reason::SeatExpired {
+                self.seat.forget_stay();
             }
+            return self.ask_for_less(now);
         }
         match refused.cause.reaction() {
             Reaction::Retry | Reaction::RefreshRoute => {
@@ -243,6 +237,15 @@ impl Core {
                 self.fail(refused.cause, message);
             }
         }
+    }
+
+    /// At once, at the same place, without what was refused: the session token says who this is.
+    fn ask_for_less(&mut self, now: Instant) {
+        let Some(refused) = self.primary.take() else { return };
+        let way = Way { ticket: None, ..refused.way.clone() };
+        self.close_link(refused, Reason::Closed);
+        self.primary = Some(self.connect(way));
+        self.phase = Phase::Trying { deadline: now + limits::CLIENT_ATTACH_TIMEOUT };
     }
 
     /// The session is about to go on elsewhere: a second connection, which takes over when it is attached.

@@ -31,6 +31,10 @@ pub(super) struct Seat {
 #[derive(Debug)]
 pub(super) struct Held {
     pub session: SessionId,
+    /// Which of the player's stays in the session.
+    joined: u64,
+    /// The session has said that this stay is over: the next attachment begins anew.
+    is_over: bool,
     pub branch: Branch,
     pub epoch: Epoch,
     pub tier: Tier,
@@ -62,9 +66,10 @@ impl Seat {
 
     /// What `open` says about what the client has.
     pub fn resume(&self) -> Option<Resume> {
-        self.held.as_ref().map(|held| Resume {
+        self.held.as_ref().filter(|held| !held.is_over).map(|held| Resume {
             token: held.resume_token.clone(),
             incarnation: held.session.incarnation,
+            joined: held.joined,
             branch: held.branch,
             last_output: self.delivered,
         })
@@ -75,6 +80,18 @@ impl Seat {
         if let Some(held) = &mut self.held {
             held.resume_token = Opaque::default();
         }
+    }
+
+    /// The seat is lost: nothing goes on from where it was.
+    pub fn forget_stay(&mut self) {
+        if let Some(held) = &mut self.held {
+            held.is_over = true;
+        }
+    }
+
+    /// Whether this client was in the session before, and in another stay than this.
+    pub fn was_in_another_stay(&self, joined: u64) -> bool {
+        self.held.as_ref().is_some_and(|held| held.joined != joined)
     }
 
     /// A connection is lost: what the application has not taken will come again.
@@ -90,6 +107,8 @@ impl Seat {
     pub fn attach(&mut self, attached: &Attached, resumed_after: Option<u64>) -> Result<Joined, Reason> {
         let held = Held {
             session: attached.session.clone(),
+            joined: attached.joined,
+            is_over: false,
             branch: attached.branch,
             epoch: attached.epoch,
             tier: attached.tier,
@@ -103,8 +122,9 @@ impl Seat {
             return Err(Reason::NotHere);
         }
         let branch = before.map(|before| before.branch);
+        let is_same_stay = before.is_some_and(|before| before.joined == held.joined);
         let joined = match (branch, resumed_after, attached.seat) {
-            (Some(branch), Some(after), SeatKind::Kept) => {
+            (Some(branch), Some(after), SeatKind::Kept) if is_same_stay => {
                 self.return_to(attached, branch, after)?;
                 if branch == attached.branch { Joined::Flowing { lost: 0 } } else { Joined::AwaitRewound }
             }

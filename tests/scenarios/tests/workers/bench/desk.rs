@@ -7,8 +7,9 @@ use bytes::Bytes;
 use ringside_core::directory::{
     Action, Create, Directory, Draw, Find, GameFacts, Limits, Open, Pace, Placed, Refusal, RequestId,
 };
-use ringside_core::ids::{Epoch, GameName, SessionId, SessionKey, WorkerId};
-use ringside_protocol::frame::Target;
+use ringside_core::ids::{GameName, Node, NodeId, SessionId, SessionKey, WorkerId};
+use ringside_core::placement::Policy;
+use ringside_protocol::frame::{Certificate, Target};
 use ringside_protocol::reason::Reason;
 use ringside_sandbox::Module;
 use ringside_worker::shell::WorkerHandle;
@@ -27,6 +28,7 @@ enum Waiting {
 pub struct Desk {
     directory: Directory,
     handles: Vec<WorkerHandle>,
+    certificate: Certificate,
     modules: HashMap<GameName, Module>,
     waiting: HashMap<RequestId, Waiting>,
     requests: RequestId,
@@ -34,11 +36,11 @@ pub struct Desk {
 }
 
 impl Desk {
-    pub fn new(handles: Vec<WorkerHandle>) -> Desk {
-        let mut directory = Directory::new(Limits { sessions: 1024 });
+    pub fn new(handles: Vec<WorkerHandle>, certificate: Certificate) -> Desk {
+        let mut directory = Directory::new(Node { id: NodeId(1), generation: 1 }, Limits { sessions: 1024 });
         directory.handle_worker(WorkerId(0));
         let (modules, waiting) = (HashMap::new(), HashMap::new());
-        Desk { directory, handles, modules, waiting, requests: 0, started: Instant::now() }
+        Desk { directory, handles, certificate, modules, waiting, requests: 0, started: Instant::now() }
     }
 
     pub fn serve(&mut self, module: &Module) {
@@ -63,7 +65,8 @@ impl Desk {
     ) -> oneshot::Receiver<Result<Placed, Refusal>> {
         let (sender, receiver) = oneshot::channel();
         let request = self.request(Waiting::Test(sender));
-        let create = Create { game, key: Some(key), config, record, listed: None, draw: draw(request) };
+        let create =
+            Create { game, key: Some(key), config, record, listed: None, policy: Policy::Ring, draw: draw(request) };
         self.directory.handle_create(self.now_us(), request, create);
         self.act();
         receiver
@@ -94,13 +97,13 @@ impl Desk {
                     }
                 }
             }
-            Event::Joined { session, player } => self.directory.handle_joined(&session, &player),
+            Event::Joined { session, player } => self.directory.handle_joined(now, &session, &player),
             Event::Left { session, player } => self.directory.handle_left(now, &session, &player),
             Event::Refused { session, player } => self.directory.handle_refused(now, &session, &player),
             Event::Ended { session, reason, .. } => self.directory.handle_ended(now, &session, reason),
             Event::Overran(moved) => {
                 let place = self.place(moved.id().clone(), WorkerId(PENALTY as u8));
-                self.directory.handle_moved(&place.session, place.worker);
+                self.directory.handle_moved(now, &place.session, place.worker);
                 self.send(PENALTY, Command::Adopt(moved));
                 self.send(usize::from(worker.0), Command::Departed(place));
             }
@@ -119,17 +122,17 @@ impl Desk {
     fn act(&mut self) {
         while let Some(action) = self.directory.poll_action() {
             match action {
-                Action::Create { session, worker, config, record } => {
+                Action::Create { session, worker, epoch, config, record } => {
                     let module = self.modules[&session.game].clone();
-                    let epoch = Epoch { number: 1, node: 1, node_generation: 1 };
                     let create = ringside_worker::Create { session, module, config, seed: [9; 32], epoch, record };
                     self.send(usize::from(worker.0), Command::Create(Box::new(create)));
                 }
-                Action::End { session, worker } => {
-                    let (reason, reply) = ("nobody is in it".to_owned(), Box::new(|_| {}));
+                Action::End { session, worker, why } => {
+                    let (reason, reply) = (why.to_string(), Box::new(|_| {}));
                     self.send(usize::from(worker.0), Command::End { session, reason, reply });
                 }
                 Action::Answer { request, answer } => self.answer(request, answer),
+                Action::Send { to, .. } => panic!("a node alone speaks to {to}"),
             }
         }
     }
@@ -155,7 +158,8 @@ impl Desk {
     }
 
     fn place(&self, session: SessionId, worker: WorkerId) -> Resolved {
-        Resolved { session, worker, address: self.handles[usize::from(worker.0)].address() }
+        let address = self.handles[usize::from(worker.0)].address();
+        Resolved { session, node: 1, worker, address, certificate: self.certificate }
     }
 
     fn send(&self, worker: usize, command: Command) {

@@ -1,6 +1,6 @@
 //! Peers with tokens that are damaged, stale, somebody else's, or used before.
 
-use ringside_protocol::frame::{Attached, Opaque, Open, Resume, Seat, ServerFrame};
+use ringside_protocol::frame::{Attached, ClientFrame, Opaque, Open, Resume, Seat, ServerFrame};
 use ringside_protocol::limits;
 use ringside_protocol::reason::Reason;
 use ringside_test_support::wait::within;
@@ -80,6 +80,7 @@ fn resuming(room: &Room, player: &str, attached: &Attached, token: &Opaque) -> O
     let resume = Resume {
         token: token.clone(),
         incarnation: attached.session.incarnation,
+        joined: attached.joined,
         branch: attached.branch,
         last_output: 0,
     };
@@ -128,6 +129,27 @@ async fn what_another_session_or_branch_sent_cannot_be_resumed() {
     ahead.resume.as_mut().unwrap().last_output = 77;
     assert_eq!(Raw::connect(&room.bench).await.refused(ahead).await, Reason::ResumeImpossible);
     room.ended(Reason::ResumeImpossible, 1).await;
+    room.is_unharmed().await;
+}
+
+#[tokio::test]
+async fn numbers_of_a_stay_that_is_over_are_not_taken_for_those_of_another() {
+    let mut room = Room::new().await;
+    let (mut raw, first) = Raw::attach(&room.bench, "ada", ROOM).await;
+    raw.say(&ClientFrame::Leave).await;
+    assert_eq!(raw.ended().await, Reason::Left);
+    // Nobody has the seat: a move's target would find messages of the old numbering behind the open frame.
+    let resuming_first = resuming(&room, "ada", &first, &Opaque::default());
+    assert_eq!(Raw::connect(&room.bench).await.refused(resuming_first.clone()).await, Reason::SeatExpired);
+    // Another process of the player has another seat.
+    let (raw, second) = Raw::attach(&room.bench, "ada", ROOM).await;
+    assert!(second.seat == Seat::New && second.joined > first.joined);
+    raw.close();
+    assert_eq!(Raw::connect(&room.bench).await.refused(resuming_first).await, Reason::SeatExpired);
+    room.ended(Reason::SeatExpired, 2).await;
+    let mut raw = Raw::connect(&room.bench).await;
+    let third = raw.attached(resuming(&room, "ada", &second, &Opaque::default())).await;
+    assert_eq!((third.seat, third.joined), (Seat::Kept, second.joined));
     room.is_unharmed().await;
 }
 

@@ -232,6 +232,7 @@ impl Model {
             slot: Slot(0),
             mode: Mode::Attach,
             seat,
+            joined: 1,
             branch,
             epoch: epoch(self.epoch),
             node: 1,

@@ -45,6 +45,7 @@ fn attached() -> Attached {
         slot: Slot(0),
         mode: Mode::Attach,
         seat: Seat::New,
+        joined: 2,
         branch: Branch(epoch(1)),
         epoch: epoch(1),
         node: 1,
@@ -379,6 +380,45 @@ fn a_lost_seat_is_told_with_what_it_took_along() {
     assert!(matches!(bench.event(), Some(Event::Attached(seat)) if seat.joined && seat.lost_messages == 2));
     assert_eq!(bench.core.send("c".into()), Ok(1), "both numberings begin");
     assert_eq!(bench.did().len(), 1);
+}
+
+#[test]
+fn a_stay_that_is_over_is_left_out_until_there_is_another() {
+    let mut bench = Bench::attached();
+    bench.core.send("a".into()).unwrap();
+    bench.cut(FIRST);
+    bench.event();
+    bench.wake();
+    assert_eq!(bench.open(SECOND).resume.unwrap().joined, 2);
+    bench.say(SECOND, refused(Reason::SeatExpired));
+    assert_eq!(bench.open(THIRD).resume, None, "at once, and without what is over");
+    // The session lets the player in; the answer never comes. The next finds a seat of which this client knows nothing.
+    bench.cut(THIRD);
+    bench.wake();
+    assert_eq!(bench.open(LinkId(3)).resume, None);
+    let another = Attached { joined: 9, last_output: 4, ..kept() };
+    bench.say(LinkId(3), ServerFrame::Attached(Box::new(another)));
+    assert!(matches!(bench.event(), Some(Event::Attached(seat)) if seat.joined && seat.lost_messages == 1));
+    bench.say(LinkId(3), message(5));
+    assert!(matches!(bench.event(), Some(Event::Message { number: 5, .. })));
+    assert_eq!(bench.core.send("b".into()), Ok(1));
+    bench.cut(LinkId(3));
+    bench.event();
+    bench.wake();
+    assert_eq!(bench.open(LinkId(4)).resume.unwrap().joined, 9);
+}
+
+#[test]
+fn a_target_at_which_the_stay_is_over_leaves_the_old_place() {
+    let mut bench = Bench::attached();
+    bench.say(FIRST, ServerFrame::Moving(place(2)));
+    bench.open(SECOND);
+    bench.say(SECOND, refused(Reason::SeatExpired));
+    assert!(bench.core.is_attached());
+    bench.core.handle_lost(bench.now, FIRST, Lost::Closed(Reason::Moved, String::new()));
+    assert!(matches!(bench.event(), Some(Event::Disconnected { .. })));
+    bench.wake();
+    assert!(bench.open(THIRD).resume.is_some(), "whoever leads the session now says whether it is over");
 }
 
 #[test]
