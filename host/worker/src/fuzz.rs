@@ -48,11 +48,13 @@ pub fn fuzz_sealed(bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
-    use ringside_core::ids::Slot;
+    use ringside_core::ids::{SessionId, Slot};
+    use ringside_protocol::frame::Certificate;
     use ringside_protocol::fuzz::hammer;
     use ringside_protocol::token::SessionClaims;
 
     use super::*;
+    use crate::command::Resolved;
 
     /// PKCS #8, version 1, of an Ed25519 key (RFC 8410, section 7), up to the 32 bytes of the seed.
     const PKCS8: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
@@ -73,8 +75,16 @@ mod tests {
     #[test]
     fn decoders_survive_broken_input() {
         let mut authority = authority();
-        let (player, session) = ("ada".parse().unwrap(), "pong/final@00000000000000aa".parse().unwrap());
-        let ticket = authority.ticket(&player, &session, WorkerId(0), 0, 99);
+        let (player, session): (_, SessionId) =
+            ("ada".parse().unwrap(), "pong/final@00000000000000aa".parse().unwrap());
+        let place = Resolved {
+            session: session.clone(),
+            node: 1,
+            worker: WorkerId(0),
+            address: "127.0.0.1:1".parse().unwrap(),
+            certificate: Certificate([0; 32]),
+        };
+        let ticket = authority.ticket(&player, &place, 0, 99);
         let resume = authority.resume_token(&player, &session, Slot(3), 0);
         let corpus = [token(), ticket.as_bytes().to_vec(), resume.as_bytes().to_vec()];
         assert!(authority.verify(std::str::from_utf8(&corpus[0]).unwrap()).is_ok(), "the honest one is good");
