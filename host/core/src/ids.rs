@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use ringside_protocol::frame::Certificate;
 pub use ringside_protocol::ids::{
     Epoch, GameName, IdError, Incarnation, PlayerId, SessionId, SessionKey, Slot, WorkerId,
 };
@@ -62,15 +63,28 @@ impl fmt::Debug for StateHash {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NodeId(pub u64);
 
+/// In hexadecimal, without leading zeros.
 impl fmt::Display for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        write!(f, "{:x}", self.0)
+    }
+}
+
+impl FromStr for NodeId {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let malformed = || IdError::new("node", text, "expected 1 to 16 hexadecimal digits");
+        if !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(malformed());
+        }
+        u64::from_str_radix(text, 16).map(NodeId).map_err(|_| malformed())
     }
 }
 
 impl fmt::Debug for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "n{}", self.0)
+        write!(f, "n{self}")
     }
 }
 

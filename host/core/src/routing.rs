@@ -112,7 +112,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::ids::{Incarnation, NodeId, SessionId};
+    use crate::ids::{Certificate, Incarnation, NodeId, SessionId};
     use crate::membership::{Contact, Fact, State};
     use crate::ring::{Weight, Zone};
 
@@ -135,6 +135,7 @@ mod tests {
                     control: address(id * 10),
                     door: address(id * 10 + 1),
                     workers: vec![address(id * 10 + 2), address(id * 10 + 3)],
+                    certificate: Certificate([0; 32]),
                 },
                 load_us: 0,
                 era: 0,

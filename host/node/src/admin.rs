@@ -1,6 +1,7 @@
 //! The admin API: HTTP on loopback, a bearer token from the state directory, JSON both ways. Routes only translate:
 //! what a request means is decided by the control task, the catalogue and the store.
 
+mod cluster;
 mod error;
 mod games;
 mod openapi;
@@ -8,7 +9,7 @@ mod sessions;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::extract::{FromRequest, Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
@@ -21,13 +22,11 @@ use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 
 use crate::api::{IssueToken, IssuedToken, NodeInfo};
-use crate::catalogue::Catalogue;
-use crate::control::Control;
 use crate::metrics::Metrics;
-use crate::recorder::Recorder;
+use crate::operator::{self, Desk};
 use crate::store::Store;
 use crate::tokens::{LONGEST_TTL_S, TokenKey};
-use error::ApiError;
+pub use error::ApiError;
 
 /// Largest JSON body, bytes: a configuration of 64 KiB in hexadecimal, and room. Beyond: refused.
 const BODY_BYTES: usize = 256 << 10;
@@ -38,22 +37,14 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 pub struct Services {
     /// The bearer token.
     pub secret: String,
-    /// Owner of the directory.
-    pub control: Control,
-    /// Owner of the games.
-    pub catalogue: Arc<Catalogue>,
-    /// Owner of recordings that are being written.
-    pub recorder: Recorder,
+    /// What operators ask of the node and its cluster.
+    pub desk: Desk,
     /// The store.
     pub store: Store,
     /// The signing key.
     pub tokens: TokenKey,
     /// The metrics page.
     pub metrics: Metrics,
-    /// What does not change while the node runs; the rest is filled in for each answer.
-    pub about: NodeInfo,
-    /// When the node started.
-    pub started: Instant,
 }
 
 type Shared = State<Arc<Services>>;
@@ -79,6 +70,9 @@ fn router(services: Arc<Services>) -> Router {
         .route("/v1/sessions", get(sessions::list).post(sessions::create))
         .route("/v1/sessions/{game}/{key}", get(sessions::show).delete(sessions::end))
         .route("/v1/sessions/{game}/{key}/recording", get(sessions::recording))
+        .route("/v1/sessions/{game}/{key}/placement", get(sessions::explain))
+        .route("/v1/cluster", get(cluster::show))
+        .route("/v1/cluster/{node}/drain", post(cluster::drain))
         .route("/v1/tokens", post(token))
         .route("/metrics", get(metrics))
         .route_layer(middleware::from_fn_with_state(services.clone(), authenticate));
@@ -108,19 +102,13 @@ fn same(left: &[u8], right: &[u8]) -> bool {
 }
 
 async fn node(State(services): Shared) -> Result<Json<NodeInfo>, ApiError> {
-    let mut info = services.about.clone();
-    let status = services.control.status().await?;
-    info.uptime_s = services.started.elapsed().as_secs();
-    info.games = services.catalogue.games().len();
-    info.sessions = status.sessions;
-    info.draining = status.draining;
-    info.workers = status.workers;
-    Ok(Json(info))
+    Ok(Json(operator::here::info(&services.desk).await?))
 }
 
 async fn metrics(State(services): Shared) -> Result<Response, ApiError> {
-    let status = services.control.status().await?;
-    let page = services.metrics.render(&status, services.catalogue.games().len(), &services.recorder.counters());
+    let desk = &services.desk;
+    let status = desk.control.status().await?;
+    let page = services.metrics.render(&status, desk.catalogue.games().len(), &desk.recorder.counters());
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4")], page).into_response())
 }
 

@@ -1,12 +1,18 @@
 //! The admin API's requests and answers as both its ends use them: the node serves them, the command line reads them
 //! and prints them with `--json` as they are.
 
+mod cluster;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use ringside_worker::SessionReport;
 use ringside_worker::command::PlayerReport;
 use serde::{Deserialize, Serialize};
+
+pub use cluster::{
+    ClusterInfo, Coverage, DrainNode, Draining, ExplainedStep, Explanation, GameList, NodeStatus, SeenNode, SessionList,
+};
 
 /// An error's body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +29,12 @@ pub struct Failure {
 /// `GET /v1/node`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NodeInfo {
+    /// Its number in its cluster.
+    pub node: String,
+    /// Its cluster's number.
+    pub cluster: String,
+    /// URL of the admin API.
+    pub admin: String,
     /// Ringside's version.
     pub version: String,
     /// The node's process.
@@ -37,6 +49,10 @@ pub struct NodeInfo {
     pub certificate_sha256: String,
     /// Valid until, seconds since 1970.
     pub certificate_not_after_s: u64,
+    /// Where other nodes reach its links: what `--join` takes.
+    pub links: SocketAddr,
+    /// Where other nodes reach its gossip.
+    pub gossip: SocketAddr,
     /// Whether it takes no new sessions.
     pub draining: bool,
     /// Sessions at the moment.
@@ -130,6 +146,8 @@ pub struct Pushed {
     pub compile_ms: f64,
     /// What it imports.
     pub imports: Vec<String>,
+    /// How many nodes serve it already; the others follow.
+    pub covers: Coverage,
 }
 
 /// `POST /v1/sessions`.
@@ -153,6 +171,9 @@ pub struct CreateSession {
     /// The criteria under which find-or-create finds it.
     #[serde(default)]
     pub criteria: String,
+    /// The only node that may lead it; by the ring if absent.
+    #[serde(default)]
+    pub node: Option<String>,
 }
 
 /// The answer to it.
@@ -164,6 +185,8 @@ pub struct CreatedSession {
     pub game: String,
     /// The key.
     pub key: String,
+    /// The node that leads it.
+    pub node: String,
     /// Its worker.
     pub worker: u8,
     /// Where players connect.
@@ -181,6 +204,8 @@ pub struct SessionInfo {
     pub game: String,
     /// The key.
     pub key: String,
+    /// The node that leads it, or led it.
+    pub node: String,
     /// `creating`, `live` or `ended`.
     pub state: String,
     /// Its worker; absent when it ended.

@@ -11,7 +11,7 @@ use ringside_core::ids::{GameName, ModuleHash};
 use ringside_sandbox::{Module, Sandbox, UploadError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::api::{GameInfo, Pushed};
+use crate::api::{Coverage, GameInfo, Pushed};
 use crate::store::{Store, StoreError, Version};
 
 /// Uploads at a time, each with its bytes in memory. Beyond: refused, to be tried again.
@@ -111,11 +111,7 @@ impl Catalogue {
         let module = self.compile(bytes.clone()).await?;
         let game = module.description().name.clone();
         self.store.put_module(module.hash(), bytes).await?;
-        let version = Version {
-            module: module.hash(),
-            size_bytes: module.size_bytes() as u64,
-            pushed_ms: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64),
-        };
+        let version = Version { module: module.hash(), size_bytes: module.size_bytes() as u64, pushed_ms: now_ms() };
         let (number, new) = self.store.push(&game, &version).await?;
         let served = Served { game: game.clone(), version: number, module: module.clone() };
         self.serve(served.clone());
@@ -128,6 +124,7 @@ impl Catalogue {
             size_bytes: version.size_bytes,
             compile_ms: module.compile_time().as_secs_f64() * 1e3,
             imports: module.imports().to_vec(),
+            covers: Coverage::default(),
         };
         Ok(PushedModule { module: served, info })
     }
@@ -136,6 +133,58 @@ impl Catalogue {
     pub fn games(&self) -> Vec<GameInfo> {
         let games = self.games.read().unwrap_or_else(PoisonError::into_inner);
         games.values().map(info).collect()
+    }
+
+    /// The newest version of every game and its module, in order.
+    pub fn newest(&self) -> Vec<(GameName, u32, ModuleHash)> {
+        let games = self.games.read().unwrap_or_else(PoisonError::into_inner);
+        games.values().map(|served| (served.game.clone(), served.version, served.hash())).collect()
+    }
+
+    /// A module's bytes.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn module(&self, hash: ModuleHash) -> Result<Bytes, StoreError> {
+        self.store.module(hash).await
+    }
+
+    /// Whether the store has a module.
+    ///
+    /// # Errors
+    /// [`StoreError::Backend`].
+    pub async fn has_module(&self, hash: ModuleHash) -> Result<bool, StoreError> {
+        self.store.has_module(hash).await
+    }
+
+    /// Keeps a module that another node sent.
+    ///
+    /// # Errors
+    /// [`PushError::Refused`] if its hash is another.
+    pub async fn keep_module(&self, hash: ModuleHash, bytes: Bytes) -> Result<(), PushError> {
+        if ring::digest::digest(&ring::digest::SHA256, &bytes).as_ref() != hash.0 {
+            let what = format!("what was sent as module {hash} is another one, or none");
+            return Err(PushError::Refused { what, hint: String::new() });
+        }
+        Ok(self.store.put_module(hash, bytes).await?)
+    }
+
+    /// Serves a version that another node serves, whose module the store has: checks and compiles it here.
+    ///
+    /// # Errors
+    /// [`PushError`].
+    pub async fn adopt(&self, game: &GameName, number: u32, hash: ModuleHash) -> Result<Served, PushError> {
+        let module = self.compile(self.store.module(hash).await?).await?;
+        if module.description().name != *game {
+            let what = format!("module {hash} calls itself {}, not {game}", module.description().name);
+            return Err(PushError::Refused { what, hint: String::new() });
+        }
+        // Where the store is shared the version is there already.
+        let version = Version { module: hash, size_bytes: module.size_bytes() as u64, pushed_ms: now_ms() };
+        self.store.put_version(game, number, &version).await?;
+        let served = Served { game: game.clone(), version: number, module };
+        self.serve(served.clone());
+        Ok(served)
     }
 
     async fn load_game(&self, game: &GameName) -> Result<Option<Served>, PushError> {
@@ -181,6 +230,10 @@ impl Served {
     pub fn hash(&self) -> ModuleHash {
         self.module.hash()
     }
+}
+
+fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
 fn info(served: &Served) -> GameInfo {

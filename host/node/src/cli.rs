@@ -111,7 +111,7 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> CliResult {
     let common = &cli.common;
     match cli.command {
-        Command::Node(args) => match args.command {
+        Command::Node(args) => match &args.command {
             None => node::run(common, &args),
             Some(command) => block_on(node::talk(common, command)),
         },

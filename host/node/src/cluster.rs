@@ -1,8 +1,23 @@
-//! What nodes say to each other, below what they decide: the secret that makes them one cluster, sealed gossip, and the
-//! links that carry control messages. Decides nothing: membership, placement and routing are state machines of
-//! `ringside-core`, which these shells feed.
+//! What nodes say to each other, below what they decide: the secret that makes them one cluster, sealed gossip, the links
+//! that carry control messages, and the tasks that feed with them the state machines of `ringside-core`, which decide.
+//!
+//! ```text
+//!  gossip ─snapshots─► pulse ─facts, ages─► member ─views─► control task
+//!  links ─► inbox ─┬─ memberships' words ──┘                   ▲
+//!                  ├─ directories' messages, signals ──────────┘
+//!                  └─ questions, answers ─► peers ◄─ operators, games
+//! ```
 
+pub mod fact;
+pub mod games;
 pub mod gossip;
+pub mod inbox;
+pub mod join;
 pub mod links;
+pub mod member;
+pub mod peers;
+pub mod pulse;
+pub mod running;
 pub mod seal;
 pub mod secret;
+pub mod wire;

@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ringside_core::ring::{Weight, Zone};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -25,6 +26,18 @@ pub struct Config {
     pub advertise: Option<IpAddr>,
     /// Where the admin API listens; loopback only. Port 0: any.
     pub admin: SocketAddr,
+    /// Where other nodes' links come in. Port 0: any.
+    pub links: SocketAddr,
+    /// Where other nodes' gossip comes in. Port 0: any.
+    pub gossip: SocketAddr,
+    /// Links of nodes whose cluster is to be joined; none: the node begins one, or goes on with its own.
+    pub join: Vec<SocketAddr>,
+    /// A copy of the cluster's secret, for a state directory that has none.
+    pub secret: Option<PathBuf>,
+    /// How much of the cluster's load the node takes, against others.
+    pub weight: Weight,
+    /// What the node fails together with.
+    pub zone: Zone,
     /// Workers, the penalty worker not counted.
     pub workers: u8,
     /// Directory of the store; `None`: `store` in the state directory.
@@ -48,6 +61,12 @@ impl Default for Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7400)),
             advertise: None,
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 7401)),
+            links: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            gossip: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            join: Vec::new(),
+            secret: None,
+            weight: Weight::NORMAL,
+            zone: Zone::default(),
             workers: default_workers(),
             store: None,
             seat_window: ringside_protocol::limits::SEAT_WINDOW,
@@ -131,6 +150,14 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
+        for (key, address) in [("links", self.links), ("gossip", self.gossip)] {
+            if address.ip().is_unspecified() && self.advertise.is_none() {
+                return Err(ConfigError::Together(format!(
+                    "`{key}` is {address}, which other nodes cannot connect to: set `advertise` to the address that \
+                     they reach"
+                )));
+            }
+        }
         if self.listen.ip().is_unspecified() && self.advertise.is_none() {
             return Err(ConfigError::Together(format!(
                 "`listen` is {}, which players cannot connect to: set `advertise` to the address that they reach",
@@ -156,6 +183,16 @@ fn plain_value(key: &Key, value: &Spanned<DeValue<'_>>) -> Option<String> {
         (Kind::Text, DeValue::String(text)) => Some(text.to_string()),
         (Kind::Number, DeValue::Integer(number)) if number.radix() == 10 => Some(number.as_str().to_owned()),
         (Kind::Switch, DeValue::Boolean(on)) => Some(on.to_string()),
+        (Kind::List, DeValue::Array(items)) => {
+            let items: Option<Vec<String>> = items
+                .iter()
+                .map(|item| match item.get_ref() {
+                    DeValue::String(text) => Some(text.to_string()),
+                    _ => None,
+                })
+                .collect();
+            items.map(|items| items.join(","))
+        }
         _ => None,
     }
 }

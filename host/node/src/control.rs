@@ -6,17 +6,22 @@ mod desk;
 mod port;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use ringside_core::directory::{Create, Placed, Refusal};
-use ringside_core::ids::{GameName, Incarnation, SessionId, SessionKey, WorkerId};
+use bytes::Bytes;
+use ringside_core::directory::{self, Create, Placed, Refusal};
+use ringside_core::ids::{GameName, Incarnation, Node, NodeId, SessionId, SessionKey, WorkerId};
+use ringside_core::membership::View;
+use ringside_core::placement::Loads;
 use ringside_worker::Event;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::api::{SessionInfo, WorkerInfo};
+use crate::api::{Explanation, SessionInfo, WorkerInfo};
 use crate::catalogue::Served;
-pub use desk::{Desk, Identity};
+pub use desk::{Desk, Identity, Outlet};
 pub use port::{Port, Usage};
 
 /// Requests and news that wait. Beyond: requests are refused; workers' forwarders wait (never the workers).
@@ -38,6 +43,12 @@ pub enum ControlError {
     /// The node stops.
     #[error("the node stops")]
     Stopping,
+    /// The node has not found the cluster that it is to join; try again, or another node.
+    #[error("the node is joining its cluster")]
+    Joining,
+    /// The node that leads the session cannot be seen; try again.
+    #[error("node {0}, which leads the session, cannot be seen at the moment")]
+    Gone(NodeId),
     /// There is no such session (any more).
     #[error("there is no live session {0}")]
     NoSuchSession(String),
@@ -50,6 +61,8 @@ pub struct Status {
     pub sessions: usize,
     /// Whether it takes no new sessions.
     pub draining: bool,
+    /// Whether all nodes have told it what they lead since the ring changed last.
+    pub settled: bool,
     /// Its workers.
     pub workers: Vec<WorkerInfo>,
 }
@@ -88,6 +101,27 @@ pub enum Message {
     Ended(Reply<Vec<SessionInfo>>),
     /// Somebody wants to know how the node is.
     Status(Reply<Status>),
+    /// Somebody wants to know why a session is here.
+    Explain(SessionName, Reply<Explanation>),
+    /// All sessions are to end, for this reason.
+    EndAll(String),
+    /// The cluster is another one.
+    View(Arc<View>),
+    /// What the nodes' sessions cost.
+    Loads(Loads),
+    /// Another node's directory said something.
+    Directory(Node, Box<directory::Message>),
+    /// A signal from a session of another node.
+    Signal {
+        /// For the session of this game and key.
+        game: GameName,
+        /// Its key.
+        key: SessionKey,
+        /// `game/key` of the sender.
+        source: String,
+        /// What the guest gets.
+        body: Bytes,
+    },
     /// No new sessions from now on.
     Drain,
 }
@@ -96,14 +130,48 @@ pub enum Message {
 #[derive(Clone)]
 pub struct Control {
     messages: mpsc::Sender<Message>,
+    load_us: Arc<AtomicU64>,
 }
 
 impl Control {
     /// A queue for a control task that is started later with [`run`]: workers are started in between and already
     /// need it.
-    pub fn queue() -> (Control, mpsc::Receiver<Message>) {
+    pub fn queue(load_us: Arc<AtomicU64>) -> (Control, mpsc::Receiver<Message>) {
         let (messages, queue) = mpsc::channel(QUEUE);
-        (Control { messages }, queue)
+        (Control { messages, load_us }, queue)
+    }
+
+    /// What the node's workers used lately, CPU µs a second.
+    pub fn load_us(&self) -> u64 {
+        self.load_us.load(Ordering::Relaxed)
+    }
+
+    /// The cluster is another one.
+    pub async fn view(&self, view: Arc<View>) {
+        let _ = self.messages.send(Message::View(view)).await;
+    }
+
+    /// What the nodes' sessions cost.
+    pub async fn loads(&self, loads: Loads) {
+        let _ = self.messages.send(Message::Loads(loads)).await;
+    }
+
+    /// Hands in what another node said; waits where the queue is full.
+    pub async fn heard(&self, message: Message) {
+        let _ = self.messages.send(message).await;
+    }
+
+    /// Why a session is on this node.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn explain(&self, name: SessionName) -> Result<Explanation, ControlError> {
+        self.ask(|reply| Message::Explain(name, reply)).await
+    }
+
+    /// Ends all sessions.
+    pub async fn end_all(&self, reason: String) {
+        let _ = self.messages.send(Message::EndAll(reason)).await;
     }
 
     /// Hands in what a worker said; waits where the queue is full. Not for async code.

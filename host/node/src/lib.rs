@@ -14,6 +14,7 @@ pub mod fuzz;
 pub mod hex;
 pub mod metrics;
 pub mod node;
+pub mod operator;
 pub mod play;
 pub mod priority;
 pub mod random;

@@ -72,7 +72,7 @@ mod tests {
             busy_permille: 250,
             counters: [("received".to_owned(), 42)].into(),
         };
-        let status = Status { sessions: 7, draining: false, workers: vec![worker] };
+        let status = Status { sessions: 7, draining: false, settled: true, workers: vec![worker] };
         let metrics = Metrics::default();
         let recorder = RecorderCounters { gaps: 1, ..RecorderCounters::default() };
         metrics.render(&status, 2, &recorder);

@@ -1,32 +1,28 @@
 //! A node from start to stop: what is started in which order, and how it ends. Everything that runs is owned by one
 //! of the parts that are started here; this file only connects them.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+mod kept;
+mod running;
+mod signals;
 
-use ringside_core::directory::Limits;
-use ringside_sandbox::{Sandbox, SandboxConfig, SandboxError};
-use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::oneshot;
+use std::time::Duration;
 
-use crate::admin::{self, Services};
-use crate::api::NodeInfo;
-use crate::catalogue::Catalogue;
-use crate::certificate::{CertificateError, ServerCertificate};
+use ringside_sandbox::SandboxError;
+
+use crate::certificate::CertificateError;
+use crate::cluster::links::LinkError;
+use crate::cluster::running::ClusterError;
+use crate::cluster::secret::SecretError;
 use crate::config::Config;
-use crate::control::{self, Control, Desk, Identity};
-use crate::metrics::Metrics;
 use crate::priority;
-use crate::recorder::Recorder;
-use crate::state_directory::{NodeFile, StateDirectory, StateError, TOKEN_FILE};
-use crate::store::{Store, StoreError};
-use crate::tokens::{TokenError, TokenKey};
-use crate::workers::{Workers, WorkersError};
-use crate::{hex, random};
-
-/// Time that players get to hear that the node stops, and recordings to be written.
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+use crate::state_directory::StateError;
+use crate::store::StoreError;
+use crate::tokens::TokenError;
+use crate::workers::WorkersError;
+use kept::Kept;
+pub use kept::{Initialized, init};
+use running::{End, Running};
+use signals::StopSignals;
 
 /// Why a node does not run.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +45,12 @@ pub enum NodeError {
     /// The workers.
     #[error(transparent)]
     Workers(#[from] WorkersError),
+    /// The cluster's secret.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The node's part in the cluster.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     /// The admin API's address.
     #[error("cannot listen on {address} for the admin API: {source}")]
     Admin {
@@ -68,16 +70,26 @@ impl NodeError {
         match self {
             NodeError::Admin { .. } => "choose another address with --admin (port 0 takes any free one)",
             NodeError::Workers(_) => "choose another address with --listen (port 0 takes any free one)",
+            NodeError::Cluster(ClusterError::Bind { what: "links", .. }) => {
+                "choose another address with --links (port 0 takes any free one)"
+            }
+            NodeError::Cluster(ClusterError::Bind { .. }) => {
+                "choose another address with --gossip (port 0 takes any free one)"
+            }
+            NodeError::Cluster(ClusterError::Link(LinkError::Unreachable { .. })) => {
+                "--join takes the links of a node that runs, as `ringside node show` prints them there"
+            }
             NodeError::Store(_) => "choose another directory with --store",
             _ => "",
         }
     }
 }
 
-/// Runs a node until SIGINT or SIGTERM. Prints how to reach it when it is ready, as one line of JSON if `json`.
+/// Runs a node until SIGINT or SIGTERM, or until it is told to leave its cluster. Prints how to reach it when it is
+/// ready, as one line of JSON if `json`.
 ///
 /// # Errors
-/// [`NodeError`]; a node that was ready has no errors.
+/// [`NodeError`]; a node that was ready has no errors, unless another process turns out to be the same node.
 pub fn run(config: Config, json: bool) -> Result<(), NodeError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -90,7 +102,7 @@ pub fn run(config: Config, json: bool) -> Result<(), NodeError> {
     let kept = Kept::open(config)?;
     let result = runtime.block_on(async {
         let mut stop = StopSignals::new().map_err(NodeError::System)?;
-        let running = tokio::select! {
+        let mut running = tokio::select! {
             running = Running::start(kept) => running?,
             () = stop.wait() => {
                 tracing::info!("stopped before the node was ready");
@@ -98,194 +110,33 @@ pub fn run(config: Config, json: bool) -> Result<(), NodeError> {
             }
         };
         running.announce(json);
-        stop.wait().await;
+        let end = tokio::select! {
+            () = stop.wait() => End::Stopped,
+            end = running.end() => end,
+        };
+        if let End::Drain(grace) = end {
+            drain(&mut running, &mut stop, grace).await;
+        }
         tracing::info!("stopping: players are told, recordings are written; once more to stop at once");
         tokio::select! {
             () = running.stop() => tracing::info!("stopped"),
             () = stop.wait() => tracing::warn!("stopped at once"),
         }
-        Ok(())
+        match end {
+            End::Duplicate(node) => Err(ClusterError::Duplicate(node).into()),
+            End::Stopped | End::Drain(_) => Ok(()),
+        }
     });
     // A compilation or a slow store keeps nobody waiting: what counts has been written by now.
     runtime.shutdown_background();
     result
 }
 
-/// What is kept between runs, opened.
-struct Kept {
-    config: Config,
-    state: StateDirectory,
-    secret: String,
-    identity: Identity,
-    certificate: ServerCertificate,
-    tokens: TokenKey,
-    store: Store,
-    sandbox: Sandbox,
-}
-
-impl Kept {
-    fn open(mut config: Config) -> Result<Kept, NodeError> {
-        let state = StateDirectory::open(&config.state)?;
-        config.state = state.path().to_owned();
-        let secret = state.secret(TOKEN_FILE, || hex::encode(&random::bytes::<32>()).into_bytes())?;
-        let secret = String::from_utf8(secret).ok().map(|text| text.trim().to_owned()).filter(|text| text.len() >= 32);
-        let secret = secret.ok_or_else(|| {
-            state.garbage(TOKEN_FILE, "is no token of 32 characters and more", "delete it, and a new one is made")
-        })?;
-        let number = state.secret("node.id", || hex::encode(&random::bytes::<8>()).into_bytes())?;
-        let number = std::str::from_utf8(&number).ok().and_then(|text| u64::from_str_radix(text.trim(), 16).ok());
-        let node = number.ok_or_else(|| {
-            state.garbage("node.id", "is no number of 16 hexadecimal digits", "delete it, and a new one is drawn")
-        })?;
-        let now = SystemTime::now();
-        let generation = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
-        let certificate = ServerCertificate::open(&state, config.certificate_days, now)?;
-        let tokens = TokenKey::open(&state)?;
-        let store = Store::local(&config.store_directory())?;
-        let cache = state.directory("artefacts")?;
-        let sandbox = Sandbox::new(SandboxConfig { cache_directory: Some(cache), warm_sessions: None })?;
-        let identity = Identity { node, generation, certificate: certificate.sha256() };
-        Ok(Kept { config, state, secret, identity, certificate, tokens, store, sandbox })
-    }
-}
-
-/// A node that runs.
-struct Running {
-    state: StateDirectory,
-    file: NodeFile,
-    store: String,
-    games: usize,
-    control: Control,
-    recorder: Recorder,
-    workers: Workers,
-    stop_admin: oneshot::Sender<()>,
-    admin: tokio::task::JoinHandle<std::io::Result<()>>,
-}
-
-impl Running {
-    /// The order matters: games before workers, because a player who asks for one that is not there yet gives up; the
-    /// control queue before the workers that speak to it; `node.json` last, because who reads it expects answers.
-    async fn start(kept: Kept) -> Result<Running, NodeError> {
-        let Kept { config, state, secret, identity, certificate, tokens, store, sandbox } = kept;
-        let listener = TcpListener::bind(config.admin)
-            .await
-            .map_err(|source| NodeError::Admin { address: config.admin, source })?;
-        let admin_address = listener.local_addr().map_err(NodeError::System)?;
-        let catalogue = Arc::new(Catalogue::new(sandbox.clone(), store.clone()));
-        let loaded = catalogue.load().await?;
-        let games = loaded.len();
-        let recorder = Recorder::start(store.clone());
-        let (control, queue) = Control::queue();
-        let (workers, ports) =
-            Workers::start(&config, identity, &certificate, &tokens, control.clone(), recorder.clone())?;
-        let addresses = ports.values().filter(|port| !port.penalty).map(|port| port.address).collect();
-        let limits = Limits { sessions: config.sessions.min(sandbox.warm_sessions() as usize) };
-        let mut desk = Desk::new(identity, limits, config.record, ports);
-        loaded.into_iter().for_each(|served| desk.serve(served));
-        tokio::spawn(control::run(desk, queue));
-        let file = NodeFile {
-            pid: std::process::id(),
-            admin: format!("http://{admin_address}"),
-            workers: addresses,
-            certificate_sha256: certificate.sha256().to_string(),
-        };
-        let services = Services {
-            secret,
-            control: control.clone(),
-            catalogue,
-            recorder: recorder.clone(),
-            store: store.clone(),
-            tokens,
-            metrics: Metrics::default(),
-            about: about(&file, &state, &store, &certificate),
-            started: Instant::now(),
-        };
-        let (stop_admin, stopped) = oneshot::channel::<()>();
-        let stopped = async {
-            let _ = stopped.await;
-        };
-        let admin = tokio::spawn(admin::serve(listener, Arc::new(services), stopped));
-        state.publish(&file)?;
-        let store = store.name().to_owned();
-        Ok(Running { state, file, store, games, control, recorder, workers, stop_admin, admin })
-    }
-
-    /// Says how to reach the node.
-    fn announce(&self, json: bool) {
-        if json {
-            let ready = serde_json::json!({
-                "ready": true,
-                "state": self.state.path(),
-                "store": self.store,
-                "admin": self.file.admin,
-                "workers": self.file.workers,
-                "certificate_sha256": self.file.certificate_sha256,
-                "games": self.games,
-            });
-            println!("{ready}");
-            return;
-        }
-        let workers: Vec<String> = self.file.workers.iter().map(ToString::to_string).collect();
-        println!("Ringside {} is ready.", env!("CARGO_PKG_VERSION"));
-        println!("  players      {}", workers.join(", "));
-        println!("  certificate  {} (SHA-256)", self.file.certificate_sha256);
-        println!("  admin API    {}", self.file.admin);
-        println!("  state        {}", self.state.path().display());
-        println!("  store        {}", self.store);
-        println!("  games        {}", self.games);
-        if self.games == 0 {
-            println!("Upload a game: ringside push FILE.wasm");
-        }
-    }
-
-    /// Nobody finds the node any more, players are told, recordings are written, requests under way are finished.
-    async fn stop(self) {
-        self.state.unpublish();
-        self.control.drain().await;
-        let finish = async {
-            self.workers.stop().await;
-            self.recorder.stop().await;
-            let _ = self.stop_admin.send(());
-            let _ = self.admin.await;
-        };
-        if tokio::time::timeout(STOP_TIMEOUT, finish).await.is_err() {
-            tracing::warn!("not everything came to its end in {} s", STOP_TIMEOUT.as_secs());
-        }
-    }
-}
-
-fn about(file: &NodeFile, state: &StateDirectory, store: &Store, certificate: &ServerCertificate) -> NodeInfo {
-    NodeInfo {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        pid: file.pid,
-        uptime_s: 0,
-        state: state.path().display().to_string(),
-        store: store.name().to_owned(),
-        certificate_sha256: file.certificate_sha256.clone(),
-        certificate_not_after_s: certificate.not_after_s(),
-        draining: false,
-        sessions: 0,
-        games: 0,
-        workers: Vec::new(),
-    }
-}
-
-/// SIGINT and SIGTERM.
-struct StopSignals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl StopSignals {
-    fn new() -> std::io::Result<StopSignals> {
-        let (interrupt, terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        Ok(StopSignals { interrupt, terminate })
-    }
-
-    async fn wait(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
+/// Lets matches come to their end; a signal cuts it short.
+async fn drain(running: &mut Running, stop: &mut StopSignals, grace: Duration) {
+    tracing::info!(grace_s = grace.as_secs(), "leaving the cluster: no new sessions, those that run may end");
+    tokio::select! {
+        () = running.drain(grace) => {}
+        () = stop.wait() => tracing::warn!("the rest of the grace is cut short"),
     }
 }

@@ -4,7 +4,8 @@
 //! ```text
 //! version            format of this directory         lock         held while a node runs
 //! node.json          how the command line finds the node (while it runs)
-//! node.id            its number, drawn once           token.key    signs session tokens
+//! node.id            its number, drawn once           cluster.json the secret that makes it a member of its cluster
+//! generation         its last start, ms since 1970
 //! admin.token        bearer token of the admin API    artefacts/   compiled modules, this machine's only
 //! certificate.json   what players connect to          store/       the store, unless configured elsewhere
 //! ```
@@ -28,8 +29,12 @@ pub struct NodeFile {
     pub pid: u32,
     /// URL of the admin API.
     pub admin: String,
+    /// Its number in its cluster.
+    pub node: String,
     /// Addresses where players connect, one a worker.
     pub workers: Vec<std::net::SocketAddr>,
+    /// Where other nodes reach its links.
+    pub links: std::net::SocketAddr,
     /// SHA-256 of the certificate to expect there, in hexadecimal.
     pub certificate_sha256: String,
 }

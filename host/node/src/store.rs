@@ -133,6 +133,29 @@ impl Store {
         Ok(bytes)
     }
 
+    /// Whether a module is kept.
+    ///
+    /// # Errors
+    /// [`StoreError::Backend`].
+    pub async fn has_module(&self, hash: ModuleHash) -> Result<bool, StoreError> {
+        match self.objects.head(&module_path(hash)).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Keeps a version under the number that another node's store has it under. One that is there is left alone.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn put_version(&self, game: &GameName, number: u32, version: &Version) -> Result<(), StoreError> {
+        if !(1..=VERSIONS).contains(&number) {
+            return Err(StoreError::Exhausted(game.clone()));
+        }
+        self.create(&version_path(game, number), sealed(&encode(version)).into()).await.map(|_| ())
+    }
+
     /// Makes `version` the newest of its game and answers its number. If the newest is the same module already,
     /// answers that one's number and `false`.
     ///

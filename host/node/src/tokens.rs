@@ -1,14 +1,9 @@
-//! The node's signing key and the session tokens made with it. Verifying them is the workers' business; this file only
+//! The cluster's signing key and the session tokens made with it. Verifying them is the workers' business; this file only
 //! hands them the public key.
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use ring::rand::SystemRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use ringside_protocol::token::SessionClaims;
-
-use crate::state_directory::{StateDirectory, StateError};
-
-const FILE: &str = "token.key";
 
 /// The longest life of a token that the node issues, seconds: a year.
 pub const LONGEST_TTL_S: u64 = 365 * 86_400;
@@ -16,12 +11,9 @@ pub const LONGEST_TTL_S: u64 = 365 * 86_400;
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
-    /// The state directory.
-    #[error(transparent)]
-    State(#[from] StateError),
-    /// The system gives no random numbers.
-    #[error("cannot make a signing key: the system gives no random numbers")]
-    Random,
+    /// The key is none.
+    #[error("the cluster's signing key is no Ed25519 key")]
+    Garbage,
     /// The claims cannot be signed.
     #[error("cannot sign the token: {0}")]
     Sign(#[from] jsonwebtoken::errors::Error),
@@ -34,19 +26,15 @@ pub struct TokenKey {
 }
 
 impl TokenKey {
-    /// The key in the state directory, made at the first start.
+    /// The key of a cluster, PKCS #8.
     ///
     /// # Errors
-    /// [`TokenError`]; a damaged key is an error, not replaced: tokens signed with it are still around.
-    pub fn open(state: &StateDirectory) -> Result<TokenKey, TokenError> {
-        let new = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| TokenError::Random)?;
-        let pkcs8 = state.secret(FILE, || new.as_ref().to_vec())?;
-        let pair = Ed25519KeyPair::from_pkcs8(&pkcs8).map_err(|_| {
-            state.garbage(FILE, "is no Ed25519 key", "restore it, or delete it (every token becomes invalid)")
-        })?;
+    /// [`TokenError::Garbage`].
+    pub fn new(pkcs8: &[u8]) -> Result<TokenKey, TokenError> {
+        let pair = Ed25519KeyPair::from_pkcs8(pkcs8).map_err(|_| TokenError::Garbage)?;
         let mut public = [0; 32];
         public.copy_from_slice(pair.public_key().as_ref());
-        Ok(TokenKey { signing: EncodingKey::from_ed_der(&pkcs8), public })
+        Ok(TokenKey { signing: EncodingKey::from_ed_der(pkcs8), public })
     }
 
     /// What verifies the tokens.
@@ -65,13 +53,12 @@ impl TokenKey {
 
 #[cfg(test)]
 mod tests {
+    use ring::rand::SystemRandom;
+
     use super::*;
-    use crate::scratch::Scratch;
 
     #[test]
-    fn a_token_is_good_under_the_public_key_and_survives_a_restart() {
-        let scratch = Scratch::new("tokens");
-        let state = StateDirectory::open(&scratch.0).unwrap();
+    fn a_token_is_good_under_the_public_key_and_no_other() {
         let claims = SessionClaims {
             player: "ada".parse().unwrap(),
             expires_s: 4_000_000_000,
@@ -80,15 +67,15 @@ mod tests {
             session: None,
             capabilities: vec![],
         };
-        let token = TokenKey::open(&state).unwrap().issue(&claims).unwrap();
-        let key = TokenKey::open(&state).unwrap();
+        let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
+        let key = TokenKey::new(pkcs8.as_ref()).unwrap();
+        let token = key.issue(&claims).unwrap();
         let verify = |public: &[u8]| {
             let validation = jsonwebtoken::Validation::new(Algorithm::EdDSA);
             jsonwebtoken::decode::<SessionClaims>(&token, &jsonwebtoken::DecodingKey::from_ed_der(public), &validation)
         };
         assert_eq!(verify(&key.public()).unwrap().claims, claims);
         assert!(verify(&[7; 32]).is_err());
-        std::fs::write(state.path().join(FILE), "no key").unwrap();
-        assert!(TokenKey::open(&state).err().unwrap().to_string().contains("token.key is no Ed25519 key"));
+        assert!(matches!(TokenKey::new(b"no key"), Err(TokenError::Garbage)));
     }
 }

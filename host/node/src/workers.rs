@@ -17,6 +17,7 @@ use ringside_worker::transport::{self, CryptoError};
 use ringside_worker::{Command, Event};
 
 use crate::certificate::ServerCertificate;
+use crate::cluster::secret::ClusterSecret;
 use crate::config::Config;
 use crate::control::{Control, Identity, Port, Usage};
 use crate::priority;
@@ -73,6 +74,7 @@ impl Workers {
         config: &Config,
         identity: Identity,
         certificate: &ServerCertificate,
+        secret: &ClusterSecret,
         tokens: &TokenKey,
         control: Control,
         recorder: Recorder,
@@ -80,8 +82,8 @@ impl Workers {
         let sockets = bind(config)?;
         let relays = Relays::start().map_err(WorkersError::Relays)?;
         let (sender, events) = sync_channel(EVENTS);
-        // Shared by the workers of this process only: tickets and resume tokens do not outlive it.
-        let keys = Keys::new(&[tokens.public()], &crate::random::bytes());
+        // Shared by all workers of the cluster: any of them makes tickets for any other.
+        let keys = Keys::new(&[tokens.public()], secret.ticket_key());
         let crypto = transport::server_crypto(certificate.chain(), certificate.key(), vec![ALPN.to_vec()])?;
         let count = sockets.len();
         let (mut handles, mut threads, mut ports) = (Vec::new(), Vec::new(), BTreeMap::new());

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use super::*;
-use crate::ids::NodeId;
+use crate::ids::{Certificate, NodeId};
 use crate::limits;
 use crate::membership::{Contact, Fact, State};
 use crate::placement::Policy;
@@ -35,7 +35,7 @@ fn view(ids: &[u64]) -> View {
         state: State::Active,
         weight: Weight::NORMAL,
         zone: Zone::default(),
-        contact: Contact { control: address, door: address, workers: vec![address] },
+        contact: Contact { control: address, door: address, workers: vec![address], certificate: Certificate([0; 32]) },
         load_us: 0,
         era: 0,
         presumed_gone: Vec::new(),

@@ -37,7 +37,7 @@ fn find(number: usize) -> Find {
         player: player(number),
         record: false,
         may_create: true,
-        draw: Draw { key: number as u64 * 0x9e37_79b9_7f4a_7c15, incarnation: number as u64 },
+        draw: Draw { key: (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15), incarnation: number as u64 },
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Node, WorkerId};
+use crate::ids::{Certificate, Node, WorkerId};
 use crate::limits;
 use crate::ring::{Weight, Zone};
 
@@ -31,6 +31,8 @@ pub struct Contact {
     pub door: SocketAddr,
     /// Its workers, by number, for players.
     pub workers: Vec<SocketAddr>,
+    /// What players expect of its workers.
+    pub certificate: Certificate,
 }
 
 impl Contact {

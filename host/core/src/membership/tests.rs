@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::ids::Certificate;
 use crate::ring::{Weight, Zone};
 
 const SECOND: u64 = 1_000_000;
@@ -17,7 +18,12 @@ fn fact(id: u64, generation: u64, port: u16) -> Fact {
         state: State::Joining,
         weight: Weight::NORMAL,
         zone: Zone::default(),
-        contact: Contact { control: address(port), door: address(port + 1), workers: vec![address(port + 2)] },
+        contact: Contact {
+            control: address(port),
+            door: address(port + 1),
+            workers: vec![address(port + 2)],
+            certificate: Certificate([0; 32]),
+        },
         load_us: 0,
         era: 0,
         presumed_gone: Vec::new(),

@@ -59,7 +59,7 @@ fn places_owners_and_digests_are_the_golden_ones() {
                     "key" => Position::of_key(&game, &name.parse().unwrap()),
                     _ => Position::of_list(&game, name),
                 };
-                let nodes: Vec<String> = ring.successors(place).map(|member| member.node.id.to_string()).collect();
+                let nodes: Vec<String> = ring.successors(place).map(|member| member.node.id.0.to_string()).collect();
                 assert_eq!(
                     (format!("{:016x}", place.0), nodes.join(" ")),
                     (position.to_owned(), order.to_owned()),

@@ -23,26 +23,52 @@ impl ApiError {
         ApiError { status, body: Failure { error: error.to_owned(), what: what.into(), hint: hint.into() } }
     }
 
+    /// The request is wrong.
     pub fn bad_request(what: impl Into<String>, hint: impl Into<String>) -> Self {
         ApiError::new(StatusCode::BAD_REQUEST, "bad_request", what, hint)
     }
 
+    /// There is no such thing.
     pub fn not_found(what: impl Into<String>, hint: impl Into<String>) -> Self {
         ApiError::new(StatusCode::NOT_FOUND, "not_found", what, hint)
     }
 
+    /// The node failed.
     pub fn internal(what: impl Into<String>) -> Self {
         ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", what, "the node's log may say more")
     }
 
+    /// The bearer token is missing or wrong.
     pub fn unauthorized() -> Self {
         let hint = "send `Authorization: Bearer TOKEN` with the content of admin.token in the state directory";
         ApiError::new(StatusCode::UNAUTHORIZED, "unauthorized", "the bearer token is missing or wrong", hint)
     }
 
+    /// A body is too long.
     pub fn too_large(what: &str, limit: usize) -> Self {
         let what = format!("{what} may have {} KiB", limit / 1024);
         ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", what, "")
+    }
+}
+
+impl ApiError {
+    /// Another node does not answer.
+    pub fn unreachable(what: impl Into<String>) -> Self {
+        let hint = "ringside node list shows who answers; try again in a moment";
+        ApiError::new(StatusCode::GATEWAY_TIMEOUT, "node_silent", what, hint)
+    }
+}
+
+/// What another node answered.
+impl From<Failure> for ApiError {
+    fn from(body: Failure) -> Self {
+        ApiError { status: StatusCode::BAD_GATEWAY, body }
+    }
+}
+
+impl From<ApiError> for Failure {
+    fn from(error: ApiError) -> Self {
+        error.body
     }
 }
 
@@ -73,6 +99,9 @@ impl From<ControlError> for ApiError {
         match error {
             ControlError::Refused(refusal) => refused(&refusal, what),
             ControlError::Overloaded => {
+                ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "busy", what, "try again in a moment")
+            }
+            ControlError::Joining | ControlError::Gone(_) => {
                 ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "busy", what, "try again in a moment")
             }
             ControlError::Stopping => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", what, ""),

@@ -1,43 +1,38 @@
 //! Routes about games and their versions.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::{Path, Request, State};
 use ringside_core::ids::GameName;
 use ringside_core::limits::MODULE_BYTES;
 
 use super::error::ApiError;
-use super::{Services, Shared, read_body};
-use crate::api::{GameInfo, Pushed, VersionInfo};
+use super::{Shared, read_body};
+use crate::api::{GameInfo, GameList, Pushed, VersionInfo};
+use crate::operator::everywhere;
 
-/// `POST /v1/modules`: the body is the module.
+/// `POST /v1/modules`: the body is the module. Answers when all nodes serve it, or do not answer.
 pub async fn push(State(services): Shared, request: Request) -> Result<Json<Pushed>, ApiError> {
+    let desk = &services.desk;
     // Taken before the body is read: it bounds the memory that uploads take together.
-    let turn = services.catalogue.turn()?;
+    let turn = desk.catalogue.turn()?;
     let bytes = read_body(request, MODULE_BYTES, "a module").await?;
-    let pushed = services.catalogue.push(turn, bytes).await?;
-    services.control.game(pushed.module.clone()).await?;
-    Ok(Json(pushed.info))
+    let pushed = desk.catalogue.push(turn, bytes).await?;
+    desk.control.game(pushed.module.clone()).await?;
+    let covers = everywhere::pushed(desk).await;
+    Ok(Json(Pushed { covers, ..pushed.info }))
 }
 
 /// `GET /v1/games`.
-pub async fn list(State(services): Shared) -> Result<Json<Vec<GameInfo>>, ApiError> {
-    let mut games = services.catalogue.games();
-    count_sessions(&services, &mut games).await?;
-    Ok(Json(games))
+pub async fn list(State(services): Shared) -> Result<Json<GameList>, ApiError> {
+    Ok(Json(everywhere::games(&services.desk).await?))
 }
 
 /// `GET /v1/games/{game}`.
 pub async fn show(State(services): Shared, Path(game): Path<String>) -> Result<Json<GameInfo>, ApiError> {
     let name: GameName = game.parse()?;
-    let found = services.catalogue.games().into_iter().find(|info| info.game == game);
-    let mut games =
-        vec![found.ok_or_else(|| {
-            ApiError::not_found(format!("no game is called {name}"), "ringside game list shows them")
-        })?];
-    count_sessions(&services, &mut games).await?;
-    let mut info = games.remove(0);
+    let found = everywhere::games(&services.desk).await?.games.into_iter().find(|info| info.game == game);
+    let mut info = found
+        .ok_or_else(|| ApiError::not_found(format!("no game is called {name}"), "ringside game list shows them"))?;
     let versions = services.store.versions(&name).await?;
     info.versions = versions
         .into_iter()
@@ -49,12 +44,4 @@ pub async fn show(State(services): Shared, Path(game): Path<String>) -> Result<J
         })
         .collect();
     Ok(Json(info))
-}
-
-async fn count_sessions(services: &Arc<Services>, games: &mut [GameInfo]) -> Result<(), ApiError> {
-    let sessions = services.control.sessions().await?;
-    for game in games {
-        game.sessions = sessions.iter().filter(|session| session.game == game.game).count();
-    }
-    Ok(())
 }

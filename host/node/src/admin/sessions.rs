@@ -13,9 +13,10 @@ use serde::Deserialize;
 
 use super::error::ApiError;
 use super::{Body, Services, Shared};
-use crate::api::{CreateSession, CreatedSession, EndSession, SessionInfo};
+use crate::api::{CreateSession, CreatedSession, EndSession, Explanation, SessionInfo, SessionList};
 use crate::control::SessionName;
 use crate::hex;
+use crate::operator::{everywhere, here};
 
 /// What `GET /v1/sessions` takes.
 #[derive(Debug, Default, Deserialize)]
@@ -29,10 +30,9 @@ pub struct ListQuery {
 pub async fn list(
     State(services): Shared,
     query: Result<Query<ListQuery>, axum::extract::rejection::QueryRejection>,
-) -> Result<Json<Vec<SessionInfo>>, ApiError> {
+) -> Result<Json<SessionList>, ApiError> {
     let Query(query) = query.map_err(|error| ApiError::bad_request(error.to_string(), "?ended=true or nothing"))?;
-    let sessions = if query.ended { services.control.ended().await? } else { services.control.sessions().await? };
-    Ok(Json(sessions))
+    Ok(Json(everywhere::sessions(&services.desk, query.ended).await?))
 }
 
 /// `POST /v1/sessions`.
@@ -51,14 +51,18 @@ pub async fn create(
         config: config.into(),
         record: asked.record,
         listed: (!asked.private).then_some(asked.criteria),
-        policy: Policy::Ring,
+        policy: match &asked.node {
+            Some(node) => Policy::Pinned(here::named(&services.desk, node)?.node.id),
+            None => Policy::Ring,
+        },
         draw: Draw { key: crate::random::u64(), incarnation: crate::random::u64() },
     };
-    let (placed, address) = services.control.create(create).await?;
+    let (placed, address) = services.desk.control.create(create).await?;
     Ok(Json(CreatedSession {
         session: placed.session.to_string(),
         game: placed.session.game.to_string(),
         key: placed.session.key.to_string(),
+        node: placed.leader.id.to_string(),
         worker: placed.worker.0,
         address,
         created: placed.created,
@@ -67,7 +71,15 @@ pub async fn create(
 
 /// `GET /v1/sessions/{game}/{key}`.
 pub async fn show(State(services): Shared, Path(name): Path<(String, String)>) -> Result<Json<SessionInfo>, ApiError> {
-    Ok(Json(services.control.session(parse(&name)?).await?))
+    Ok(Json(everywhere::session(&services.desk, parse(&name)?).await?))
+}
+
+/// `GET /v1/sessions/{game}/{key}/placement`.
+pub async fn explain(
+    State(services): Shared,
+    Path(name): Path<(String, String)>,
+) -> Result<Json<Explanation>, ApiError> {
+    Ok(Json(everywhere::explain(&services.desk, parse(&name)?).await?))
 }
 
 /// `DELETE /v1/sessions/{game}/{key}`.
@@ -79,7 +91,7 @@ pub async fn end(
     let name = parse(&name)?;
     let reason = if asked.reason.is_empty() { "ended by an operator".to_owned() } else { asked.reason };
     let reason = ringside_protocol::frame::cut_reason(&reason);
-    Ok(Json(services.control.end(name, reason).await?))
+    Ok(Json(everywhere::end(&services.desk, name, reason).await?))
 }
 
 /// `GET /v1/sessions/{game}/{key}/recording`: the segments one after another.
@@ -104,12 +116,11 @@ const RECORD_HINT: &str = "record a session with `session create --record`, or a
 
 /// The session that was named, or the newest of its key that was recorded.
 async fn recorded(services: &Services, name: SessionName) -> Result<SessionId, ApiError> {
-    let known = services.control.flush(name.clone()).await?;
-    if let Some(session) = known {
-        services.recorder.flush(&session).await;
-        if name.incarnation.is_some() || !services.store.segments(&session).await?.is_empty() {
-            return Ok(session);
-        }
+    let known = everywhere::flush(&services.desk, name.clone()).await?;
+    if let Some(session) = known
+        && (name.incarnation.is_some() || !services.store.segments(&session).await?.is_empty())
+    {
+        return Ok(session);
     }
     if let Some(incarnation) = name.incarnation {
         return Ok(SessionId { game: name.game, key: name.key, incarnation });
@@ -120,9 +131,5 @@ async fn recorded(services: &Services, name: SessionName) -> Result<SessionId, A
 
 /// A session as a path names it: `game/key` or `game/key@incarnation`.
 fn parse((game, key): &(String, String)) -> Result<SessionName, ApiError> {
-    if key.contains('@') {
-        let id: SessionId = format!("{game}/{key}").parse()?;
-        return Ok(SessionName { game: id.game, key: id.key, incarnation: Some(id.incarnation) });
-    }
-    Ok(SessionName { game: game.parse()?, key: key.parse()?, incarnation: None })
+    Ok(format!("{game}/{key}").parse()?)
 }

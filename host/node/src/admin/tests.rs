@@ -11,28 +11,35 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
-use crate::control::{self, Desk, Identity};
-use crate::scratch::Scratch;
-use crate::state_directory::StateDirectory;
+use crate::catalogue::Catalogue;
+use crate::cluster::games::Games;
+use crate::cluster::peers::Peers;
+use crate::cluster::secret::ClusterSecret;
+use crate::control::{self, Control, Identity};
+use crate::recorder::Recorder;
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 struct Api {
     client: Client,
     address: SocketAddr,
-    _scratch: Scratch,
 }
 
 impl Api {
-    async fn start(name: &str) -> Api {
-        let scratch = Scratch::new(name);
-        let state = StateDirectory::open(&scratch.0).unwrap();
+    async fn start() -> Api {
         let store = Store::memory();
         let sandbox = Sandbox::new(SandboxConfig { cache_directory: None, warm_sessions: Some(4) }).unwrap();
-        let (control, queue) = Control::queue();
+        let (control, queue) = Control::queue(Default::default());
         let identity = Identity { node: 1, generation: 1, certificate: ringside_protocol::frame::Certificate([0; 32]) };
-        tokio::spawn(control::run(Desk::new(identity, Limits { sessions: 10 }, false, BTreeMap::new()), queue));
+        tokio::spawn(control::run(
+            control::Desk::new(identity, Limits { sessions: 10 }, false, BTreeMap::new()),
+            queue,
+        ));
+        let nowhere = ([127, 0, 0, 1], 1).into();
         let about = NodeInfo {
+            node: "1".to_owned(),
+            cluster: "c".to_owned(),
+            admin: String::new(),
             version: "test".to_owned(),
             pid: 1,
             uptime_s: 0,
@@ -40,26 +47,31 @@ impl Api {
             store: store.name().to_owned(),
             certificate_sha256: String::new(),
             certificate_not_after_s: 0,
+            links: nowhere,
+            gossip: nowhere,
             draining: false,
             sessions: 0,
             games: 0,
             workers: Vec::new(),
         };
-        let services = Services {
-            secret: SECRET.to_owned(),
+        let secret = ClusterSecret::generate(std::time::SystemTime::now()).unwrap();
+        let catalogue = Arc::new(Catalogue::new(sandbox, store.clone()));
+        let desk = Desk {
+            games: Games::new(Arc::clone(&catalogue), control.clone()),
             control,
-            catalogue: Arc::new(Catalogue::new(sandbox, store.clone())),
+            catalogue,
             recorder: Recorder::start(store.clone()),
-            store,
-            tokens: TokenKey::open(&state).unwrap(),
-            metrics: Metrics::default(),
-            about,
-            started: Instant::now(),
+            peers: Peers::alone(&secret),
+            about: Arc::new(about),
+            started: std::time::Instant::now(),
+            drains: tokio::sync::mpsc::channel(1).0,
         };
+        let tokens = TokenKey::new(secret.token_key()).unwrap();
+        let services = Services { secret: SECRET.to_owned(), desk, store, tokens, metrics: Metrics::default() };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(serve(listener, Arc::new(services), std::future::pending()));
-        Api { client: Client::builder().no_proxy().build().unwrap(), address, _scratch: scratch }
+        Api { client: Client::builder().no_proxy().build().unwrap(), address }
     }
 
     async fn ask(&self, method: Method, path: &str, body: impl Into<reqwest::Body>) -> (StatusCode, Value) {
@@ -71,7 +83,7 @@ impl Api {
 
 #[tokio::test]
 async fn nothing_is_said_without_the_token() {
-    let api = Api::start("admin-token").await;
+    let api = Api::start().await;
     for token in [None, Some(""), Some("0123456789abcdef0123456789abcdeX"), Some(&SECRET[1..])] {
         for path in ["/v1/node", "/v1/sessions", "/metrics", "/v1/games/pong"] {
             let mut request = api.client.get(format!("http://{}{path}", api.address));
@@ -90,7 +102,7 @@ async fn nothing_is_said_without_the_token() {
 
 #[tokio::test]
 async fn a_module_is_pushed_listed_and_pushed_again() {
-    let api = Api::start("admin-push").await;
+    let api = Api::start().await;
     let (status, pushed) = api.ask(Method::POST, "/v1/modules", guests::module("pong")).await;
     assert_eq!(status, StatusCode::OK, "{pushed}");
     assert_eq!((&pushed["game"], &pushed["version"], &pushed["new"]), (&json!("pong"), &json!(1), &json!(true)));
@@ -103,18 +115,18 @@ async fn a_module_is_pushed_listed_and_pushed_again() {
 
 #[tokio::test]
 async fn bad_modules_are_refused_with_the_reason() {
-    let api = Api::start("admin-bad").await;
+    let api = Api::start().await;
     let (status, body) = api.ask(Method::POST, "/v1/modules", "GIF89a").await;
     assert_eq!((status, &body["error"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!("module_refused")));
     assert!(body["what"].as_str().unwrap().contains("not a WebAssembly module"), "{body}");
     let (_, games) = api.ask(Method::GET, "/v1/games", "").await;
-    assert_eq!(games, json!([]));
+    assert_eq!(games, json!({ "games": [], "covers": { "nodes": 1, "answered": 1 } }));
 }
 
 /// The refusal comes although the body is never sent: only its length is.
 #[tokio::test]
 async fn an_upload_that_says_it_is_too_large_is_not_read() {
-    let api = Api::start("admin-large").await;
+    let api = Api::start().await;
     let mut stream = tokio::net::TcpStream::connect(api.address).await.unwrap();
     let head = format!(
         "POST /v1/modules HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {SECRET}\r\ncontent-length: 104857600\r\n\r\n"
@@ -128,7 +140,7 @@ async fn an_upload_that_says_it_is_too_large_is_not_read() {
 
 #[tokio::test]
 async fn an_upload_that_lies_about_its_length_is_cut_off() {
-    let api = Api::start("admin-chunked").await;
+    let api = Api::start().await;
     let mut stream = tokio::net::TcpStream::connect(api.address).await.unwrap();
     let head = format!(
         "POST /v1/modules HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {SECRET}\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -151,7 +163,7 @@ async fn an_upload_that_lies_about_its_length_is_cut_off() {
 
 #[tokio::test]
 async fn faults_in_requests_are_named() {
-    let api = Api::start("admin-faults").await;
+    let api = Api::start().await;
     let table = [
         (Method::GET, "/v1/nothing", "", 404, "there is no such path"),
         (Method::PUT, "/v1/node", "", 400, "does not take this method"),
@@ -168,6 +180,10 @@ async fn faults_in_requests_are_named() {
         (Method::POST, "/v1/sessions", r#"{"game":"pong","config_hex":"0"}"#, 400, "`config_hex` is no hexadecimal"),
         (Method::POST, "/v1/sessions", r#"{"game":"pong","key":"a b"}"#, 400, "session key \"a b\" is not valid"),
         (Method::POST, "/v1/sessions", r#"{"game":"pong"}"#, 404, "no game is called pong"),
+        (Method::POST, "/v1/sessions", r#"{"game":"pong","node":"7"}"#, 404, "no node \"7\" is in the cluster"),
+        (Method::GET, "/v1/sessions/pong/a/placement", "", 404, "there is no live session pong/a"),
+        (Method::POST, "/v1/cluster/7/drain", r#"{"grace_ms":1}"#, 404, "no node \"7\" is in the cluster"),
+        (Method::POST, "/v1/cluster/1/drain", "{}", 400, "missing field `grace_ms`"),
         (Method::POST, "/v1/tokens", r#"{"player":"","ttl_s":1}"#, 400, "player id \"\" is not valid"),
         (Method::POST, "/v1/tokens", r#"{"player":"ada","ttl_s":0}"#, 400, "`ttl_s` is 0: expected 1 to"),
     ];
@@ -180,7 +196,7 @@ async fn faults_in_requests_are_named() {
 
 #[tokio::test]
 async fn a_node_without_workers_says_so() {
-    let api = Api::start("admin-workers").await;
+    let api = Api::start().await;
     api.ask(Method::POST, "/v1/modules", guests::module("pong")).await;
     let (status, body) = api.ask(Method::POST, "/v1/sessions", r#"{"game":"pong"}"#).await;
     assert_eq!((status, &body["error"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("draining")), "{body}");
@@ -188,7 +204,7 @@ async fn a_node_without_workers_says_so() {
 
 #[tokio::test]
 async fn tokens_are_issued_and_metrics_shown() {
-    let api = Api::start("admin-misc").await;
+    let api = Api::start().await;
     let (status, issued) = api.ask(Method::POST, "/v1/tokens", r#"{"player":"ada","ttl_s":60}"#).await;
     assert_eq!((status, issued["token"].as_str().unwrap().split('.').count()), (StatusCode::OK, 3));
     let page = api.client.get(format!("http://{}/metrics", api.address)).bearer_auth(SECRET);
@@ -198,10 +214,19 @@ async fn tokens_are_issued_and_metrics_shown() {
 
 #[tokio::test]
 async fn the_description_names_every_path() {
-    let api = Api::start("admin-openapi").await;
+    let api = Api::start().await;
     let response = api.client.get(format!("http://{}/openapi.json", api.address)).send().await.unwrap();
     let document: Value = response.json().await.unwrap();
-    for path in ["/v1/node", "/v1/modules", "/v1/games/{game}", "/v1/sessions/{game}/{key}/recording", "/metrics"] {
+    for path in [
+        "/v1/node",
+        "/v1/cluster",
+        "/v1/cluster/{node}/drain",
+        "/v1/modules",
+        "/v1/games/{game}",
+        "/v1/sessions/{game}/{key}/placement",
+        "/v1/sessions/{game}/{key}/recording",
+        "/metrics",
+    ] {
         assert!(document["paths"][path].is_object(), "{path}");
     }
 }

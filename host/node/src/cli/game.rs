@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::connection::{Connection, component};
 use super::{CliResult, Common, table};
-use crate::api::GameInfo;
+use crate::api::{GameInfo, GameList};
 
 /// `ringside game --help`.
 #[derive(Debug, Subcommand)]
@@ -30,8 +30,8 @@ pub async fn run(common: &Common, command: &GameCommand) -> CliResult {
     let node = Connection::find(common)?;
     match command {
         GameCommand::List => {
-            let games: Vec<GameInfo> = node.get("/v1/games").await?;
-            common.print(&games, |games| list(games));
+            let games: GameList = node.get("/v1/games").await?;
+            common.print(&games, |games| format!("{}{}", list(&games.games), table::covers(&games.covers)));
         }
         GameCommand::Show(args) => {
             let game: GameInfo = node.get(&format!("/v1/games/{}", component(&args.game))).await?;

@@ -1,21 +1,31 @@
-//! `ringside node`: run a node, or ask one how it is.
+//! `ringside node`: run a node, or ask one how it and its cluster are.
+
+mod cluster;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use ringside_core::ids::NodeId;
 
 use super::connection::Connection;
+use super::token::seconds;
 use super::{CliError, CliResult, Common, table};
-use crate::api::NodeInfo;
+use crate::api::{ClusterInfo, NodeInfo};
 use crate::config::{Config, unknown_variables};
 use crate::node;
+use crate::operator::here;
+
+/// Heading of the options about other nodes.
+const CLUSTER: &str = "Cluster";
 
 /// `ringside node --help`.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 #[command(after_help = "Examples:\n  ringside node\n  ringside node --config ringside.toml --workers 3\n  \
-                        RINGSIDE_LISTEN=0.0.0.0:7400 RINGSIDE_ADVERTISE=192.0.2.7 ringside node\n\n\
+                        RINGSIDE_LISTEN=0.0.0.0:7400 RINGSIDE_ADVERTISE=192.0.2.7 ringside node\n  \
+                        ringside node --secret cluster.json --join 192.0.2.7:7390 --links 192.0.2.8:7390 \
+                        --gossip 192.0.2.8:7391\n\n\
                         Every key of the configuration file is also a flag (seat_window_s is --seat-window-s) and an\n\
                         environment variable (RINGSIDE_SEAT_WINDOW_S). Flags win over variables, those over the file.")]
 pub struct NodeArgs {
@@ -35,6 +45,24 @@ pub struct NodeArgs {
     /// Address and port of the admin API, loopback only [default: 127.0.0.1:7401].
     #[arg(long, value_name = "ADDR")]
     admin: Option<String>,
+    /// Address and port of the links to other nodes [default: 127.0.0.1, any free port].
+    #[arg(long, value_name = "ADDR", help_heading = CLUSTER)]
+    links: Option<String>,
+    /// Address and port of gossip with other nodes [default: 127.0.0.1, any free port].
+    #[arg(long, value_name = "ADDR", help_heading = CLUSTER)]
+    gossip: Option<String>,
+    /// Links of a node whose cluster to join; may be repeated. Without it the node begins a cluster.
+    #[arg(long, value_name = "ADDR", help_heading = CLUSTER)]
+    join: Vec<String>,
+    /// The cluster's secret, cluster.json of a node's state directory, for a state directory that has none.
+    #[arg(long, value_name = "FILE", help_heading = CLUSTER)]
+    secret: Option<String>,
+    /// How much of the cluster's load this node takes, in percent of an ordinary one [default: 100].
+    #[arg(long, value_name = "N", help_heading = CLUSTER)]
+    weight: Option<String>,
+    /// What this node fails together with, such as a rack.
+    #[arg(long, value_name = "NAME", help_heading = CLUSTER)]
+    zone: Option<String>,
     /// Worker threads, each a core for sessions [default: cores - 1].
     #[arg(long, value_name = "N")]
     workers: Option<String>,
@@ -59,20 +87,67 @@ pub struct NodeArgs {
 }
 
 /// `ringside node show` and the like.
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub enum NodeCommand {
     /// Addresses, certificate and workers of the running node.
     Show,
+    /// The nodes of the cluster, and whom each of them sees.
+    #[command(after_help = "Example:\n  ringside node list")]
+    List,
+    /// Have a node take no new sessions, wait for its matches to end, and leave the cluster.
+    #[command(after_help = "Examples:\n  ringside node drain 2\n  ringside node drain 9f3a --grace 10m")]
+    Drain(DrainArgs),
+    /// Make a state directory for a node that is started later, with its number and the cluster's secret.
+    #[command(after_help = "Examples:\n  ringside node init --state /var/lib/ringside\n  \
+                            ringside node init --state /var/lib/ringside --secret cluster.json")]
+    Init(InitArgs),
+}
+
+/// Which node, and how.
+#[derive(Debug, Clone, Args)]
+pub struct DrainArgs {
+    /// The node's number, or the beginning of it, as `ringside node list` shows it.
+    node: String,
+    /// How long matches may go on; what is left then is ended: a number with s, m or h.
+    #[arg(long, default_value = "60s", value_parser = grace)]
+    grace: u64,
+    /// Do not wait until it has left.
+    #[arg(long)]
+    no_wait: bool,
+}
+
+/// What the state directory is to hold.
+#[derive(Debug, Clone, Args)]
+pub struct InitArgs {
+    /// The node's number, up to 16 hexadecimal digits, unlike all others' [default: drawn].
+    #[arg(long, value_name = "N")]
+    number: Option<NodeId>,
+    /// The secret of the cluster that it is to join [default: a new cluster's].
+    #[arg(long, value_name = "FILE")]
+    secret: Option<PathBuf>,
+}
+
+fn grace(text: &str) -> Result<u64, String> {
+    let longest = here::LONGEST_GRACE.as_secs();
+    let wrong = || format!("{text:?} is no grace: expected a number with s, m or h, such as 60s, at most 24h");
+    seconds(text).filter(|seconds| *seconds <= longest).ok_or_else(wrong)
 }
 
 impl NodeArgs {
     fn flags(&self, common: &Common) -> Vec<(&'static str, String)> {
+        let join = Some(self.join.join(",")).filter(|join| !join.is_empty());
         let state = common.state.as_ref().map(|path| path.display().to_string());
         [
             ("state", &state),
             ("listen", &self.listen),
             ("advertise", &self.advertise),
             ("admin", &self.admin),
+            ("links", &self.links),
+            ("gossip", &self.gossip),
+            ("join", &join),
+            ("secret", &self.secret),
+            ("weight", &self.weight),
+            ("zone", &self.zone),
             ("workers", &self.workers),
             ("store", &self.store),
             ("seat_window_s", &self.seat_window_s),
@@ -103,25 +178,54 @@ pub fn run(common: &Common, args: &NodeArgs) -> CliResult {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Commands about a node that runs.
-pub async fn talk(common: &Common, command: NodeCommand) -> CliResult {
+/// Makes a state directory.
+fn init(common: &Common, args: &InitArgs) -> CliResult {
+    let made = node::init(&common.state(), args.number, args.secret.as_deref())
+        .map_err(|error| CliError::new("node", error.to_string(), error.hint()))?;
+    let (state, secret) = (made.state.display().to_string(), made.secret.display().to_string());
+    let document = serde_json::json!({
+        "state": state, "node": made.node.to_string(), "cluster": made.cluster, "secret": secret,
+    });
+    common.print(&document, |_| {
+        let facts = table::facts(&[
+            ("state", state.clone()),
+            ("node", made.node.to_string()),
+            ("cluster", made.cluster.clone()),
+            ("secret", secret.clone()),
+        ]);
+        format!("{facts}\nOther nodes join with a copy of the secret: ringside node init --secret cluster.json")
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Commands about nodes that run.
+pub async fn talk(common: &Common, command: &NodeCommand) -> CliResult {
     match command {
         NodeCommand::Show => {
             let node: NodeInfo = Connection::find(common)?.get("/v1/node").await?;
             common.print(&node, show);
         }
+        NodeCommand::List => {
+            let cluster: ClusterInfo = Connection::find(common)?.get("/v1/cluster").await?;
+            common.print(&cluster, cluster::list);
+        }
+        NodeCommand::Drain(args) => cluster::drain(common, &args.node, args.grace, args.no_wait).await?,
+        NodeCommand::Init(args) => return init(common, args),
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn show(node: &NodeInfo) -> String {
     let facts = table::facts(&[
+        ("node", format!("{} of cluster {}", node.node, node.cluster)),
         ("version", node.version.clone()),
         ("process", node.pid.to_string()),
         ("running", table::duration(node.uptime_s)),
         ("state", node.state.clone()),
         ("store", node.store.clone()),
         ("certificate", node.certificate_sha256.clone()),
+        ("links", node.links.to_string()),
+        ("gossip", node.gossip.to_string()),
         ("games", node.games.to_string()),
         ("sessions", format!("{}{}", node.sessions, if node.draining { " (takes no new ones)" } else { "" })),
     ]);

@@ -90,5 +90,12 @@ fn text(pushed: &Pushed) -> String {
         ("compiled in", format!("{:.1} ms", pushed.compile_ms)),
         ("imports", pushed.imports.join("\n             ")),
     ]);
-    format!("{facts}\nNew sessions run it. Try: ringside play {}", pushed.game)
+    let covers = &pushed.covers;
+    let others = match covers.silent.as_slice() {
+        [] => String::new(),
+        silent => {
+            format!("\n{} of {} nodes serve it; these follow: {}", covers.answered, covers.nodes, silent.join(", "))
+        }
+    };
+    format!("{facts}{others}\nNew sessions run it. Try: ringside play {}", pushed.game)
 }

@@ -1,5 +1,7 @@
 //! `ringside session`: running matches.
 
+mod shown;
+
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,7 +12,7 @@ use ringside_core::ids::{GameName, SessionId, SessionKey};
 
 use super::connection::{Connection, component};
 use super::{CliError, CliResult, Common, table};
-use crate::api::{CreateSession, CreatedSession, EndSession, SessionInfo};
+use crate::api::{CreateSession, CreatedSession, EndSession, Explanation, SessionInfo, SessionList};
 use crate::hex;
 use crate::play::GAMES;
 
@@ -27,6 +29,9 @@ pub enum SessionCommand {
     /// Show one session: its players, where its log stands, what it costs.
     #[command(after_help = "Example:\n  ringside session show pong/final")]
     Show(SessionArgs),
+    /// Say why a session is on its node: where it lies on the ring, and what the nodes' loads were.
+    #[command(after_help = "Example:\n  ringside session explain pong/final")]
+    Explain(SessionArgs),
     /// End a session; its players are told.
     #[command(after_help = "Example:\n  ringside session end pong/final --reason \"the hall closes\"")]
     End(EndArgs),
@@ -59,6 +64,9 @@ pub struct CreateArgs {
     /// Players who ask for any match with these criteria may be sent to it.
     #[arg(long, default_value = "", conflicts_with = "private")]
     criteria: String,
+    /// Have this node lead it, by its number, and no other [default: by the ring].
+    #[arg(long, value_name = "N")]
+    node: Option<String>,
 }
 
 /// What to list.
@@ -104,15 +112,20 @@ pub async fn run(common: &Common, command: &SessionCommand) -> CliResult {
     match command {
         SessionCommand::Create(args) => create(common, &node, args).await?,
         SessionCommand::List(args) => {
-            let sessions: Vec<SessionInfo> =
+            let mut list: SessionList =
                 node.get(if args.ended { "/v1/sessions?ended=true" } else { "/v1/sessions" }).await?;
-            let wanted = |session: &SessionInfo| args.game.as_ref().is_none_or(|game| *game == session.game);
-            let sessions: Vec<SessionInfo> = sessions.into_iter().filter(wanted).collect();
-            common.print(&sessions, |sessions| list(sessions, args.ended));
+            list.sessions.retain(|session| args.game.as_ref().is_none_or(|game| *game == session.game));
+            common.print(&list, |list| {
+                format!("{}{}", shown::list(&list.sessions, args.ended), table::covers(&list.covers))
+            });
         }
         SessionCommand::Show(args) => {
             let session: SessionInfo = node.get(&path(&args.session)?).await?;
-            common.print(&session, show);
+            common.print(&session, shown::show);
+        }
+        SessionCommand::Explain(args) => {
+            let explanation: Explanation = node.get(&format!("{}/placement", path(&args.session)?)).await?;
+            common.print(&explanation, shown::explain);
         }
         SessionCommand::End(args) => {
             let body = EndSession { reason: args.reason.clone() };
@@ -139,12 +152,14 @@ async fn create(common: &Common, node: &Connection, args: &CreateArgs) -> Result
         record: args.record,
         private: args.private,
         criteria: args.criteria.clone(),
+        node: args.node.clone(),
     };
     let created: CreatedSession = node.send(Method::POST, "/v1/sessions", &body).await?;
     common.print(&created, |created| {
         let news = if created.created { "created" } else { "was there already" };
         let facts = table::facts(&[
             ("session", format!("{} ({news})", created.session)),
+            ("node", created.node.clone()),
             ("worker", created.worker.to_string()),
             ("address", created.address.to_string()),
         ]);
@@ -197,121 +212,9 @@ fn path(session: &str) -> Result<String, CliError> {
     Ok(format!("/v1/sessions/{game}/{}", component(key.as_str())))
 }
 
-fn list(sessions: &[SessionInfo], ended: bool) -> String {
-    if sessions.is_empty() {
-        let none =
-            if ended { "No session has ended yet." } else { "No sessions. Create one: ringside session create GAME" };
-        return none.to_owned();
-    }
-    if ended {
-        let rows: Vec<Vec<String>> = sessions.iter().map(ended_row).collect();
-        return table::columns(&["session", "ended", "reason"], &rows);
-    }
-    let rows: Vec<Vec<String>> = sessions.iter().map(live_row).collect();
-    table::columns(&["session", "state", "worker", "players", "age", "recorded"], &rows)
-}
-
-/// By its whole name: a key may have been used again.
-fn ended_row(session: &SessionInfo) -> Vec<String> {
-    let ago = format!("{} ago", table::duration(session.age_s));
-    vec![session.session.clone(), ago, table::plain(session.reason.as_deref().unwrap_or_default())]
-}
-
-fn live_row(session: &SessionInfo) -> Vec<String> {
-    vec![
-        format!("{}/{}", session.game, session.key),
-        session.state.clone(),
-        session.worker.map_or_else(|| "-".to_owned(), |worker| worker.to_string()),
-        players(session),
-        table::duration(session.age_s),
-        if session.record { "yes" } else { "no" }.to_owned(),
-    ]
-}
-
-fn players(session: &SessionInfo) -> String {
-    let expected = if session.reserved > 0 { format!(" (+{} expected)", session.reserved) } else { String::new() };
-    format!("{}/{}{expected}", session.players, session.seats)
-}
-
-fn show(session: &SessionInfo) -> String {
-    let mut facts = vec![("session", session.session.clone()), ("state", session.state.clone())];
-    if session.state == "ended" {
-        // Nothing is known any more of its players or of whether it was recorded.
-        facts.push(("ended", format!("{} ago", table::duration(session.age_s))));
-    } else {
-        facts.extend([
-            ("players", players(session)),
-            ("age", table::duration(session.age_s)),
-            ("recorded", if session.record { "yes" } else { "no" }.to_owned()),
-        ]);
-    }
-    facts.extend(session.worker.map(|worker| ("worker", worker.to_string())));
-    facts.extend(session.reason.as_deref().map(|reason| ("reason", table::plain(reason))));
-    let Some(detail) = &session.detail else { return table::facts(&facts) };
-    facts.extend([
-        ("module", detail.module.clone()),
-        ("epoch", detail.epoch.to_string()),
-        ("position", detail.position.to_string()),
-        ("tick", detail.tick.to_string()),
-        ("session time", format!("{:.3} s", detail.time_us as f64 / 1e6)),
-        ("memory", table::size(detail.memory_bytes)),
-        ("CPU", format!("{:.3} s", detail.cpu_us as f64 / 1e6)),
-    ]);
-    let counters: Vec<String> = detail.counters.iter().map(|(name, count)| format!("{name} {count}")).collect();
-    facts.push(("counters", counters.join(", ")));
-    let rows: Vec<Vec<String>> = detail
-        .players
-        .iter()
-        .map(|player| {
-            let connected = if player.connected { "yes" } else { "no" };
-            vec![
-                player.slot.to_string(),
-                player.player.clone(),
-                connected.to_owned(),
-                player.last_input.to_string(),
-                player.unacknowledged.to_string(),
-            ]
-        })
-        .collect();
-    let players = table::columns(&["slot", "player", "connected", "messages", "unacknowledged"], &rows);
-    format!("{}\n{players}", table::facts(&facts))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn session(state: &str) -> SessionInfo {
-        SessionInfo {
-            session: "tug/one@000000000000000f".into(),
-            game: "tug".into(),
-            key: "one".into(),
-            state: state.into(),
-            worker: Some(0),
-            players: 1,
-            seats: 2,
-            reserved: 0,
-            age_s: 61,
-            record: true,
-            reason: None,
-            detail: None,
-        }
-    }
-
-    #[test]
-    fn an_ended_session_is_shown_with_what_is_known_of_it() {
-        let over = SessionInfo { reason: Some("finished".into()), worker: None, record: false, ..session("ended") };
-        let shown = show(&over);
-        assert!(shown.contains("1m01s ago") && shown.contains("finished"), "{shown}");
-        assert!(!shown.contains("recorded") && !shown.contains("players"), "not known any more:\n{shown}");
-        assert_eq!(
-            list(std::slice::from_ref(&over), true).lines().nth(1),
-            Some("tug/one@000000000000000f  1m01s ago  finished")
-        );
-        let live = show(&session("live"));
-        assert!(live.contains("recorded") && live.contains("1/2"), "{live}");
-        assert!(list(&[session("live")], false).contains("tug/one  live   0       1/2      1m01s  yes"));
-    }
 
     #[test]
     fn what_may_not_be_playable_here_is_not_promised() {

@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use crate::api::Coverage;
+
 /// Writes to standard output. A reader that has gone away (`| head`) is no error.
 pub fn print(text: &str) {
     let mut out = std::io::stdout().lock();
@@ -58,6 +60,19 @@ pub fn duration(seconds: u64) -> String {
 /// The first half of a hash, enough to tell modules apart.
 pub fn short(hash: &str) -> &str {
     hash.get(..12).unwrap_or(hash)
+}
+
+/// How much of a cluster an answer covers; nothing where that is all of it.
+pub fn covers(covers: &Coverage) -> String {
+    if covers.silent.is_empty() {
+        return String::new();
+    }
+    format!("\nOf {} of {} nodes (no answer: {}).", covers.answered, covers.nodes, covers.silent.join(", "))
+}
+
+/// CPU time a second, in percent of a core.
+pub fn load(us: u64) -> String {
+    format!("{:.1} %", us as f64 / 10_000.0)
 }
 
 #[cfg(test)]

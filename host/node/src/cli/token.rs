@@ -53,16 +53,20 @@ pub async fn issue(node: &Connection, body: &IssueToken) -> Result<IssuedToken, 
 
 fn ttl(text: &str) -> Result<u64, String> {
     let wrong = || format!("{text:?} is no duration: expected a number with s, m, h or d, such as 24h, at most 365d");
-    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
+    seconds(text).filter(|total| (1..=crate::tokens::LONGEST_TTL_S).contains(total)).ok_or_else(wrong)
+}
+
+/// A number of seconds, minutes, hours or days, in seconds.
+pub fn seconds(text: &str) -> Option<u64> {
+    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1))?;
     let seconds = match unit {
         "s" => 1,
         "m" => 60,
         "h" => 3600,
         "d" => 86_400,
-        _ => return Err(wrong()),
+        _ => return None,
     };
-    let total = number.parse::<u64>().ok().and_then(|number| number.checked_mul(seconds)).ok_or_else(wrong)?;
-    if (1..=crate::tokens::LONGEST_TTL_S).contains(&total) { Ok(total) } else { Err(wrong()) }
+    number.parse::<u64>().ok()?.checked_mul(seconds)
 }
 
 #[cfg(test)]

@@ -18,6 +18,8 @@ use crate::{hex, random};
 
 /// Its name in a state directory.
 pub const FILE: &str = "cluster.json";
+/// Where releases without clusters kept the key that signs session tokens.
+const TOKEN_KEY_FILE: &str = "token.key";
 /// Version of the file.
 const VERSION: u32 = 1;
 /// Nodes whose clocks run late still believe a certificate.
@@ -122,19 +124,23 @@ impl ClusterSecret {
     /// # Errors
     /// [`SecretError::Make`] or [`SecretError::Random`].
     pub fn generate(now: SystemTime) -> Result<ClusterSecret, SecretError> {
+        let tokens = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| SecretError::Random)?;
+        ClusterSecret::with_token_key(now, tokens.as_ref().to_vec())
+    }
+
+    fn with_token_key(now: SystemTime, token_key: Vec<u8>) -> Result<ClusterSecret, SecretError> {
         let id = ClusterId(random::u64());
         let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
         let mut params = authority_params(id);
         (params.not_before, params.not_after) = ((now - BACKDATED).into(), (now + AUTHORITY_LIFE).into());
         let authority = params.self_signed(&key)?.der().clone();
-        let tokens = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| SecretError::Random)?;
         Ok(ClusterSecret {
             id,
             authority,
             authority_key: key.serialize_der(),
             gossip_key: random::bytes(),
             ticket_key: random::bytes(),
-            token_key: tokens.as_ref().to_vec(),
+            token_key,
         })
     }
 
@@ -153,7 +159,18 @@ impl ClusterSecret {
                 _ => Ok(own),
             };
         }
-        let secret = given.map_or_else(|| ClusterSecret::generate(now), Ok)?;
+        let secret = match (given, state.read(TOKEN_KEY_FILE)?) {
+            (Some(given), _) => given,
+            // Of a release without clusters: the tokens that it signed stay good.
+            (None, Some(key)) => {
+                Ed25519KeyPair::from_pkcs8(&key).map_err(|_| {
+                    let hint = "restore it, or delete it (every token becomes invalid)";
+                    state.garbage(TOKEN_KEY_FILE, "is no Ed25519 key", hint)
+                })?;
+                ClusterSecret::with_token_key(now, key)?
+            }
+            (None, None) => ClusterSecret::generate(now)?,
+        };
         state.write(FILE, &secret.to_json())?;
         Ok(secret)
     }
@@ -293,6 +310,19 @@ mod tests {
         std::fs::write(&stranger, ClusterSecret::generate(now).unwrap().to_json()).unwrap();
         let error = ClusterSecret::open(&other, Some(&stranger), now).unwrap_err().to_string();
         assert!(error.contains("belongs to cluster"), "{error}");
+    }
+
+    #[test]
+    fn the_signing_key_of_a_release_without_clusters_stays() {
+        let scratch = Scratch::new("secret-old-key");
+        let state = StateDirectory::open(&scratch.0).unwrap();
+        let key = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
+        state.write(TOKEN_KEY_FILE, b"no key").unwrap();
+        let error = ClusterSecret::open(&state, None, SystemTime::now()).unwrap_err().to_string();
+        assert!(error.contains("token.key is no Ed25519 key"), "{error}");
+        state.write(TOKEN_KEY_FILE, key.as_ref()).unwrap();
+        let secret = ClusterSecret::open(&state, None, SystemTime::now()).unwrap();
+        assert_eq!(secret.token_key(), key.as_ref());
     }
 
     #[test]

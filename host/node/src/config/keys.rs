@@ -5,6 +5,8 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ringside_core::ring::{Weight, Zone};
+
 use super::Config;
 
 /// How a value is written in TOML.
@@ -16,6 +18,8 @@ pub enum Kind {
     Number,
     /// `true` or `false`.
     Switch,
+    /// An array of strings; with commas between them in a variable, repeated as a flag.
+    List,
 }
 
 /// A key.
@@ -73,6 +77,50 @@ pub const KEYS: &[Key] = &[
             config.admin = text.parse::<SocketAddr>().ok().filter(|address| address.ip().is_loopback())?;
             Some(())
         },
+    },
+    Key {
+        name: "links",
+        kind: Kind::Text,
+        expected: "an address and a port such as \"192.0.2.7:7390\"",
+        set: |config, text| text.parse().ok().map(|address| config.links = address),
+    },
+    Key {
+        name: "gossip",
+        kind: Kind::Text,
+        expected: "an address and a port such as \"192.0.2.7:7391\"",
+        set: |config, text| text.parse().ok().map(|address| config.gossip = address),
+    },
+    Key {
+        name: "join",
+        kind: Kind::List,
+        expected: "addresses of nodes' links, at most 16, such as [\"192.0.2.7:7390\"]",
+        set: |config, text| {
+            let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+            let addresses: Option<Vec<SocketAddr>> = parts.map(|part| part.parse().ok()).collect();
+            config.join = addresses.filter(|addresses| addresses.len() <= 16)?;
+            Some(())
+        },
+    },
+    Key {
+        name: "secret",
+        kind: Kind::Text,
+        expected: "the path of a cluster.json",
+        set: |config, text| path(text).map(|path| config.secret = Some(path)),
+    },
+    Key {
+        name: "weight",
+        kind: Kind::Number,
+        expected: "a number of percent from 1 to 1600",
+        set: |config, text| {
+            config.weight = Weight::percent(text.parse().ok()?)?;
+            Some(())
+        },
+    },
+    Key {
+        name: "zone",
+        kind: Kind::Text,
+        expected: "a name of at most 32 bytes",
+        set: |config, text| Zone::new(text).map(|zone| config.zone = zone),
     },
     Key {
         name: "workers",

@@ -1,20 +1,23 @@
 //! The control task's state: the directory, the workers' ports, and who waits for which answer. Synchronous.
 
-use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
+mod answering;
+mod showing;
 
-use ringside_core::directory::{
-    Action, Create, Directory, Draw, Find, Limits, Open, Placed, Refusal, RequestId, SessionEntry,
-};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ringside_core::directory::{Action, Create, Directory, Draw, Find, Limits, Open, RequestId, SessionEntry};
 use ringside_core::ids::{Epoch, GameName, Node, NodeId, SessionId, WorkerId};
+use ringside_core::membership::{Seen, State, View};
 use ringside_protocol::frame::{Certificate, Target};
-use ringside_protocol::reason::Reason;
-use ringside_worker::{Command, Event, MovedSession, Resolved, SessionReport};
+use ringside_worker::{Command, Event, MovedSession};
 
 use super::port::Port;
-use super::{ControlError, Message, Reply, SessionName, Status};
-use crate::api::{SessionInfo, WorkerInfo};
+use super::{ControlError, Message, SessionName};
 use crate::catalogue::Served;
+use crate::cluster::wire::Message as PeerMessage;
+use answering::Waiting;
 
 /// Who this node is.
 #[derive(Debug, Clone, Copy)]
@@ -27,11 +30,8 @@ pub struct Identity {
     pub certificate: Certificate,
 }
 
-/// Who waits for an answer of the directory.
-enum Waiting {
-    Admin(Reply<(Placed, SocketAddr)>),
-    Worker(WorkerId, u64),
-}
+/// The way to other nodes; must not block. Answers whether the message waits to be sent.
+pub type Outlet = Box<dyn FnMut(&Seen, PeerMessage) -> bool + Send>;
 
 struct WorkerPort {
     port: Port,
@@ -50,6 +50,11 @@ pub struct Desk {
     identity: Identity,
     record_all: bool,
     draining: bool,
+    /// Whether it does not know the cluster yet that it is to join.
+    joining: bool,
+    peers: Option<Outlet>,
+    view: Option<Arc<View>>,
+    load_us: Arc<AtomicU64>,
     /// Sessions that no worker's queue had room for, and the workers that they came from.
     homeless: Vec<(WorkerId, Box<MovedSession>)>,
 }
@@ -75,6 +80,10 @@ impl Desk {
             identity,
             record_all,
             draining: false,
+            joining: false,
+            peers: None,
+            view: None,
+            load_us: Arc::default(),
             homeless: Vec::new(),
         }
     }
@@ -88,11 +97,25 @@ impl Desk {
         }
     }
 
+    /// Has it speak to other nodes. One that `joins` others takes nobody in before it sees itself among them: alone it
+    /// would begin sessions that they have already.
+    pub fn connect(&mut self, peers: Outlet, joins: bool) {
+        (self.peers, self.joining) = (Some(peers), joins);
+    }
+
+    /// Where it is to say what its workers use, CPU µs a second.
+    pub fn report_to(&mut self, load_us: Arc<AtomicU64>) {
+        self.load_us = load_us;
+    }
+
     /// Takes a message; `now` in µs.
     pub fn handle(&mut self, now: u64, message: Message) {
         match message {
             Message::Event(worker, event) => self.handle_event(now, worker, event),
             Message::Game(served) => self.serve(served),
+            Message::Create(_, reply) if self.joining => {
+                let _ = reply.send(Err(ControlError::Joining));
+            }
             Message::Create(create, reply) => {
                 let request = self.request(Waiting::Admin(reply));
                 let record = create.record || self.record_all;
@@ -102,15 +125,20 @@ impl Desk {
             Message::Flush(name, reply) => self.flush(&name, reply),
             Message::End(name, reason, reply) => self.end(now, &name, reason, reply),
             Message::Sessions(reply) => {
-                let sessions = self.directory.sessions().map(|entry| live(now, entry)).collect();
-                let _ = reply.send(Ok(sessions));
+                let _ = reply.send(Ok(self.live(now)));
             }
             Message::Ended(reply) => {
-                let _ = reply.send(Ok(self.directory.ended().map(|ended| over(now, ended)).collect()));
+                let _ = reply.send(Ok(self.over(now)));
             }
             Message::Status(reply) => {
-                let _ = reply.send(Ok(self.status()));
+                let _ = reply.send(Ok(self.status(now)));
             }
+            Message::Explain(name, reply) => self.explain(&name, reply),
+            Message::EndAll(reason) => self.end_all(&reason),
+            Message::View(view) => self.handle_view(now, view),
+            Message::Loads(loads) => self.directory.handle_loads(loads),
+            Message::Directory(from, message) => self.directory.handle_message(now, from, *message),
+            Message::Signal { game, key, source, body } => self.take_signal(game, key, source, body),
             Message::Drain => self.drain(),
         }
         self.act(now);
@@ -132,6 +160,7 @@ impl Desk {
         for (from, moved) in std::mem::take(&mut self.homeless) {
             self.punish(now, from, moved);
         }
+        let mut load_us = 0_u64;
         for (id, worker) in &mut self.workers {
             let busy_us = (worker.port.usage)().busy_us;
             let elapsed = now.saturating_sub(worker.last_read_us).max(1);
@@ -140,13 +169,18 @@ impl Desk {
             let per_second = u64::try_from(per_second).unwrap_or(u64::MAX);
             (worker.last_busy_us, worker.last_read_us) = (busy_us, now);
             worker.busy_permille = per_second / 1000;
+            load_us = load_us.saturating_add(per_second);
             self.directory.handle_load(*id, per_second);
         }
+        self.load_us.store(load_us, Ordering::Relaxed);
     }
 
     fn handle_event(&mut self, now: u64, worker: WorkerId, event: Event) {
         match event {
             Event::Created { session, result } => self.directory.handle_created(now, &session, worker, result),
+            Event::Resolve { request, .. } if self.joining => {
+                let _ = self.send(worker, Command::Resolved { request, answer: Err(answering::joining()) });
+            }
             Event::Resolve { request, player, target, may_create } => {
                 let draw = Draw { key: crate::random::u64(), incarnation: crate::random::u64() };
                 let record = self.record_all;
@@ -166,7 +200,7 @@ impl Desk {
             Event::Refused { session, player } => self.directory.handle_refused(now, &session, &player),
             Event::Ended { session, reason, .. } => self.directory.handle_ended(now, &session, reason),
             Event::Overran(moved) => self.punish(now, worker, moved),
-            Event::Signal { source, to, body } => self.signal(source, &to, body),
+            Event::Signal { source, to, body } => self.signal(now, source, &to, body),
             // The forwarding thread keeps these for the recorder and the log.
             Event::Recorded { .. }
             | Event::Flushed(_)
@@ -187,8 +221,7 @@ impl Desk {
             match self.send(worker, *command) {
                 Ok(()) => {
                     self.directory.handle_moved(now, &session, worker);
-                    let place = self.place(session, worker);
-                    if let Some(place) = place {
+                    if let Some(place) = self.place_here(session, worker) {
                         // Should it not get through, the players ask a front door when their time is over.
                         let _ = self.send(from, Command::Departed(place));
                     }
@@ -202,19 +235,21 @@ impl Desk {
         self.homeless.push((from, moved));
     }
 
-    /// Passes a guest's signal on; one to a session that is not here is dropped.
-    fn signal(&mut self, source: String, to: &str, body: bytes::Bytes) {
-        let name = to.split_once('/').and_then(|(game, key)| Some((game.parse().ok()?, key.parse().ok()?)));
-        let Some((game, key)) = name else { return };
-        let Some(worker) = self.directory.get(&game, &key).map(|entry| entry.worker) else { return };
-        if self.send(worker, Command::Signal { game, key, source, body }).is_err() {
-            tracing::warn!(to, "a signal was dropped: the worker has too much to do");
-        }
+    /// The cluster is another one.
+    fn handle_view(&mut self, now: u64, view: Arc<View>) {
+        let own = view.node(NodeId(self.identity.node)).map(|seen| seen.state);
+        self.joining &= own == Some(State::Joining);
+        self.directory.handle_view(now, &view);
+        self.view = Some(view);
     }
 
-    fn place(&self, session: SessionId, worker: WorkerId) -> Option<Resolved> {
-        let address = self.workers.get(&worker)?.port.address;
-        Some(Resolved { session, node: self.identity.node, worker, address, certificate: self.identity.certificate })
+    /// Speaks to a run of another node; whoever is not there hears nothing.
+    fn tell(&mut self, to: Node, message: PeerMessage) {
+        let seen = self.view.as_ref().and_then(|view| view.node(to.id)).filter(|seen| seen.node == to);
+        if let (Some(peers), Some(seen)) = (&mut self.peers, seen) {
+            // A message that finds no room is lost, as any may be: the directories repeat what is not answered.
+            let _ = peers(seen, message);
+        }
     }
 
     /// Does what the directory decided.
@@ -232,8 +267,7 @@ impl Desk {
                     }
                 }
                 Action::Answer { request, answer } => self.answer(request, answer),
-                // A node that was told of no others has nobody to talk to.
-                Action::Send { to, .. } => tracing::error!(%to, "a message for a node to which there is no link"),
+                Action::Send { to, message } => self.tell(to, PeerMessage::Directory { to, message }),
             }
         }
     }
@@ -258,96 +292,6 @@ impl Desk {
         }
     }
 
-    fn answer(&mut self, request: RequestId, answer: Result<Placed, Refusal>) {
-        let answer = answer.and_then(|placed| {
-            let place = self.place(placed.session.clone(), placed.worker).ok_or(Refusal::NoWorker)?;
-            Ok((placed, place))
-        });
-        match self.waiting.remove(&request) {
-            Some(Waiting::Admin(reply)) => {
-                let answer = answer.map(|(placed, place)| (placed, place.address));
-                let _ = reply.send(answer.map_err(ControlError::from));
-            }
-            // A worker that takes nothing answers its player itself when that one's time is over.
-            Some(Waiting::Worker(worker, request)) => {
-                let answer = answer.map(|(_, place)| place).map_err(|refusal| refused(&refusal));
-                let _ = self.send(worker, Command::Resolved { request, answer });
-            }
-            None => {}
-        }
-    }
-
-    fn show(&mut self, now: u64, name: &SessionName, reply: Reply<SessionInfo>) {
-        let Some(entry) = self.find(name) else {
-            let ended = self.directory.ended().find(|ended| name.is(&ended.id)).map(|ended| over(now, ended));
-            let _ = reply.send(ended.ok_or_else(|| ControlError::NoSuchSession(name.to_string())));
-            return;
-        };
-        let (mut info, session, worker) = (live(now, entry), entry.id.clone(), entry.worker);
-        // A full queue drops the order and with it the reply: the caller hears that the node is overloaded.
-        let answer = Box::new(move |report: Option<Box<SessionReport>>| {
-            info.detail = report.map(|report| (*report).into());
-            let _ = reply.send(Ok(info));
-        });
-        let _ = self.send(worker, Command::Show { session, reply: answer });
-    }
-
-    /// Has the worker of a live session hand over its recording; that of one that ended was handed over before its
-    /// end was heard of. Answers which session it is, where the directory knows.
-    fn flush(&mut self, name: &SessionName, reply: Reply<Option<SessionId>>) {
-        let Some(entry) = self.find(name) else {
-            let ended = self.directory.ended().find(|ended| name.is(&ended.id)).map(|ended| ended.id.clone());
-            let _ = reply.send(Ok(ended));
-            return;
-        };
-        let (session, worker) = (entry.id.clone(), entry.worker);
-        let id = session.clone();
-        let answer = Box::new(move |()| {
-            let _ = reply.send(Ok(Some(id)));
-        });
-        let _ = self.send(worker, Command::Flush { session, reply: answer });
-    }
-
-    fn end(&mut self, now: u64, name: &SessionName, reason: String, reply: Reply<SessionInfo>) {
-        let Some(entry) = self.find(name) else {
-            let _ = reply.send(Err(ControlError::NoSuchSession(name.to_string())));
-            return;
-        };
-        let (mut info, session, worker) = (live(now, entry), entry.id.clone(), entry.worker);
-        info.reason = Some(reason.clone());
-        let missing = ControlError::NoSuchSession(session.to_string());
-        let answer = Box::new(move |was_there: bool| {
-            info.state = "ended".to_owned();
-            let _ = reply.send(if was_there { Ok(info) } else { Err(missing) });
-        });
-        let _ = self.send(worker, Command::End { session, reason, reply: answer });
-    }
-
-    fn status(&self) -> Status {
-        let loads: BTreeMap<WorkerId, _> = self.directory.workers().iter().collect();
-        let worker = |(id, worker): (&WorkerId, &WorkerPort)| WorkerInfo {
-            worker: id.0,
-            address: worker.port.address,
-            penalty: worker.port.penalty,
-            ticking: loads.get(id).map_or(0, |load| load.ticking),
-            prompt: loads.get(id).map_or(0, |load| load.prompt),
-            busy_permille: worker.busy_permille,
-            counters: (worker.port.usage)().counters,
-        };
-        Status {
-            sessions: self.directory.sessions().count(),
-            draining: self.draining,
-            workers: self.workers.iter().map(worker).collect(),
-        }
-    }
-
-    fn drain(&mut self) {
-        self.draining = true;
-        for worker in self.workers.keys() {
-            self.directory.handle_worker_closed(*worker);
-        }
-    }
-
     fn find(&self, name: &SessionName) -> Option<SessionEntry<'_>> {
         self.directory.get(&name.game, &name.key).filter(|entry| name.is(entry.id))
     }
@@ -364,70 +308,5 @@ impl Desk {
             Some(worker) => (worker.port.send)(command),
             None => Err(Box::new(command)),
         }
-    }
-}
-
-/// What a player is told who is not let in.
-fn refused(refusal: &Refusal) -> ringside_worker::Refusal {
-    let reason = match refusal {
-        Refusal::UnknownGame(_) => Reason::NoSuchGame,
-        Refusal::NoSuchSession(..) | Refusal::Lost(_) => Reason::NoSuchSession,
-        Refusal::MayNotCreate => Reason::TokenForbids,
-        Refusal::KeyTaken(_) | Refusal::Failed(_) => Reason::StartFailed,
-        Refusal::CriteriaTooLong => Reason::TooLarge,
-        Refusal::Full(_) | Refusal::Busy => Reason::Overloaded,
-        Refusal::NoWorker | Refusal::NotThere(_) => Reason::Draining,
-        Refusal::TimedOut => Reason::Unreachable,
-    };
-    ringside_worker::Refusal { reason, message: refusal.to_string() }
-}
-
-impl SessionName {
-    /// Whether it means this session.
-    pub fn is(&self, id: &SessionId) -> bool {
-        self.game == id.game
-            && self.key == id.key
-            && self.incarnation.is_none_or(|incarnation| incarnation == id.incarnation)
-    }
-}
-
-impl std::fmt::Display for SessionName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.game, self.key)?;
-        self.incarnation.map_or(Ok(()), |incarnation| write!(f, "@{:016x}", incarnation.0))
-    }
-}
-
-fn live(now: u64, entry: SessionEntry<'_>) -> SessionInfo {
-    SessionInfo {
-        session: entry.id.to_string(),
-        game: entry.id.game.to_string(),
-        key: entry.id.key.to_string(),
-        state: if entry.live { "live" } else { "creating" }.to_owned(),
-        worker: Some(entry.worker.0),
-        players: entry.players,
-        seats: entry.seats,
-        reserved: entry.reserved,
-        age_s: now.saturating_sub(entry.created_us) / 1_000_000,
-        record: entry.record,
-        reason: None,
-        detail: None,
-    }
-}
-
-fn over(now: u64, ended: &ringside_core::directory::Ended) -> SessionInfo {
-    SessionInfo {
-        session: ended.id.to_string(),
-        game: ended.id.game.to_string(),
-        key: ended.id.key.to_string(),
-        state: "ended".to_owned(),
-        worker: None,
-        players: 0,
-        seats: 0,
-        reserved: 0,
-        age_s: now.saturating_sub(ended.ended_us) / 1_000_000,
-        record: false,
-        reason: Some(ended.reason.clone()),
-        detail: None,
     }
 }

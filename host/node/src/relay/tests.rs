@@ -42,8 +42,8 @@ impl Two {
         let scratch = Scratch::new(name);
         let state = StateDirectory::open(&scratch.0).unwrap();
         let served = ServerCertificate::open(&state, 14, SystemTime::now()).unwrap();
-        let tokens = TokenKey::open(&state).unwrap();
         let secret = ClusterSecret::generate(SystemTime::now()).unwrap();
+        let tokens = TokenKey::new(secret.token_key()).unwrap();
         let keys = Keys::new(&[tokens.public()], secret.ticket_key());
         let crypto = transport::server_crypto(served.chain(), served.key(), vec![ALPN.to_vec()]).unwrap();
         let spawn = |node: u64, address: &str| {

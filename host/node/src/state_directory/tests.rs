@@ -62,7 +62,9 @@ fn a_node_is_found_while_it_runs() {
     let node = NodeFile {
         pid: 1,
         admin: "http://127.0.0.1:7401".to_owned(),
+        node: "1".to_owned(),
         workers: vec!["127.0.0.1:7400".parse().unwrap()],
+        links: "127.0.0.1:7390".parse().unwrap(),
         certificate_sha256: "00".repeat(32),
     };
     state.publish(&node).unwrap();

@@ -1,0 +1,25 @@
+//! Routes about the cluster and its nodes.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, State};
+
+use super::error::ApiError;
+use super::{Body, Shared};
+use crate::api::{ClusterInfo, DrainNode, Draining};
+use crate::operator::everywhere;
+
+/// `GET /v1/cluster`.
+pub async fn show(State(services): Shared) -> Result<Json<ClusterInfo>, ApiError> {
+    Ok(Json(everywhere::cluster(&services.desk).await?))
+}
+
+/// `POST /v1/cluster/{node}/drain`.
+pub async fn drain(
+    State(services): Shared,
+    Path(node): Path<String>,
+    Body(asked): Body<DrainNode>,
+) -> Result<Json<Draining>, ApiError> {
+    Ok(Json(everywhere::drain(&services.desk, &node, Duration::from_millis(asked.grace_ms)).await?))
+}

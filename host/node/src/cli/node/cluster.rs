@@ -1,0 +1,145 @@
+//! `ringside node list` and `drain`: the cluster's nodes.
+
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+
+use super::super::connection::{Connection, component};
+use super::super::{CliError, Common, table};
+use crate::api::{ClusterInfo, DrainNode, Draining, NodeStatus};
+
+/// How often a drain looks whether the node has left.
+const LOOK: Duration = Duration::from_millis(500);
+/// How long a node may take to leave when its grace is over.
+const LEAVING: Duration = Duration::from_secs(30);
+
+/// The nodes as a table.
+pub fn list(cluster: &ClusterInfo) -> String {
+    let rows: Vec<Vec<String>> = cluster.nodes.iter().map(|node| row(cluster, node)).collect();
+    let columns = ["node", "state", "process", "players", "links", "sessions", "games", "load", "sees"];
+    let mut text = table::columns(&columns, &rows);
+    text.push_str(&match cluster.agree {
+        true => format!("\nAll go by ring {}.", cluster.nodes.first().map_or("", |node| node.ring.as_str())),
+        false => "\nThey do not agree on the ring yet; ask again in a moment.".to_owned(),
+    });
+    text.push_str(&table::covers(&cluster.covers));
+    text
+}
+
+fn row(cluster: &ClusterInfo, node: &NodeStatus) -> Vec<String> {
+    let sees: Vec<String> = node
+        .sees
+        .iter()
+        .map(|seen| {
+            // Its own word on itself is in another column.
+            let itself = cluster.nodes.iter().find(|other| other.node == seen.node);
+            let agrees = itself.is_none_or(|itself| itself.state == seen.state);
+            let beside = if agrees { String::new() } else { format!(" ({})", seen.state) };
+            format!("{}{beside}", short(&seen.node))
+        })
+        .collect();
+    vec![
+        node.node.clone(),
+        node.state.clone(),
+        node.pid.to_string(),
+        node.workers.first().map_or_else(|| "-".to_owned(), ToString::to_string),
+        node.links.to_string(),
+        node.sessions.to_string(),
+        node.games.to_string(),
+        table::load(node.load_us),
+        sees.join(" "),
+    ]
+}
+
+/// A drawn number is long; its beginning tells it apart.
+fn short(number: &str) -> &str {
+    number.get(..4).unwrap_or(number)
+}
+
+/// Has a node leave, and waits until it has.
+pub async fn drain(common: &Common, node: &str, grace_s: u64, no_wait: bool) -> Result<(), CliError> {
+    let connection = Connection::find(common)?;
+    let path = format!("/v1/cluster/{}/drain", component(node));
+    let draining: Draining = connection.send(Method::POST, &path, &DrainNode { grace_ms: grace_s * 1000 }).await?;
+    let number = draining.node.clone();
+    if !common.json {
+        table::print(&format!(
+            "node {number} takes no new sessions; its {} may end within {}",
+            draining.sessions,
+            table::duration(grace_s)
+        ));
+    }
+    if no_wait {
+        if common.json {
+            common.print(&draining, |_| String::new());
+        }
+        return Ok(());
+    }
+    let deadline = Instant::now() + Duration::from_secs(grace_s) + LEAVING;
+    while is_there(&connection, &number).await? {
+        if Instant::now() > deadline {
+            let what = format!("node {number} has not left {} s after its grace", LEAVING.as_secs());
+            return Err(CliError::new("timed_out", what, "its log may say why; ringside node list shows it"));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    let left = serde_json::json!({ "node": number, "left": true });
+    common.print(&left, |_| format!("node {number} has left"));
+    Ok(())
+}
+
+/// Whether the node is in the cluster, as the node that is asked sees it. A node that was asked to drain itself and
+/// does not answer any more has left.
+async fn is_there(connection: &Connection, number: &str) -> Result<bool, CliError> {
+    match connection.get::<ClusterInfo>("/v1/cluster").await {
+        Ok(cluster) => {
+            let seen = |node: &NodeStatus| node.sees.iter().any(|seen| seen.node == number);
+            Ok(cluster.nodes.iter().any(|node| node.node == number || seen(node)))
+        }
+        Err(CliError(failure)) if matches!(failure.error.as_str(), "unreachable" | "stopping") => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{Coverage, SeenNode};
+
+    fn status(node: &str, sees: &[(&str, &str)]) -> NodeStatus {
+        NodeStatus {
+            node: node.into(),
+            generation: 1,
+            state: "active".into(),
+            version: "1".into(),
+            pid: 7,
+            directory: "/x".into(),
+            links: ([127, 0, 0, 1], 7390).into(),
+            gossip: ([127, 0, 0, 1], 7391).into(),
+            admin: "http://127.0.0.1:7401".into(),
+            workers: vec![([127, 0, 0, 1], 7400).into()],
+            sessions: 3,
+            games: 2,
+            load_us: 12_000,
+            ring: "aa".into(),
+            settled: true,
+            sees: sees
+                .iter()
+                .map(|(node, state)| SeenNode { node: (*node).into(), generation: 1, stay: 0, state: (*state).into() })
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn nodes_are_listed_with_whom_they_see_and_who_is_silent() {
+        let nodes = vec![
+            status("1", &[("1", "active"), ("2", "draining"), ("9f3a0000000000ff", "active")]),
+            status("2", &[("1", "active"), ("2", "active")]),
+        ];
+        let covers = Coverage { nodes: 3, answered: 2, silent: vec!["9f3a0000000000ff".into()] };
+        let text = list(&ClusterInfo { cluster: "c".into(), nodes, agree: false, covers });
+        assert!(text.contains("1 2 (draining) 9f3a"), "{text}");
+        assert!(text.contains("They do not agree"), "{text}");
+        assert!(text.contains("Of 2 of 3 nodes (no answer: 9f3a0000000000ff)."), "{text}");
+    }
+}

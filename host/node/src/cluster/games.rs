@@ -1,0 +1,141 @@
+//! The games of a cluster: every node serves what any node was given. A node tells the others of a push at once, and
+//! gossips a digest of what it serves; whoever sees another digest asks for what it lacks. Modules come from the store
+//! where it is shared, else over the link, by their hash, and are checked and compiled before they are served.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringside_core::ids::{GameName, ModuleHash, NodeId};
+use ringside_core::membership::Seen;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+
+use super::gossip::Gossip;
+use super::peers::{Outcome, PATIENCE, Peers};
+use super::wire::Ask;
+use crate::catalogue::{Catalogue, PushError};
+use crate::control::Control;
+use crate::hex;
+
+/// The key under which a node gossips what it serves.
+const KEY: &str = "games";
+/// How long a module may be on its way.
+const MODULE_PATIENCE: Duration = Duration::from_secs(30);
+/// The pause after a try that failed.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// A game's newest version, as one node tells another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// The game.
+    pub game: GameName,
+    /// The version's number.
+    pub version: u32,
+    /// Its module.
+    pub module: ModuleHash,
+}
+
+/// Takes over what other nodes serve; cheap to clone.
+#[derive(Clone)]
+pub struct Games {
+    catalogue: Arc<Catalogue>,
+    control: Control,
+    /// One at a time: two pulls would compile the same modules.
+    turn: Arc<Mutex<()>>,
+}
+
+impl Games {
+    /// For this catalogue.
+    pub fn new(catalogue: Arc<Catalogue>, control: Control) -> Games {
+        Games { catalogue, control, turn: Arc::default() }
+    }
+
+    /// What this node serves.
+    pub fn list(&self) -> Vec<Offer> {
+        let offer = |(game, version, module)| Offer { game, version, module };
+        self.catalogue.newest().into_iter().map(offer).collect()
+    }
+
+    /// Takes over from a node what it serves and this one does not; answers how many games.
+    ///
+    /// # Errors
+    /// [`PushError`]: what was taken over by then stays.
+    pub async fn pull(&self, peers: &Peers, from: &Seen) -> Result<usize, PushError> {
+        let _turn = self.turn.lock().await;
+        let silent = || PushError::Internal(format!("node {} does not say which games it serves", from.node.id));
+        let offers = match peers.ask_for::<Vec<Offer>>(from, Ask::Games, PATIENCE).await {
+            Some(Outcome::Is(offers)) => offers,
+            Some(Outcome::Failed(_)) | None => return Err(silent()),
+        };
+        let mut taken = 0;
+        for offer in offers {
+            let known = self.list().into_iter().find(|own| own.game == offer.game);
+            if known.is_some_and(|own| (own.version, own.module) >= (offer.version, offer.module)) {
+                continue;
+            }
+            self.take(peers, from, &offer).await?;
+            taken += 1;
+        }
+        Ok(taken)
+    }
+
+    async fn take(&self, peers: &Peers, from: &Seen, offer: &Offer) -> Result<(), PushError> {
+        let Offer { game, version, module } = offer;
+        if !self.catalogue.has_module(*module).await? {
+            let lost = || PushError::Internal(format!("node {} does not send module {module}", from.node.id));
+            let bytes = peers.ask(from, Ask::Module(*module), MODULE_PATIENCE).await.ok_or_else(lost)?;
+            self.catalogue.keep_module(*module, bytes.into()).await?;
+        }
+        let served = self.catalogue.adopt(game, *version, *module).await?;
+        tracing::info!(%game, version, from = %from.node.id, "a game is served that another node was given");
+        self.control.game(served).await.map_err(|error| PushError::Internal(error.to_string()))
+    }
+
+    fn digest(&self) -> String {
+        let offers = self.list();
+        let lines = offers.iter().map(|offer| format!("{} {} {}\n", offer.game, offer.version, offer.module));
+        let text: String = lines.collect();
+        hex::encode(&ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref()[..8])
+    }
+
+    /// Says what this node serves, and takes over what others say, until gossip ends.
+    pub async fn follow(self, gossip: Arc<Gossip>, peers: Peers) {
+        let mut snapshots = gossip.snapshots();
+        let mut said = String::new();
+        // What was asked for already: a node that serves less than this one has another digest for good.
+        let mut asked: HashMap<NodeId, String> = HashMap::new();
+        while snapshots.changed().await.is_ok() {
+            let own = self.digest();
+            if own != said {
+                gossip.publish(KEY, own.clone()).await;
+                said.clone_from(&own);
+            }
+            let others = peers.others();
+            asked.retain(|node, _| others.iter().any(|seen| seen.node.id == *node));
+            let told: Vec<(Seen, String)> = {
+                let snapshot = snapshots.borrow_and_update();
+                let digest_of = |seen: &Seen| {
+                    let run = (seen.node.id.0, seen.node.generation);
+                    let member = snapshot.members.iter().find(|member| (member.node, member.generation) == run)?;
+                    member.values.get(KEY).cloned()
+                };
+                others.into_iter().filter_map(|seen| digest_of(&seen).map(|digest| (seen, digest))).collect()
+            };
+            for (seen, digest) in told {
+                if digest == own || asked.get(&seen.node.id) == Some(&digest) {
+                    continue;
+                }
+                match self.pull(&peers, &seen).await {
+                    Ok(_) => {
+                        asked.insert(seen.node.id, digest);
+                    }
+                    Err(error) => {
+                        tracing::warn!(node = %seen.node.id, %error, "its games are not served here yet");
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                }
+            }
+        }
+    }
+}

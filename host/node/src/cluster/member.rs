@@ -1,0 +1,223 @@
+//! The task that drives membership: what gossip and links bring goes in; facts to gossip, messages to links and views to
+//! the control task come out.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use ringside_core::ids::{Node, NodeId};
+use ringside_core::membership::{Config, Fact, Membership, Message as Words, Output, View};
+use ringside_core::routing::tickets::era;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use super::fact;
+use super::gossip::Gossip;
+use super::links::{Admit, Hello, Links, Refusal};
+use super::pulse::Pulses;
+use super::wire::Message;
+use crate::control::Control;
+
+/// Orders and messages that wait. Beyond: whoever has one waits.
+const QUEUE: usize = 1024;
+/// How often loads are exchanged.
+const SECOND: Duration = Duration::from_secs(1);
+/// Runs that are kept out. Beyond: the oldest number is let try again.
+const REFUSED: usize = 64;
+
+/// What the task is told.
+enum Order {
+    Activate,
+    Drain,
+    Leave,
+    Heard(NodeId, Words),
+}
+
+/// Processes that may not link to this node: their numbers belong to others.
+#[derive(Clone, Default)]
+pub struct Doorkeeper {
+    refused: Arc<Mutex<BTreeSet<Node>>>,
+}
+
+impl Doorkeeper {
+    /// What the links ask.
+    pub fn admit(&self) -> Admit {
+        let refused = Arc::clone(&self.refused);
+        Arc::new(move |hello: &Hello| {
+            let node = Node { id: NodeId(hello.node), generation: hello.generation };
+            match refused.lock().unwrap_or_else(PoisonError::into_inner).contains(&node) {
+                true => Err(Refusal::DuplicateNode { node: hello.node, address: hello.links }),
+                false => Ok(()),
+            }
+        })
+    }
+
+    fn refuse(&self, node: Node) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if refused.len() >= REFUSED {
+            refused.pop_first();
+        }
+        refused.insert(node);
+    }
+}
+
+/// The way to the task; cheap to clone.
+#[derive(Clone)]
+pub struct Member {
+    orders: mpsc::Sender<Order>,
+    view: watch::Receiver<Arc<View>>,
+    duplicate: watch::Receiver<Option<Node>>,
+}
+
+/// What the task works with.
+pub struct Parts {
+    /// What the node says of itself at first.
+    pub fact: Fact,
+    /// Whether there are others to find.
+    pub has_seeds: bool,
+    /// Where its gossip is advertised.
+    pub gossip_address: SocketAddr,
+    /// Running gossip.
+    pub gossip: Arc<Gossip>,
+    /// Running links.
+    pub links: Links<Message>,
+    /// Who is kept out.
+    pub doorkeeper: Doorkeeper,
+    /// The directory's owner.
+    pub control: Control,
+}
+
+impl Member {
+    /// Starts the task: the node joins, and becomes active after [`Member::activate`].
+    pub fn start(parts: Parts) -> Member {
+        let started = Instant::now();
+        let membership = Membership::new(0, Config { fact: parts.fact.clone(), has_seeds: parts.has_seeds });
+        let (orders, queue) = mpsc::channel(QUEUE);
+        let (views, view) = watch::channel(membership.view().clone());
+        let (duplicates, duplicate) = watch::channel(None);
+        let node = parts.fact.node;
+        let pulses = Pulses::new(node.id.0, node.generation, parts.gossip_address);
+        let task = Task { membership, pulses, parts, started, views, duplicates };
+        tokio::spawn(task.run(queue));
+        Member { orders, view, duplicate }
+    }
+
+    /// The cluster as this node sees it, and each change.
+    pub fn views(&self) -> watch::Receiver<Arc<View>> {
+        self.view.clone()
+    }
+
+    /// Returns when another process turns out to be this node: this one must end.
+    pub async fn duplicate(&self) -> Node {
+        let mut duplicate = self.duplicate.clone();
+        match duplicate.wait_for(Option::is_some).await {
+            Ok(found) => (*found).unwrap_or(Node { id: NodeId(0), generation: 0 }),
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// The node is ready for sessions.
+    pub async fn activate(&self) {
+        let _ = self.orders.send(Order::Activate).await;
+    }
+
+    /// The node takes no new sessions.
+    pub async fn drain(&self) {
+        let _ = self.orders.send(Order::Drain).await;
+    }
+
+    /// The node leaves.
+    pub async fn leave(&self) {
+        let _ = self.orders.send(Order::Leave).await;
+    }
+
+    /// Another membership said something.
+    pub async fn heard(&self, from: NodeId, words: Words) {
+        let _ = self.orders.send(Order::Heard(from, words)).await;
+    }
+}
+
+struct Task {
+    membership: Membership,
+    pulses: Pulses,
+    parts: Parts,
+    started: Instant,
+    views: watch::Sender<Arc<View>>,
+    duplicates: watch::Sender<Option<Node>>,
+}
+
+impl Task {
+    async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
+        let mut snapshots = self.parts.gossip.snapshots();
+        let mut second = tokio::time::interval(SECOND);
+        loop {
+            self.put_out().await;
+            let due = self.membership.next_timeout().map(|due| self.started + Duration::from_micros(due));
+            let due = due.unwrap_or_else(|| Instant::now() + SECOND);
+            tokio::select! {
+                order = orders.recv() => match order {
+                    Some(order) => self.obey(order),
+                    None => return,
+                },
+                changed = snapshots.changed() => {
+                    if changed.is_err() {
+                        // Gossip ends before this task only when the node ends.
+                        return;
+                    }
+                    let news = self.pulses.hear(&snapshots.borrow_and_update());
+                    let now = self.now();
+                    news.iter().for_each(|(fact, age)| self.membership.handle_gossip(now, fact, *age));
+                }
+                _ = second.tick() => {
+                    let now = self.now();
+                    self.membership.handle_load(now, self.parts.control.load_us(), era(now));
+                    self.parts.control.loads(self.membership.loads()).await;
+                }
+                () = tokio::time::sleep_until(due) => self.membership.handle_timeout(self.now()),
+            }
+        }
+    }
+
+    fn now(&self) -> u64 {
+        self.started.elapsed().as_micros() as u64
+    }
+
+    fn obey(&mut self, order: Order) {
+        let now = self.now();
+        match order {
+            Order::Activate => self.membership.activate(now),
+            Order::Drain => self.membership.drain(now),
+            Order::Leave => self.membership.leave(now),
+            Order::Heard(from, words) => self.membership.handle_message(now, from, words),
+        }
+    }
+
+    async fn put_out(&mut self) {
+        while let Some(output) = self.membership.poll_output() {
+            match output {
+                Output::Publish(fact) => {
+                    self.parts.gossip.publish(fact::KEY, fact::encode(&fact)).await;
+                }
+                Output::Send { to, contact, message } => {
+                    self.parts.links.send(to.0, contact, Message::Member(message));
+                }
+                Output::View(view) => self.show(view).await,
+                Output::Refused(node) => {
+                    tracing::error!(%node, "a process says that it is a node that is here already: it is kept out");
+                    self.parts.doorkeeper.refuse(node);
+                }
+                Output::Duplicate(node) => {
+                    self.duplicates.send_replace(Some(node));
+                }
+            }
+        }
+    }
+
+    async fn show(&self, view: Arc<View>) {
+        let nodes: Vec<String> = view.nodes().map(|seen| format!("{} {:?}", seen.node.id, seen.state)).collect();
+        tracing::info!(ring = %view.ring_digest(), nodes = nodes.join(", "), "the cluster");
+        self.views.send_replace(Arc::clone(&view));
+        self.parts.control.view(view).await;
+    }
+}

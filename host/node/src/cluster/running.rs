@@ -1,0 +1,228 @@
+//! A node's part in its cluster, from its sockets to its leaving.
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringside_core::ids::{Certificate, Node, WorkerId};
+use ringside_core::membership::{Contact, Fact, State};
+use tokio::sync::mpsc;
+
+use super::gossip::{Gossip, GossipConfig, GossipError, INTERVAL};
+use super::inbox;
+use super::join;
+use super::links::{Arrival, Hello, LinkError, Links, VERSIONS};
+use super::member::{Doorkeeper, Member, Parts};
+use super::peers::Peers;
+use super::secret::ClusterSecret;
+use super::wire::Message;
+use super::{fact, games};
+use crate::config::Config;
+use crate::control::{Control, Outlet};
+use crate::operator;
+
+/// How long a node that leaves goes on gossiping that it has left.
+const FAREWELL: Duration = Duration::from_millis(5 * INTERVAL.as_millis() as u64);
+
+/// Why a node has no part in a cluster.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// A socket cannot be bound.
+    #[error("cannot listen on {address} for other nodes' {what}: {source}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// For what: links or gossip.
+        what: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The nodes to join, or the links themselves.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// Gossip.
+    #[error(transparent)]
+    Gossip(#[from] GossipError),
+    /// Another process is this node.
+    #[error(
+        "another process runs as node {0}: two nodes must not share a state directory or a copy of one; start this one \
+         on a new directory"
+    )]
+    Duplicate(Node),
+}
+
+/// Its sockets, bound before anything runs.
+pub struct Sockets {
+    links: UdpSocket,
+    gossip: UdpSocket,
+    /// Where others reach its links.
+    pub links_address: SocketAddr,
+    /// Where others reach its gossip.
+    pub gossip_address: SocketAddr,
+}
+
+impl Sockets {
+    /// Binds what is configured.
+    ///
+    /// # Errors
+    /// [`ClusterError::Bind`].
+    pub fn bind(config: &Config) -> Result<Sockets, ClusterError> {
+        let bind = |address, what| {
+            let failed = |source| ClusterError::Bind { address, what, source };
+            let socket = UdpSocket::bind(address).map_err(failed)?;
+            let bound = socket.local_addr().map_err(failed)?;
+            Ok::<_, ClusterError>((socket, config.advertised(bound)))
+        };
+        let (links, links_address) = bind(config.links, "links")?;
+        let (gossip, gossip_address) = bind(config.gossip, "gossip")?;
+        Ok(Sockets { links, gossip, links_address, gossip_address })
+    }
+}
+
+/// What a node begins with.
+pub struct Beginning {
+    /// Which run of which node.
+    pub node: Node,
+    /// What players expect of its workers.
+    pub certificate: Certificate,
+    /// Where its workers are reached, by number.
+    pub workers: Vec<(WorkerId, SocketAddr)>,
+    /// The cluster's secret.
+    pub secret: ClusterSecret,
+    /// Its sockets.
+    pub sockets: Sockets,
+}
+
+/// Links and gossip that run; nobody is heard yet.
+pub struct Joined {
+    beginning: Node,
+    links: Links<Message>,
+    arrivals: mpsc::Receiver<Arrival<Message>>,
+    doorkeeper: Doorkeeper,
+    gossip: Arc<Gossip>,
+    gossip_address: SocketAddr,
+    fact: Fact,
+    has_seeds: bool,
+}
+
+impl Joined {
+    /// Greets the nodes that are to be joined, and begins to gossip.
+    ///
+    /// # Errors
+    /// [`ClusterError`].
+    pub async fn start(config: &Config, beginning: Beginning) -> Result<Joined, ClusterError> {
+        let Beginning { node, certificate, workers, secret, sockets } = beginning;
+        let Sockets { links, gossip, links_address, gossip_address } = sockets;
+        let (inbox, arrivals) = mpsc::channel(inbox::QUEUE);
+        let doorkeeper = Doorkeeper::default();
+        let own = Hello {
+            versions: VERSIONS,
+            node: node.id.0,
+            generation: node.generation,
+            links: links_address,
+            gossip: gossip_address,
+        };
+        let links = Links::start(own, &secret, links, doorkeeper.admit(), inbox)?;
+        let workers: Vec<SocketAddr> = workers.into_iter().map(|(_, address)| address).collect();
+        let fact = Fact {
+            node,
+            version: 0,
+            stay: 0,
+            state: State::Joining,
+            weight: config.weight,
+            zone: config.zone.clone(),
+            contact: Contact {
+                control: links_address,
+                door: workers.first().copied().unwrap_or(links_address),
+                workers,
+                certificate,
+            },
+            load_us: 0,
+            era: 0,
+            presumed_gone: Vec::new(),
+        };
+        let seeds = join::seeds(&links, &config.join).await?;
+        let has_seeds = !seeds.is_empty();
+        let values = vec![(fact::KEY.to_owned(), fact::encode(&fact))];
+        let gossip_config =
+            GossipConfig { node: node.id.0, generation: node.generation, advertised: gossip_address, seeds, values };
+        let gossip = Arc::new(Gossip::start(gossip_config, &secret, gossip).await?);
+        Ok(Joined { beginning: node, links, arrivals, doorkeeper, gossip, gossip_address, fact, has_seeds })
+    }
+
+    /// Whether there are others to find.
+    pub fn has_seeds(&self) -> bool {
+        self.has_seeds
+    }
+
+    /// What the directory speaks to other nodes through.
+    pub fn outlet(&self) -> Outlet {
+        let links = self.links.clone();
+        Box::new(move |to, message| links.send(to.node.id.0, to.contact.control, message))
+    }
+
+    /// Takes part from now on: membership is driven; views go to the control task.
+    pub fn enter(self, control: Control) -> (Cluster, Arrivals) {
+        let member = Member::start(Parts {
+            fact: self.fact,
+            has_seeds: self.has_seeds,
+            gossip_address: self.gossip_address,
+            gossip: Arc::clone(&self.gossip),
+            links: self.links.clone(),
+            doorkeeper: self.doorkeeper,
+            control,
+        });
+        let peers = Peers::new(self.beginning, self.links.clone(), member.views());
+        let cluster = Cluster { member, peers, links: self.links, gossip: self.gossip };
+        (cluster, Arrivals(self.arrivals))
+    }
+}
+
+/// What came in over the links by now.
+pub struct Arrivals(mpsc::Receiver<Arrival<Message>>);
+
+/// A node's part in its cluster.
+pub struct Cluster {
+    /// Who is there.
+    pub member: Member,
+    /// The way to the others.
+    pub peers: Peers,
+    links: Links<Message>,
+    gossip: Arc<Gossip>,
+}
+
+impl Cluster {
+    /// Answers others, follows their games, and becomes active; returns when the node is on the ring that it sees.
+    ///
+    /// # Errors
+    /// [`ClusterError::Duplicate`].
+    pub async fn serve(
+        &self,
+        arrivals: Arrivals,
+        games: games::Games,
+        desk: operator::Desk,
+    ) -> Result<(), ClusterError> {
+        tokio::spawn(inbox::run(arrivals.0, self.member.clone(), self.peers.clone(), desk));
+        tokio::spawn(games.follow(Arc::clone(&self.gossip), self.peers.clone()));
+        self.member.activate().await;
+        let me = self.peers.me();
+        let mut views = self.member.views();
+        let active =
+            views.wait_for(|view| view.node(me.id).is_some_and(|seen| seen.node == me && seen.state == State::Active));
+        tokio::select! {
+            duplicate = self.member.duplicate() => Err(ClusterError::Duplicate(duplicate)),
+            _ = active => Ok(()),
+        }
+    }
+
+    /// Leaves, and gives the others a moment to hear of it.
+    pub async fn leave(&self) {
+        let has_others = !self.peers.others().is_empty();
+        self.member.leave().await;
+        if has_others {
+            tokio::time::sleep(FAREWELL).await;
+        }
+        self.links.stop().await;
+    }
+}

@@ -1,0 +1,141 @@
+//! Where sessions are, for whoever asked: the directory's answers become addresses.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use ringside_core::directory::{Draw, Open, Placed, Refusal, RequestId};
+use ringside_core::ids::{GameName, SessionId, SessionKey, WorkerId};
+use ringside_protocol::reason::Reason;
+use ringside_worker::{Command, Resolved};
+
+use super::Desk;
+use crate::cluster::wire::Message as PeerMessage;
+use crate::control::{ControlError, Reply};
+
+/// Who waits for an answer of the directory.
+pub(super) enum Waiting {
+    /// An operator.
+    Admin(Reply<(Placed, SocketAddr)>),
+    /// A player at a worker, in its request of that number.
+    Worker(WorkerId, u64),
+    /// A signal on its way to whoever leads its target.
+    Signal(Box<Signal>),
+}
+
+/// A guest's signal.
+pub(super) struct Signal {
+    game: GameName,
+    key: SessionKey,
+    source: String,
+    body: Bytes,
+}
+
+/// What a player is told by a node that does not know its cluster yet.
+pub(super) fn joining() -> ringside_worker::Refusal {
+    ringside_worker::Refusal { reason: Reason::Overloaded, message: ControlError::Joining.to_string() }
+}
+
+impl Desk {
+    pub(super) fn answer(&mut self, request: RequestId, answer: Result<Placed, Refusal>) {
+        match self.waiting.remove(&request) {
+            Some(Waiting::Admin(reply)) => {
+                let answer = answer.map_err(ControlError::from).and_then(|placed| {
+                    let place = self.place(&placed).ok_or(ControlError::Gone(placed.leader.id))?;
+                    Ok((placed, place.address))
+                });
+                let _ = reply.send(answer);
+            }
+            // A worker that takes nothing answers its player itself when that one's time is over.
+            Some(Waiting::Worker(worker, request)) => {
+                let answer = answer.map_err(|refusal| refused(&refusal));
+                let answer = answer.and_then(|placed| self.place(&placed).ok_or_else(|| gone(&placed)));
+                let _ = self.send(worker, Command::Resolved { request, answer });
+            }
+            Some(Waiting::Signal(signal)) => {
+                if let Ok(placed) = answer {
+                    self.pass_on(&placed, *signal);
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Where players find a session; `None` if its leader is not to be seen (any longer).
+    fn place(&self, placed: &Placed) -> Option<Resolved> {
+        if placed.leader == self.directory.me() {
+            return self.place_here(placed.session.clone(), placed.worker);
+        }
+        let seen = self.view.as_ref()?.node(placed.leader.id).filter(|seen| seen.node == placed.leader)?;
+        Some(Resolved {
+            session: placed.session.clone(),
+            node: placed.leader.id.0,
+            worker: placed.worker,
+            address: seen.contact.worker(placed.worker)?,
+            certificate: seen.contact.certificate,
+        })
+    }
+
+    /// The place of a session on a worker of this node.
+    pub(super) fn place_here(&self, session: SessionId, worker: WorkerId) -> Option<Resolved> {
+        let address = self.workers.get(&worker)?.port.address;
+        Some(Resolved { session, node: self.identity.node, worker, address, certificate: self.identity.certificate })
+    }
+
+    /// Passes a guest's signal on: to a session here at once, to another through its home. One that nobody leads is
+    /// dropped.
+    pub(super) fn signal(&mut self, now: u64, source: String, to: &str, body: Bytes) {
+        let name = to.split_once('/').and_then(|(game, key)| Some((game.parse().ok()?, key.parse().ok()?)));
+        let Some((game, key)) = name else { return };
+        if self.directory.get(&game, &key).is_some() {
+            return self.take_signal(game, key, source, body);
+        }
+        let open = Open {
+            game: game.clone(),
+            key: key.clone(),
+            record: false,
+            may_create: false,
+            draw: Draw { key: 0, incarnation: 0 },
+        };
+        let request = self.request(Waiting::Signal(Box::new(Signal { game, key, source, body })));
+        self.directory.handle_open(now, request, open);
+    }
+
+    /// Gives a signal to the session here that it is for.
+    pub(super) fn take_signal(&mut self, game: GameName, key: SessionKey, source: String, body: Bytes) {
+        let Some(worker) = self.directory.get(&game, &key).map(|entry| entry.worker) else { return };
+        let to = format!("{game}/{key}");
+        if self.send(worker, Command::Signal { game, key, source, body }).is_err() {
+            tracing::warn!(to, "a signal was dropped: the worker has too much to do");
+        }
+    }
+
+    fn pass_on(&mut self, placed: &Placed, signal: Signal) {
+        let Signal { game, key, source, body } = signal;
+        if placed.leader == self.directory.me() {
+            self.take_signal(game, key, source, body);
+        } else {
+            self.tell(placed.leader, PeerMessage::Signal { game, key, source, body: body.to_vec() });
+        }
+    }
+}
+
+/// What a player is told whose session's leader cannot be seen: to look again.
+fn gone(placed: &Placed) -> ringside_worker::Refusal {
+    let message = ControlError::Gone(placed.leader.id).to_string();
+    ringside_worker::Refusal { reason: Reason::Unreachable, message }
+}
+
+/// What a player is told who is not let in.
+fn refused(refusal: &Refusal) -> ringside_worker::Refusal {
+    let reason = match refusal {
+        Refusal::UnknownGame(_) => Reason::NoSuchGame,
+        Refusal::NoSuchSession(..) | Refusal::Lost(_) => Reason::NoSuchSession,
+        Refusal::MayNotCreate => Reason::TokenForbids,
+        Refusal::KeyTaken(_) | Refusal::Failed(_) => Reason::StartFailed,
+        Refusal::CriteriaTooLong => Reason::TooLarge,
+        Refusal::Full(_) | Refusal::Busy => Reason::Overloaded,
+        Refusal::NoWorker | Refusal::NotThere(_) => Reason::Draining,
+        Refusal::TimedOut => Reason::Unreachable,
+    };
+    ringside_worker::Refusal { reason, message: refusal.to_string() }
+}

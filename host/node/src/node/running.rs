@@ -1,0 +1,226 @@
+//! A node that runs.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
+
+use ringside_core::directory::Limits;
+use ringside_core::ids::{Node, NodeId};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+
+use super::NodeError;
+use super::kept::Kept;
+use crate::admin::{self, Services};
+use crate::api::NodeInfo;
+use crate::catalogue::Catalogue;
+use crate::cluster::games::Games;
+use crate::cluster::running::{Beginning, Cluster, Joined, Sockets};
+use crate::control::{self, Control, Desk};
+use crate::metrics::Metrics;
+use crate::operator;
+use crate::recorder::Recorder;
+use crate::state_directory::{NodeFile, StateDirectory};
+use crate::workers::Workers;
+
+/// Time that players get to hear that the node stops, and recordings to be written.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Orders to drain that wait; more say nothing new.
+const DRAINS: usize = 8;
+/// How often a node that drains looks whether its sessions are over.
+const LOOK: Duration = Duration::from_millis(100);
+/// How long sessions that were told to end may take.
+const ENDING: Duration = Duration::from_secs(5);
+
+/// Why a node that was ready ends.
+#[derive(Debug, Clone, Copy)]
+pub enum End {
+    /// It was told to stop.
+    Stopped,
+    /// It is to leave the cluster, with this grace.
+    Drain(Duration),
+    /// Another process is this node.
+    Duplicate(Node),
+}
+
+/// A node that runs.
+pub struct Running {
+    state: StateDirectory,
+    file: NodeFile,
+    about: Arc<NodeInfo>,
+    games: usize,
+    control: Control,
+    cluster: Cluster,
+    drains: mpsc::Receiver<Duration>,
+    recorder: Recorder,
+    workers: Workers,
+    stop_admin: oneshot::Sender<()>,
+    admin: tokio::task::JoinHandle<std::io::Result<()>>,
+}
+
+impl Running {
+    /// The order matters: games before workers, because a player who asks for one that is not there yet gives up; the
+    /// control queue before the workers that speak to it; the cluster before whoever expects answers of it; `node.json`
+    /// last, because who reads it expects answers.
+    pub async fn start(kept: Kept) -> Result<Running, NodeError> {
+        let Kept { config, state, token, identity, certificate, cluster: secret, tokens, store, sandbox } = kept;
+        let listener = TcpListener::bind(config.admin)
+            .await
+            .map_err(|source| NodeError::Admin { address: config.admin, source })?;
+        let admin_address = listener.local_addr().map_err(NodeError::System)?;
+        let catalogue = Arc::new(Catalogue::new(sandbox.clone(), store.clone()));
+        let loaded = catalogue.load().await?;
+        let recorder = Recorder::start(store.clone());
+        let load_us = Arc::<AtomicU64>::default();
+        let (control, queue) = Control::queue(Arc::clone(&load_us));
+        let (workers, ports) =
+            Workers::start(&config, identity, &certificate, &secret, &tokens, control.clone(), recorder.clone())?;
+        let sockets = Sockets::bind(&config)?;
+        let file = NodeFile {
+            pid: std::process::id(),
+            admin: format!("http://{admin_address}"),
+            node: NodeId(identity.node).to_string(),
+            workers: ports.values().filter(|port| !port.penalty).map(|port| port.address).collect(),
+            links: sockets.links_address,
+            certificate_sha256: certificate.sha256().to_string(),
+        };
+        let about = Arc::new(NodeInfo {
+            node: file.node.clone(),
+            cluster: secret.id().to_string(),
+            admin: file.admin.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: file.pid,
+            uptime_s: 0,
+            state: state.path().display().to_string(),
+            store: store.name().to_owned(),
+            certificate_sha256: file.certificate_sha256.clone(),
+            certificate_not_after_s: certificate.not_after_s(),
+            links: sockets.links_address,
+            gossip: sockets.gossip_address,
+            draining: false,
+            sessions: 0,
+            games: 0,
+            workers: Vec::new(),
+        });
+        let beginning = Beginning {
+            node: Node { id: NodeId(identity.node), generation: identity.generation },
+            certificate: identity.certificate,
+            workers: ports.iter().map(|(worker, port)| (*worker, port.address)).collect(),
+            secret,
+            sockets,
+        };
+        let joined = Joined::start(&config, beginning).await?;
+        let limits = Limits { sessions: config.sessions.min(sandbox.warm_sessions() as usize) };
+        let mut desk = Desk::new(identity, limits, config.record, ports);
+        desk.report_to(load_us);
+        desk.connect(joined.outlet(), joined.has_seeds());
+        loaded.into_iter().for_each(|served| desk.serve(served));
+        tokio::spawn(control::run(desk, queue));
+        let (cluster, arrivals) = joined.enter(control.clone());
+        let games = Games::new(Arc::clone(&catalogue), control.clone());
+        let (drain, drains) = mpsc::channel(DRAINS);
+        let desk = operator::Desk {
+            control: control.clone(),
+            catalogue: Arc::clone(&catalogue),
+            games: games.clone(),
+            recorder: recorder.clone(),
+            peers: cluster.peers.clone(),
+            about: Arc::clone(&about),
+            started: Instant::now(),
+            drains: drain,
+        };
+        cluster.serve(arrivals, games, desk.clone()).await?;
+        let services = Services { secret: token, desk, store, tokens, metrics: Metrics::default() };
+        let (stop_admin, stopped) = oneshot::channel::<()>();
+        let stopped = async {
+            let _ = stopped.await;
+        };
+        let admin = tokio::spawn(admin::serve(listener, Arc::new(services), stopped));
+        state.publish(&file)?;
+        let games = catalogue.games().len();
+        Ok(Running { state, file, about, games, control, cluster, drains, recorder, workers, stop_admin, admin })
+    }
+
+    /// Says how to reach the node.
+    pub fn announce(&self, json: bool) {
+        if json {
+            let ready = serde_json::json!({
+                "ready": true,
+                "node": self.file.node,
+                "cluster": self.about.cluster,
+                "state": self.state.path(),
+                "store": self.about.store,
+                "admin": self.file.admin,
+                "links": self.file.links,
+                "gossip": self.about.gossip,
+                "workers": self.file.workers,
+                "certificate_sha256": self.file.certificate_sha256,
+                "games": self.games,
+            });
+            println!("{ready}");
+            return;
+        }
+        let workers: Vec<String> = self.file.workers.iter().map(ToString::to_string).collect();
+        println!("Ringside {} is ready.", env!("CARGO_PKG_VERSION"));
+        println!("  node         {} of cluster {}", self.file.node, self.about.cluster);
+        println!("  players      {}", workers.join(", "));
+        println!("  certificate  {} (SHA-256)", self.file.certificate_sha256);
+        println!("  admin API    {}", self.file.admin);
+        println!("  links        {} (for --join of other nodes)", self.file.links);
+        println!("  state        {}", self.state.path().display());
+        println!("  store        {}", self.about.store);
+        println!("  games        {}", self.games);
+        if self.games == 0 {
+            println!("Upload a game: ringside push FILE.wasm");
+        }
+    }
+
+    /// Returns when the node is to leave, or must end.
+    pub async fn end(&mut self) -> End {
+        tokio::select! {
+            grace = self.drains.recv() => grace.map_or(End::Stopped, End::Drain),
+            duplicate = self.cluster.member.duplicate() => End::Duplicate(duplicate),
+        }
+    }
+
+    /// No new sessions; returns when those that run are over, or were ended when the grace was.
+    pub async fn drain(&mut self, grace: Duration) {
+        self.cluster.member.drain().await;
+        self.control.drain().await;
+        let mut deadline = Instant::now() + grace;
+        while self.has_sessions().await && Instant::now() < deadline {
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                shorter = self.drains.recv() => {
+                    deadline = deadline.min(Instant::now() + shorter.unwrap_or_default());
+                }
+            }
+        }
+        let deadline = Instant::now() + ENDING;
+        while self.has_sessions().await && Instant::now() < deadline {
+            let reason = format!("node_leaving: node {} leaves the cluster", self.file.node);
+            self.control.end_all(reason).await;
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    async fn has_sessions(&self) -> bool {
+        self.control.status().await.is_ok_and(|status| status.sessions > 0)
+    }
+
+    /// Nobody finds the node any more, players are told, recordings are written, requests under way are finished.
+    pub async fn stop(self) {
+        self.state.unpublish();
+        self.control.drain().await;
+        let finish = async {
+            self.workers.stop().await;
+            self.cluster.leave().await;
+            self.recorder.stop().await;
+            let _ = self.stop_admin.send(());
+            let _ = self.admin.await;
+        };
+        if tokio::time::timeout(STOP_TIMEOUT, finish).await.is_err() {
+            tracing::warn!("not everything came to its end in {} s", STOP_TIMEOUT.as_secs());
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! What operators ask of a node and of its cluster. [`here`] answers for this node, whoever asks; [`everywhere`] asks all
+//! nodes and says how much of the cluster the answer covers.
+
+pub mod everywhere;
+pub mod here;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use crate::api::NodeInfo;
+use crate::catalogue::Catalogue;
+use crate::cluster::games::Games;
+use crate::cluster::peers::Peers;
+use crate::control::Control;
+use crate::recorder::Recorder;
+
+/// What answers are made of; cheap to clone.
+#[derive(Clone)]
+pub struct Desk {
+    /// Owner of the directory.
+    pub control: Control,
+    /// Owner of the games.
+    pub catalogue: Arc<Catalogue>,
+    /// Takes over what other nodes serve.
+    pub games: Games,
+    /// Owner of recordings that are being written.
+    pub recorder: Recorder,
+    /// The way to the other nodes.
+    pub peers: Peers,
+    /// What does not change while the node runs; the rest is filled in for each answer.
+    pub about: Arc<NodeInfo>,
+    /// When the node started.
+    pub started: Instant,
+    /// Orders to leave the cluster, each with its grace.
+    pub drains: mpsc::Sender<Duration>,
+}
