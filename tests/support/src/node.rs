@@ -214,6 +214,14 @@ impl Node {
         self.wait();
     }
 
+    /// Waits until it ends by itself; answers how.
+    ///
+    /// # Panics
+    /// If it does not end.
+    pub fn wait_for_end(mut self) -> ExitStatus {
+        self.wait()
+    }
+
     fn wait(&mut self) -> ExitStatus {
         let deadline = std::time::Instant::now() + PATIENCE;
         while std::time::Instant::now() < deadline {

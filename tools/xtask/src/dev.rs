@@ -1,34 +1,59 @@
-//! `cargo xtask dev`: from a fresh clone to a node with games on it, and the lines to type next. Whatever it starts
+//! `cargo xtask dev`: from a fresh clone to a cluster with games on it, and the lines to type next. Whatever it starts
 //! ends with it.
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
+mod nodes;
 
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use self::nodes::{Node, Plan, is_locked};
 use crate::workspace::{Error, Workspace};
 use crate::{guests, interrupt, steps, steps::headline};
 
 /// The sample games that are pushed, in the order in which a newcomer meets them.
 const SAMPLES: [&str; 3] = ["pong", "arena", "chess"];
-/// How long a node may take to answer its first question.
-const START_PATIENCE: Duration = Duration::from_secs(30);
-/// How long a node may take to end in order.
-const END_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What can be said.
+#[derive(Args)]
+pub struct Options {
+    /// Begin with an empty state directory.
+    #[arg(long)]
+    fresh: bool,
+    /// How many nodes, each a process.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=9))]
+    nodes: u16,
+    /// Where the nodes keep their state [default: .ringside in the repository].
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// Take any free ports instead of 7400 and those after it.
+    #[arg(long)]
+    any_port: bool,
+}
 
 /// Builds, starts, pushes, explains, and waits for Ctrl-C.
-pub fn run(workspace: &Workspace, fresh: bool, state: Option<PathBuf>) -> Result<ExitCode, Error> {
-    let default_state = state.is_none();
-    let state = state.unwrap_or_else(|| workspace.root().join(".ringside"));
+pub fn run(workspace: &Workspace, options: Options) -> Result<ExitCode, Error> {
+    let default_state = options.state.is_none();
+    let state = options.state.unwrap_or_else(|| workspace.root().join(".ringside"));
     eprintln!("state directory: {}", state.display());
     build(workspace)?;
-    prepare(&state, fresh)?;
+    prepare(&state, options.fresh)?;
     interrupt::watch();
-    headline("node");
-    let ringside = Ringside { program: workspace.program("ringside"), state };
-    let mut node = ringside.start()?;
-    let result = serve(workspace, &ringside, &mut node, default_state);
-    interrupt::end(&mut node, END_PATIENCE);
-    result
+    headline("nodes");
+    let plan = Plan { program: workspace.program("ringside"), state, count: options.nodes, any_port: options.any_port };
+    let mut nodes = Vec::new();
+    if !start(&plan, &mut nodes)? {
+        return Ok(ExitCode::SUCCESS);
+    }
+    headline("games");
+    for sample in SAMPLES {
+        let module = guests::module(workspace.root(), sample);
+        steps::require(&format!("push {sample}"), plan.command(1).arg("push").arg(module))?;
+    }
+    println!("\n{}", explain(&plan, &nodes, default_state));
+    wait(&mut nodes)
 }
 
 fn build(workspace: &Workspace) -> Result<(), Error> {
@@ -49,108 +74,76 @@ fn prepare(state: &Path, fresh: bool) -> Result<(), Error> {
             let text = format!("{} is no state directory of a node and not empty: not removed", state.display());
             return Err(Error::Node(text));
         }
-        if is_locked(state) {
-            return Err(Error::Node(format!("a node runs on {}: stop it first", state.display())));
+        let inner = std::fs::read_dir(state).map_err(failed)?.filter_map(|entry| entry.ok().map(|entry| entry.path()));
+        let held = std::iter::once(state.to_owned()).chain(inner).find(|directory| is_locked(directory));
+        if let Some(held) = held {
+            return Err(Error::Node(format!("a node runs on {}: stop it first", held.display())));
         }
         std::fs::remove_dir_all(state).map_err(failed)?;
     }
     std::fs::create_dir_all(state).map_err(failed)
 }
 
-/// Whether a node holds the state directory.
-fn is_locked(state: &Path) -> bool {
-    let lock = std::fs::File::open(state.join("lock"));
-    lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(std::fs::TryLockError::WouldBlock)))
+/// Starts all nodes; false if somebody pressed Ctrl-C before they were ready.
+fn start(plan: &Plan, nodes: &mut Vec<Node>) -> Result<bool, Error> {
+    for number in 1..=plan.count {
+        plan.init(number)?;
+        let join = nodes.first().map(|first| first.said("links").to_owned());
+        match plan.start(number, join.as_deref())? {
+            Some(node) => nodes.push(node),
+            None => return Ok(false),
+        }
+    }
+    Ok(true)
 }
 
-fn serve(workspace: &Workspace, ringside: &Ringside, node: &mut Child, default_state: bool) -> Result<ExitCode, Error> {
-    if !ringside.wait_until_up(node)? {
-        return Ok(ExitCode::SUCCESS);
-    }
-    headline("games");
-    for sample in SAMPLES {
-        let module = guests::module(workspace.root(), sample);
-        steps::require(&format!("push {sample}"), ringside.command().arg("push").arg(module))?;
-    }
-    let shown = ringside.shown().ok_or_else(|| Error::Node("the node does not answer any more".into()))?;
-    println!("\n{}", explain(ringside, &shown, default_state));
+/// Returns at Ctrl-C; the nodes end with the caller's hold on them.
+fn wait(nodes: &mut [Node]) -> Result<ExitCode, Error> {
     while !interrupt::wanted() {
-        if let Ok(Some(status)) = node.try_wait() {
-            return Err(Error::Node(format!("the node ended by itself ({status}); its output above says why")));
+        // One that was drained or killed is no reason to end the others.
+        if nodes.iter_mut().all(|node| node.ended().is_some()) {
+            return Err(Error::Node("all nodes have ended by themselves; their output above says why".to_owned()));
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    eprintln!("\nending the node");
+    eprintln!("\nending the nodes");
     Ok(ExitCode::SUCCESS)
 }
 
-fn explain(ringside: &Ringside, shown: &str, default_state: bool) -> String {
-    let program = ringside.program.display();
-    let state = if default_state { String::new() } else { format!(" --state {}", ringside.state.display()) };
+fn explain(plan: &Plan, nodes: &[Node], default_state: bool) -> String {
+    let bin = plan.program.parent().unwrap_or(Path::new(".")).display().to_string();
+    let state =
+        if default_state { String::new() } else { format!("\n  export RINGSIDE_STATE={}", plan.state.display()) };
+    let games = SAMPLES.join(", ");
+    let mut table = format!("{:<6}{:<9}{:<18}{:<24}{:<18}GAMES\n", "NODE", "PROCESS", "PLAYERS", "ADMIN", "LINKS");
+    for (node, number) in nodes.iter().zip(1_u16..) {
+        let (pid, players) = (node.pid(), node.players());
+        let line = format!("{number:<6}{pid:<9}{players:<18}{:<24}{:<18}", node.said("admin"), node.said("links"));
+        table.push_str(&format!("{line}{games}\n"));
+    }
+    let other = match nodes.len() {
+        1 => String::new(),
+        _ => format!("  ringside --state {} play arena   # enter by another node\n", plan.state_of(2).display()),
+    };
+    let last = plan.count;
+    let join = nodes.first().map_or("-", |node| node.said("links"));
     format!(
-        "{shown}\n\
+        "{table}\n\
          Type in another terminal, in this directory:\n\
          \n\
-         \x20 export PATH=\"{bin}:$PATH\"{export}\n\
+         \x20 export PATH=\"{bin}:$PATH\"{state}\n\
          \x20 ringside play pong                # join or open a match; run it twice, or add --bots 1\n\
          \x20 ringside play arena --bots 7      # you and seven bots\n\
-         \x20 ringside session list             # what runs\n\
-         \x20 ringside session create chess     # a match that waits for two players\n\
-         \x20 ringside game list                # what can be played\n\
+         {other}\
+         \x20 ringside session list             # what runs, and on which node\n\
+         \x20 ringside session explain GAME/KEY # why it runs there\n\
+         \x20 ringside node list                # the cluster as each node sees it\n\
+         \x20 ringside node drain {last}            # let node {last} finish its matches and leave\n\
+         \x20 ringside new mygame               # make a game of your own\n\
          \n\
-         State is kept in {directory}; Ctrl-C here ends the node.",
-        bin = Path::new(&program.to_string()).parent().unwrap_or(Path::new(".")).display(),
-        export = if state.is_empty() {
-            String::new()
-        } else {
-            format!("\n  export RINGSIDE_STATE={}", ringside.state.display())
-        },
-        directory = ringside.state.display(),
+         Another node joins with --join {join} and a copy of {secret}.\n\
+         State is kept in {directory}; Ctrl-C here ends all nodes.",
+        secret = plan.state.join("cluster.json").display(),
+        directory = plan.state.display(),
     )
-}
-
-/// The `ringside` program with a state directory.
-struct Ringside {
-    program: PathBuf,
-    state: PathBuf,
-}
-
-impl Ringside {
-    fn command(&self) -> Command {
-        let mut command = Command::new(&self.program);
-        command.env("RINGSIDE_STATE", &self.state);
-        command
-    }
-
-    fn start(&self) -> Result<Child, Error> {
-        let mut command = self.command();
-        interrupt::tie(command.arg("node"))
-            .stdin(Stdio::null())
-            .spawn()
-            .map_err(|source| Error::Start { program: self.program.display().to_string(), source })
-    }
-
-    /// What the node says about itself, if it answers.
-    fn shown(&self) -> Option<String> {
-        let output = self.command().args(["node", "show"]).stderr(Stdio::null()).output().ok()?;
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
-    }
-
-    /// Waits until the node answers; answers whether it does, or somebody pressed Ctrl-C first.
-    fn wait_until_up(&self, node: &mut Child) -> Result<bool, Error> {
-        let deadline = Instant::now() + START_PATIENCE;
-        while !interrupt::wanted() {
-            if let Ok(Some(status)) = node.try_wait() {
-                return Err(Error::Node(format!("the node did not start ({status}); its output above says why")));
-            }
-            if self.shown().is_some() {
-                return Ok(true);
-            }
-            if Instant::now() > deadline {
-                return Err(Error::Node(format!("the node does not answer after {START_PATIENCE:?}")));
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Ok(false)
-    }
 }

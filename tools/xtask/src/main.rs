@@ -11,7 +11,6 @@ mod tally;
 mod test;
 mod workspace;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -27,15 +26,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Build everything, start a node with the sample games, and say what to type next. Ctrl-C ends it all.
-    Dev {
-        /// Begin with an empty state directory.
-        #[arg(long)]
-        fresh: bool,
-        /// Where the node keeps its state.
-        #[arg(long, value_name = "DIR")]
-        state: Option<PathBuf>,
-    },
+    /// Build everything, start three nodes with the sample games, and say what to type next. Ctrl-C ends it all.
+    Dev(dev::Options),
     /// Check everything: format, lints, documentation, guests, tests, dependencies. The last line counts.
     Test {
         /// Run only the tests whose name contains this, without the other checks.
@@ -52,7 +44,7 @@ enum Command {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = Workspace::find().and_then(|workspace| match arguments.command {
-        Command::Dev { fresh, state } => dev::run(&workspace, fresh, state),
+        Command::Dev(options) => dev::run(&workspace, options),
         Command::Test { filter } => test::run(&workspace, filter.as_deref()),
         Command::Guests => guests::command(workspace.root()),
         Command::Bench(options) => bench::run(&workspace, &options),

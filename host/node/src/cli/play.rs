@@ -1,15 +1,16 @@
 //! `ringside play`: a person in a terminal, bots, or both.
 
+mod summary;
+
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use ringside_client::{Client, ConnectError, Options, Trust};
-use ringside_core::ids::GameName;
+use ringside_client::{Arrival, Attachment, Client, ConnectError, Options, Trust};
+use ringside_core::ids::{GameName, NodeId};
 use ringside_protocol::frame::Target;
 use ringside_protocol::reason::Reason;
-use serde::Serialize;
 
 use super::connection::Connection;
 use super::{CliError, CliResult, Common, table, token};
@@ -17,6 +18,7 @@ use crate::api::{IssueToken, NodeInfo};
 use crate::hex;
 use crate::play::bot::{self, Tally};
 use crate::play::{GAMES, brains, chess_table, console, lines, screen, screens};
+use summary::{Spread, Summary};
 
 /// How long a player's token is good.
 const TOKEN_TTL_S: u64 = 86_400;
@@ -46,6 +48,9 @@ pub struct PlayArgs {
     /// Your player id; drawn if not given.
     #[arg(long)]
     name: Option<String>,
+    /// Have the node pass everything on, instead of connecting to the one that leads the match.
+    #[arg(long)]
+    relay: bool,
     /// Let only bots play, and print a summary.
     #[arg(long)]
     headless: bool,
@@ -76,6 +81,7 @@ pub async fn run(common: &Common, args: PlayArgs) -> CliResult {
     let name = args.name.clone().unwrap_or_else(|| drawn_name("player"));
     let client = door.connect(&name, door.target.clone()).await?;
     let bots = door.bots(&client, &args, None).await?;
+    let place = place(client.attachment());
     let ended = match screens::screen(&args.game) {
         Some(screen) => screen::play(client, screen).await,
         None => chess_table::play(client).await,
@@ -84,8 +90,19 @@ pub async fn run(common: &Common, args: PlayArgs) -> CliResult {
         bot.abort();
     }
     let ended = ended.map_err(|error| CliError::new("terminal", format!("the terminal failed: {error}"), ""))?;
-    table::print(&ended);
+    table::print(&format!("{ended}\nThe match was on {place}."));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where a match is, and how the player came there.
+fn place(attachment: &Attachment) -> String {
+    let how = match attachment.arrival {
+        Arrival::Direct => "direct".to_owned(),
+        Arrival::Redirected(1) => "redirected".to_owned(),
+        Arrival::Redirected(times) => format!("redirected {times} times"),
+        Arrival::Relayed => "relayed".to_owned(),
+    };
+    format!("node {}, worker {} ({how})", NodeId(attachment.node), attachment.worker)
 }
 
 /// A game that this program does not know, line by line.
@@ -94,8 +111,10 @@ async fn by_text(door: &Door, args: &PlayArgs) -> CliResult {
     let client = door.connect(&name, door.target.clone()).await?;
     let session = &client.attachment().session;
     table::print(&format!(
-        "You are {name} in {}/{}. What you type goes to the game; /quit leaves.",
-        session.game, session.key
+        "You are {name} in {}/{} on {}. What you type goes to the game; /quit leaves.",
+        session.game,
+        session.key,
+        place(client.attachment())
     ));
     let ended = console::play(client, lines::typed(), table::print).await.map_err(|error| {
         let hint = "the game needs a client of its own, such as one made with the crate ringside-client; the console \
@@ -123,6 +142,7 @@ struct Door {
     node: NodeInfo,
     certificate: [u8; 32],
     target: Target,
+    relay: bool,
 }
 
 impl Door {
@@ -140,7 +160,7 @@ impl Door {
             }
             None => Target::FindOrCreate { game, criteria: args.criteria.clone() },
         };
-        Ok(Door { connection, node, certificate, target })
+        Ok(Door { connection, node, certificate, target, relay: args.relay })
     }
 
     async fn connect(&self, name: &str, target: Target) -> Result<Client, CliError> {
@@ -157,6 +177,7 @@ impl Door {
         let mut options = Options::new(addresses, trust, issued.token, &format!("{}/any", target.game()))
             .map_err(|error| CliError::new("bad_request", error.to_string(), ""))?;
         options.target = target;
+        options.relay = self.relay;
         options.give_up_after = Duration::from_secs(15);
         Client::connect(options).await.map_err(|error| refused(&error))
     }
@@ -197,41 +218,13 @@ fn drawn_name(prefix: &str) -> String {
     format!("{prefix}-{}", hex::encode(&crate::random::bytes::<4>()))
 }
 
-/// What headless bots did.
-#[derive(Debug, Serialize)]
-struct Summary {
-    game: String,
-    session: String,
-    bots: u16,
-    seconds: f64,
-    #[serde(flatten)]
-    tally: Tally,
-    view_gap_ms: Option<Spread>,
-    round_trip_ms: Option<Spread>,
-}
-
-/// Half, 99 of 100 and all values are at most this.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-struct Spread {
-    p50: f64,
-    p99: f64,
-    max: f64,
-}
-
-impl Spread {
-    fn of(mut values_us: Vec<u64>) -> Option<Spread> {
-        values_us.sort_unstable();
-        let last = values_us.len().checked_sub(1)?;
-        let at = |percent: usize| values_us[last * percent / 100] as f64 / 1000.0;
-        Some(Spread { p50: at(50), p99: at(99), max: at(100) })
-    }
-}
-
 async fn headless(common: &Common, door: &Door, args: &PlayArgs) -> CliResult {
     let start = Instant::now();
     let until = start + Duration::from_secs(args.seconds);
     let first = door.connect(&drawn_name("bot"), door.target.clone()).await?;
-    let session = first.attachment().session.to_string();
+    let attachment = first.attachment();
+    let (session, place) = (attachment.session.to_string(), place(attachment));
+    let (node, worker) = (NodeId(attachment.node).to_string(), attachment.worker.0);
     let count = args.bots.max(1);
     let others = PlayArgs {
         bots: count - 1,
@@ -255,51 +248,22 @@ async fn headless(common: &Common, door: &Door, args: &PlayArgs) -> CliResult {
     let summary = Summary {
         game: args.game.clone(),
         session,
+        place,
+        node,
+        worker,
         bots: count,
         seconds: start.elapsed().as_secs_f64(),
         view_gap_ms: Spread::of(std::mem::take(&mut tally.gaps_us)),
         round_trip_ms: Spread::of(std::mem::take(&mut tally.round_trips_us)),
         tally,
     };
-    common.print(&summary, text);
+    common.print(&summary, summary::text);
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-}
-
-fn text(summary: &Summary) -> String {
-    let spread = |spread: Option<Spread>| match spread {
-        Some(Spread { p50, p99, max }) => format!("p50 {p50:.1} ms, p99 {p99:.1} ms, longest {max:.1} ms"),
-        None => "none".to_owned(),
-    };
-    let tally = &summary.tally;
-    let per_view = tally.view_bytes.checked_div(tally.views).unwrap_or(0);
-    let mut facts = vec![
-        ("session", summary.session.clone()),
-        ("bots", format!("{} for {:.1} s", summary.bots, summary.seconds)),
-        ("views", format!("{} of {per_view} B on average", tally.views)),
-        ("between views", spread(summary.view_gap_ms)),
-        ("messages", format!("{} sent, {} received, {} rejected", tally.sent, tally.received, tally.rejected)),
-        ("round trip", spread(summary.round_trip_ms)),
-        ("connections lost", tally.disconnects.to_string()),
-    ];
-    if tally.finished > 0 {
-        facts.push(("finished", format!("the match came to its end for {} bots", tally.finished)));
-    }
-    for failure in &tally.failures {
-        facts.push(("failed", failure.clone()));
-    }
-    table::facts(&facts)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn spreads_are_read_off_sorted_values() {
-        assert_eq!(Spread::of(vec![]), None);
-        let spread = Spread::of((1..=101).rev().map(|ms| ms * 1000).collect()).unwrap();
-        assert_eq!(spread, Spread { p50: 51.0, p99: 100.0, max: 101.0 });
-    }
 
     #[test]
     fn any_game_may_be_played_but_must_be_called_like_one() {

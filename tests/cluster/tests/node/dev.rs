@@ -1,5 +1,6 @@
 //! `cargo xtask dev`, which the README's first command is.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
@@ -8,15 +9,14 @@ use ringside_test_support::guests;
 use ringside_test_support::node::ringside;
 
 #[test]
-fn dev_starts_a_node_with_the_samples_says_what_to_type_and_leaves_nothing() {
+fn dev_starts_a_cluster_with_the_samples_says_what_to_type_and_leaves_nothing() {
     let directory = Directory::new();
     let state = directory.path().join("state");
     let program = guests::program().with_file_name("xtask");
     let mut dev = Command::new(&program)
         .args(["dev", "--state"])
         .arg(&state)
-        .env("RINGSIDE_LISTEN", "127.0.0.1:0")
-        .env("RINGSIDE_ADMIN", "127.0.0.1:0")
+        .arg("--any-port")
         .current_dir(guests::root())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -31,15 +31,20 @@ fn dev_starts_a_node_with_the_samples_says_what_to_type_and_leaves_nothing() {
         }
     }
     assert!(said.contains("ringside play arena --bots 7"), "{said}");
-    let node: serde_json::Value = ringside(&state, &["node", "show", "--json"]).json();
-    let games = ringside(&state, &["game", "list"]).succeeded();
-    for game in ["pong", "arena", "chess"] {
-        assert!(games.contains(game), "{games}");
+    let cluster = ringside(&state, &["node", "list", "--json"]).json();
+    let pids: BTreeSet<u64> =
+        cluster["nodes"].as_array().unwrap().iter().map(|node| node["pid"].as_u64().unwrap()).collect();
+    assert_eq!((pids.len(), &cluster["agree"]), (3, &true.into()), "{cluster}");
+    for node in [state.clone(), state.join("node-2"), state.join("node-3")] {
+        let games = ringside(&node, &["game", "list"]).succeeded();
+        for game in ["pong", "arena", "chess"] {
+            assert!(games.contains(game), "{games}");
+        }
     }
-    let pid = node["pid"].as_u64().unwrap();
-    assert!(std::path::Path::new(&format!("/proc/{pid}")).exists());
+    let is_there = |pid: &u64| std::path::Path::new(&format!("/proc/{pid}")).exists();
+    assert!(pids.iter().all(is_there));
     let interrupted = Command::new("kill").args(["-INT", &dev.id().to_string()]).status().unwrap();
     assert!(interrupted.success());
     assert!(dev.wait().unwrap().success());
-    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "the node ended with it");
+    assert!(!pids.iter().any(is_there), "the nodes ended with it");
 }

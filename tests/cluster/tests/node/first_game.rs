@@ -157,7 +157,7 @@ fn a_new_game_is_tested_uploaded_and_played() {
     let result = ann.last().unwrap();
     assert!(result.contains(" wins with ") && bob.last() == Some(result), "{ann:#?}\n{bob:#?}");
     let ended = node.ringside(&["session", "list", "--ended", "--json"]).json();
-    assert_eq!(ended.as_array().map(Vec::len), Some(1), "they met in one match: {ended}");
+    assert_eq!(ended["sessions"].as_array().map(Vec::len), Some(1), "they met in one match: {ended}");
 }
 
 #[test]

@@ -34,7 +34,7 @@ fn from_nothing_to_a_match() {
     assert_eq!(summary["disconnects"], 0);
 
     let ended = node.ringside(&["session", "list", "--ended", "--json"]).json();
-    assert_eq!(ended[0]["session"], same["session"], "pong ends when both have left");
+    assert_eq!(ended["sessions"][0]["session"], same["session"], "pong ends when both have left");
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn sessions_are_listed_shown_and_ended() {
     node.ringside(&["session", "create", "arena", "--key", "a"]).succeeded();
     node.ringside(&["session", "create", "arena", "--key", "b"]).succeeded();
     let listed = node.ringside(&["session", "list", "--json"]).json();
-    assert_eq!(listed.as_array().map(Vec::len), Some(2));
+    assert_eq!(listed["sessions"].as_array().map(Vec::len), Some(2));
     let shown = node.ringside(&["session", "show", "arena/a", "--json"]).json();
     assert_eq!((&shown["state"], &shown["detail"]["epoch"]), (&"live".into(), &1.into()));
     assert_eq!(shown["detail"]["module"].as_str().map(str::len), Some(64));
@@ -67,5 +67,5 @@ fn seven_bots_and_one_more_find_each_other() {
     assert_eq!((&summary["bots"], summary["failures"].as_array().map(Vec::len)), (&8.into(), Some(0)), "{summary}");
     assert!(summary["views"].as_u64().unwrap() > 8 * 20, "{summary}");
     let sessions = node.ringside(&["session", "list", "--json"]).json();
-    assert_eq!(sessions.as_array().map(Vec::len), Some(1), "all were sent to one match: {sessions}");
+    assert_eq!(sessions["sessions"].as_array().map(Vec::len), Some(1), "all were sent to one match: {sessions}");
 }

@@ -88,7 +88,11 @@ fn a_person_plays_pong_against_a_bot_and_quits() {
     terminal.wait_for("●");
     terminal.press("w");
     let sessions = node.ringside(&["session", "list", "--json"]).json();
-    assert_eq!((&sessions[0]["game"], &sessions[0]["players"]), (&"pong".into(), &2.into()), "{sessions}");
+    assert_eq!(
+        (&sessions["sessions"][0]["game"], &sessions["sessions"][0]["players"]),
+        (&"pong".into(), &2.into()),
+        "{sessions}"
+    );
     terminal.press("q");
     assert!(terminal.end().contains("You left."));
 }

@@ -1,0 +1,76 @@
+//! A node that is drained.
+
+use ringside_client::Event;
+use ringside_protocol::reason::Reason;
+use ringside_test_support::cluster::Cluster;
+use ringside_test_support::wait::{until, within};
+
+use crate::player::Player;
+
+async fn pinned(cluster: &Cluster, key: &str) -> Player {
+    cluster.node(1).ringside(&["session", "create", "echo", "--key", key, "--node", "2"]).succeeded();
+    Player::join(cluster.node(1), &format!("in-{key}"), &format!("echo/{key}")).await
+}
+
+async fn last(player: &mut Player) -> Event {
+    loop {
+        let event = within("an event", player.client.next()).await.expect("a last event");
+        if event.is_last() {
+            return event;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drained_node_ends_what_is_left_when_the_grace_is_over_and_says_why() {
+    let mut cluster = Cluster::start(2).await;
+    cluster.node(1).push("echo");
+    let mut player = pinned(&cluster, "long").await;
+    player.exchange(10).await;
+    let said = cluster.node(1).ringside(&["node", "drain", "2", "--grace", "1s"]).succeeded();
+    assert!(said.contains("node 2 has left"), "{said}");
+    match last(&mut player).await {
+        Event::Detached { reason: Reason::SessionEnded, message } => {
+            assert!(message.starts_with("node_leaving"), "{message}");
+        }
+        event => panic!("{event:?}"),
+    }
+    let status = cluster.take(2).wait_for_end();
+    assert!(status.success(), "{status}");
+    cluster.agreed().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drained_node_waits_for_its_matches_and_takes_no_others() {
+    let mut cluster = Cluster::start(2).await;
+    cluster.node(1).push("echo");
+    let mut player = pinned(&cluster, "long").await;
+    cluster.node(1).ringside(&["node", "drain", "2", "--grace", "1h", "--no-wait"]).succeeded();
+    until("node 2 to drain", async || {
+        let list = cluster.node(1).ringside(&["node", "list", "--json"]).json();
+        let drains = |node: &serde_json::Value| node["node"] == "2" && node["state"] == "draining";
+        list["nodes"].as_array().is_some_and(|nodes| nodes.iter().any(drains)).then_some(())
+    })
+    .await;
+    for key in 0..6 {
+        let created = cluster.node(2).ringside(&["session", "create", "echo", "--key", &format!("n{key}"), "--json"]);
+        assert_eq!(created.json()["node"], "1", "new sessions go to others, also by way of the node that drains");
+    }
+    let refused = cluster.node(1).ringside(&["session", "create", "echo", "--key", "p", "--node", "2"]).failed();
+    assert!(refused.contains("node 2") && refused.contains("takes no new sessions"), "{refused}");
+    player.exchange(20).await;
+    cluster.node(1).ringside(&["session", "end", "echo/long", "--reason", "over"]).succeeded();
+    let status = cluster.take(2).wait_for_end();
+    assert!(status.success(), "it leaves when its last match is over: {status}");
+    assert!(matches!(last(&mut player).await, Event::Detached { message, .. } if message == "over"));
+    cluster.agreed().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_not_there_cannot_be_drained() {
+    let cluster = Cluster::start(1).await;
+    let error = cluster.node(1).ringside(&["node", "drain", "7"]).failed();
+    assert!(error.contains("no node \"7\"") && error.contains("ringside node list"), "{error}");
+    let error = cluster.node(1).ringside(&["node", "drain", "1", "--grace", "soon"]).err;
+    assert!(error.contains("is no grace"), "{error}");
+}

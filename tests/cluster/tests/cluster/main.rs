@@ -1,0 +1,9 @@
+//! Several nodes, each a process: how players find their match, what happens to it when nodes come and go, and who is
+//! kept out.
+
+mod change;
+mod entry;
+mod games;
+mod leaving;
+mod player;
+mod refusals;

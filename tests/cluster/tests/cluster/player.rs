@@ -1,0 +1,60 @@
+//! A player of the echo game who knows that nothing was lost or doubled.
+
+use ringside_client::{Attachment, Client, Event, Options, Trust};
+use ringside_test_support::node::Node;
+use ringside_test_support::sequence::Sequence;
+use ringside_test_support::wait::within;
+
+pub struct Player {
+    pub client: Client,
+    sequence: Sequence,
+    hash: u64,
+}
+
+/// How a player enters by a node.
+pub fn options(node: &Node, token: &str, target: &str) -> Options {
+    let trust = Trust::CertificateSha256(vec![node.certificate()]);
+    Options::new([node.address()], trust, token.to_owned(), target).expect("a target")
+}
+
+impl Player {
+    /// Enters by a node.
+    pub async fn join(node: &Node, name: &str, target: &str) -> Player {
+        Player::join_with(options(node, &node.token(name), target), name).await
+    }
+
+    /// Enters as the options say.
+    pub async fn join_with(options: Options, name: &str) -> Player {
+        let client = within("the player to be attached", Client::connect(options)).await;
+        let client = client.unwrap_or_else(|error| panic!("{name} is not let in: {error}"));
+        Player { client, sequence: Sequence::new(name, 1), hash: echo::EMPTY }
+    }
+
+    pub fn attachment(&self) -> &Attachment {
+        self.client.attachment()
+    }
+
+    /// Sends bodies and takes them back, a few at a time on their way.
+    pub async fn exchange(&mut self, count: u64) {
+        let goal = self.sequence.returned() + count;
+        let mut unsent = count;
+        while self.sequence.returned() < goal {
+            while unsent > 0 && self.sequence.outstanding() < 4 {
+                let body = postcard::to_stdvec(&ringside_guest::Bytes(self.sequence.send())).expect("plain bytes");
+                self.client.send(body).expect("room for a message");
+                unsent -= 1;
+            }
+            match within("a reply", self.client.next()).await.expect("the session goes on") {
+                Event::Message { body, .. } => self.take(&body),
+                event => assert!(!event.is_last(), "{event:?}"),
+            }
+        }
+    }
+
+    fn take(&mut self, body: &[u8]) {
+        let reply: echo::Reply = postcard::from_bytes(body).expect("a reply of the echo game");
+        self.sequence.receive(&reply.body.0).expect("each once and in order");
+        self.hash = echo::extend(self.hash, &reply.body.0);
+        assert_eq!((reply.number, reply.hash), (self.sequence.returned(), self.hash), "the session has the same");
+    }
+}

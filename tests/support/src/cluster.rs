@@ -1,0 +1,158 @@
+//! A cluster of real nodes on one machine, with a store that they share.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::directory::Directory;
+use crate::node::{Node, ringside};
+use crate::wait::until;
+
+/// Nodes by their numbers. They end with the value.
+pub struct Cluster {
+    nodes: BTreeMap<u64, Node>,
+    shares_store: bool,
+    directory: Directory,
+}
+
+impl Cluster {
+    /// So many nodes, from number 1 on; returns when they agree on who is there.
+    ///
+    /// # Panics
+    /// If one does not come up.
+    pub async fn start(count: u64) -> Cluster {
+        Cluster::start_with(count, true).await
+    }
+
+    /// The same, each with a store of its own unless they share one.
+    ///
+    /// # Panics
+    /// If one does not come up.
+    pub async fn start_with(count: u64, shares_store: bool) -> Cluster {
+        let mut cluster = Cluster { nodes: BTreeMap::new(), shares_store, directory: Directory::new() };
+        for number in 1..=count {
+            cluster.add(number, &[]);
+        }
+        cluster.agreed().await;
+        cluster
+    }
+
+    /// A node's state directory.
+    pub fn state_of(&self, number: u64) -> PathBuf {
+        self.directory.path().join(format!("node-{number}"))
+    }
+
+    /// Makes the state directory of a node.
+    ///
+    /// # Panics
+    /// If that fails.
+    pub fn init(&self, number: u64) {
+        let state = self.state_of(number);
+        let (number, secret) = (format!("{number:x}"), self.secret());
+        let mut arguments = vec!["node", "init", "--number", &number];
+        let secret_text = secret.to_string_lossy();
+        if secret.exists() {
+            arguments.extend(["--secret", &*secret_text]);
+        }
+        ringside(&state, &arguments).succeeded();
+    }
+
+    /// The cluster's secret, in the first node's directory.
+    pub fn secret(&self) -> PathBuf {
+        self.state_of(1).join("cluster.json")
+    }
+
+    /// Links of a node that runs, if there is any.
+    pub fn links(&self) -> Option<String> {
+        self.nodes.values().next().and_then(|node| node.ready()["links"].as_str().map(str::to_owned))
+    }
+
+    /// Starts a further node, or one again, and waits until it is ready.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub fn add(&mut self, number: u64, arguments: &[&str]) -> &Node {
+        self.init(number);
+        let store = self.directory.path().join("store");
+        let store = store.to_string_lossy();
+        let links = self.links();
+        let mut arguments = arguments.to_vec();
+        if self.shares_store {
+            arguments.extend(["--store", &*store]);
+        }
+        if let Some(links) = &links {
+            arguments.extend(["--join", links]);
+        }
+        let node = Node::start(&self.state_of(number), &arguments);
+        self.nodes.insert(number, node);
+        self.node(number)
+    }
+
+    /// A node.
+    ///
+    /// # Panics
+    /// If there is none of that number.
+    pub fn node(&self, number: u64) -> &Node {
+        self.nodes.get(&number).unwrap_or_else(|| panic!("there is no node {number}"))
+    }
+
+    /// All that are there.
+    pub fn nodes(&self) -> impl Iterator<Item = (u64, &Node)> {
+        self.nodes.iter().map(|(number, node)| (*number, node))
+    }
+
+    /// Takes a node out, to be ended.
+    ///
+    /// # Panics
+    /// If there is none of that number.
+    pub fn take(&mut self, number: u64) -> Node {
+        self.nodes.remove(&number).unwrap_or_else(|| panic!("there is no node {number}"))
+    }
+
+    /// Waits until every node says that exactly those that are there are there, active, on one ring, and have told all
+    /// that they lead. Answers what the first of them says.
+    ///
+    /// # Panics
+    /// If that does not come to be.
+    pub async fn agreed(&self) -> Value {
+        until("all nodes to agree", async || {
+            let mut first = None;
+            for node in self.nodes.values() {
+                let cluster = node.ringside(&["node", "list", "--json"]).json();
+                if !self.agrees(&cluster) {
+                    return None;
+                }
+                first.get_or_insert(cluster);
+            }
+            first
+        })
+        .await
+    }
+
+    fn agrees(&self, cluster: &Value) -> bool {
+        let wanted: Vec<String> = self.nodes.keys().map(|number| format!("{number:x}")).collect();
+        let of = |list: &Value| {
+            let items = list.as_array().cloned().unwrap_or_default();
+            items.iter().map(|item| item["node"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+        };
+        let nodes = cluster["nodes"].as_array().cloned().unwrap_or_default();
+        let is_settled = |node: &Value| {
+            let active = node["sees"].as_array().is_some_and(|sees| sees.iter().all(|seen| seen["state"] == "active"));
+            of(&node["sees"]) == wanted && active && node["state"] == "active" && node["settled"] == true
+        };
+        cluster["agree"] == true && of(&cluster["nodes"]) == wanted && nodes.iter().all(is_settled)
+    }
+
+    /// The live sessions as a node lists them: `game/key@incarnation` and the node that leads each.
+    ///
+    /// # Panics
+    /// If the list is not of the whole cluster.
+    pub fn sessions(&self, by: u64) -> Vec<(String, String)> {
+        let list = self.node(by).ringside(&["session", "list", "--json"]).json();
+        assert_eq!(list["covers"]["nodes"], list["covers"]["answered"], "{list}");
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let sessions = list["sessions"].as_array().cloned().unwrap_or_default();
+        sessions.iter().map(|session| (text(&session["session"]), text(&session["node"]))).collect()
+    }
+}
