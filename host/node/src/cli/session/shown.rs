@@ -179,7 +179,7 @@ mod tests {
         };
         let text = explain(&explanation);
         assert!(text.contains("d62a67ecb5d57e56") && text.contains("125 %"), "{text}");
-        assert!(text.contains("2     9.0 %   6.2 %  has its share"), "{text}");
-        assert!(text.contains("3     3.0 %   6.2 %  chosen"), "{text}");
+        assert!(text.contains("2     9.0 %  6.2 %  has its share"), "{text}");
+        assert!(text.contains("3     3.0 %  6.2 %  chosen"), "{text}");
     }
 }
