@@ -5,6 +5,7 @@
 mod desk;
 mod port;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -109,6 +110,8 @@ pub enum Message {
     View(Arc<View>),
     /// What the nodes' sessions cost.
     Loads(Loads),
+    /// The eras of the nodes' tickets.
+    Eras(BTreeMap<Node, u32>),
     /// Another node's directory said something.
     Directory(Node, Box<directory::Message>),
     /// A signal from a session of another node.
@@ -144,6 +147,11 @@ impl Control {
     /// What the node's workers used lately, CPU µs a second.
     pub fn load_us(&self) -> u64 {
         self.load_us.load(Ordering::Relaxed)
+    }
+
+    /// The eras of the nodes' tickets.
+    pub async fn eras(&self, eras: BTreeMap<Node, u32>) {
+        let _ = self.messages.send(Message::Eras(eras)).await;
     }
 
     /// The cluster is another one.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 
-use ringside_core::ids::{SessionId, WorkerId};
+use ringside_core::ids::{Node, NodeId, SessionId, WorkerId};
 use ringside_core::output::LogLevel;
 use ringside_protocol::frame::ALPN;
 use ringside_worker::authority::Keys;
@@ -91,7 +91,8 @@ impl Workers {
             let worker = WorkerId(number as u8);
             let penalty = number + 1 == count;
             let settings = shell::Config {
-                node: identity.node,
+                node: Node { id: NodeId(identity.node), generation: identity.generation },
+                node_started: identity.started,
                 worker,
                 certificate: certificate.sha256(),
                 seat_window: config.seat_window,

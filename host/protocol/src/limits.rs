@@ -162,11 +162,11 @@ limits! {
         at: "An older resume token is refused: open again with the session token.";
         why: "Longer than the longest seat window that may be configured.";
     time TICKET_LIFETIME = Duration::from_millis(10_000), "ms", Seat;
-        at: "An older ticket is refused: ask a front door again.";
-        why: "Two handshakes and a second try.";
+        at: "A ticket that is older than this, and at the latest one of twice this age, is refused: ask a front door again.";
+        why: "Two handshakes and a second try; the target counts time in eras of this length.";
     count SPENT_TOKENS = 4_096, "tokens", Worker;
-        at: "The oldest spent ticket or resume token is forgotten; its expiry alone refuses it then.";
-        why: "400 opens a second for the 10 s that a ticket lives.";
+        at: "The oldest spent resume token is forgotten; its expiry alone refuses it then.";
+        why: "Half of a worker's connections come back at once.";
     count RELAYS = 1024, "connections", Worker;
         at: "A further player who asks to be relayed is refused: overloaded.";
         why: "Relaying is for the few who cannot reach a leader; an eighth of a worker's connections.";

@@ -81,7 +81,8 @@ impl SessionClaims {
     }
 }
 
-/// Claims of a ticket: this player may open this session at this worker, once.
+/// Claims of a ticket: this player may open this session at this worker, once. It speaks of the time in the target's own
+/// count, so that no two nodes' clocks have to agree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TicketClaims {
     /// Who.
@@ -90,10 +91,12 @@ pub struct TicketClaims {
     pub session: SessionId,
     /// The worker's node.
     pub node: u64,
+    /// Which run of it: its start, ms since 1970.
+    pub generation: u64,
     /// The worker.
     pub worker: WorkerId,
-    /// Valid until, ms since 1970.
-    pub expires_ms: u64,
+    /// In which era of that run it was written.
+    pub era: u32,
     /// What the holder's session token expires at, s: a ticket does not prolong it.
     pub token_expires_s: u64,
     /// Makes it single-use.

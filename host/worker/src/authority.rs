@@ -8,7 +8,8 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use ring::{digest, hmac};
-use ringside_core::ids::{PlayerId, SessionId, Slot, WorkerId};
+use ringside_core::ids::{Node, NodeId, PlayerId, SessionId, Slot, WorkerId};
+use ringside_core::routing::tickets::{Stamp, TicketError, Tickets};
 use ringside_protocol::frame::Opaque;
 use ringside_protocol::limits;
 use ringside_protocol::reason::Reason;
@@ -40,8 +41,9 @@ impl Keys {
 pub struct Authority {
     keys: Keys,
     validation: Validation,
-    node: u64,
+    node: Node,
     worker: WorkerId,
+    tickets: Tickets,
     nonces: hmac::Key,
     drawn: u64,
     spent: HashSet<[u8; 16]>,
@@ -52,7 +54,7 @@ pub struct Authority {
 
 impl Authority {
     /// The authority of this worker. `seed` makes its nonces unforeseeable.
-    pub fn new(keys: Keys, node: u64, worker: WorkerId, seed: &[u8; 32]) -> Authority {
+    pub fn new(keys: Keys, node: Node, worker: WorkerId, seed: &[u8; 32]) -> Authority {
         let mut validation = Validation::new(Algorithm::EdDSA);
         // Time is an argument here: the claims are checked by `SessionClaims::permits`.
         validation.validate_exp = false;
@@ -63,6 +65,7 @@ impl Authority {
             validation,
             node,
             worker,
+            tickets: Tickets::new(node, worker),
             nonces: hmac::Key::new(hmac::HMAC_SHA256, seed),
             drawn: 0,
             spent: HashSet::new(),
@@ -99,30 +102,40 @@ impl Authority {
     }
 
     /// A ticket for a player to open a session at the worker that leads it.
-    pub fn ticket(&mut self, player: &PlayerId, to: &Resolved, now_ms: u64, token_expires_s: u64) -> Opaque {
+    pub fn ticket(&mut self, player: &PlayerId, to: &Resolved, token_expires_s: u64) -> Opaque {
         let claims = TicketClaims {
             player: player.clone(),
             session: to.session.clone(),
             node: to.node,
+            generation: to.generation,
             worker: to.worker,
-            expires_ms: now_ms + limits::TICKET_LIFETIME.as_millis() as u64,
+            era: to.era,
             token_expires_s,
             nonce: self.nonce(),
         };
         self.seal(&claims)
     }
 
-    /// The claims of a ticket for this worker, which is spent by this.
+    /// The claims of a ticket for this worker, which is spent by this; `era` is this node's at the moment.
     ///
     /// # Errors
-    /// [`Reason::TicketInvalid`].
-    pub fn redeem_ticket(&mut self, ticket: &Opaque, now_ms: u64) -> Result<TicketClaims, Reason> {
+    /// [`Reason::TicketInvalid`], or [`Reason::Overloaded`] where more tickets come than are remembered.
+    pub fn redeem_ticket(&mut self, ticket: &Opaque, era: u32) -> Result<TicketClaims, Reason> {
         let claims: TicketClaims = self.unseal(ticket).ok_or(Reason::TicketInvalid)?;
-        let here = claims.node == self.node && claims.worker == self.worker;
-        if !here || now_ms >= claims.expires_ms || !self.spend(claims.nonce) {
-            return Err(Reason::TicketInvalid);
+        let stamp = Stamp {
+            node: Node { id: NodeId(claims.node), generation: claims.generation },
+            worker: claims.worker,
+            era: claims.era,
+            nonce: claims.nonce,
+            // The client counts them itself.
+            redirects: 0,
+        };
+        self.tickets.handle_era(era);
+        match self.tickets.redeem(&stamp) {
+            Ok(()) => Ok(claims),
+            Err(TicketError::TooMany) => Err(Reason::Overloaded),
+            Err(TicketError::Elsewhere | TicketError::Expired | TicketError::Used) => Err(Reason::TicketInvalid),
         }
-        Ok(claims)
     }
 
     /// A resume token for a seat at this worker.
@@ -131,7 +144,7 @@ impl Authority {
             player: player.clone(),
             session: session.clone(),
             slot,
-            node: self.node,
+            node: self.node.id.0,
             worker: self.worker,
             expires_ms: now_ms + limits::RESUME_TOKEN_LIFETIME.as_millis() as u64,
             nonce: self.nonce(),
@@ -145,7 +158,7 @@ impl Authority {
     /// [`Reason::ResumeInvalid`].
     pub fn redeem_resume(&mut self, token: &Opaque, now_ms: u64) -> Result<ResumeClaims, Reason> {
         let claims: ResumeClaims = self.unseal(token).ok_or(Reason::ResumeInvalid)?;
-        let here = claims.node == self.node && claims.worker == self.worker;
+        let here = claims.node == self.node.id.0 && claims.worker == self.worker;
         if !here || now_ms >= claims.expires_ms || !self.spend(claims.nonce) {
             return Err(Reason::ResumeInvalid);
         }
@@ -197,8 +210,10 @@ mod tests {
     use super::*;
 
     fn authority(worker: u8) -> Authority {
-        Authority::new(Keys::new(&[], &[9; 32]), 5, WorkerId(worker), &[worker; 32])
+        Authority::new(Keys::new(&[], &[9; 32]), NODE, WorkerId(worker), &[worker; 32])
     }
+
+    const NODE: Node = Node { id: NodeId(5), generation: 1 };
 
     fn session() -> SessionId {
         "pong/final@00000000000000aa".parse().unwrap()
@@ -207,20 +222,24 @@ mod tests {
     fn leader_place() -> Resolved {
         let address = "127.0.0.1:1".parse().unwrap();
         let certificate = ringside_protocol::frame::Certificate([0; 32]);
-        Resolved { session: session(), node: 5, worker: WorkerId(1), address, certificate }
+        Resolved { session: session(), node: 5, generation: 1, era: 7, worker: WorkerId(1), address, certificate }
     }
 
     #[test]
     fn a_ticket_is_good_once_at_its_worker_in_its_time() {
         let (mut front, mut leader) = (authority(0), authority(1));
         let player: PlayerId = "ada".parse().unwrap();
-        let ticket = front.ticket(&player, &leader_place(), 1_000, 99);
-        assert_eq!(front.redeem_ticket(&ticket, 1_000), Err(Reason::TicketInvalid), "another worker");
-        let lifetime_ms = limits::TICKET_LIFETIME.as_millis() as u64;
-        assert_eq!(leader.redeem_ticket(&ticket, 1_000 + lifetime_ms), Err(Reason::TicketInvalid), "expired");
-        let claims = leader.redeem_ticket(&ticket, 1_000 + lifetime_ms - 1).unwrap();
-        assert_eq!((claims.player, claims.session), (player, session()));
-        assert_eq!(leader.redeem_ticket(&ticket, 1_002), Err(Reason::TicketInvalid), "used");
+        let ticket = front.ticket(&player, &leader_place(), 99);
+        assert_eq!(front.redeem_ticket(&ticket, 7), Err(Reason::TicketInvalid), "another worker");
+        let mut later = Authority::new(Keys::new(&[], &[9; 32]), Node { generation: 2, ..NODE }, WorkerId(1), &[1; 32]);
+        assert_eq!(later.redeem_ticket(&ticket, 7), Err(Reason::TicketInvalid), "a later run of the node");
+        let claims = leader.redeem_ticket(&ticket, 8).unwrap();
+        assert_eq!((claims.player.clone(), claims.session), (player.clone(), session()), "of the era before this one");
+        assert_eq!(leader.redeem_ticket(&ticket, 8), Err(Reason::TicketInvalid), "used");
+        let old = front.ticket(&player, &leader_place(), 99);
+        assert_eq!(leader.redeem_ticket(&old, 9), Err(Reason::TicketInvalid), "expired");
+        let early = front.ticket(&player, &Resolved { era: 10, ..leader_place() }, 99);
+        assert_eq!(leader.redeem_ticket(&early, 9), Err(Reason::TicketInvalid), "of an era that has not come");
     }
 
     #[test]
@@ -264,7 +283,7 @@ mod tests {
                 SessionClaims { player, expires_s: 9, issued_s, game: None, session: None, capabilities: vec![] };
             jsonwebtoken::encode(&jsonwebtoken::Header::new(Algorithm::EdDSA), &claims, &signing).unwrap()
         };
-        (Authority::new(Keys::new(&[public], &[9; 32]), 5, WorkerId(1), &[1; 32]), sign)
+        (Authority::new(Keys::new(&[public], &[9; 32]), NODE, WorkerId(1), &[1; 32]), sign)
     }
 
     #[test]

@@ -39,6 +39,10 @@ pub struct Resolved {
     pub session: SessionId,
     /// The node that leads it.
     pub node: u64,
+    /// Which run of it.
+    pub generation: u64,
+    /// The era of its tickets, as last heard.
+    pub era: u32,
     /// The worker of that node.
     pub worker: WorkerId,
     /// Where that worker is reached.

@@ -2,7 +2,7 @@
 //! particular and asserts what must hold for all of them. Not part of the public interface.
 
 use ring::signature::{Ed25519KeyPair, KeyPair};
-use ringside_core::ids::WorkerId;
+use ringside_core::ids::{Node, NodeId, WorkerId};
 use ringside_protocol::frame::Opaque;
 use ringside_protocol::token::Capability;
 
@@ -16,11 +16,14 @@ pub const TARGETS: &[Target] = &[("session_token", fuzz_session_token), ("sealed
 /// The seed of the key that signs what [`fuzz_session_token`] believes.
 pub const TOKEN_SEED: [u8; 32] = [0x51; 32];
 
+/// The node whose authority it is.
+const NODE: Node = Node { id: NodeId(1), generation: 1 };
+
 /// An authority that knows one key.
 pub fn authority() -> Authority {
     let pair = Ed25519KeyPair::from_seed_unchecked(&TOKEN_SEED).ok();
     let public = pair.and_then(|pair| pair.public_key().as_ref().try_into().ok());
-    Authority::new(Keys::new(public.as_slice(), &[3; 32]), 1, WorkerId(0), &[4; 32])
+    Authority::new(Keys::new(public.as_slice(), &[3; 32]), NODE, WorkerId(0), &[4; 32])
 }
 
 /// A session token: whatever it claims can be asked for.
@@ -79,12 +82,14 @@ mod tests {
             ("ada".parse().unwrap(), "pong/final@00000000000000aa".parse().unwrap());
         let place = Resolved {
             session: session.clone(),
-            node: 1,
+            node: NODE.id.0,
+            generation: NODE.generation,
+            era: 0,
             worker: WorkerId(0),
             address: "127.0.0.1:1".parse().unwrap(),
             certificate: Certificate([0; 32]),
         };
-        let ticket = authority.ticket(&player, &place, 0, 99);
+        let ticket = authority.ticket(&player, &place, 99);
         let resume = authority.resume_token(&player, &session, Slot(3), 0);
         let corpus = [token(), ticket.as_bytes().to_vec(), resume.as_bytes().to_vec()];
         assert!(authority.verify(std::str::from_utf8(&corpus[0]).unwrap()).is_ok(), "the honest one is good");

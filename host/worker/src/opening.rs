@@ -64,7 +64,8 @@ impl Worker {
         claims.permits(now_ms / 1000, &open.target).map_err(plain)?;
         let may_create = claims.can(Capability::Create);
         let Some(ticket) = &open.ticket else { return Ok((claims.player, may_create, claims.expires_s, None)) };
-        let ticket = self.authority.redeem_ticket(ticket, now_ms).map_err(plain)?;
+        let era = self.era(now);
+        let ticket = self.authority.redeem_ticket(ticket, era).map_err(plain)?;
         if ticket.player != claims.player || ticket.session.game != *open.target.game() {
             return Err((Reason::TicketInvalid, "the ticket is another player's, or for another game".into()));
         }
@@ -123,7 +124,7 @@ impl Worker {
                 }
             }
             Ok(place) => {
-                let place = self.place(now, &place, &guest.player, guest.expires_s);
+                let place = self.place(&place, &guest.player, guest.expires_s);
                 if guest.open.relay {
                     self.begin_relay(now, guest.link, place, guest.open, guest.player);
                     return;

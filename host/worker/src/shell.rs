@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use quinn_proto::crypto::ServerConfig as Crypto;
-use ringside_core::ids::WorkerId;
+use ringside_core::ids::{Node, WorkerId};
 use ringside_protocol::frame::Certificate;
 
 use crate::accounting::Counters;
@@ -33,8 +33,10 @@ const SLOW_COUNTERS: Duration = Duration::from_millis(250);
 
 /// What a worker's thread is started with.
 pub struct Config {
-    /// Its node's number.
-    pub node: u64,
+    /// Which run of which node it is of.
+    pub node: Node,
+    /// When that run began: the same for all workers of the node.
+    pub node_started: Instant,
     /// Its number in the node.
     pub worker: WorkerId,
     /// SHA-256 of the certificate.
@@ -100,9 +102,10 @@ pub fn spawn(config: Config, socket: UdpSocket) -> io::Result<(WorkerHandle, Joi
     let (commands, queue) = sync_channel(COMMANDS);
     let bell = Arc::new(Bell::new()?);
     let started_ms = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |age| age.as_millis() as u64);
-    let mut worker = WorkerConfig::new(config.node, config.worker, config.certificate, started_ms, Instant::now());
+    let mut worker = WorkerConfig::new(config.node.id.0, config.worker, config.certificate, started_ms, Instant::now());
     worker.seat_window = config.seat_window;
     worker.penalty = config.penalty;
+    (worker.generation, worker.node_started) = (config.node.generation, config.node_started);
     let worker = Worker::new(
         worker,
         Arc::new(transport::endpoint_config(config.worker, &config.seed)),

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use quinn_proto as quic;
 use ringside_core::ids::{GameName, SessionId, SessionKey, WorkerId};
 use ringside_core::output::Output;
+use ringside_core::routing::tickets;
 use ringside_protocol::frame::Certificate;
 use ringside_protocol::limits;
 use ringside_protocol::reason::Reason;
@@ -49,6 +50,10 @@ pub const SESSIONS: usize = 8_192;
 pub struct WorkerConfig {
     /// Its node.
     pub node: u64,
+    /// Which run of it.
+    pub generation: u64,
+    /// When that run began: the eras of its tickets count from then.
+    pub node_started: Instant,
     /// Its number in the node.
     pub worker: WorkerId,
     /// SHA-256 of the certificate that all workers of the node serve.
@@ -77,6 +82,8 @@ impl WorkerConfig {
     pub fn new(node: u64, worker: WorkerId, certificate: Certificate, started_ms: u64, started: Instant) -> Self {
         WorkerConfig {
             node,
+            generation: 0,
+            node_started: started,
             worker,
             certificate,
             seat_window: limits::SEAT_WINDOW,
@@ -327,6 +334,11 @@ impl Worker {
     }
 
     /// Milliseconds since 1970.
+    /// The era of the node's tickets.
+    pub(crate) fn era(&self, now: Instant) -> u32 {
+        tickets::era(now.saturating_duration_since(self.config.node_started).as_micros() as u64)
+    }
+
     pub(crate) fn unix_ms(&self, now: Instant) -> u64 {
         self.config.started_ms + now.saturating_duration_since(self.config.started).as_millis() as u64
     }
@@ -427,13 +439,11 @@ impl Worker {
     /// Where the worker tells its players to go instead of here.
     pub(crate) fn place(
         &mut self,
-        now: Instant,
         to: &crate::command::Resolved,
         player: &ringside_core::ids::PlayerId,
         token_expires_s: u64,
     ) -> ringside_protocol::frame::Place {
-        let now_ms = self.unix_ms(now);
-        let ticket = self.authority.ticket(player, to, now_ms, token_expires_s);
+        let ticket = self.authority.ticket(player, to, token_expires_s);
         let address: SocketAddr = to.address;
         ringside_protocol::frame::Place { address, certificate_sha256: to.certificate, ticket }
     }

@@ -75,6 +75,8 @@ impl FromStr for Door {
 
 #[cfg(test)]
 mod tests {
+    use ringside_core::ids::{Node, NodeId, WorkerId};
+
     use super::*;
 
     #[test]
@@ -90,8 +92,8 @@ mod tests {
     fn tokens_are_good_under_the_key() {
         let door = Door::new(([127, 0, 0, 1], 7).into()).unwrap();
         let keys = ringside_worker::authority::Keys::new(&[door.public_key().unwrap()], &[0; 32]);
-        let mut authority =
-            ringside_worker::authority::Authority::new(keys, 1, ringside_core::ids::WorkerId(0), &[0; 32]);
+        let node = Node { id: NodeId(1), generation: 1 };
+        let mut authority = ringside_worker::authority::Authority::new(keys, node, WorkerId(0), &[0; 32]);
         assert_eq!(authority.verify(&door.token("ada", 0).unwrap()).unwrap().player.as_str(), "ada");
     }
 }

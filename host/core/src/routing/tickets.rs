@@ -4,13 +4,14 @@
 
 use std::collections::BTreeSet;
 
+use ringside_protocol::limits::TICKET_LIFETIME;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Node, WorkerId};
 use crate::limits;
 
 /// The length of an era, µs: a ticket is good for at least as long, and for less than twice as long.
-pub const ERA_US: u64 = 10_000_000;
+pub const ERA_US: u64 = TICKET_LIFETIME.as_micros() as u64;
 
 /// The era at `now`, µs since the node's start.
 pub fn era(since_start_us: u64) -> u32 {

@@ -30,7 +30,12 @@ impl Api {
         let store = Store::memory();
         let sandbox = Sandbox::new(SandboxConfig { cache_directory: None, warm_sessions: Some(4) }).unwrap();
         let (control, queue) = Control::queue(Default::default());
-        let identity = Identity { node: 1, generation: 1, certificate: ringside_protocol::frame::Certificate([0; 32]) };
+        let identity = Identity {
+            node: 1,
+            generation: 1,
+            started: std::time::Instant::now(),
+            certificate: ringside_protocol::frame::Certificate([0; 32]),
+        };
         tokio::spawn(control::run(
             control::Desk::new(identity, Limits { sessions: 10 }, false, BTreeMap::new()),
             queue,

@@ -25,8 +25,9 @@ pub fn decode(text: &str) -> Option<Fact> {
     }
 }
 
+/// A fact with everything at its longest.
 #[cfg(test)]
-mod tests {
+pub fn largest() -> Fact {
     use std::net::SocketAddr;
 
     use ringside_core::ids::{Certificate, Node, NodeId};
@@ -34,31 +35,32 @@ mod tests {
     use ringside_core::membership::{Contact, Presumed, State};
     use ringside_core::ring::{Weight, Zone};
 
+    let address = SocketAddr::from(([0xffff; 8], 65_535));
+    let node = Node { id: NodeId(u64::MAX), generation: u64::MAX };
+    Fact {
+        node,
+        version: u64::MAX,
+        stay: u32::MAX,
+        state: State::Gone,
+        weight: Weight::percent(1600).unwrap(),
+        zone: Zone::new("z".repeat(32)).unwrap(),
+        // As many as can be configured, and the penalty worker.
+        contact: Contact {
+            control: address,
+            door: address,
+            workers: vec![address; 65],
+            certificate: Certificate([255; 32]),
+        },
+        load_us: u64::MAX,
+        era: u32::MAX,
+        presumed_gone: vec![Presumed { node, stay: u32::MAX }; limits::PRESUMED_GONE],
+    }
+}
+
+#[cfg(test)]
+mod tests {
     use super::*;
     use crate::cluster::gossip::VALUE_BYTES;
-
-    fn largest() -> Fact {
-        let address = SocketAddr::from(([0xffff; 8], 65_535));
-        let node = Node { id: NodeId(u64::MAX), generation: u64::MAX };
-        Fact {
-            node,
-            version: u64::MAX,
-            stay: u32::MAX,
-            state: State::Gone,
-            weight: Weight::percent(1600).unwrap(),
-            zone: Zone::new("z".repeat(32)).unwrap(),
-            // As many as can be configured, and the penalty worker.
-            contact: Contact {
-                control: address,
-                door: address,
-                workers: vec![address; 65],
-                certificate: Certificate([255; 32]),
-            },
-            load_us: u64::MAX,
-            era: u32::MAX,
-            presumed_gone: vec![Presumed { node, stay: u32::MAX }; limits::PRESUMED_GONE],
-        }
-    }
 
     #[test]
     fn the_largest_fact_is_carried_and_others_are_refused() {

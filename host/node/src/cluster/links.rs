@@ -7,7 +7,7 @@
 //! ```
 
 mod accept;
-mod frame;
+pub(crate) mod frame;
 mod tls;
 
 use std::collections::HashMap;

@@ -1,7 +1,7 @@
 //! The task that drives membership: what gossip and links bring goes in; facts to gossip, messages to links and views to
 //! the control task come out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -74,6 +74,8 @@ pub struct Member {
 pub struct Parts {
     /// What the node says of itself at first.
     pub fact: Fact,
+    /// When the node began: the eras of its tickets count from then.
+    pub node_started: std::time::Instant,
     /// Whether there are others to find.
     pub has_seeds: bool,
     /// Where its gossip is advertised.
@@ -171,8 +173,10 @@ impl Task {
                 }
                 _ = second.tick() => {
                     let now = self.now();
-                    self.membership.handle_load(now, self.parts.control.load_us(), era(now));
+                    let era = era(self.parts.node_started.elapsed().as_micros() as u64);
+                    self.membership.handle_load(now, self.parts.control.load_us(), era);
                     self.parts.control.loads(self.membership.loads()).await;
+                    self.parts.control.eras(self.eras(self.membership.view())).await;
                 }
                 () = tokio::time::sleep_until(due) => self.membership.handle_timeout(self.now()),
             }
@@ -214,10 +218,16 @@ impl Task {
         }
     }
 
+    fn eras(&self, view: &View) -> BTreeMap<Node, u32> {
+        view.nodes().filter_map(|seen| Some((seen.node, self.membership.era(seen.node)?))).collect()
+    }
+
     async fn show(&self, view: Arc<View>) {
         let nodes: Vec<String> = view.nodes().map(|seen| format!("{} {:?}", seen.node.id, seen.state)).collect();
         tracing::info!(ring = %view.ring_digest(), nodes = nodes.join(", "), "the cluster");
         self.views.send_replace(Arc::clone(&view));
+        // Before the view: whoever is sent to a node needs a ticket of its era.
+        self.parts.control.eras(self.eras(&view)).await;
         self.parts.control.view(view).await;
     }
 }

@@ -203,37 +203,4 @@ impl Peers {
 }
 
 #[cfg(test)]
-impl Peers {
-    /// Of a node that is alone.
-    pub fn alone(secret: &super::secret::ClusterSecret) -> Peers {
-        use ringside_core::ids::Certificate;
-        use ringside_core::membership::{Contact, Fact, State};
-
-        let me = Node { id: NodeId(1), generation: 1 };
-        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        let address = socket.local_addr().unwrap();
-        let own = super::links::Hello {
-            versions: super::links::VERSIONS,
-            node: 1,
-            generation: 1,
-            links: address,
-            gossip: address,
-        };
-        let (inbox, _) = tokio::sync::mpsc::channel(1);
-        let links = Links::start(own, secret, socket, Arc::new(|_| Ok(())), inbox).unwrap();
-        let fact = Fact {
-            node: me,
-            version: 0,
-            stay: 0,
-            state: State::Active,
-            weight: Default::default(),
-            zone: Default::default(),
-            contact: Contact { control: address, door: address, workers: vec![], certificate: Certificate([0; 32]) },
-            load_us: 0,
-            era: 0,
-            presumed_gone: vec![],
-        };
-        let (_, view) = watch::channel(Arc::new(View::new([(&fact, fact.state)])));
-        Peers::new(me, links, view)
-    }
-}
+mod tests;

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ringside_core::ids::{Certificate, Node, WorkerId};
 use ringside_core::membership::{Contact, Fact, State};
@@ -84,6 +84,8 @@ impl Sockets {
 pub struct Beginning {
     /// Which run of which node.
     pub node: Node,
+    /// When that run began.
+    pub started: Instant,
     /// What players expect of its workers.
     pub certificate: Certificate,
     /// Where its workers are reached, by number.
@@ -96,7 +98,8 @@ pub struct Beginning {
 
 /// Links and gossip that run; nobody is heard yet.
 pub struct Joined {
-    beginning: Node,
+    node: Node,
+    started: Instant,
     links: Links<Message>,
     arrivals: mpsc::Receiver<Arrival<Message>>,
     doorkeeper: Doorkeeper,
@@ -112,7 +115,7 @@ impl Joined {
     /// # Errors
     /// [`ClusterError`].
     pub async fn start(config: &Config, beginning: Beginning) -> Result<Joined, ClusterError> {
-        let Beginning { node, certificate, workers, secret, sockets } = beginning;
+        let Beginning { node, started, certificate, workers, secret, sockets } = beginning;
         let Sockets { links, gossip, links_address, gossip_address } = sockets;
         let (inbox, arrivals) = mpsc::channel(inbox::QUEUE);
         let doorkeeper = Doorkeeper::default();
@@ -148,7 +151,7 @@ impl Joined {
         let gossip_config =
             GossipConfig { node: node.id.0, generation: node.generation, advertised: gossip_address, seeds, values };
         let gossip = Arc::new(Gossip::start(gossip_config, &secret, gossip).await?);
-        Ok(Joined { beginning: node, links, arrivals, doorkeeper, gossip, gossip_address, fact, has_seeds })
+        Ok(Joined { node, started, links, arrivals, doorkeeper, gossip, gossip_address, fact, has_seeds })
     }
 
     /// Whether there are others to find.
@@ -166,6 +169,7 @@ impl Joined {
     pub fn enter(self, control: Control) -> (Cluster, Arrivals) {
         let member = Member::start(Parts {
             fact: self.fact,
+            node_started: self.started,
             has_seeds: self.has_seeds,
             gossip_address: self.gossip_address,
             gossip: Arc::clone(&self.gossip),
@@ -173,7 +177,7 @@ impl Joined {
             doorkeeper: self.doorkeeper,
             control,
         });
-        let peers = Peers::new(self.beginning, self.links.clone(), member.views());
+        let peers = Peers::new(self.node, self.links.clone(), member.views());
         let cluster = Cluster { member, peers, links: self.links, gossip: self.gossip };
         (cluster, Arrivals(self.arrivals))
     }
@@ -216,11 +220,9 @@ impl Cluster {
         }
     }
 
-    /// Leaves, and gives the others a moment to hear of it.
-    pub async fn leave(&self) {
-        let has_others = !self.peers.others().is_empty();
-        self.member.leave().await;
-        if has_others {
+    /// Gives the others a moment to hear that the node has left ([`Member::leave`]), and closes its links.
+    pub async fn stop(&self) {
+        if !self.peers.others().is_empty() {
             tokio::time::sleep(FAREWELL).await;
         }
         self.links.stop().await;

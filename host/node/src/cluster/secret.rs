@@ -184,7 +184,7 @@ impl ClusterSecret {
         ClusterSecret::parse(&text).map_err(|what| SecretError::Garbage { file: file.into(), what })
     }
 
-    fn parse(text: &[u8]) -> Result<ClusterSecret, &'static str> {
+    pub(crate) fn parse(text: &[u8]) -> Result<ClusterSecret, &'static str> {
         let saved: Saved = serde_json::from_slice(text).map_err(|_| "is no secret of a cluster")?;
         if saved.version != VERSION {
             return Err("is of another version");

@@ -6,6 +6,7 @@ mod showing;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use ringside_core::directory::{Action, Create, Directory, Draw, Find, Limits, Open, RequestId, SessionEntry};
 use ringside_core::ids::{Epoch, GameName, Node, NodeId, SessionId, WorkerId};
@@ -26,6 +27,8 @@ pub struct Identity {
     pub node: u64,
     /// Its start, ms since 1970.
     pub generation: u64,
+    /// When that was: the eras of its tickets count from then.
+    pub started: Instant,
     /// What players expect of its workers.
     pub certificate: Certificate,
 }
@@ -54,6 +57,8 @@ pub struct Desk {
     joining: bool,
     peers: Option<Outlet>,
     view: Option<Arc<View>>,
+    /// The eras of other nodes' tickets, as last heard.
+    eras: BTreeMap<Node, u32>,
     load_us: Arc<AtomicU64>,
     /// Sessions that no worker's queue had room for, and the workers that they came from.
     homeless: Vec<(WorkerId, Box<MovedSession>)>,
@@ -83,6 +88,7 @@ impl Desk {
             joining: false,
             peers: None,
             view: None,
+            eras: BTreeMap::new(),
             load_us: Arc::default(),
             homeless: Vec::new(),
         }
@@ -137,6 +143,7 @@ impl Desk {
             Message::EndAll(reason) => self.end_all(&reason),
             Message::View(view) => self.handle_view(now, view),
             Message::Loads(loads) => self.directory.handle_loads(loads),
+            Message::Eras(eras) => self.eras = eras,
             Message::Directory(from, message) => self.directory.handle_message(now, from, *message),
             Message::Signal { game, key, source, body } => self.take_signal(game, key, source, body),
             Message::Drain => self.drain(),

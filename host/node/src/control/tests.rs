@@ -46,7 +46,12 @@ impl Bench {
             let usage = Box::new(|| Usage { busy_us: 5, counters: BTreeMap::new() });
             ports.insert(WorkerId(id), Port { penalty: id == workers, address, send, usage });
         }
-        let identity = Identity { node: 1, generation: 2, certificate: ringside_protocol::frame::Certificate([0; 32]) };
+        let identity = Identity {
+            node: 1,
+            generation: 2,
+            started: std::time::Instant::now(),
+            certificate: ringside_protocol::frame::Certificate([0; 32]),
+        };
         let mut desk = Desk::new(identity, Limits { sessions: 100 }, false, ports);
         let sandbox = Sandbox::new(SandboxConfig { cache_directory: None, warm_sessions: Some(4) }).unwrap();
         let module = sandbox.upload(&guests::module("pong")).unwrap();

@@ -1,7 +1,7 @@
 //! What a node keeps between runs: who it is, its secrets, its store.
 
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use ringside_core::ids::NodeId;
 use ringside_sandbox::{Sandbox, SandboxConfig};
@@ -49,7 +49,8 @@ impl Kept {
         let store = Store::local(&config.store_directory())?;
         let cache = state.directory("artefacts")?;
         let sandbox = Sandbox::new(SandboxConfig { cache_directory: Some(cache), warm_sessions: None })?;
-        let identity = Identity { node: node.0, generation, certificate: certificate.sha256() };
+        let identity =
+            Identity { node: node.0, generation, started: Instant::now(), certificate: certificate.sha256() };
         Ok(Kept { config, state, token, identity, certificate, cluster, tokens, store, sandbox })
     }
 }

@@ -104,6 +104,7 @@ impl Running {
         });
         let beginning = Beginning {
             node: Node { id: NodeId(identity.node), generation: identity.generation },
+            started: identity.started,
             certificate: identity.certificate,
             workers: ports.iter().map(|(worker, port)| (*worker, port.address)).collect(),
             secret,
@@ -213,8 +214,10 @@ impl Running {
         self.state.unpublish();
         self.control.drain().await;
         let finish = async {
+            // First: whoever is put out here is to be told by the others where to go.
+            self.cluster.member.leave().await;
             self.workers.stop().await;
-            self.cluster.leave().await;
+            self.cluster.stop().await;
             self.recorder.stop().await;
             let _ = self.stop_admin.send(());
             let _ = self.admin.await;

@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 use std::time::SystemTime;
 
 use ringside_client::{Arrival, Client, Event, Options, Trust};
-use ringside_core::ids::{Epoch, SessionId};
+use ringside_core::ids::{Epoch, Node, NodeId, SessionId};
 use ringside_guest::{Bytes as Body, decode, encode};
 use ringside_protocol::frame::{ALPN, Certificate};
 use ringside_protocol::token::{Capability, SessionClaims};
@@ -46,10 +46,12 @@ impl Two {
         let tokens = TokenKey::new(secret.token_key()).unwrap();
         let keys = Keys::new(&[tokens.public()], secret.ticket_key());
         let crypto = transport::server_crypto(served.chain(), served.key(), vec![ALPN.to_vec()]).unwrap();
+        let started = std::time::Instant::now();
         let spawn = |node: u64, address: &str| {
             let (events, said) = sync_channel(4096);
             let config = Config {
-                node,
+                node: Node { id: NodeId(node), generation: 1 },
+                node_started: started,
                 worker: WorkerId(0),
                 certificate: served.sha256(),
                 seat_window: Duration::from_secs(30),
@@ -69,6 +71,8 @@ impl Two {
         let place = Resolved {
             session: SESSION.parse().unwrap(),
             node: 2,
+            generation: 1,
+            era: 0,
             worker: WorkerId(0),
             address: leader.address(),
             certificate: served.sha256(),

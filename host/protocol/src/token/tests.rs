@@ -85,8 +85,9 @@ fn sealed_claims_do_not_pass_as_one_another() {
         player: "ann".parse().unwrap(),
         session,
         node: 7,
+        generation: 8,
         worker: WorkerId(2),
-        expires_ms: 9,
+        era: 9,
         token_expires_s: 1,
         nonce: [3; 16],
     };

@@ -210,8 +210,9 @@ fn sealed_claims() -> Vec<Vector> {
         player: "ann@example".parse().unwrap(),
         session: session(),
         node: 0xabcd,
+        generation: 1_760_000_000_000,
         worker: WorkerId(2),
-        expires_ms: 1_760_000_010_000,
+        era: 300,
         token_expires_s: 1_760_003_600,
         nonce: *b"sixteen bytes ok",
     };

@@ -276,6 +276,8 @@ impl Stage {
                     let answer = Ok(Resolved {
                         session: session.clone(),
                         node: identity::NODE,
+                        generation: identity::GENERATION,
+                        era: 0,
                         worker: WorkerId(0),
                         address,
                         certificate: identity::CERTIFICATE,

@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ring::signature::KeyPair;
 use ringside_client::{Client, ConnectError, Options, TargetText, Trust};
-use ringside_core::ids::{SessionId, WorkerId};
+use ringside_core::ids::{Node, NodeId, SessionId, WorkerId};
 use ringside_protocol::frame::{ALPN, Certificate, Open, VERSION};
 use ringside_protocol::limits;
 use ringside_protocol::reason::Reason;
@@ -61,11 +61,13 @@ impl Bench {
         let certificate = made.cert.der().clone();
         let (signing, public) = signing_key();
         let (events, inbox) = sync_channel(1 << 16);
+        let started = std::time::Instant::now();
         let (mut handles, mut threads) = (Vec::new(), Vec::new());
         for number in 0..2_u8 {
             let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
             let config = Config {
-                node: 1,
+                node: Node { id: NodeId(1), generation: 1 },
+                node_started: started,
                 worker: WorkerId(number),
                 certificate: sha256(&certificate),
                 seat_window,
@@ -81,7 +83,7 @@ impl Bench {
             threads.push(thread);
         }
         let news = Arc::<Mutex<News>>::default();
-        let desk = Arc::new(Mutex::new(Desk::new(handles.clone(), sha256(&certificate))));
+        let desk = Arc::new(Mutex::new(Desk::new(handles.clone(), sha256(&certificate), started)));
         let (told, asked) = (Arc::clone(&news), Arc::clone(&desk));
         threads.push(std::thread::spawn(move || serve(&inbox, &asked, &told)));
         let sandbox = Sandbox::new(SandboxConfig { cache_directory: None, warm_sessions: Some(256) }).unwrap();

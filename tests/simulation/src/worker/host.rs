@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use quinn_plaintext::PlaintextServerConfig;
-use ringside_core::ids::{SessionId, WorkerId};
+use ringside_core::ids::{Node, NodeId, SessionId, WorkerId};
 use ringside_core::log::Input;
 use ringside_sandbox::CallCost;
 use ringside_worker::authority::Authority;
@@ -88,7 +88,9 @@ impl Host {
         config.slice = Duration::ZERO;
         adjust(&mut config);
         let server = transport::server_config(Arc::new(PlaintextServerConfig::new()), &secret);
-        let authority = Authority::new(identity::keys(), 1, id, &secret);
+        config.generation = identity::GENERATION;
+        let node = Node { id: NodeId(identity::NODE), generation: identity::GENERATION };
+        let authority = Authority::new(identity::keys(), node, id, &secret);
         let endpoint = Arc::new(transport::endpoint_config(id, &secret));
         Host {
             worker: Worker::new(config, endpoint, Arc::new(server), authority, true),

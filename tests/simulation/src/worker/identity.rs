@@ -11,6 +11,9 @@ pub const STARTED_MS: u64 = 1_700_000_000_000;
 
 /// The number of the only node.
 pub const NODE: u64 = 1;
+/// Its only run.
+pub const GENERATION: u64 = STARTED_MS;
+
 /// The certificate that workers claim to serve. Nobody checks it: the cryptography is plain text.
 pub const CERTIFICATE: Certificate = Certificate([0xce; 32]);
 

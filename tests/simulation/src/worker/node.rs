@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use ringside_core::ids::{SessionId, WorkerId};
+use ringside_core::routing::tickets::era;
 use ringside_protocol::frame::Target;
 use ringside_protocol::reason::Reason;
 use ringside_worker::{Refusal, Resolved};
 
 use super::identity;
+use crate::scheduler::Micros;
 
 /// The node's knowledge.
 #[derive(Debug, Default)]
@@ -21,7 +23,12 @@ pub struct Node {
 
 impl Node {
     /// Where a player is to go.
-    pub fn resolve(&self, target: &Target, address: impl Fn(usize) -> SocketAddr) -> Result<Resolved, Refusal> {
+    pub fn resolve(
+        &self,
+        now: Micros,
+        target: &Target,
+        address: impl Fn(usize) -> SocketAddr,
+    ) -> Result<Resolved, Refusal> {
         let fits = |id: &&SessionId| match target {
             Target::Session { game, key } => id.game == *game && id.key == *key,
             Target::FindOrCreate { game, .. } => id.game == *game,
@@ -29,14 +36,16 @@ impl Node {
         let refusal = || Refusal { reason: Reason::NoSuchSession, message: "no such session".into() };
         let found = self.places.keys().find(fits).ok_or_else(refusal)?;
         let worker = self.places[found];
-        Ok(self.place(found, worker, address(worker)))
+        Ok(self.place(now, found, worker, address(worker)))
     }
 
     /// A session's place in the words that workers understand.
-    pub fn place(&self, session: &SessionId, worker: usize, address: SocketAddr) -> Resolved {
+    pub fn place(&self, now: Micros, session: &SessionId, worker: usize, address: SocketAddr) -> Resolved {
         Resolved {
             session: session.clone(),
             node: identity::NODE,
+            generation: identity::GENERATION,
+            era: era(now),
             worker: WorkerId(worker as u8),
             address,
             certificate: identity::CERTIFICATE,

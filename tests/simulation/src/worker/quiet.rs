@@ -162,7 +162,7 @@ impl Match {
         for event in done.events {
             // The node answers at once.
             if let ringside_worker::Event::Resolve { request, target, .. } = event {
-                let answer = self.node.resolve(&target, |_| self.host.address);
+                let answer = self.node.resolve(self.now, &target, |_| self.host.address);
                 self.host.tell(Command::Resolved { request, answer });
                 self.due = self.now;
             }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::Args;
 use ring::digest::{SHA256, digest};
-use ringside_core::ids::{Epoch, Incarnation, SessionId, WorkerId};
+use ringside_core::ids::{Epoch, Incarnation, Node, NodeId, SessionId, WorkerId};
 use ringside_core::limits::CHECKPOINT_INTERVAL_US;
 use ringside_protocol::frame::{ALPN, Certificate};
 use ringside_protocol::limits;
@@ -96,7 +96,8 @@ fn start(socket: UdpSocket, door: &Door) -> Result<(WorkerHandle, Receiver<(Work
         transport::server_crypto(vec![made.cert.der().clone()], key, vec![ALPN.to_vec()]).map_err(BenchError::setup)?;
     let (sender, events) = sync_channel(EVENTS);
     let config = Config {
-        node: 1,
+        node: Node { id: NodeId(1), generation: 1 },
+        node_started: std::time::Instant::now(),
         worker: WorkerId(0),
         certificate,
         seat_window: limits::SEAT_WINDOW,

@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use ringside_core::directory::{Draw, Open, Placed, Refusal, RequestId};
 use ringside_core::ids::{GameName, SessionId, SessionKey, WorkerId};
+use ringside_core::routing::tickets::era;
 use ringside_protocol::reason::Reason;
 use ringside_worker::{Command, Resolved};
 
-use super::Desk;
+use super::{Desk, Identity};
 use crate::cluster::wire::Message as PeerMessage;
 use crate::control::{ControlError, Reply};
 
@@ -69,6 +70,8 @@ impl Desk {
         Some(Resolved {
             session: placed.session.clone(),
             node: placed.leader.id.0,
+            generation: placed.leader.generation,
+            era: self.eras.get(&placed.leader).copied().unwrap_or_default(),
             worker: placed.worker,
             address: seen.contact.worker(placed.worker)?,
             certificate: seen.contact.certificate,
@@ -78,7 +81,9 @@ impl Desk {
     /// The place of a session on a worker of this node.
     pub(super) fn place_here(&self, session: SessionId, worker: WorkerId) -> Option<Resolved> {
         let address = self.workers.get(&worker)?.port.address;
-        Some(Resolved { session, node: self.identity.node, worker, address, certificate: self.identity.certificate })
+        let Identity { node, generation, started, certificate } = self.identity;
+        let era = era(started.elapsed().as_micros() as u64);
+        Some(Resolved { session, node, generation, era, worker, address, certificate })
     }
 
     /// Passes a guest's signal on: to a session here at once, to another through its home. One that nobody leads is

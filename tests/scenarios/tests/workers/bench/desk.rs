@@ -9,6 +9,7 @@ use ringside_core::directory::{
 };
 use ringside_core::ids::{GameName, Node, NodeId, SessionId, SessionKey, WorkerId};
 use ringside_core::placement::Policy;
+use ringside_core::routing::tickets::era;
 use ringside_protocol::frame::{Certificate, Target};
 use ringside_protocol::reason::Reason;
 use ringside_sandbox::Module;
@@ -36,11 +37,11 @@ pub struct Desk {
 }
 
 impl Desk {
-    pub fn new(handles: Vec<WorkerHandle>, certificate: Certificate) -> Desk {
+    pub fn new(handles: Vec<WorkerHandle>, certificate: Certificate, started: Instant) -> Desk {
         let mut directory = Directory::new(Node { id: NodeId(1), generation: 1 }, Limits { sessions: 1024 });
         directory.handle_worker(WorkerId(0));
         let (modules, waiting) = (HashMap::new(), HashMap::new());
-        Desk { directory, handles, certificate, modules, waiting, requests: 0, started: Instant::now() }
+        Desk { directory, handles, certificate, modules, waiting, requests: 0, started }
     }
 
     pub fn serve(&mut self, module: &Module) {
@@ -159,7 +160,8 @@ impl Desk {
 
     fn place(&self, session: SessionId, worker: WorkerId) -> Resolved {
         let address = self.handles[usize::from(worker.0)].address();
-        Resolved { session, node: 1, worker, address, certificate: self.certificate }
+        let era = era(self.now_us());
+        Resolved { session, node: 1, generation: 1, era, worker, address, certificate: self.certificate }
     }
 
     fn send(&self, worker: usize, command: Command) {

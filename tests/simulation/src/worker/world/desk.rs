@@ -19,7 +19,7 @@ impl World<'_> {
                 self.trace.say(now, "node", format_args!("{session} is created: {result:?}"));
             }
             Event::Resolve { request, player, target, .. } => {
-                let answer = self.node.resolve(&target, |worker| self.posts[worker].host.address);
+                let answer = self.node.resolve(now, &target, |worker| self.posts[worker].host.address);
                 self.trace.say(now, "node", format_args!("{player} asks for {target:?}: {answer:?}"));
                 // One answer in ten never comes, until peace.
                 let lost = self.random.happens(0.1) && now < PEACE;
@@ -84,7 +84,7 @@ impl World<'_> {
             return;
         }
         let delay = self.random.below(5_000);
-        let place = self.node.place(&id, 1, self.posts[1].host.address);
+        let place = self.node.place(seen.ended, &id, 1, self.posts[1].host.address);
         self.say_later(seen.ended + delay, 1, Command::Adopt(moved));
         let later = delay + 1 + self.random.below(10_000);
         self.say_later(seen.ended + later, worker, Command::Departed(place));
