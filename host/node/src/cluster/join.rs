@@ -20,6 +20,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// [`LinkError`]: the first refusal, or the last silence.
 pub async fn seeds(links: &Links<Message>, addresses: &[SocketAddr]) -> Result<Vec<SocketAddr>, LinkError> {
     let deadline = Instant::now() + PATIENCE;
+    let mut has_said = false;
     loop {
         let greetings = addresses.iter().map(|address| links.greet(*address));
         let answers: Vec<Result<Hello, LinkError>> = futures_util::future::join_all(greetings).await;
@@ -35,7 +36,13 @@ pub async fn seeds(links: &Links<Message>, addresses: &[SocketAddr]) -> Result<V
         match silence {
             _ if !found.is_empty() || addresses.is_empty() => return Ok(found),
             Some(error) if Instant::now() >= deadline => return Err(error),
-            _ => tokio::time::sleep(PAUSE).await,
+            silence => {
+                if let (Some(error), false) = (silence, has_said) {
+                    tracing::info!(%error, "waiting for a node to join");
+                    has_said = true;
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
         }
     }
 }

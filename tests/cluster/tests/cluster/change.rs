@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ringside_client::Event;
+use ringside_protocol::reason::Reason;
 use ringside_test_support::cluster::Cluster;
-use ringside_test_support::wait::until;
+use ringside_test_support::node::Node;
+use ringside_test_support::wait::{until, within};
 
 use crate::player::Player;
 
@@ -113,4 +116,83 @@ async fn a_node_that_was_killed_comes_back_as_a_later_run_of_itself() {
     assert!(names[0].starts_with("echo/kept@"), "{names:?}");
     let again = cluster.node(2).ringside(&["session", "create", "echo", "--key", "lost", "--json"]).json();
     assert_eq!(again["created"], true, "the key is free again: {again}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn players_of_a_match_whose_node_dies_are_told_that_it_is_lost() {
+    let mut cluster = Cluster::start(3).await;
+    cluster.node(1).push("echo");
+    cluster.node(1).ringside(&["session", "create", "echo", "--key", "lost", "--node", "3"]).succeeded();
+    let mut player = Player::join(cluster.node(1), "ada", "echo/lost").await;
+    player.exchange(10).await;
+    cluster.take(3).kill();
+    let last = loop {
+        let event = within("a last event", player.client.next()).await.expect("a last event");
+        if event.is_last() {
+            break event;
+        }
+    };
+    match last {
+        Event::Detached { reason: Reason::NoSuchSession, message } => {
+            assert!(message.contains("was lost") && message.contains("is gone"), "{message}");
+        }
+        event => panic!("{event:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_matches_lose_and_double_nothing_while_a_node_joins() {
+    let mut cluster = Cluster::start(3).await;
+    cluster.node(1).push("echo");
+    let mut players = Vec::new();
+    for number in 0..30 {
+        let (by, key) = (cluster.node(number % 3 + 1), format!("m{number}"));
+        by.ringside(&["session", "create", "echo", "--key", &key]).succeeded();
+        let other = cluster.node((number + 1) % 3 + 1);
+        players.push(Player::join(other, &format!("player-{number}"), &format!("echo/{key}")).await);
+    }
+    let playing: Vec<_> = players
+        .into_iter()
+        .map(|mut player| {
+            tokio::spawn(async move {
+                player.exchange(500).await;
+                player
+            })
+        })
+        .collect();
+    tokio::task::block_in_place(|| cluster.add(4, &[]));
+    cluster.agreed().await;
+    for player in playing {
+        player.await.expect("nothing is lost or doubled").exchange(50).await;
+    }
+    assert_eq!(cluster.sessions(4).len(), 30);
+}
+
+/// Ports that nobody uses at the moment.
+fn free_ports(count: usize) -> Vec<String> {
+    let sockets: Vec<_> = (0..count).map(|_| std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket")).collect();
+    sockets.iter().map(|socket| socket.local_addr().expect("an address").to_string()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_was_down_comes_up_though_each_node_waits_for_another() {
+    let cluster = Cluster::start(0).await;
+    cluster.init(1);
+    cluster.init(2);
+    let links = free_ports(2);
+    let start = |number: u64| {
+        let (state, own, other) =
+            (cluster.state_of(number), links[number as usize - 1].clone(), links[2 - number as usize].clone());
+        tokio::task::spawn_blocking(move || Node::start(&state, &["--links", &own, "--join", &other]))
+    };
+    let (first, second) = (start(1), start(2));
+    let nodes = [first.await.expect("it is ready"), second.await.expect("it is ready")];
+    for node in &nodes {
+        until("both to agree", async || {
+            let list = node.ringside(&["node", "list", "--json"]).json();
+            let active = list["nodes"].as_array()?.iter().filter(|node| node["state"] == "active").count();
+            (list["agree"] == true && active == 2).then_some(())
+        })
+        .await;
+    }
 }
