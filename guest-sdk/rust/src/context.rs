@@ -83,7 +83,7 @@ impl<G: Game> Context<G> {
         self.log(LogLevel::Info, &line.to_string());
     }
 
-    /// Arms a timer that fires once, `delay` of session time from now.
+    /// Arms a timer that fires once, `delay` of session time from now, and no less than a millisecond.
     pub fn set_timer(&mut self, delay: Duration) -> Timer {
         Timer(imports::set_timer(delay.as_micros().try_into().unwrap_or(u64::MAX)))
     }

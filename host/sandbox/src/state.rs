@@ -26,8 +26,10 @@ const PAYLOAD_BYTES: usize = limits::GUEST_MEMORY_BYTES + (1 << 20) + HOST_BYTES
 pub struct State {
     module: ModuleHash,
     rewriter: u32,
-    /// Up to the last page that is not zero.
-    memory: Vec<u8>,
+    /// Numbers of memory's pages that are not all zero, ascending.
+    numbers: Vec<u32>,
+    /// Those pages, one after the other.
+    contents: Vec<u8>,
     memory_bytes: usize,
     globals: Vec<u128>,
     host: HostState,
@@ -71,17 +73,17 @@ fn is_zero(page: &[u8]) -> bool {
     head.iter().all(|&byte| byte == 0) && words.iter().all(|&word| word == 0) && tail.iter().all(|&byte| byte == 0)
 }
 
-fn hash_parts(
+fn hash_parts<'a>(
     module: ModuleHash,
     rewriter: u32,
-    memory: &[u8],
+    pages: impl Iterator<Item = (u32, &'a [u8])>,
     memory_bytes: usize,
     globals: impl Iterator<Item = u128>,
     host: &HostState,
 ) -> StateHash {
     // Pages and their numbers are hashed apart: whole pages, aligned, are what the hash is fastest at.
     let (mut numbers, mut contents) = (blake3::Hasher::new(), blake3::Hasher::new());
-    for (number, page) in pages(memory) {
+    for (number, page) in pages {
         numbers.update(&number.to_le_bytes());
         contents.update(page);
     }
@@ -105,19 +107,23 @@ pub(crate) fn hash_fold(module: &Module, instance: &mut Instance) -> StateHash {
     let globals: Vec<u128> = instance.globals().collect();
     let memory = instance.memory();
     let host = &instance.context().host;
-    hash_parts(module.hash(), module.rewriter_version(), memory, memory.len(), globals.into_iter(), host)
+    hash_parts(module.hash(), module.rewriter_version(), pages(memory), memory.len(), globals.into_iter(), host)
 }
 
 impl State {
     pub(crate) fn capture(module: &Module, instance: &mut Instance) -> State {
         let globals = instance.globals().collect();
         let memory = instance.memory();
-        let used = memory.chunks(PAGE).rposition(|page| !is_zero(page)).map_or(0, |last| (last + 1) * PAGE);
+        let mut numbers: Vec<u32> = pages(memory).map(|(number, _)| number).collect();
+        numbers.shrink_to_fit();
+        let mut contents = Vec::with_capacity(numbers.len() * PAGE);
+        numbers.iter().for_each(|&number| contents.extend_from_slice(&memory[number as usize * PAGE..][..PAGE]));
         State {
             module: module.hash(),
             rewriter: module.rewriter_version(),
-            memory: memory[..used.min(memory.len())].to_vec(),
             memory_bytes: memory.len(),
+            numbers,
+            contents,
             globals,
             host: instance.context().host.clone(),
         }
@@ -147,12 +153,20 @@ impl State {
         if memory.len() != self.memory_bytes {
             return Err(FoldError::State("its memory is not a whole number of pages"));
         }
-        let (used, rest) = memory.split_at_mut(self.memory.len());
-        used.copy_from_slice(&self.memory);
-        // Above what a fresh instance begins with there are zeros already.
-        let written = initial_bytes.saturating_sub(self.memory.len());
-        rest[..written].fill(0);
+        // Above what a fresh instance begins with there are zeros already; a page of zeros that is only read takes no
+        // memory.
+        for page in memory[..initial_bytes].chunks_mut(PAGE).filter(|page| !is_zero(page)) {
+            page.fill(0);
+        }
+        for (number, page) in self.pages() {
+            memory[number as usize * PAGE..][..PAGE].copy_from_slice(page);
+        }
         Ok(())
+    }
+
+    /// Memory's pages that are not all zero, by number.
+    fn pages(&self) -> impl Iterator<Item = (u32, &[u8])> {
+        self.numbers.iter().copied().zip(self.contents.chunks(PAGE))
     }
 
     /// The position after which it was captured.
@@ -167,13 +181,13 @@ impl State {
 
     /// Bytes that it holds in memory, roughly.
     pub fn size_bytes(&self) -> usize {
-        self.memory.len() + self.globals.len() * 16 + size_of::<HostState>()
+        self.contents.len() + self.globals.len() * 16 + size_of::<HostState>()
     }
 
     /// Its hash, equal to [`Fold::state_hash`](crate::Fold::state_hash) at the same position of the same log.
     pub fn hash(&self) -> StateHash {
         let globals = self.globals.iter().copied();
-        hash_parts(self.module, self.rewriter, &self.memory, self.memory_bytes, globals, &self.host)
+        hash_parts(self.module, self.rewriter, self.pages(), self.memory_bytes, globals, &self.host)
     }
 
     /// Its bytes: magic, version, content with the pages that are not zero, checksum.
@@ -182,7 +196,7 @@ impl State {
             module: self.module,
             rewriter: self.rewriter,
             memory_bytes: self.memory_bytes as u64,
-            pages: pages(&self.memory).map(|(number, page)| (number, Page(page))).collect(),
+            pages: self.pages().map(|(number, page)| (number, Page(page))).collect(),
             globals: self.globals.clone(),
             host: self.host.clone(),
         };
@@ -211,27 +225,30 @@ impl State {
         if !written.host.is_sound() {
             return Err(StateError::Content("its players, timers or counters contradict one another"));
         }
-        let used = written.pages.last().map_or(0, |(number, _)| (*number as usize + 1) * PAGE);
-        if used > memory_bytes {
-            return Err(StateError::Content("a page lies outside its memory"));
-        }
-        let mut memory = vec![0; used];
+        let (mut numbers, mut contents) = (Vec::new(), Vec::new());
         let mut end = 0;
         for (number, page) in written.pages {
-            let start = number as usize * PAGE;
-            if start < end || start >= used {
+            let start = (number as usize).saturating_mul(PAGE);
+            if start < end {
                 return Err(StateError::Content("its pages are out of order"));
+            }
+            if start >= memory_bytes {
+                return Err(StateError::Content("a page lies outside its memory"));
             }
             if page.0.len() != PAGE {
                 return Err(StateError::Content("a page has another size"));
             }
             end = start + PAGE;
-            memory[start..end].copy_from_slice(page.0);
+            if !is_zero(page.0) {
+                numbers.push(number);
+                contents.extend_from_slice(page.0);
+            }
         }
         Ok(State {
             module: written.module,
             rewriter: written.rewriter,
-            memory,
+            numbers,
+            contents,
             memory_bytes,
             globals: written.globals,
             host: written.host,

@@ -238,6 +238,20 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// Bytes of what it carries: what its queue holds beside its items.
+    pub(crate) fn body_bytes(&self) -> usize {
+        match self {
+            Event::Recorded { frames, .. } => frames.len(),
+            Event::GuestLog { line, .. } => line.len(),
+            Event::GuestEvent { body, .. } | Event::Signal { body, .. } => body.len(),
+            Event::GuestFault { message, .. } => message.len(),
+            Event::Ended { outcome, .. } => outcome.as_ref().map_or(0, Bytes::len),
+            _ => 0,
+        }
+    }
+}
+
 /// What a worker knows of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionReport {

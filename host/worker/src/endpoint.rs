@@ -242,6 +242,15 @@ impl Endpoint {
         None
     }
 
+    /// Has a link read again, after all that wait.
+    pub fn mark_ready(&mut self, id: LinkId) {
+        if let Some(Some(link)) = self.links.get_mut(id.index as usize)
+            && link.generation == id.generation
+        {
+            mark(&mut link.ready, id.index, |index| self.ready.push_back(index));
+        }
+    }
+
     /// Whether a link waits to be read.
     pub fn has_ready(&self) -> bool {
         !self.ready.is_empty()

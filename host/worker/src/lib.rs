@@ -29,5 +29,5 @@ pub mod transport;
 mod worker;
 
 pub use command::{Command, Create, Event, MovedSession, Refusal, Resolved, SessionReport};
-pub use session::OverBudget;
-pub use worker::{EVENTS, Held, Turn, Worker, WorkerConfig};
+pub use session::CostOf;
+pub use worker::{EVENT_BYTES, EVENTS, Held, PHASE, SERVICE_INTERVAL, Turn, Worker, WorkerConfig};

@@ -127,9 +127,10 @@ impl Worker {
         }
     }
 
-    /// Lets those in who waited for a session that was paused.
+    /// Lets those in who waited for the session, as long as it takes players and the socket need not be served.
     pub(crate) fn let_in(&mut self, now: Instant, session: usize) {
-        for link in self.waiting.remove(&session).unwrap_or_default() {
+        while !self.must_wait(session) {
+            let Some(link) = self.next_waiting(session) else { return };
             let Some(connection) = self.connection(link) else { continue };
             let stage = std::mem::replace(&mut connection.stage, Stage::Opening);
             match stage {
@@ -141,12 +142,28 @@ impl Worker {
         }
     }
 
+    /// The one who has waited longest, who waits no longer.
+    fn next_waiting(&mut self, session: usize) -> Option<LinkId> {
+        let links = self.waiting.get_mut(&session)?;
+        let link = links.remove(0);
+        if links.is_empty() {
+            self.waiting.remove(&session);
+        }
+        Some(link)
+    }
+
+    /// Whether nobody can be let in at this moment.
+    fn must_wait(&self, index: usize) -> bool {
+        let session = self.sessions[index].as_ref();
+        self.is_service_due() || session.is_some_and(|session| session.is_paused() || session.owes_leaves())
+    }
+
     fn attach(&mut self, now: Instant, guest: Guest, index: usize) {
-        let Some(session) = self.sessions[index].as_ref() else {
+        if self.sessions[index].is_none() {
             self.refuse(now, guest.link, Reason::NoSuchSession, "the session is over");
             return;
-        };
-        if session.is_paused() {
+        }
+        if self.must_wait(index) {
             let Guest { link, open, player, expires_s } = guest;
             self.waiting.entry(index).or_default().push(link);
             let until = now + limits::RESOLVE_TIMEOUT;
@@ -154,6 +171,7 @@ impl Worker {
                 connection.stage = Stage::Waiting { session: index, open, player, expires_s };
             }
             self.endpoint.set_deadline(link, Some(until));
+            self.reschedule(index);
             return;
         }
         if self.is_overtaken(index, &guest) {

@@ -12,12 +12,12 @@ use ringside_protocol::frame::ServerFrame;
 use ringside_protocol::reason::Reason;
 use ringside_sandbox::Ending;
 
-use crate::accounting::add;
+use crate::accounting::{add, class_of};
 use crate::command::{Create, Event, MovedSession, Resolved};
 use crate::connection::{CLOSING, Stage};
 use crate::outlet::Outlet;
 use crate::session::{OwedLeave, Ran, Session};
-use crate::worker::{SESSIONS, Worker};
+use crate::worker::{SERVICE_INTERVAL, SESSIONS, Worker};
 
 impl Worker {
     pub(crate) fn create(&mut self, now: Instant, create: Create) {
@@ -34,7 +34,7 @@ impl Worker {
         let rate = create.module.description().tick_rate;
         let first = if rate == 0 { now } else { self.first_tick(now, std::time::Duration::from_secs(1) / rate) };
         let mut outputs = std::mem::take(&mut self.outputs);
-        let started = Session::start(create, now, first, self.config.over_budget, &mut outputs);
+        let started = Session::start(create, now, first, self.config.cost_of, &mut outputs);
         self.outputs = outputs;
         match started {
             Err(why) => {
@@ -80,22 +80,28 @@ impl Worker {
         while let Some(index) = self.schedule.pop_due(begun) {
             let now = outlet.now();
             self.run_session(now, index as usize);
-            if self.service_due(outlet) {
+            if self.is_turn_over(outlet) {
                 return self.schedule.next().is_some_and(|next| next <= begun);
             }
         }
         false
     }
 
-    /// One due thing of a session each: a tick, a timer, an expired seat; then views and checkpoints.
+    /// One due thing of a session each: a tick, a leave, a timer, an expired seat, as long as the socket need not be
+    /// served; then who waits to be let in, views and checkpoints. What remains is due when others had their turn.
     fn run_session(&mut self, now: Instant, index: usize) {
         let window = self.config.seat_window;
         let Some(session) = self.sessions[index].as_mut() else { return };
+        let late = session.tick_lateness(now);
         if let Some(ran) = session.run_due_tick(now, &mut self.outputs) {
+            add(&self.counters.lateness[class_of(late)], 1);
             self.after_run(now, index, ran);
         }
-        let Some(session) = self.sessions[index].as_mut() else { return };
-        if let Some(ran) = session.run_due_timer(now, &mut self.outputs) {
+        self.leave_owed(now, index);
+        if !self.is_service_due()
+            && let Some(session) = self.sessions[index].as_mut()
+            && let Some(ran) = session.run_due_timer(now, &mut self.outputs)
+        {
             self.after_run(now, index, ran);
         }
         let expired = self.sessions[index].as_ref().and_then(|session| session.expired_seat(now, window));
@@ -103,6 +109,7 @@ impl Worker {
             let reason = Reason::SeatExpired;
             self.leave(now, index, slot, LeaveReason::TimedOut, reason, reason.text());
         }
+        self.let_in(now, index);
         let Some(session) = self.sessions[index].as_mut() else { return };
         session.checkpoint_if_due(now);
         if let Some((frames, from)) = session.recorded_lately(now) {
@@ -143,13 +150,20 @@ impl Worker {
     fn schedule_wake(&mut self, index: usize, written: Option<Instant>) {
         let window = self.config.seat_window;
         let session = self.sessions.get(index).and_then(Option::as_ref);
+        let let_in = || (self.waiting.contains_key(&index) && !self.is_paused(index)).then_some(self.serviced);
         let wake = session.and_then(|session| session.next_wake(window, written));
+        // What was due long ago is not due before what came due since: sessions take turns.
+        let earliest = written.unwrap_or(self.serviced);
+        let wake = wake.into_iter().chain(let_in()).min().map(|wake| wake.max(earliest));
         self.schedule.set(index as u32, wake);
     }
 
     /// Hands on what an entry put out, and does what its outcome asks for.
     pub(crate) fn after_run(&mut self, now: Instant, index: usize, ran: Ran) {
         add(&self.counters.calls, 1);
+        if let Some(session) = self.sessions[index].as_mut() {
+            self.spent += session.take_spent();
+        }
         let mut outputs = std::mem::take(&mut self.outputs);
         for output in outputs.drain(..) {
             self.hand_on(now, index, output);
@@ -218,22 +232,32 @@ impl Worker {
             }
             Output::Log { level, line } => {
                 let session = session.id.clone();
-                self.tell_if_room(Event::GuestLog { session, level, line });
+                self.tell_news(now, index, Event::GuestLog { session, level, line });
             }
             Output::Event { body } => {
                 let session = session.id.clone();
-                self.tell_if_room(Event::GuestEvent { session, body });
+                self.tell_news(now, index, Event::GuestEvent { session, body });
             }
             Output::Signal { session: to, body } => {
                 let source = format!("{}/{}", session.id.game, session.id.key);
-                self.tell_if_room(Event::Signal { source, to, body });
+                self.tell_news(now, index, Event::Signal { source, to, body });
             }
             // Statistics are a register; refusals and endings are read off the state.
             Output::Stats | Output::JoinRefused { .. } | Output::StartRefused { .. } | Output::Finish { .. } => {}
         }
     }
 
-    /// Ends a player's stay.
+    /// Tells the node what a guest says, within the session's rate.
+    fn tell_news(&mut self, now: Instant, index: usize, event: Event) {
+        let allowed = self.sessions[index].as_mut().is_some_and(|session| session.news.take(now));
+        if !(allowed && self.tell_if_room(event))
+            && let Some(session) = self.sessions[index].as_mut()
+        {
+            session.usage.news_dropped += 1;
+        }
+    }
+
+    /// Ends a player's stay; if the session is paused or the socket wants to be served, as soon as that is over.
     pub(crate) fn leave(
         &mut self,
         now: Instant,
@@ -245,8 +269,9 @@ impl Worker {
     ) {
         let Some(session) = self.sessions[index].as_mut() else { return };
         let Some(player) = session.fold.slot(slot).map(|state| state.player.clone()) else { return };
-        if session.is_paused() {
+        if session.is_paused() || self.spent >= SERVICE_INTERVAL {
             session.owe_leave(OwedLeave { slot, why, reason, message: message.to_owned() });
+            self.reschedule(index);
             return;
         }
         // With the slot goes what it was told last.
@@ -268,6 +293,15 @@ impl Worker {
         self.outputs = before;
     }
 
+    /// Lets those go whose leave is owed, as long as the socket need not be served.
+    fn leave_owed(&mut self, now: Instant, index: usize) {
+        while !self.is_service_due() {
+            let owed = self.sessions[index].as_mut().and_then(|session| session.take_owed_leave());
+            let Some(OwedLeave { slot, why, reason, message }) = owed else { return };
+            self.leave(now, index, slot, why, reason, &message);
+        }
+    }
+
     pub(crate) fn signal(&mut self, now: Instant, game: GameName, key: SessionKey, source: String, body: Bytes) {
         let Some(&index) = self.names.get(&(game, key)) else { return };
         let Some(session) = self.sessions[index].as_mut() else { return };
@@ -283,11 +317,8 @@ impl Worker {
         match session.rebuild(now, self.config.slice) {
             Ok(false) => self.rebuilding.push_back(index),
             Ok(true) => {
-                let owed = session.take_owed_leaves();
                 self.tell_players(index, &ServerFrame::Resumed);
-                for OwedLeave { slot, why, reason, message } in owed {
-                    self.leave(now, index, slot, why, reason, &message);
-                }
+                self.leave_owed(now, index);
                 self.let_in(now, index);
                 self.take_up(now, index);
                 self.reschedule(index);
@@ -393,8 +424,12 @@ impl Worker {
     }
 
     /// Takes over a session of another worker of this node.
-    pub(crate) fn adopt(&mut self, moved: MovedSession) {
+    pub(crate) fn adopt(&mut self, now: Instant, moved: MovedSession) {
+        let full = self.live_sessions >= SESSIONS;
         let index = self.put(moved.0);
+        if full {
+            self.end_session(now, index, &format!("the worker that it moved to has its {SESSIONS} sessions"));
+        }
         self.reschedule(index);
     }
 

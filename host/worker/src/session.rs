@@ -16,6 +16,7 @@ use ringside_sandbox::{CallCost, Ending, Fold, FoldError, FoldOptions, Rebuild, 
 
 use crate::accounting::Usage;
 use crate::arena::Arena;
+use crate::bucket::Bucket;
 use crate::command::{Create, PlayerReport, SessionReport};
 use crate::endpoint::LinkId;
 use crate::recording::Recording;
@@ -25,6 +26,8 @@ use crate::worker::PHASE;
 const PIECE_AGE: Duration = Duration::from_secs(1);
 /// Bodies of datagrams are copied into chunks of this size, so that an input costs no allocation and pins no packet.
 const ARENA_BYTES: usize = 16 << 10;
+/// What a guest may tell the node at once, as time at its rate.
+const NEWS_BURST: Duration = Duration::from_secs(2);
 
 /// A player's seat, as the worker sees it.
 #[derive(Debug, Clone)]
@@ -47,8 +50,8 @@ impl Seat {
     }
 }
 
-/// Whether the call that an input made was over its budget.
-pub type OverBudget = fn(&Input, &CallCost) -> bool;
+/// What the call that an input made counts for, given what it was measured to cost.
+pub type CostOf = fn(&Input, &CallCost) -> CallCost;
 
 /// A leave that was decided while the session could take no entry.
 #[derive(Debug)]
@@ -90,8 +93,13 @@ pub(crate) struct Session {
     view_interval: Duration,
     traps: VecDeque<Instant>,
     overruns: VecDeque<Instant>,
-    over_budget: OverBudget,
+    cost_of: CostOf,
     was_over_budget: bool,
+    second: Second,
+    /// Real time of calls that nobody has asked for.
+    spent: Duration,
+    /// How often its guest may tell the node something.
+    pub(crate) news: Bucket,
     owed: Vec<OwedLeave>,
     arena: Arena<ARENA_BYTES>,
 }
@@ -105,7 +113,7 @@ impl Session {
         create: Create,
         now: Instant,
         first_tick: Instant,
-        over_budget: OverBudget,
+        cost_of: CostOf,
         outputs: &mut Vec<Output>,
     ) -> Result<Session, String> {
         let fold = Fold::new(&create.module, FoldOptions::default()).map_err(|error| error.to_string())?;
@@ -132,8 +140,11 @@ impl Session {
             view_interval: Duration::from_secs(1) / description.view_rate.max(1) * 9 / 10,
             traps: VecDeque::new(),
             overruns: VecDeque::new(),
-            over_budget,
+            cost_of,
             was_over_budget: false,
+            second: Second::default(),
+            spent: Duration::ZERO,
+            news: Bucket::new(limits::NEWS_RATE, NEWS_BURST),
             owed: Vec::new(),
             arena: Arena::new(),
         };
@@ -188,14 +199,8 @@ impl Session {
             Ok(outcome) => outcome,
             Err(_) => return Ran::Refused,
         };
-        let cost = self.fold.last_call();
-        self.usage.calls += 1;
-        self.usage.call_us += cost.wall.as_micros() as u64;
-        if (self.over_budget)(&input, &cost) {
-            self.was_over_budget = true;
-            self.usage.overruns += 1;
-            note(&mut self.overruns, now, limits::BUDGET_WINDOW_US, limits::BUDGET_OVERRUNS);
-        }
+        let cost = (self.cost_of)(&input, &self.fold.last_call());
+        self.charge(now, &cost);
         self.log.push(Record { position: self.fold.position(), time_us, input, outcome });
         match outcome {
             Outcome::Applied => Ran::Applied,
@@ -208,6 +213,23 @@ impl Session {
                 Ran::Skipped(cause)
             }
         }
+    }
+
+    fn charge(&mut self, now: Instant, cost: &CallCost) {
+        self.usage.calls += 1;
+        self.usage.call_us += cost.wall.as_micros() as u64;
+        self.spent += cost.wall;
+        let second_is_over_budget = self.second.add(now, cost.cpu);
+        if cost.over_budget || second_is_over_budget {
+            self.was_over_budget = true;
+            self.usage.overruns += 1;
+            note(&mut self.overruns, now, limits::BUDGET_WINDOW_US, limits::BUDGET_OVERRUNS);
+        }
+    }
+
+    /// Real time of its calls since this was asked last.
+    pub(crate) fn take_spent(&mut self) -> Duration {
+        std::mem::take(&mut self.spent)
     }
 
     /// Goes on with a rebuild for about `budget`; answers whether the session plays again.
@@ -245,6 +267,11 @@ impl Session {
             self.overruns.clear();
         }
         often
+    }
+
+    /// How late the next tick would be.
+    pub(crate) fn tick_lateness(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.next_tick)
     }
 
     /// Runs the next tick if it is due; answers whether one ran (or was tried).
@@ -300,6 +327,9 @@ impl Session {
     pub(crate) fn next_wake(&self, window: Duration, written: Option<Instant>) -> Option<Instant> {
         if self.is_paused() || self.fold.ending().is_some() {
             return None;
+        }
+        if !self.owed.is_empty() {
+            return Some(self.base);
         }
         let tick = self.period.map(|_| self.next_tick);
         let timer = self.fold.next_timer().map(|(_, due)| self.base + Duration::from_micros(due));
@@ -403,9 +433,19 @@ impl Session {
         }
     }
 
-    /// The leaves that are owed.
-    pub(crate) fn take_owed_leaves(&mut self) -> Vec<OwedLeave> {
-        std::mem::take(&mut self.owed)
+    /// The leave that is owed longest.
+    pub(crate) fn take_owed_leave(&mut self) -> Option<OwedLeave> {
+        (!self.owed.is_empty() && !self.is_paused()).then(|| self.owed.remove(0))
+    }
+
+    /// Whether players are about to leave.
+    pub(crate) fn owes_leaves(&self) -> bool {
+        !self.owed.is_empty()
+    }
+
+    /// Whether the player of a slot is about to leave: nothing that it sends matters any longer.
+    pub(crate) fn is_leaving(&self, slot: Slot) -> bool {
+        self.owed.iter().any(|owed| owed.slot == slot)
     }
 
     /// Frees a seat; answers the connection that was attached to it.
@@ -449,6 +489,26 @@ impl Session {
                 })
                 .collect(),
         }
+    }
+}
+
+/// The CPU time of a session's calls within the second that is running.
+#[derive(Debug, Default)]
+struct Second {
+    began: Option<Instant>,
+    used: Duration,
+}
+
+impl Second {
+    /// Adds a call's; answers whether it was the one with which the second came to be over its budget.
+    fn add(&mut self, now: Instant, cpu: Duration) -> bool {
+        if self.began.is_none_or(|began| now.saturating_duration_since(began) >= Duration::from_secs(1)) {
+            *self = Second { began: Some(now), used: Duration::ZERO };
+        }
+        let budget = Duration::from_micros(limits::SESSION_CPU_US);
+        let before = self.used;
+        self.used += cpu;
+        before <= budget && self.used > budget
     }
 }
 

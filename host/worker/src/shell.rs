@@ -22,7 +22,7 @@ use crate::outlet::{Destination, Outlet};
 use crate::receive::Receiver as Socket;
 use crate::transmit::Transmitter;
 use crate::transport;
-use crate::worker::{Turn, Worker, WorkerConfig};
+use crate::worker::{SERVICE_INTERVAL, Turn, Worker, WorkerConfig};
 
 /// Commands that wait for a worker. Beyond: the node is told that the queue is full.
 pub const COMMANDS: usize = 4096;
@@ -220,14 +220,12 @@ impl Shell {
         while !self.worker.is_stopped() {
             self.receive();
             self.bell.hush(std::mem::take(&mut heard));
-            while let Ok(command) = self.queue.try_recv() {
-                self.worker.handle_command(Instant::now(), command);
-            }
+            let commands_wait = self.handle_commands();
             let turn = self.worker.turn(&mut self.out);
             self.out.transmitter.flush();
             self.send_events(&mut unsent);
             self.count();
-            if turn == Turn::Done && !self.worker.is_stopped() {
+            if turn == Turn::Done && !commands_wait && !self.worker.is_stopped() {
                 heard = self.wait(unsent.is_some());
             }
         }
@@ -253,6 +251,19 @@ impl Shell {
                 return;
             }
         }
+    }
+
+    /// Does what it was told, as long as the socket need not be served. Answers whether more may wait.
+    fn handle_commands(&mut self) -> bool {
+        let begun = Instant::now();
+        while let Ok(command) = self.queue.try_recv() {
+            let now = Instant::now();
+            self.worker.handle_command(now, command);
+            if now.saturating_duration_since(begun) >= SERVICE_INTERVAL {
+                return true;
+            }
+        }
+        false
     }
 
     fn send_events(&mut self, unsent: &mut Option<Event>) {

@@ -27,7 +27,7 @@ use crate::endpoint::{Endpoint, LinkId, LinkLimits};
 use crate::outbound::Chunks;
 use crate::outlet::Outlet;
 use crate::receive::Datagram;
-use crate::session::{OverBudget, Session};
+use crate::session::{CostOf, Session};
 use crate::timers::Timers;
 use crate::transport::DATAGRAM_SEND_BYTES;
 
@@ -41,6 +41,8 @@ pub const PHASE: Duration = Duration::from_millis(2);
 pub const LONGEST_SLEEP: Duration = Duration::from_millis(10);
 /// Events that wait for the node. Beyond: log lines and recordings are dropped and counted; the rest never reaches it.
 pub const EVENTS: usize = 16_384;
+/// Bytes of the events that wait for the node; the same holds beyond.
+pub const EVENT_BYTES: usize = 16 << 20;
 /// Sessions of a worker.
 pub const SESSIONS: usize = 8_192;
 
@@ -61,9 +63,9 @@ pub struct WorkerConfig {
     pub connections: usize,
     /// Connections of one address at a time.
     pub connections_per_address: usize,
-    /// Whether a call was over its budget: by what it was measured to cost. A simulation goes by the input, so that a run
-    /// depends on no real clock.
-    pub over_budget: OverBudget,
+    /// What a call counts for: what it was measured to cost. A simulation goes by the input, so that a run depends on no
+    /// real clock.
+    pub cost_of: CostOf,
     /// Real time of a turn for a rebuild, which is done by a record at least. None makes it a record a turn.
     pub slice: Duration,
     /// Milliseconds since 1970 at `started`: tokens speak of days, everything else of this clock.
@@ -83,7 +85,7 @@ impl WorkerConfig {
             penalty: false,
             connections: limits::CONNECTIONS,
             connections_per_address: limits::CONNECTIONS_PER_ADDRESS,
-            over_budget: |_, cost| cost.over_budget,
+            cost_of: |_, cost| *cost,
             slice: Duration::from_micros(ringside_core::limits::SLICE_US),
             started_ms,
             started,
@@ -105,6 +107,8 @@ pub enum Turn {
 pub struct Held {
     /// Events that the node has not taken.
     pub events: usize,
+    /// Bytes of their bodies.
+    pub event_bytes: usize,
     /// Connections that wait for the node to say where their session is.
     pub resolving: usize,
     /// Connections that wait for a paused session.
@@ -144,6 +148,7 @@ pub struct Worker {
     pub(crate) requests: u64,
     pub(crate) authority: Authority,
     pub(crate) events: VecDeque<Event>,
+    pub(crate) event_bytes: usize,
     pub(crate) counters: Arc<Counters>,
     pub(crate) going_away: Option<Reason>,
     pub(crate) stopped: bool,
@@ -151,6 +156,8 @@ pub struct Worker {
     pub(crate) packets: Chunks,
     pub(crate) views: Chunks,
     pub(crate) serviced: Instant,
+    /// Real time of guests' calls since.
+    pub(crate) spent: Duration,
 }
 
 impl Worker {
@@ -182,6 +189,7 @@ impl Worker {
             requests: 0,
             authority,
             events: VecDeque::new(),
+            event_bytes: 0,
             counters: Arc::new(Counters::default()),
             going_away: None,
             stopped: false,
@@ -189,6 +197,7 @@ impl Worker {
             packets: Chunks::new(),
             views: Chunks::new(),
             serviced: config.started,
+            spent: Duration::ZERO,
             config,
         }
     }
@@ -205,6 +214,7 @@ impl Worker {
         let least_space = unsent.min().unwrap_or(DATAGRAM_SEND_BYTES);
         Held {
             events: self.events.len(),
+            event_bytes: self.event_bytes,
             resolving: self.resolving.len(),
             waiting: self.waiting.values().map(Vec::len).sum(),
             departed: self.departed.len(),
@@ -251,7 +261,7 @@ impl Worker {
                 self.tell(Event::Flushed(Flushed(reply)));
             }
             Command::Resolved { request, answer } => self.resolved(now, request, answer),
-            Command::Adopt(moved) => self.adopt(*moved),
+            Command::Adopt(moved) => self.adopt(now, *moved),
             Command::Departed(place) => self.send_on(now, &place),
             Command::Signal { game, key, source, body } => self.signal(now, game, key, source, body),
             Command::GoAway(reason) => self.go_away(reason),
@@ -261,7 +271,9 @@ impl Worker {
 
     /// What it has to tell, oldest first.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        let event = self.events.pop_front()?;
+        self.event_bytes -= event.body_bytes();
+        Some(event)
     }
 
     /// Whether it was told to stop.
@@ -274,6 +286,7 @@ impl Worker {
     pub fn turn(&mut self, outlet: &mut dyn Outlet) -> Turn {
         let now = outlet.now();
         self.serviced = now;
+        self.spent = Duration::ZERO;
         self.endpoint.handle_timeouts(now);
         let mut more = self.read_links(outlet);
         more |= self.run_due(outlet);
@@ -286,13 +299,19 @@ impl Worker {
         }
         let now = outlet.now();
         self.endpoint.flush(now, outlet);
+        self.spent = Duration::ZERO;
         self.count();
         if more { Turn::More } else { Turn::Done }
     }
 
-    /// Whether the socket wants to be served before more guests are called.
-    pub(crate) fn service_due(&self, outlet: &mut dyn Outlet) -> bool {
-        outlet.now().saturating_duration_since(self.serviced) >= SERVICE_INTERVAL
+    /// Whether guests ran for so long that the socket is to be served before the next call.
+    pub(crate) fn is_service_due(&self) -> bool {
+        self.spent >= SERVICE_INTERVAL
+    }
+
+    /// The same for everything that a turn does.
+    pub(crate) fn is_turn_over(&self, outlet: &mut dyn Outlet) -> bool {
+        self.is_service_due() || outlet.now().saturating_duration_since(self.serviced) >= SERVICE_INTERVAL
     }
 
     /// When the next turn is due, if nothing arrives before. At once where handshakes or rebuilds wait.
@@ -347,14 +366,15 @@ impl Worker {
 
     /// Tells the node something that it must hear.
     pub(crate) fn tell(&mut self, event: Event) {
+        self.event_bytes += event.body_bytes();
         self.events.push_back(event);
     }
 
     /// Tells the node something that may be lost.
     pub(crate) fn tell_if_room(&mut self, event: Event) -> bool {
-        let room = self.events.len() < EVENTS;
+        let room = self.events.len() < EVENTS && self.event_bytes + event.body_bytes() <= EVENT_BYTES;
         if room {
-            self.events.push_back(event);
+            self.tell(event);
         } else {
             crate::accounting::add(&self.counters.events_lost, 1);
         }

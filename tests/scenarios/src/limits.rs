@@ -11,6 +11,7 @@ const CLIENT: &str = "tools/client/src/core/tests/situations.rs";
 const CONNECTIONS: &str = "tests/scenarios/tests/bounds/connections.rs";
 const DATAGRAMS: &str = "host/protocol/src/datagram/tests.rs";
 const DIRECTORY: &str = "host/core/src/directory/tests.rs";
+const ISOLATION: &str = "tests/scenarios/tests/bounds/isolation.rs";
 const EFFECTS: &str = "host/sandbox/tests/runtime/effects.rs";
 const CITIZENS: &str = "host/sandbox/tests/runtime/citizens.rs";
 const FRAMES: &str = "host/protocol/src/frame/tests.rs";
@@ -104,6 +105,9 @@ const OF_SESSIONS: &[Reached] = &[
     ("LOG_LINES", EFFECTS, "log_lines_are_cut_and_counted"),
     ("CALL_BUDGET_US", RUNAWAYS, "cost_is_told"),
     ("CALL_LIMIT_FACTOR", RUNAWAYS, "every_shape_stops_within_ten_milliseconds_of_its_limit"),
+    ("TIMER_DELAY_US", ISOLATION, "timers_without_a_delay_wait_for_the_least"),
+    ("SESSION_CPU_US", ISOLATION, "a_guest_that_keeps_itself_busy_takes_turns_with_others_and_is_moved"),
+    ("NEWS_RATE", ISOLATION, "what_guests_say_to_the_node_has_a_rate"),
     ("BUDGET_OVERRUNS", SESSIONS, "overruns_count_for_their_window_and_no_longer"),
     ("BUDGET_WINDOW_US", SESSIONS, "overruns_count_for_their_window_and_no_longer"),
     ("TRAPS", SESSIONS, "traps_count_for_their_window_and_no_longer"),

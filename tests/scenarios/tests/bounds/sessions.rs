@@ -54,8 +54,9 @@ fn traps_count_for_their_window_and_no_longer() {
 }
 
 /// Counts calls by what they were told, not by what they took.
-fn over_budget(input: &Input, _: &CallCost) -> bool {
-    matches!(input, Input::Message { body, .. } if **body == *ringside_guest::encode(&overwork()))
+fn by_deed(input: &Input, _: &CallCost) -> CallCost {
+    let over_budget = matches!(input, Input::Message { body, .. } if **body == *ringside_guest::encode(&overwork()));
+    CallCost { over_budget, ..CallCost::default() }
 }
 
 fn overwork() -> Deed {
@@ -64,7 +65,7 @@ fn overwork() -> Deed {
 
 #[test]
 fn overruns_count_for_their_window_and_no_longer() {
-    let mut stage = Stage::new(|config: &mut WorkerConfig| config.over_budget = over_budget);
+    let mut stage = Stage::new(|config: &mut WorkerConfig| config.cost_of = by_deed);
     let session = stage.create("bad-citizens");
     let (id, _) = stage.attach("ann", &session);
     let moved = |stage: &Stage| stage.events.iter().any(|event| matches!(event, Event::Overran(_)));

@@ -48,6 +48,8 @@ pub struct Stage {
     pub events: Vec<Event>,
     /// Whether the node answers no question.
     pub silent: bool,
+    /// Whether the node takes nothing that the worker tells it.
+    pub deaf: bool,
     pub now: Micros,
     /// Turns that the worker took.
     pub turns: u64,
@@ -69,6 +71,7 @@ impl Stage {
             host: Host::new(0, base, 7, adjust),
             events: Vec::new(),
             silent: false,
+            deaf: false,
             now: 0,
             turns: 0,
             base,
@@ -264,6 +267,10 @@ impl Stage {
     }
 
     fn turn(&mut self) {
+        if self.deaf {
+            self.next_turn = self.host.turn_unheard(self.now).max(self.now + 1);
+            return;
+        }
         let done = self.host.turn(self.now);
         self.turns += 1;
         self.next_turn = done.next.max(self.now + 1);

@@ -120,9 +120,9 @@ impl<'a> World<'a> {
         let post = |number: u8| Post {
             host: Host::new(number, base, seed, |config| {
                 config.seat_window = Duration::from_micros(plan.seat_window + kept_longer);
-                config.over_budget = match plant {
-                    Some(Plant::BlamesAnotherSession) => deeds::over_budget_of_another,
-                    _ => deeds::over_budget,
+                config.cost_of = match plant {
+                    Some(Plant::BlamesAnotherSession) => deeds::cost_of_another,
+                    _ => deeds::cost_of,
                 };
             }),
             armed: None,
