@@ -98,6 +98,7 @@ fn a_players_burst_takes_turns_with_other_sessions() {
     stage.until("the burst", 2 * SECOND, |stage| {
         (stage.report(&session).players[0].last_input == burst as u64).then_some(())
     });
+    stage.pass(SECOND);
     for session in &beside {
         assert_on_time(&mut stage, session, 2);
     }
