@@ -15,9 +15,6 @@ use ringside_protocol::view::ViewEncoder;
 use crate::bucket::Bucket;
 use crate::endpoint::LinkId;
 
-/// How long a connection that was told its end may take to acknowledge it.
-pub(crate) const CLOSING: Duration = Duration::from_secs(1);
-
 /// How far a connection is.
 #[derive(Debug)]
 pub(crate) enum Stage {

@@ -326,9 +326,13 @@ impl Worker {
         match ran {
             Ran::Applied => self.acknowledge_input(link, number),
             Ran::Skipped(cause) => {
+                let cause = rejection(cause);
+                if let Some(seat) = session.seat_mut(slot) {
+                    seat.reject(number, cause);
+                }
                 self.acknowledge_input(link, number);
                 if let Some(connection) = self.connection(link) {
-                    connection.write(&ServerFrame::Rejected { number, cause: rejection(cause) });
+                    connection.write(&ServerFrame::Rejected { number, cause });
                 }
             }
             Ran::Refused => {}

@@ -16,7 +16,7 @@ use ringside_protocol::reason::{Reaction, Reason};
 use ringside_protocol::token::Capability;
 
 use crate::command::{Event, Refusal, Resolved};
-use crate::connection::{CLOSING, Stage};
+use crate::connection::Stage;
 use crate::endpoint::LinkId;
 use crate::session::Ran;
 use crate::worker::Worker;
@@ -335,10 +335,14 @@ impl Worker {
             follower: None,
         };
         let input_rate = description.input_rate;
+        let mut rejections = Vec::new();
         if let Some(seat) = session.seat_mut(slot) {
             seat.link = Some(link);
             seat.view_due = true;
             seat.next_view = now;
+            if open.resume.is_some() {
+                rejections.extend(seat.rejections());
+            }
         }
         self.set_attached_count(link, false);
         if let Some(connection) = self.connection(link) {
@@ -347,6 +351,7 @@ impl Worker {
             connection.set_input_rate(input_rate);
             connection.decoder.set_limit(limits::CLIENT_FRAME_BYTES);
             connection.write(&ServerFrame::Attached(Box::new(attached)));
+            rejections.iter().for_each(|frame| connection.write(frame));
         }
         crate::accounting::add(&self.counters.players, 1);
         self.endpoint.set_deadline(link, Some(now + limits::KEEP_ALIVE));
@@ -397,7 +402,7 @@ impl Worker {
             );
         }
         self.set_attached_count(link, false);
-        self.endpoint.set_deadline(link, Some(now + CLOSING));
+        self.endpoint.set_deadline(link, Some(now + limits::CLOSING_TIMEOUT));
         self.mark(link);
     }
 }

@@ -9,22 +9,24 @@ use ringside_core::limits;
 use ringside_core::log::{Input, LeaveReason};
 use ringside_core::output::Output;
 use ringside_protocol::frame::ServerFrame;
+use ringside_protocol::limits::{CLOSING_TIMEOUT, RESOLVE_TIMEOUT};
 use ringside_protocol::reason::Reason;
 use ringside_sandbox::Ending;
 
 use crate::accounting::{add, class_of};
 use crate::command::{Create, Event, MovedSession, Resolved};
-use crate::connection::{CLOSING, Stage};
+use crate::connection::Stage;
 use crate::outlet::Outlet;
 use crate::session::{OwedLeave, Ran, Session};
-use crate::worker::{SERVICE_INTERVAL, SESSIONS, Worker};
+use crate::worker::Worker;
 
 impl Worker {
     pub(crate) fn create(&mut self, now: Instant, create: Create) {
         let id = create.session.clone();
         let record = create.record;
         let refused = self.going_away.map(|reason| reason.text().to_owned());
-        let full = (self.live_sessions >= SESSIONS).then(|| format!("the worker has its {SESSIONS} sessions"));
+        let most = self.config.sessions;
+        let full = (self.live_sessions >= most).then(|| format!("the worker has its {most} sessions"));
         let taken = self.names.contains_key(&(id.game.clone(), id.key.clone()));
         let taken = taken.then(|| format!("{}/{} is running already", id.game, id.key));
         if let Some(why) = refused.or(full).or(taken) {
@@ -267,9 +269,10 @@ impl Worker {
         reason: Reason,
         message: &str,
     ) {
+        let is_service_due = self.is_service_due();
         let Some(session) = self.sessions[index].as_mut() else { return };
         let Some(player) = session.fold.slot(slot).map(|state| state.player.clone()) else { return };
-        if session.is_paused() || self.spent >= SERVICE_INTERVAL {
+        if session.is_paused() || is_service_due {
             session.owe_leave(OwedLeave { slot, why, reason, message: message.to_owned() });
             self.reschedule(index);
             return;
@@ -411,7 +414,7 @@ impl Worker {
                 connection.stage = Stage::Departing { session: id.clone(), player, expires_s };
             }
             // Should the node never say where the session went, the player asks a front door again.
-            self.endpoint.set_deadline(link, Some(now + ringside_protocol::limits::RESOLVE_TIMEOUT));
+            self.endpoint.set_deadline(link, Some(now + RESOLVE_TIMEOUT));
         }
         let players = &self.counters.players;
         let before = players.load(std::sync::atomic::Ordering::Relaxed);
@@ -425,10 +428,11 @@ impl Worker {
 
     /// Takes over a session of another worker of this node.
     pub(crate) fn adopt(&mut self, now: Instant, moved: MovedSession) {
-        let full = self.live_sessions >= SESSIONS;
+        let most = self.config.sessions;
+        let full = self.live_sessions >= most;
         let index = self.put(moved.0);
         if full {
-            self.end_session(now, index, &format!("the worker that it moved to has its {SESSIONS} sessions"));
+            self.end_session(now, index, &format!("the worker that it moved to has its {most} sessions"));
         }
         self.reschedule(index);
     }
@@ -445,7 +449,7 @@ impl Worker {
                 connection.write(&ServerFrame::Moving(target));
             }
             // The client closes once it is attached there.
-            self.endpoint.set_deadline(link, Some(now + ringside_protocol::limits::RESOLVE_TIMEOUT + CLOSING));
+            self.endpoint.set_deadline(link, Some(now + RESOLVE_TIMEOUT + CLOSING_TIMEOUT));
             self.mark(link);
         }
     }

@@ -11,6 +11,7 @@ use ringside_core::ids::{Epoch, SessionId, SessionTime, Slot};
 use ringside_core::limits;
 use ringside_core::log::{Input, LeaveReason, Outcome, Record, SkipCause};
 use ringside_core::output::Output;
+use ringside_protocol::frame::ServerFrame;
 use ringside_protocol::reason::Reason;
 use ringside_sandbox::{CallCost, Ending, Fold, FoldError, FoldOptions, Rebuild, State, Step};
 
@@ -42,11 +43,28 @@ pub(crate) struct Seat {
     pub(crate) next_view: Instant,
     /// Number of the newest datagram that was taken.
     pub(crate) last_datagram: u64,
+    /// Messages without effect, the newest of them: told again to who comes back, for the news may be lost with its
+    /// connection. More than [`limits::TRAPS`] outlive no session.
+    rejected: VecDeque<(u64, Reason)>,
 }
 
 impl Seat {
     fn new(now: Instant) -> Seat {
-        Seat { link: None, away_since: now, view_due: false, next_view: now, last_datagram: 0 }
+        let rejected = VecDeque::new();
+        Seat { link: None, away_since: now, view_due: false, next_view: now, last_datagram: 0, rejected }
+    }
+
+    /// A message of the player had no effect.
+    pub(crate) fn reject(&mut self, number: u64, cause: Reason) {
+        if self.rejected.len() == limits::TRAPS {
+            self.rejected.pop_front();
+        }
+        self.rejected.push_back((number, cause));
+    }
+
+    /// The newest messages without effect, as frames.
+    pub(crate) fn rejections(&self) -> impl Iterator<Item = ServerFrame> {
+        self.rejected.iter().map(|&(number, cause)| ServerFrame::Rejected { number, cause })
     }
 }
 

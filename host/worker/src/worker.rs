@@ -24,6 +24,7 @@ use crate::authority::Authority;
 use crate::command::{Command, Event, Flushed};
 use crate::connection::Connection;
 use crate::endpoint::{Endpoint, LinkId, LinkLimits};
+use crate::limits::{EVENT_BYTES, EVENTS, SESSIONS};
 use crate::outbound::Chunks;
 use crate::outlet::Outlet;
 use crate::receive::Datagram;
@@ -39,12 +40,6 @@ pub const SERVICE_INTERVAL: Duration = Duration::from_millis(1);
 pub const PHASE: Duration = Duration::from_millis(2);
 /// A ticking worker sleeps no longer than this, so that acknowledgements are not late.
 pub const LONGEST_SLEEP: Duration = Duration::from_millis(10);
-/// Events that wait for the node. Beyond: log lines and recordings are dropped and counted; the rest never reaches it.
-pub const EVENTS: usize = 16_384;
-/// Bytes of the events that wait for the node; the same holds beyond.
-pub const EVENT_BYTES: usize = 16 << 20;
-/// Sessions of a worker.
-pub const SESSIONS: usize = 8_192;
 
 /// Who a worker is and what it tells its players.
 #[derive(Debug, Clone)]
@@ -59,6 +54,8 @@ pub struct WorkerConfig {
     pub seat_window: Duration,
     /// Whether it takes the sessions that overran their budgets; then it gives none away.
     pub penalty: bool,
+    /// Sessions at a time.
+    pub sessions: usize,
     /// Connections at a time.
     pub connections: usize,
     /// Connections of one address at a time.
@@ -83,6 +80,7 @@ impl WorkerConfig {
             certificate,
             seat_window: limits::SEAT_WINDOW,
             penalty: false,
+            sessions: SESSIONS,
             connections: limits::CONNECTIONS,
             connections_per_address: limits::CONNECTIONS_PER_ADDRESS,
             cost_of: |_, cost| *cost,

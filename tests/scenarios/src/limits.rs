@@ -1,4 +1,4 @@
-//! Every bound is in one of two tables, and here beside the test that reaches it and sees what is said of it. A row
+//! Every bound is in one of three tables, and here beside the test that reaches it and sees what is said of it. A row
 //! without a test fails, and so does a test that is gone.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ringside_protocol::limits::TABLE;
 use ringside_test_support::guests::root;
 
+const ADMISSION: &str = "host/worker/src/admission.rs";
 const AUTHORITY: &str = "host/worker/src/authority.rs";
 const CLIENT: &str = "tools/client/src/core/tests/situations.rs";
 const CONNECTIONS: &str = "tests/scenarios/tests/bounds/connections.rs";
@@ -37,6 +38,7 @@ const OF_PLAYERS: &[Reached] = &[
     ("KEEP_ALIVE", CONNECTIONS, "a_silent_connection_is_probed_and_its_view_repeated"),
     ("WRITE_STALL_TIMEOUT", HOSTILE_STREAMS, "a_peer_that_takes_nothing_for_too_long_is_closed_and_keeps_its_seat"),
     ("LEAVE_TIMEOUT", CLIENT, "leaving_delivers_what_was_sent_first_and_ends_in_time"),
+    ("CLOSING_TIMEOUT", CONNECTIONS, "a_connection_that_was_told_its_end_is_closed_in_time"),
     ("STREAMS", HOSTILE_STREAMS, "further_streams_are_not_to_be_had"),
     ("STREAM_RESETS", HOSTILE_STREAMS, "streams_that_are_opened_and_reset_for_ever_end_each_connection"),
     ("RECEIVE_WINDOW_BYTES", STREAMS, "what_is_not_read_is_held_back_at_the_peer"),
@@ -141,6 +143,19 @@ const OF_SESSIONS: &[Reached] = &[
     ("ENDED_SESSIONS", DIRECTORY, "the_bounds_hold"),
 ];
 
+/// What bounds workers.
+const OF_WORKERS: &[Reached] = &[
+    ("SESSIONS", SESSIONS, "sessions_of_a_worker_are_bounded"),
+    ("COMMANDS", "host/worker/src/shell.rs", "commands_beyond_the_bound_come_back"),
+    ("EVENTS", "tests/simulation/tests/recording.rs", "a_recording_that_finds_no_room_ends_and_what_was_taken_is_good"),
+    ("EVENT_BYTES", ISOLATION, "what_waits_for_the_node_is_bounded_in_bytes"),
+    ("HANDSHAKES", CONNECTIONS, "handshakes_under_way_are_bounded"),
+    ("VALIDATED_WAITING", ADMISSION, "handshake_packets_beyond_their_bound_are_dropped"),
+    ("FIRST_WAITING", ADMISSION, "first_packets_beyond_their_bound_are_dropped_and_delay_nobody"),
+    ("RESPONSES", CONNECTIONS, "packets_of_no_connection_are_answered_as_far_as_the_bound"),
+    ("STREAM_WAITING_BYTES", STREAMS, "outputs_that_a_stream_does_not_take_stay_in_the_state"),
+];
+
 fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
@@ -163,15 +178,22 @@ fn every_bound_of_players_has_a_test_that_reaches_it() {
 
 #[test]
 fn every_bound_of_sessions_has_a_test_that_reaches_it() {
-    let table = read("host/core/src/limits.rs");
-    let rows = table.lines().filter_map(|line| line.strip_prefix("pub const ")?.split(':').next());
-    assert_complete(rows, OF_SESSIONS);
+    assert_complete(constants(&read("host/core/src/limits.rs")), OF_SESSIONS);
+}
+
+#[test]
+fn every_bound_of_workers_has_a_test_that_reaches_it() {
+    assert_complete(constants(&read("host/worker/src/limits.rs")), OF_WORKERS);
+}
+
+fn constants(table: &str) -> impl Iterator<Item = &str> {
+    table.lines().filter_map(|line| line.strip_prefix("pub const ")?.split(':').next())
 }
 
 #[test]
 fn the_tests_that_reach_bounds_exist() {
     let mut files = BTreeMap::new();
-    for (row, file, test) in OF_PLAYERS.iter().chain(OF_SESSIONS) {
+    for (row, file, test) in OF_PLAYERS.iter().chain(OF_SESSIONS).chain(OF_WORKERS) {
         let text = files.entry(file).or_insert_with(|| read(file));
         let at = text.find(&format!("fn {test}()")).unwrap_or_else(|| panic!("{row}: {file} has no test {test}"));
         let before = text[..at].trim_end().trim_end_matches("async").trim_end();

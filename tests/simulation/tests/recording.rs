@@ -7,7 +7,8 @@ use ringside_core::ids::{Epoch, SessionId};
 use ringside_simulation::worker::Guests;
 use ringside_simulation::worker::host::Host;
 use ringside_simulation::worker::player::Game;
-use ringside_worker::{Command, Create, EVENTS, Event};
+use ringside_worker::limits::EVENTS;
+use ringside_worker::{Command, Create, Event};
 
 /// Takes turns until then; hands on what is said, if anybody listens.
 fn play(host: &mut Host, from: &mut u64, until: u64) -> Vec<Event> {

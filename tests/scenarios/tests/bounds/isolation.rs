@@ -13,7 +13,8 @@ use ringside_protocol::frame::ClientFrame;
 use ringside_sandbox::CallCost;
 use ringside_simulation::worker::host::takes;
 use ringside_worker::accounting::class_of;
-use ringside_worker::{EVENT_BYTES, Event, PHASE, SERVICE_INTERVAL, WorkerConfig};
+use ringside_worker::limits::EVENT_BYTES;
+use ringside_worker::{Event, PHASE, SERVICE_INTERVAL, WorkerConfig};
 
 use crate::stage::{SECOND, Stage};
 

@@ -72,7 +72,9 @@ struct Post {
 /// What a player is to be told of a message.
 struct Expected {
     cause: Reason,
-    /// Whether it can still be missed: it was not told yet, and the connection that it would come over is still there.
+    /// Whether the player was told.
+    told: bool,
+    /// Whether the connection that it came over first is still there.
     due: bool,
 }
 
