@@ -72,7 +72,7 @@ impl Worker {
         self.prompt_sessions -= usize::from(session.is_prompt());
         self.live_sessions -= 1;
         self.schedule.set(index as u32, None);
-        self.rebuilding.retain(|&other| other != index);
+        self.working.retain(|&other| other != index);
         Some(session)
     }
 
@@ -114,6 +114,10 @@ impl Worker {
         self.let_in(now, index);
         let Some(session) = self.sessions[index].as_mut() else { return };
         session.checkpoint_if_due(now);
+        if session.has_long_work() {
+            self.work_on(index);
+        }
+        let Some(session) = self.sessions[index].as_mut() else { return };
         if let Some((frames, from)) = session.recorded_lately(now) {
             let session = session.id.clone();
             if !self.tell_if_room(Event::Recorded { session, frames, from }) {
@@ -185,7 +189,7 @@ impl Worker {
                 return;
             }
             self.tell_players(index, &ServerFrame::Paused);
-            self.rebuilding.push_back(index);
+            self.work_on(index);
         }
         let Some(session) = self.sessions[index].as_mut() else { return };
         if let Some(ending) = session.fold.ending().cloned() {
@@ -312,13 +316,24 @@ impl Worker {
         self.after_run(now, index, ran);
     }
 
-    /// Rebuilds paused sessions for a slice each. Answers whether rebuilds remain.
-    pub(crate) fn rebuild_some(&mut self, outlet: &mut dyn Outlet) -> bool {
-        let Some(index) = self.rebuilding.pop_front() else { return false };
+    /// Puts a session on the list of those that have something to be done in slices.
+    fn work_on(&mut self, index: usize) {
+        if !self.working.contains(&index) {
+            self.working.push_back(index);
+        }
+    }
+
+    /// Works for a slice for the session whose turn it is. Answers whether work remains.
+    pub(crate) fn work_some(&mut self, outlet: &mut dyn Outlet) -> bool {
+        let Some(index) = self.working.pop_front() else { return false };
         let now = outlet.now();
-        let Some(session) = self.sessions[index].as_mut() else { return !self.rebuilding.is_empty() };
-        match session.rebuild(now, self.config.slice) {
-            Ok(false) => self.rebuilding.push_back(index),
+        let Some(session) = self.sessions[index].as_mut() else { return !self.working.is_empty() };
+        let worked = session.work(now, self.config.slice);
+        if session.has_long_work() && worked.is_ok() {
+            self.work_on(index);
+        }
+        match worked {
+            Ok(false) => {}
             Ok(true) => {
                 self.tell_players(index, &ServerFrame::Resumed);
                 self.leave_owed(now, index);
@@ -328,11 +343,13 @@ impl Worker {
             }
             Err(error) => {
                 let why = format!("the session cannot be rebuilt: {error}");
-                tracing::error!(session = %session.id, %error, "a rebuild failed");
+                if let Some(session) = &self.sessions[index] {
+                    tracing::error!(session = %session.id, %error, "a rebuild failed");
+                }
                 self.end_session(now, index, &why);
             }
         }
-        !self.rebuilding.is_empty()
+        !self.working.is_empty()
     }
 
     /// Reads on where a pause had left players' streams unread.
@@ -430,7 +447,11 @@ impl Worker {
     pub(crate) fn adopt(&mut self, now: Instant, moved: MovedSession) {
         let most = self.config.sessions;
         let full = self.live_sessions >= most;
+        let has_long_work = moved.0.has_long_work();
         let index = self.put(moved.0);
+        if has_long_work {
+            self.work_on(index);
+        }
         if full {
             self.end_session(now, index, &format!("the worker that it moved to has its {most} sessions"));
         }

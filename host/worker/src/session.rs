@@ -13,7 +13,7 @@ use ringside_core::log::{Input, LeaveReason, Outcome, Record, SkipCause};
 use ringside_core::output::Output;
 use ringside_protocol::frame::ServerFrame;
 use ringside_protocol::reason::Reason;
-use ringside_sandbox::{CallCost, Ending, Fold, FoldError, FoldOptions, Rebuild, State, Step};
+use ringside_sandbox::{CallCost, Ending, Fold, FoldError, FoldOptions, Hashing, Rebuild, State, Step};
 
 use crate::accounting::Usage;
 use crate::arena::Arena;
@@ -103,6 +103,8 @@ pub(crate) struct Session {
     checkpointed: Instant,
     log: Vec<Record>,
     pub(crate) recording: Option<Recording>,
+    /// The hash of the last checkpoint on its way into the recording; what came after waits for it.
+    hashing: Option<Hashing>,
     /// When a piece of it was handed on last.
     handed_on: Instant,
     base: Instant,
@@ -150,6 +152,7 @@ impl Session {
             checkpointed: now,
             log: Vec::new(),
             recording,
+            hashing: None,
             handed_on: now,
             base: now,
             period,
@@ -250,20 +253,34 @@ impl Session {
         std::mem::take(&mut self.spent)
     }
 
-    /// Goes on with a rebuild for about `budget`; answers whether the session plays again.
+    /// Whether there is something that is done in slices.
+    pub(crate) fn has_long_work(&self) -> bool {
+        self.rebuild.is_some() || self.hashing.is_some()
+    }
+
+    /// Goes on for about `budget` with what is done in slices; answers whether that ended a pause.
     ///
     /// # Errors
     /// The session cannot be rebuilt: it must end.
-    pub(crate) fn rebuild(&mut self, now: Instant, budget: Duration) -> Result<bool, FoldError> {
-        let Some(rebuild) = &mut self.rebuild else { return Ok(true) };
-        match rebuild.step(budget)? {
-            Step::More => Ok(false),
-            Step::Done(fold) => {
-                self.fold = *fold;
-                self.rebuild = None;
-                // What the pause took is slipped, not made up.
-                self.slip(now);
-                Ok(true)
+    pub(crate) fn work(&mut self, now: Instant, budget: Duration) -> Result<bool, FoldError> {
+        if let Some(rebuild) = &mut self.rebuild {
+            let Step::Done(fold) = rebuild.step(budget)? else { return Ok(false) };
+            self.fold = *fold;
+            self.rebuild = None;
+            // What the pause took is slipped, not made up.
+            self.slip(now);
+            return Ok(true);
+        }
+        self.hash(budget);
+        Ok(false)
+    }
+
+    /// Goes on with the hash of the last checkpoint.
+    fn hash(&mut self, budget: Duration) {
+        if let Some((position, state)) = self.hashing.as_mut().and_then(|hashing| hashing.step(budget)) {
+            self.hashing = None;
+            if let Some(recording) = &mut self.recording {
+                recording.checkpoint(position, state);
             }
         }
     }
@@ -380,11 +397,13 @@ impl Session {
 
     fn checkpoint_now(&mut self, now: Instant) {
         let Ok(state) = self.fold.capture() else { return };
+        let state = Arc::new(state);
+        self.hash(Duration::MAX);
         if let Some(recording) = &mut self.recording {
             recording.take(&self.log, self.fold.output_hash());
-            recording.checkpoint(state.position(), state.hash());
+            self.hashing = Some(Hashing::new(Arc::clone(&state)));
         }
-        self.checkpoint = Some(Arc::new(state));
+        self.checkpoint = Some(state);
         self.checkpointed = now;
         self.log.clear();
     }
@@ -401,7 +420,10 @@ impl Session {
 
     /// The recording's next piece, where enough has come together or `all` is asked for.
     pub(crate) fn recorded(&mut self, all: bool) -> Option<(Bytes, u64)> {
-        let recording = self.recording.as_mut()?;
+        if all {
+            self.hash(Duration::MAX);
+        }
+        let recording = self.recording.as_mut().filter(|_| self.hashing.is_none())?;
         // A skipped entry puts nothing out, so the hash of outputs is good even where the guest is in pieces.
         recording.take_if_many(&self.log, self.fold.output_hash(), all);
         recording.piece(all)

@@ -63,7 +63,8 @@ pub struct WorkerConfig {
     /// What a call counts for: what it was measured to cost. A simulation goes by the input, so that a run depends on no
     /// real clock.
     pub cost_of: CostOf,
-    /// Real time of a turn for a rebuild, which is done by a record at least. None makes it a record a turn.
+    /// Real time of a turn for what is done in slices: rebuilds, by a record at least, and hashes. None makes it a record a
+    /// turn.
     pub slice: Duration,
     /// Milliseconds since 1970 at `started`: tokens speak of days, everything else of this clock.
     pub started_ms: u64,
@@ -134,7 +135,8 @@ pub struct Worker {
     pub(crate) sessions: Vec<Option<Box<Session>>>,
     pub(crate) names: HashMap<(GameName, SessionKey), usize>,
     pub(crate) schedule: Timers,
-    pub(crate) rebuilding: VecDeque<usize>,
+    /// Sessions with something that is done in slices, each once.
+    pub(crate) working: VecDeque<usize>,
     pub(crate) resolving: HashMap<u64, LinkId>,
     pub(crate) departed: HashMap<SessionId, Vec<LinkId>>,
     pub(crate) waiting: HashMap<usize, Vec<LinkId>>,
@@ -175,7 +177,7 @@ impl Worker {
             sessions: Vec::new(),
             names: HashMap::new(),
             schedule: Timers::default(),
-            rebuilding: VecDeque::new(),
+            working: VecDeque::new(),
             resolving: HashMap::new(),
             departed: HashMap::new(),
             waiting: HashMap::new(),
@@ -279,7 +281,7 @@ impl Worker {
         self.stopped
     }
 
-    /// One turn: links' data, due sessions, rebuilds, handshakes, packets. The socket is served between calls into
+    /// One turn: links' data, due sessions, a slice of what is long, handshakes, packets. The socket is served between calls into
     /// guests once a millisecond has passed: then the answer is [`Turn::More`].
     pub fn turn(&mut self, outlet: &mut dyn Outlet) -> Turn {
         let now = outlet.now();
@@ -288,7 +290,7 @@ impl Worker {
         self.endpoint.handle_timeouts(now);
         let mut more = self.read_links(outlet);
         more |= self.run_due(outlet);
-        more |= self.rebuild_some(outlet);
+        more |= self.work_some(outlet);
         let now = outlet.now();
         self.write_links(now);
         let share_begun = now;
@@ -312,9 +314,9 @@ impl Worker {
         self.is_service_due() || outlet.now().saturating_duration_since(self.serviced) >= SERVICE_INTERVAL
     }
 
-    /// When the next turn is due, if nothing arrives before. At once where handshakes or rebuilds wait.
+    /// When the next turn is due, if nothing arrives before. At once where handshakes or slices wait.
     pub fn next_wake(&self, now: Instant) -> Option<Instant> {
-        if self.endpoint.has_waiting() || self.endpoint.has_ready() || !self.rebuilding.is_empty() {
+        if self.endpoint.has_waiting() || self.endpoint.has_ready() || !self.working.is_empty() {
             return Some(now);
         }
         let wake = [self.endpoint.next_timeout(), self.schedule.next()].into_iter().flatten().min();

@@ -184,6 +184,23 @@ fn a_rebuild_goes_by_slices() {
 }
 
 #[test]
+fn a_large_checkpoint_is_restored_by_slices() {
+    let mut stage = Stage::new(|_| {});
+    let session = stage.create("bad-citizens");
+    let (id, _) = stage.attach("ann", &session);
+    let (pieces, piece) = (16, 256 << 10);
+    for number in 1..=pieces {
+        does(&mut stage, &session, id, number, &Deed::Hoard(piece));
+    }
+    stage.pass(limits::CHECKPOINT_INTERVAL_US);
+    let before = stage.turns;
+    does(&mut stage, &session, id, pieces + 1, &Deed::Panic);
+    let rebuilt = stage.turns - before;
+    assert!(rebuilt > pieces, "{rebuilt} turns for the rebuild of a state of {pieces} pieces");
+    assert!(!checkpoints(&stage.recorded(&session)).is_empty(), "its hash, made by slices, is in the recording");
+}
+
+#[test]
 fn sessions_of_a_worker_are_bounded() {
     let mut ordinary = 0;
     let mut stage = Stage::new(|config: &mut WorkerConfig| {
