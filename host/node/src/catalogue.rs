@@ -12,10 +12,8 @@ use ringside_sandbox::{Module, Sandbox, UploadError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::api::{GameInfo, Pushed};
+use crate::limits::UPLOADS;
 use crate::store::{Store, StoreError, Version};
-
-/// Uploads at a time, each with its bytes in memory. Beyond: refused, to be tried again.
-const UPLOADS: usize = 2;
 
 /// Why a push failed; the games that are served did not change.
 #[derive(Debug, thiserror::Error)]
@@ -103,7 +101,14 @@ impl Catalogue {
         self.uploads.clone().try_acquire_owned().map(Turn).map_err(|_| PushError::Busy)
     }
 
-    /// Checks, compiles and keeps a module; new sessions of its game run it from now on.
+    /// Uploads that may begin at the moment.
+    #[cfg(test)]
+    pub(crate) fn turns(&self) -> usize {
+        self.uploads.available_permits()
+    }
+
+    /// Checks, compiles and keeps a module; new sessions of its game run it from now on. To be driven to its end,
+    /// whoever waits for it: the turn is over when this is, and the compiler goes on in any case.
     ///
     /// # Errors
     /// [`PushError`].

@@ -11,6 +11,7 @@ pub mod control;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod hex;
+pub mod limits;
 pub mod metrics;
 pub mod node;
 pub mod play;

@@ -2,7 +2,7 @@
 //! of the parts that are started here; this file only connects them.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use ringside_core::directory::Limits;
 use ringside_sandbox::{Sandbox, SandboxConfig, SandboxError};
@@ -10,12 +10,13 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
-use crate::admin::{self, Services};
+use crate::admin::{self, Bounds, Services};
 use crate::api::NodeInfo;
 use crate::catalogue::Catalogue;
 use crate::certificate::{CertificateError, ServerCertificate};
 use crate::config::Config;
 use crate::control::{self, Control, Desk, Identity};
+use crate::limits::STOP_TIMEOUT;
 use crate::metrics::Metrics;
 use crate::priority;
 use crate::recorder::Recorder;
@@ -24,9 +25,6 @@ use crate::store::{Store, StoreError};
 use crate::tokens::{TokenError, TokenKey};
 use crate::workers::{Workers, WorkersError};
 use crate::{hex, random};
-
-/// Time that players get to hear that the node stops, and recordings to be written.
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why a node does not run.
 #[derive(Debug, thiserror::Error)]
@@ -159,7 +157,7 @@ struct Running {
     recorder: Recorder,
     workers: Workers,
     stop_admin: oneshot::Sender<()>,
-    admin: tokio::task::JoinHandle<std::io::Result<()>>,
+    admin: tokio::task::JoinHandle<()>,
 }
 
 impl Running {
@@ -196,6 +194,7 @@ impl Running {
             recorder: recorder.clone(),
             store: store.clone(),
             tokens,
+            bounds: Bounds::default(),
             metrics: Metrics::default(),
             about: about(&file, &state, &store, &certificate),
             started: Instant::now(),

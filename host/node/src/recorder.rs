@@ -5,23 +5,14 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use ringside_core::ids::SessionId;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::store::{SEGMENTS, Store};
-
-/// Batches that wait for the store. Beyond: a gap.
-const QUEUE_BATCHES: usize = 8192;
-/// Bytes that wait for the store. Beyond: a gap.
-const QUEUE_BYTES: u64 = 64 << 20;
-/// A segment is written when it has so many bytes.
-const SEGMENT_BYTES: usize = 256 << 10;
-/// A segment is written when its first batch is so old.
-const SEGMENT_AGE: Duration = Duration::from_secs(2);
+use crate::limits::{RECORDER_BATCHES, RECORDER_BYTES, SEGMENT_AGE, SEGMENT_BYTES, SEGMENTS};
+use crate::store::Store;
 
 /// What the recorder has counted since its start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -76,7 +67,7 @@ pub struct Recorder {
 impl Recorder {
     /// Starts the recorder's task on the current runtime.
     pub fn start(store: Store) -> Recorder {
-        let (items, queue) = mpsc::channel(QUEUE_BATCHES);
+        let (items, queue) = mpsc::channel(RECORDER_BATCHES);
         let shared = Arc::new(Shared::default());
         tokio::spawn(Writer { shared: shared.clone(), store, open: HashMap::new(), lost: HashSet::new() }.run(queue));
         Recorder { shared, items }
@@ -89,7 +80,7 @@ impl Recorder {
         }
         let bytes = batch.len() as u64;
         let queued = self.shared.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
-        if queued + bytes > QUEUE_BYTES || self.items.try_send(Item::Batch(session.clone(), batch)).is_err() {
+        if queued + bytes > RECORDER_BYTES || self.items.try_send(Item::Batch(session.clone(), batch)).is_err() {
             self.shared.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
             self.shared.gap(session);
             return;
@@ -299,7 +290,7 @@ mod tests {
     async fn a_full_queue_ends_the_recording_and_is_counted_once() {
         let store = Store::memory();
         let recorder = Recorder::start(store.clone());
-        for _ in 0..QUEUE_BATCHES + 10 {
+        for _ in 0..RECORDER_BATCHES + 10 {
             recorder.offer(&session("a"), Bytes::from_static(b"."));
         }
         assert_eq!(recorder.counters().gaps, 1);
@@ -307,9 +298,9 @@ mod tests {
         recorder.offer(&session("a"), Bytes::from_static(b"later"));
         end(&recorder, "a").await;
         recorder.flush(&session("a")).await;
-        assert_eq!(recorded(&store, &session("a")).await.len(), QUEUE_BATCHES, "nothing after the gap");
+        assert_eq!(recorded(&store, &session("a")).await.len(), RECORDER_BATCHES, "nothing after the gap");
 
-        let half = Bytes::from(vec![0; (QUEUE_BYTES / 2 + 1) as usize]);
+        let half = Bytes::from(vec![0; (RECORDER_BYTES / 2 + 1) as usize]);
         recorder.offer(&session("b"), half.clone());
         recorder.offer(&session("b"), half);
         assert_eq!(recorder.counters().gaps, 2, "bytes are bounded too");

@@ -19,12 +19,10 @@ use ringside_worker::{Command, Event};
 use crate::certificate::ServerCertificate;
 use crate::config::Config;
 use crate::control::{Control, Identity, Port, Usage};
+use crate::limits::WORKER_EVENTS;
 use crate::priority;
 use crate::recorder::Recorder;
 use crate::tokens::TokenKey;
-
-/// Events of all workers that wait for the forwarding thread. Beyond: they wait in the workers' own bounded queues.
-const EVENTS: usize = 8_192;
 
 /// Why the workers do not run.
 #[derive(Debug, thiserror::Error)]
@@ -74,7 +72,7 @@ impl Workers {
         recorder: Recorder,
     ) -> Result<(Workers, BTreeMap<WorkerId, Port>), WorkersError> {
         let sockets = bind(config)?;
-        let (sender, events) = sync_channel(EVENTS);
+        let (sender, events) = sync_channel(WORKER_EVENTS);
         // Shared by the workers of this process only: tickets and resume tokens do not outlive it.
         let keys = Keys::new(&[tokens.public()], &crate::random::bytes());
         let crypto = transport::server_crypto(certificate.chain(), certificate.key(), vec![ALPN.to_vec()])?;

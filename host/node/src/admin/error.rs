@@ -40,6 +40,10 @@ impl ApiError {
         ApiError::new(StatusCode::UNAUTHORIZED, "unauthorized", "the bearer token is missing or wrong", hint)
     }
 
+    pub fn timeout(what: &str) -> Self {
+        ApiError::new(StatusCode::REQUEST_TIMEOUT, "timeout", what, "send it without pauses")
+    }
+
     pub fn too_large(what: &str, limit: usize) -> Self {
         let what = format!("{what} may have {} KiB", limit / 1024);
         ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", what, "")

@@ -7,11 +7,13 @@ use reqwest::{Client, Method, StatusCode};
 use ringside_core::directory::Limits;
 use ringside_sandbox::{Sandbox, SandboxConfig};
 use ringside_test_support::guests;
+use ringside_test_support::wait::until;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 use crate::control::{self, Desk, Identity};
+use crate::limits::UPLOADS;
 use crate::scratch::Scratch;
 use crate::state_directory::StateDirectory;
 
@@ -19,12 +21,17 @@ const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 struct Api {
     client: Client,
+    services: Arc<Services>,
     address: SocketAddr,
     _scratch: Scratch,
 }
 
 impl Api {
     async fn start(name: &str) -> Api {
+        Api::bounded(name, Bounds::default()).await
+    }
+
+    async fn bounded(name: &str, bounds: Bounds) -> Api {
         let scratch = Scratch::new(name);
         let state = StateDirectory::open(&scratch.0).unwrap();
         let store = Store::memory();
@@ -52,14 +59,24 @@ impl Api {
             recorder: Recorder::start(store.clone()),
             store,
             tokens: TokenKey::open(&state).unwrap(),
+            bounds,
             metrics: Metrics::default(),
             about,
             started: Instant::now(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(serve(listener, Arc::new(services), std::future::pending()));
-        Api { client: Client::builder().no_proxy().build().unwrap(), address, _scratch: scratch }
+        let services = Arc::new(services);
+        tokio::spawn(serve(listener, services.clone(), std::future::pending()));
+        Api { client: Client::builder().no_proxy().build().unwrap(), services, address, _scratch: scratch }
+    }
+
+    /// A connection with the head of a request on it, and no body yet.
+    async fn begins(&self, request: &str, header: &str) -> tokio::net::TcpStream {
+        let mut stream = tokio::net::TcpStream::connect(self.address).await.expect("a connection");
+        let head = format!("{request} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {SECRET}\r\n{header}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.expect("a head is written");
+        stream
     }
 
     async fn ask(&self, method: Method, path: &str, body: impl Into<reqwest::Body>) -> (StatusCode, Value) {
@@ -115,11 +132,7 @@ async fn bad_modules_are_refused_with_the_reason() {
 #[tokio::test]
 async fn an_upload_that_says_it_is_too_large_is_not_read() {
     let api = Api::start("admin-large").await;
-    let mut stream = tokio::net::TcpStream::connect(api.address).await.unwrap();
-    let head = format!(
-        "POST /v1/modules HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {SECRET}\r\ncontent-length: 104857600\r\n\r\n"
-    );
-    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut stream = api.begins("POST /v1/modules", "content-length: 104857600").await;
     let mut answer = vec![0; 4096];
     let read = stream.read(&mut answer).await.unwrap();
     let answer = String::from_utf8_lossy(&answer[..read]);
@@ -129,11 +142,7 @@ async fn an_upload_that_says_it_is_too_large_is_not_read() {
 #[tokio::test]
 async fn an_upload_that_lies_about_its_length_is_cut_off() {
     let api = Api::start("admin-chunked").await;
-    let mut stream = tokio::net::TcpStream::connect(api.address).await.unwrap();
-    let head = format!(
-        "POST /v1/modules HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {SECRET}\r\ntransfer-encoding: chunked\r\n\r\n"
-    );
-    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut stream = api.begins("POST /v1/modules", "transfer-encoding: chunked").await;
     let (mut reader, mut writer) = stream.split();
     let chunk = [b"100000\r\n".as_slice(), &[0; 1 << 20], b"\r\n"].concat();
     let sending = async { while writer.write_all(&chunk).await.is_ok() {} };
@@ -147,6 +156,50 @@ async fn an_upload_that_lies_about_its_length_is_cut_off() {
         () = sending => {}
     }
     assert_eq!(api.ask(Method::GET, "/v1/node", "").await.0, StatusCode::OK, "the node goes on");
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_given_up() {
+    let bounds = Bounds { body: std::time::Duration::from_millis(50), ..Bounds::default() };
+    let api = Api::bounded("admin-slow", bounds).await;
+    for path in ["POST /v1/modules", "POST /v1/sessions"] {
+        let mut stream = api.begins(path, "content-length: 100\r\nconnection: close").await;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("did not arrive in time"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn uploads_at_a_time_are_bounded_and_their_turns_come_back() {
+    let api = Api::start("admin-turns").await;
+    let mut under_way = Vec::new();
+    for _ in 0..UPLOADS {
+        under_way.push(api.begins("POST /v1/modules", "content-length: 8").await);
+    }
+    until("both turns to be taken", async || (api.services.catalogue.turns() == 0).then_some(())).await;
+    let (status, body) = api.ask(Method::POST, "/v1/modules", guests::module("pong")).await;
+    assert_eq!((status, &body["error"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("busy")), "{body}");
+    drop(under_way);
+    until("the turns to come back", async || (api.services.catalogue.turns() == UPLOADS).then_some(())).await;
+    assert_eq!(api.ask(Method::POST, "/v1/modules", guests::module("pong")).await.0, StatusCode::OK);
+}
+
+/// Its turn is not given back before its work is over: else many who go away could have any number compiled at once.
+#[tokio::test]
+async fn an_upload_whose_client_goes_away_is_finished_and_keeps_its_turn_until_then() {
+    let api = Api::start("admin-gone").await;
+    let module = guests::module("arena");
+    let length = format!("content-length: {}", module.len());
+    let mut stream = api.begins("POST /v1/modules", &length).await;
+    stream.write_all(&module).await.unwrap();
+    until("the turn to be taken", async || (api.services.catalogue.turns() == UPLOADS - 1).then_some(())).await;
+    drop(stream);
+    let served = until("the turn to come back", async || {
+        let free = api.services.catalogue.turns() == UPLOADS;
+        free.then(|| api.services.catalogue.games().len())
+    });
+    assert_eq!(served.await, 1, "the game is served by the time that the turn is free");
 }
 
 #[tokio::test]
