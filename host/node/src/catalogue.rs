@@ -164,13 +164,18 @@ impl Catalogue {
     /// Serves a version unless a newer one is served already.
     fn serve(&self, served: Served) {
         let mut games = self.games.write().unwrap_or_else(PoisonError::into_inner);
-        if games.get(&served.game).is_none_or(|known| known.version <= served.version) {
+        if served.replaces(games.get(&served.game)) {
             games.insert(served.game.clone(), served);
         }
     }
 }
 
 impl Served {
+    /// Whether new sessions run it from now on, instead of `known`: two uploads at a time may be told of in either order.
+    pub fn replaces(&self, known: Option<&Served>) -> bool {
+        known.is_none_or(|known| known.version <= self.version)
+    }
+
     /// What the directory has to know.
     pub fn facts(&self) -> GameFacts {
         let description = self.module.description();

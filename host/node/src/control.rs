@@ -178,6 +178,11 @@ impl Control {
         let _ = self.messages.send(Message::Drain).await;
     }
 
+    /// Returns when the task has ended: it does while nobody lets go of it only if it broke.
+    pub async fn broken(&self) {
+        self.messages.closed().await;
+    }
+
     async fn ask<T>(&self, message: impl FnOnce(Reply<T>) -> Message) -> Result<T, ControlError> {
         let (reply, answer) = oneshot::channel();
         self.messages.try_send(message(reply)).map_err(|error| match error {

@@ -43,8 +43,6 @@ pub const VERSIONS: u32 = 999_999;
 
 /// Longest life of a token that the node issues, seconds: a year. Beyond: refused.
 pub const TOKEN_LIFETIME_S: u64 = 365 * 86_400;
-/// Sessions whose end was ordered of a worker that has not confirmed it. There are never more than sessions.
-pub const END_REPEAT: Duration = Duration::from_secs(1);
 /// Time that players get to hear that the node stops, and recordings to be written. Beyond: the node stops all the same,
 /// and says so.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);

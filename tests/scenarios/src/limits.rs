@@ -133,6 +133,7 @@ const OF_SESSIONS: &[Reached] = &[
     ("WAITING_REQUESTS", DIRECTORY, "too_many_waiting_requests_and_lists_are_refused"),
     ("RESERVATION_US", DIRECTORY, "a_kept_seat_is_given_up_when_its_time_is_over"),
     ("EMPTY_SESSION_US", DIRECTORY, "a_match_made_for_a_player_ends_when_nobody_is_in_it"),
+    ("END_REPEAT_US", DIRECTORY, "an_end_is_ordered_again_until_it_is_heard_of_or_somebody_comes"),
     ("CREATION_DEADLINE_US", DIRECTORY, "a_worker_that_fails_or_is_silent_refuses_all_who_wait"),
     ("ENDED_SESSIONS", DIRECTORY, "the_bounds_hold"),
 ];
