@@ -20,6 +20,7 @@ use axum::{Json, Router};
 use ringside_protocol::token::{Capability, SessionClaims};
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::api::{IssueToken, IssuedToken, NodeInfo};
 use crate::catalogue::Catalogue;
@@ -27,6 +28,7 @@ use crate::control::Control;
 use crate::limits::{BODY_BYTES, TOKEN_LIFETIME_S};
 use crate::metrics::Metrics;
 use crate::recorder::Recorder;
+use crate::renewal::Shown;
 use crate::store::Store;
 use crate::tokens::TokenKey;
 pub use door::Bounds;
@@ -50,6 +52,8 @@ pub struct Services {
     pub bounds: Bounds,
     /// The metrics page.
     pub metrics: Metrics,
+    /// The certificate that is served.
+    pub certificate: watch::Receiver<Shown>,
     /// What does not change while the node runs; the rest is filled in for each answer.
     pub about: NodeInfo,
     /// When the node started.
@@ -104,6 +108,9 @@ fn same(left: &[u8], right: &[u8]) -> bool {
 async fn node(State(services): Shared) -> Result<Json<NodeInfo>, ApiError> {
     let mut info = services.about.clone();
     let status = services.control.status().await?;
+    let certificate = *services.certificate.borrow();
+    info.certificate_sha256 = certificate.sha256.to_string();
+    info.certificate_not_after_s = certificate.not_after_s;
     info.uptime_s = services.started.elapsed().as_secs();
     info.games = services.catalogue.games().len();
     info.sessions = status.sessions;

@@ -18,6 +18,7 @@ pub mod play;
 pub mod priority;
 pub mod random;
 pub mod recorder;
+pub mod renewal;
 pub mod state_directory;
 pub mod store;
 pub mod tokens;

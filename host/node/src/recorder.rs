@@ -69,7 +69,7 @@ impl Recorder {
     pub fn start(store: Store) -> Recorder {
         let (items, queue) = mpsc::channel(RECORDER_BATCHES);
         let shared = Arc::new(Shared::default());
-        tokio::spawn(Writer { shared: shared.clone(), store, open: HashMap::new(), lost: HashSet::new() }.run(queue));
+        tokio::spawn(Writer { shared: shared.clone(), store, open: HashMap::new() }.run(queue));
         Recorder { shared, items }
     }
 
@@ -109,6 +109,11 @@ impl Recorder {
         }
     }
 
+    /// Returns when the task has ended: it does without [`Recorder::stop`] only if it broke.
+    pub async fn broken(&self) {
+        self.items.closed().await;
+    }
+
     /// What was counted.
     pub fn counters(&self) -> RecorderCounters {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -123,6 +128,8 @@ impl Recorder {
 
 /// A recording that is being written.
 struct Open {
+    /// A segment was not written: nothing after it is, for it would not follow.
+    lost: bool,
     next: u32,
     buffer: BytesMut,
     since: Instant,
@@ -132,8 +139,6 @@ struct Writer {
     shared: Arc<Shared>,
     store: Store,
     open: HashMap<SessionId, Open>,
-    /// Sessions of which a segment was not written: nothing after it is.
-    lost: HashSet<SessionId>,
 }
 
 impl Writer {
@@ -166,7 +171,6 @@ impl Writer {
             Item::End(session) => {
                 self.flush(&session).await;
                 self.open.remove(&session);
-                self.lost.remove(&session);
                 self.shared.broken().remove(&session);
             }
             Item::Flush(session, done) => {
@@ -179,12 +183,11 @@ impl Writer {
 
     async fn batch(&mut self, session: SessionId, batch: &[u8]) {
         self.shared.queued_bytes.fetch_sub(batch.len() as u64, Ordering::Relaxed);
-        // What comes behind a lost segment does not follow what is in the store.
-        if self.lost.contains(&session) {
+        let new = || Open { lost: false, next: 1, buffer: BytesMut::new(), since: Instant::now() };
+        let open = self.open.entry(session.clone()).or_insert_with(new);
+        if open.lost {
             return;
         }
-        let new = || Open { next: 1, buffer: BytesMut::new(), since: Instant::now() };
-        let open = self.open.entry(session.clone()).or_insert_with(new);
         if open.buffer.is_empty() {
             open.since = Instant::now();
         }
@@ -211,10 +214,9 @@ impl Writer {
     }
 
     async fn flush(&mut self, session: &SessionId) {
-        if self.lost.contains(session) {
+        let Some(open) = self.open.get_mut(session).filter(|open| !open.lost && !open.buffer.is_empty()) else {
             return;
-        }
-        let Some(open) = self.open.get_mut(session).filter(|open| !open.buffer.is_empty()) else { return };
+        };
         let (number, bytes) = (open.next, open.buffer.split().freeze());
         open.next += 1;
         let written = number <= SEGMENTS
@@ -228,7 +230,7 @@ impl Writer {
         if written {
             self.shared.segments.fetch_add(1, Ordering::Relaxed);
         } else {
-            self.lost.insert(session.clone());
+            open.lost = true;
             self.shared.gap(session);
         }
     }
@@ -271,6 +273,7 @@ mod tests {
         assert!(store.segments(&session("a")).await.unwrap().len() > 1, "long recordings are cut");
         assert_eq!(recorded(&store, &session("b")).await, b"");
         recorder.stop().await;
+        recorder.broken().await;
         assert_eq!(recorded(&store, &session("b")).await.len(), 200);
         assert_eq!(recorder.counters().queued_bytes, 0);
     }

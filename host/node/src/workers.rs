@@ -7,6 +7,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use ringside_core::ids::{SessionId, WorkerId};
 use ringside_core::output::LogLevel;
@@ -17,12 +18,16 @@ use ringside_worker::transport::{self, CryptoError};
 use ringside_worker::{Command, Event};
 
 use crate::certificate::ServerCertificate;
+use crate::cli::plain;
 use crate::config::Config;
 use crate::control::{Control, Identity, Port, Usage};
 use crate::limits::WORKER_EVENTS;
 use crate::priority;
 use crate::recorder::Recorder;
 use crate::tokens::TokenKey;
+
+/// How often it is looked whether all threads run.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// Why the workers do not run.
 #[derive(Debug, thiserror::Error)]
@@ -54,8 +59,31 @@ pub enum WorkersError {
 /// The running workers.
 pub struct Workers {
     handles: Vec<WorkerHandle>,
+    seeds: Vec<[u8; 32]>,
     threads: Vec<JoinHandle<()>>,
     forwarder: JoinHandle<()>,
+}
+
+/// Gives the workers another certificate; apart from them, for it is used while they run.
+pub struct Certifier {
+    workers: Vec<(WorkerHandle, [u8; 32])>,
+}
+
+impl Certifier {
+    /// New connections are served with this certificate from now on; those that there are stay. Answers whether every
+    /// worker took it: one that has too much to do is to be told again.
+    ///
+    /// # Errors
+    /// The certificate cannot serve; nothing changed.
+    pub fn certify(&self, certificate: &ServerCertificate) -> Result<bool, CryptoError> {
+        let crypto = transport::server_crypto(certificate.chain(), certificate.key(), vec![ALPN.to_vec()])?;
+        let mut taken = true;
+        for (worker, seed) in &self.workers {
+            let server = Arc::new(transport::server_config(crypto.clone(), seed));
+            taken &= worker.send(Command::Certify { server, certificate: certificate.sha256() }).is_ok();
+        }
+        Ok(taken)
+    }
 }
 
 impl Workers {
@@ -77,10 +105,11 @@ impl Workers {
         let keys = Keys::new(&[tokens.public()], &crate::random::bytes());
         let crypto = transport::server_crypto(certificate.chain(), certificate.key(), vec![ALPN.to_vec()])?;
         let count = sockets.len();
-        let (mut handles, mut threads, mut ports) = (Vec::new(), Vec::new(), BTreeMap::new());
+        let (mut handles, mut seeds, mut threads, mut ports) = (Vec::new(), Vec::new(), Vec::new(), BTreeMap::new());
         for (number, socket) in sockets.into_iter().enumerate() {
             let worker = WorkerId(number as u8);
             let penalty = number + 1 == count;
+            let seed = crate::random::bytes();
             let settings = shell::Config {
                 node: identity.node,
                 worker,
@@ -89,7 +118,7 @@ impl Workers {
                 penalty,
                 keys: keys.clone(),
                 crypto: Arc::clone(&crypto),
-                seed: crate::random::bytes(),
+                seed,
                 events: sender.clone(),
                 processor: None,
             };
@@ -103,6 +132,7 @@ impl Workers {
             };
             ports.insert(worker, port(&handle, config.advertised(handle.address()), penalty));
             handles.push(handle);
+            seeds.push(seed);
             threads.push(thread);
         }
         let forwarder = std::thread::Builder::new().name("ringside-events".into()).spawn(move || {
@@ -110,12 +140,31 @@ impl Workers {
             forward(&events, &control, &recorder);
         });
         match forwarder {
-            Ok(forwarder) => Ok((Workers { handles, threads, forwarder }, ports)),
+            Ok(forwarder) => Ok((Workers { handles, seeds, threads, forwarder }, ports)),
             Err(error) => {
                 stop_all(&handles);
                 Err(WorkersError::Thread(error))
             }
         }
+    }
+
+    /// Returns when a thread has ended, which none does before [`Workers::stop`] unless it broke: which one.
+    pub async fn broken(&self) -> String {
+        let mut look = tokio::time::interval(LOOK);
+        loop {
+            look.tick().await;
+            if let Some(worker) = self.threads.iter().position(JoinHandle::is_finished) {
+                return format!("worker {worker}");
+            }
+            if self.forwarder.is_finished() {
+                return "the thread that hands on the workers' events".to_owned();
+            }
+        }
+    }
+
+    /// What gives the workers another certificate.
+    pub fn certifier(&self) -> Certifier {
+        Certifier { workers: self.handles.iter().cloned().zip(self.seeds.iter().copied()).collect() }
     }
 
     /// Tells players that the node stops, ends the workers, and returns when everything they said was handed on.
@@ -192,8 +241,7 @@ fn forward(events: &Receiver<(WorkerId, Event)>, control: &Control, recorder: &R
 }
 
 fn log(session: &SessionId, level: LogLevel, line: &str) {
-    // What a guest writes may hold anything: control characters do not reach a terminal.
-    let line: String = line.chars().map(|character| if character.is_control() { ' ' } else { character }).collect();
+    let line = plain(line);
     match level {
         LogLevel::Debug => tracing::debug!(%session, "{line}"),
         LogLevel::Info => tracing::info!(%session, "{line}"),

@@ -255,6 +255,7 @@ impl Worker {
             Command::Adopt(moved) => self.adopt(*moved),
             Command::Departed(place) => self.send_on(now, &place),
             Command::Signal { game, key, source, body } => self.signal(now, game, key, source, body),
+            Command::Certify { server, certificate } => self.set_server_config(server, certificate),
             Command::GoAway(reason) => self.go_away(reason),
             Command::Stop => self.stop(now),
         }

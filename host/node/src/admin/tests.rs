@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use reqwest::{Client, Method, StatusCode};
 use ringside_core::directory::Limits;
+use ringside_protocol::frame::Certificate;
 use ringside_sandbox::{Sandbox, SandboxConfig};
 use ringside_test_support::guests;
 use ringside_test_support::wait::until;
@@ -61,6 +62,7 @@ impl Api {
             tokens: TokenKey::open(&state).unwrap(),
             bounds,
             metrics: Metrics::default(),
+            certificate: watch::channel(Shown { sha256: Certificate([7; 32]), not_after_s: 9 }).1,
             about,
             started: Instant::now(),
         };
