@@ -7,6 +7,7 @@ mod node;
 mod play;
 mod push;
 mod replay;
+mod saving;
 mod session;
 mod table;
 mod token;
