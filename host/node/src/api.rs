@@ -8,6 +8,10 @@ use ringside_worker::SessionReport;
 use ringside_worker::command::PlayerReport;
 use serde::{Deserialize, Serialize};
 
+/// What to do where a node takes no further sessions.
+pub const FULL_HINT: &str = "end sessions (ringside session list shows them), or raise `sessions` and, if it is lower, the \
+                             kernel's vm.max_map_count, of which a session takes fifteen";
+
 /// An error's body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
