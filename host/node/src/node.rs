@@ -2,7 +2,7 @@
 //! of the parts that are started here; this file only connects them.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ringside_core::directory::Limits;
 use ringside_sandbox::{Sandbox, SandboxConfig, SandboxError};
@@ -288,10 +288,17 @@ impl Running {
                 let _ = self.admin.await;
             }
         };
-        if tokio::time::timeout(STOP_TIMEOUT, finish).await.is_err() {
-            tracing::warn!("not everything came to its end in {} s", STOP_TIMEOUT.as_secs());
-        }
+        give_up_after(STOP_TIMEOUT, finish).await;
     }
+}
+
+/// Waits for the end of everything, for so long; answers whether it came.
+async fn give_up_after(patience: Duration, finish: impl Future<Output = ()>) -> bool {
+    let finished = tokio::time::timeout(patience, finish).await.is_ok();
+    if !finished {
+        tracing::warn!("not everything came to its end in {} s", patience.as_secs());
+    }
+    finished
 }
 
 fn about(file: &NodeFile, state: &StateDirectory, store: &Store) -> NodeInfo {
@@ -327,5 +334,16 @@ impl StopSignals {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stop_that_does_not_end_is_given_up() {
+        assert!(!give_up_after(Duration::from_millis(1), std::future::pending()).await);
+        assert!(give_up_after(STOP_TIMEOUT, async {}).await);
     }
 }

@@ -238,6 +238,8 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
+    use ringside_test_support::wait::until;
+
     use super::*;
 
     fn session(key: &str) -> SessionId {
@@ -320,6 +322,27 @@ mod tests {
         assert_eq!(store.segments(&session("a")).await.unwrap(), [1]);
         assert_eq!(recorder.counters().gaps, 1);
         recorder.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_small_segment_is_written_in_time() {
+        let store = Store::memory();
+        let recorder = Recorder::start(store.clone());
+        recorder.offer(&session("a"), Bytes::from_static(b"small"));
+        until("the segment", async || (recorded(&store, &session("a")).await == b"small").then_some(())).await;
+    }
+
+    #[tokio::test]
+    async fn a_recording_ends_at_its_last_segment() {
+        let store = Store::memory();
+        let mut writer = Writer { shared: Arc::default(), store: store.clone(), open: HashMap::new() };
+        for (next, body) in [(SEGMENTS, &b"last"[..]), (SEGMENTS + 1, b"beyond")] {
+            let open = Open { lost: false, next, buffer: BytesMut::from(body), since: Instant::now() };
+            writer.open.insert(session("a"), open);
+            writer.flush(&session("a")).await;
+        }
+        assert_eq!(store.segments(&session("a")).await.unwrap(), [SEGMENTS]);
+        assert_eq!(writer.shared.gaps.load(Ordering::Relaxed), 1);
     }
 
     #[tokio::test]

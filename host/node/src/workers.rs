@@ -249,3 +249,69 @@ fn log(session: &SessionId, level: LogLevel, line: &str) {
         LogLevel::Error => tracing::error!(%session, "{line}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::scratch::Scratch;
+    use crate::state_directory::StateDirectory;
+    use crate::store::Store;
+
+    fn start(name: &str) -> (Scratch, Workers) {
+        let scratch = Scratch::new(name);
+        let state = StateDirectory::open(&scratch.0).expect("a state directory");
+        let certificate = ServerCertificate::open(&state, 14, std::time::SystemTime::now()).expect("a certificate");
+        let config = Config { listen: ([127, 0, 0, 1], 0).into(), workers: 1, ..Config::default() };
+        let tokens = TokenKey::open(&state).expect("a key");
+        let (control, _) = Control::queue();
+        let identity = Identity { node: 1, generation: 1 };
+        let recorder = Recorder::start(Store::memory());
+        let (workers, _) =
+            Workers::start(&config, identity, &certificate, &tokens, control, recorder).expect("workers");
+        (scratch, workers)
+    }
+
+    /// The forwarding thread is held up by the first answer. A worker that waited for it would take no further commands,
+    /// of which its queue holds fewer than are sent here.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn events_that_nobody_takes_wait_and_workers_go_on() {
+        let (_scratch, workers) = start("workers-events");
+        let ((hold, held), (answer, answers)) = (channel::<()>(), channel());
+        let sent = WORKER_EVENTS + 2 * shell::COMMANDS;
+        let mut held = Some(held);
+        for number in 0..sent {
+            let (answer, held) = (answer.clone(), held.take());
+            let reply = Box::new(move |()| {
+                if let Some(held) = held {
+                    let _ = held.recv();
+                }
+                let _ = answer.send(number);
+            });
+            let session = "pong/none@0000000000000001".parse().expect("a session");
+            let mut command = Command::Flush { session, reply };
+            while let Err(back) = workers.handles[0].send(command) {
+                command = *back;
+                std::thread::yield_now();
+            }
+        }
+        assert!(answers.try_recv().is_err(), "nothing was taken");
+        drop(hold);
+        let heard: Vec<usize> = tokio::task::spawn_blocking(move || answers.iter().take(sent).collect()).await.unwrap();
+        assert!(heard.iter().copied().eq(0..sent), "nothing is lost, and the order stays");
+        workers.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_ended_is_named() {
+        let (_scratch, mut workers) = start("workers-broken");
+        let worker = std::mem::replace(&mut workers.threads[1], std::thread::spawn(|| {}));
+        assert_eq!(workers.broken().await, "worker 1");
+        workers.threads[1] = worker;
+        let forwarder = std::mem::replace(&mut workers.forwarder, std::thread::spawn(|| {}));
+        assert!(workers.broken().await.contains("events"));
+        workers.forwarder = forwarder;
+        workers.stop().await;
+    }
+}

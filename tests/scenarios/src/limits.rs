@@ -1,4 +1,4 @@
-//! Every bound is in one of two tables, and here beside the test that reaches it and sees what is said of it. A row
+//! Every bound is in one of three tables, and here beside the test that reaches it and sees what is said of it. A row
 //! without a test fails, and so does a test that is gone.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,17 +6,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use ringside_protocol::limits::TABLE;
 use ringside_test_support::guests::root;
 
+const ADMIN: &str = "host/node/src/admin/tests.rs";
 const AUTHORITY: &str = "host/worker/src/authority.rs";
 const CLIENT: &str = "tools/client/src/core/tests/situations.rs";
 const CONNECTIONS: &str = "tests/scenarios/tests/bounds/connections.rs";
+const CONTROL: &str = "host/node/src/control/tests.rs";
 const DATAGRAMS: &str = "host/protocol/src/datagram/tests.rs";
 const DIRECTORY: &str = "host/core/src/directory/tests.rs";
+const DOOR: &str = "host/node/src/admin/door/tests.rs";
 const EFFECTS: &str = "host/sandbox/tests/runtime/effects.rs";
 const CITIZENS: &str = "host/sandbox/tests/runtime/citizens.rs";
 const FRAMES: &str = "host/protocol/src/frame/tests.rs";
 const HOSTILE_CONNECTIONS: &str = "tests/scenarios/tests/workers/hostile/connections.rs";
 const HOSTILE_FRAMES: &str = "tests/scenarios/tests/workers/hostile/frames.rs";
 const HOSTILE_STREAMS: &str = "tests/scenarios/tests/workers/hostile/streams.rs";
+const RECORDER: &str = "host/node/src/recorder.rs";
 const RETRY: &str = "tools/client/src/core/retry.rs";
 const RUNAWAYS: &str = "host/sandbox/tests/runtime/runaways.rs";
 const SESSIONS: &str = "tests/scenarios/tests/bounds/sessions.rs";
@@ -138,6 +142,28 @@ const OF_SESSIONS: &[Reached] = &[
     ("ENDED_SESSIONS", DIRECTORY, "the_bounds_hold"),
 ];
 
+/// What bounds a node's own queues, tables and waits.
+const OF_NODES: &[Reached] = &[
+    ("CONTROL_QUEUE", CONTROL, "requests_beyond_the_queue_are_refused_as_busy"),
+    ("CONTROL_ANSWER", CONTROL, "a_question_that_is_not_answered_is_given_up"),
+    ("WORKER_EVENTS", "host/node/src/workers.rs", "events_that_nobody_takes_wait_and_workers_go_on"),
+    ("ADMIN_CONNECTIONS", DOOR, "connections_beyond_the_bound_wait_until_one_ends"),
+    ("ADMIN_HEAD_TIMEOUT", DOOR, "who_stays_silent_or_never_ends_a_head_is_closed"),
+    ("ADMIN_WRITE_STALL", DOOR, "who_takes_nothing_of_an_answer_is_closed"),
+    ("ADMIN_HEAD_BYTES", DOOR, "a_head_without_end_is_refused"),
+    ("BODY_BYTES", ADMIN, "a_body_that_is_too_large_is_refused"),
+    ("BODY_TIMEOUT", ADMIN, "a_body_that_does_not_come_is_given_up"),
+    ("UPLOADS", ADMIN, "uploads_at_a_time_are_bounded_and_their_turns_come_back"),
+    ("RECORDER_BATCHES", RECORDER, "a_full_queue_ends_the_recording_and_is_counted_once"),
+    ("RECORDER_BYTES", RECORDER, "a_full_queue_ends_the_recording_and_is_counted_once"),
+    ("SEGMENT_BYTES", RECORDER, "batches_come_back_in_order_after_a_flush"),
+    ("SEGMENT_AGE", RECORDER, "a_small_segment_is_written_in_time"),
+    ("SEGMENTS", RECORDER, "a_recording_ends_at_its_last_segment"),
+    ("VERSIONS", "host/node/src/store/tests.rs", "a_game_has_a_last_version"),
+    ("TOKEN_LIFETIME_S", ADMIN, "faults_in_requests_are_named"),
+    ("STOP_TIMEOUT", "host/node/src/node.rs", "a_stop_that_does_not_end_is_given_up"),
+];
+
 fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
@@ -159,6 +185,16 @@ fn every_bound_of_players_has_a_test_that_reaches_it() {
 }
 
 #[test]
+fn every_bound_of_nodes_has_a_test_that_reaches_it_and_says_what_happens() {
+    let table = read("host/node/src/limits.rs");
+    let rows = table.lines().filter_map(|line| line.strip_prefix("pub const ")?.split(':').next());
+    assert_complete(rows, OF_NODES);
+    for row in table.split("\n\n").flat_map(|part| part.split(";\n")).filter(|row| row.contains("pub const ")) {
+        assert!(row.contains("Beyond:"), "{row}");
+    }
+}
+
+#[test]
 fn every_bound_of_sessions_has_a_test_that_reaches_it() {
     let table = read("host/core/src/limits.rs");
     let rows = table.lines().filter_map(|line| line.strip_prefix("pub const ")?.split(':').next());
@@ -168,7 +204,7 @@ fn every_bound_of_sessions_has_a_test_that_reaches_it() {
 #[test]
 fn the_tests_that_reach_bounds_exist() {
     let mut files = BTreeMap::new();
-    for (row, file, test) in OF_PLAYERS.iter().chain(OF_SESSIONS) {
+    for (row, file, test) in OF_PLAYERS.iter().chain(OF_SESSIONS).chain(OF_NODES) {
         let text = files.entry(file).or_insert_with(|| read(file));
         let at = text.find(&format!("fn {test}()")).unwrap_or_else(|| panic!("{row}: {file} has no test {test}"));
         let before = text[..at].trim_end().trim_end_matches("async").trim_end();

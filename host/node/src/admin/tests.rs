@@ -161,6 +161,16 @@ async fn an_upload_that_lies_about_its_length_is_cut_off() {
 }
 
 #[tokio::test]
+async fn a_body_that_is_too_large_is_refused() {
+    let api = Api::start("admin-body").await;
+    let padded = |bytes: usize| format!("{{}}{}", " ".repeat(bytes - 2));
+    let (status, answer) = api.ask(Method::POST, "/v1/sessions", padded(BODY_BYTES)).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "it is read: {answer}");
+    let (status, answer) = api.ask(Method::POST, "/v1/sessions", padded(BODY_BYTES + 1)).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE, "{answer}");
+}
+
+#[tokio::test]
 async fn a_body_that_does_not_come_is_given_up() {
     let bounds = Bounds { body: std::time::Duration::from_millis(50), ..Bounds::default() };
     let api = Api::bounded("admin-slow", bounds).await;
@@ -207,6 +217,7 @@ async fn an_upload_whose_client_goes_away_is_finished_and_keeps_its_turn_until_t
 #[tokio::test]
 async fn faults_in_requests_are_named() {
     let api = Api::start("admin-faults").await;
+    let too_long = format!(r#"{{"player":"ada","ttl_s":{}}}"#, TOKEN_LIFETIME_S + 1);
     let table = [
         (Method::GET, "/v1/nothing", "", 404, "there is no such path"),
         (Method::PUT, "/v1/node", "", 400, "does not take this method"),
@@ -225,9 +236,10 @@ async fn faults_in_requests_are_named() {
         (Method::POST, "/v1/sessions", r#"{"game":"pong"}"#, 404, "no game is called pong"),
         (Method::POST, "/v1/tokens", r#"{"player":"","ttl_s":1}"#, 400, "player id \"\" is not valid"),
         (Method::POST, "/v1/tokens", r#"{"player":"ada","ttl_s":0}"#, 400, "`ttl_s` is 0: expected 1 to"),
+        (Method::POST, "/v1/tokens", &too_long, 400, "expected 1 to 31536000"),
     ];
     for (method, path, body, status, what) in table {
-        let (got, answer) = api.ask(method.clone(), path, body).await;
+        let (got, answer) = api.ask(method.clone(), path, body.to_owned()).await;
         assert_eq!(got.as_u16(), status, "{method} {path} {body}: {answer}");
         assert!(answer["what"].as_str().unwrap().contains(what), "{method} {path}: {answer}");
     }

@@ -262,6 +262,13 @@ async fn requests_beyond_the_queue_are_refused_as_busy() {
     assert_eq!(control.status().await, Err(ControlError::Stopping));
 }
 
+/// Takes as long as the bound is: a question is asked of a task that is there and does nothing.
+#[tokio::test]
+async fn a_question_that_is_not_answered_is_given_up() {
+    let (control, _queue) = Control::queue();
+    assert_eq!(control.status().await, Err(ControlError::Overloaded));
+}
+
 #[test]
 fn draining_takes_no_new_sessions() {
     let mut bench = Bench::new(1);
