@@ -38,6 +38,7 @@ enum Timer {
     Creation(Name, Incarnation),
     Reservation(Name, Incarnation, PlayerId),
     Empty(Name, Incarnation),
+    Ending(SessionId),
 }
 
 #[derive(Debug)]
@@ -56,7 +57,7 @@ struct Entry {
     config: Bytes,
     record: bool,
     list: Option<ListKey>,
-    /// Made for a player who asked for any: nobody else knows of it, so it ends when nobody is in it.
+    /// Made for a player who came, not by somebody who will look after it: it ends when nobody is in it.
     ends_when_empty: bool,
     empty_due: Option<u64>,
     phase: Phase,
@@ -72,6 +73,9 @@ pub struct Directory {
     sessions: BTreeMap<Name, Entry>,
     open: OpenLists,
     ended: VecDeque<Ended>,
+    /// Sessions that were given up and are to be ended: where each was last, and when that worker is told again. They
+    /// count as sessions.
+    ending: BTreeMap<SessionId, (WorkerId, u64)>,
     waiting: usize,
     order: u64,
     timers: BTreeSet<(u64, Timer)>,
@@ -88,6 +92,7 @@ impl Directory {
             sessions: BTreeMap::new(),
             open: OpenLists::default(),
             ended: VecDeque::new(),
+            ending: BTreeMap::new(),
             waiting: 0,
             order: 0,
             timers: BTreeSet::new(),
@@ -153,7 +158,7 @@ impl Directory {
         match (creating, result) {
             (Some(true), Ok(())) => self.confirm(&name),
             (Some(true), Err(reason)) => self.remove(now, &name, &Refusal::Failed(reason)),
-            (None, Ok(())) => self.actions.push_back(Action::End { session: session.clone(), worker }),
+            (None, Ok(())) => self.give_up(now, session.clone(), worker),
             (Some(false), _) | (None, Err(_)) => {}
         }
     }
@@ -194,16 +199,25 @@ impl Directory {
         self.watch_empty(now, &name);
     }
 
-    /// A session runs on another worker now.
-    pub fn handle_moved(&mut self, session: &SessionId, worker: WorkerId) {
-        let Some(entry) = self.current_mut(session) else { return };
+    /// A session runs on another worker now. One that nobody knows of was given up while it moved, and is ended.
+    pub fn handle_moved(&mut self, now: u64, session: &SessionId, worker: WorkerId) {
+        let Some(entry) = self.current_mut(session) else { return self.give_up(now, session.clone(), worker) };
         let (from, pace) = (std::mem::replace(&mut entry.worker, worker), entry.pace);
         self.workers.left(from, pace);
         self.workers.placed(worker, pace);
     }
 
+    /// A worker that was told to end a session does not have it: it ended before, failed to start, or is on its way to
+    /// another worker, of which [`Directory::handle_moved`] will tell.
+    pub fn handle_absent(&mut self, session: &SessionId, worker: WorkerId) {
+        if self.ending.get(session).is_some_and(|(last, _)| *last == worker) {
+            self.forget_ending(session);
+        }
+    }
+
     /// A session is over.
     pub fn handle_ended(&mut self, now: u64, session: &SessionId, reason: String) {
+        self.forget_ending(session);
         if self.current(session).is_some() {
             self.remove(now, &name_of(session), &Refusal::Failed(reason));
         }
@@ -220,7 +234,8 @@ impl Directory {
                 Timer::Reservation(name, incarnation, player) => {
                     self.reservation_due(now, &name, incarnation, &player);
                 }
-                Timer::Empty(name, incarnation) => self.empty_due(&name, incarnation),
+                Timer::Empty(name, incarnation) => self.empty_due(now, &name, incarnation),
+                Timer::Ending(session) => self.ending_due(now, session),
             }
         }
     }
@@ -270,6 +285,9 @@ impl Directory {
         }
         let name = (open.game, open.key);
         if self.sessions.contains_key(&name) {
+            // Somebody is on the way: the time that it may be empty begins again.
+            self.unwatch_empty(&name);
+            self.watch_empty(now, &name);
             return self.attach_request(&name, request, false);
         }
         if !open.may_create {
@@ -284,6 +302,10 @@ impl Directory {
             draw: open.draw,
         };
         let name = self.begin(now, create)?;
+        if let Some(entry) = self.sessions.get_mut(&name) {
+            entry.ends_when_empty = true;
+        }
+        self.watch_empty(now, &name);
         self.attach_request(&name, request, true)
     }
 
@@ -331,7 +353,7 @@ impl Directory {
     /// Begins a session's creation on a worker of the directory's choice.
     fn begin(&mut self, now: u64, create: Create) -> Result<Name, Refusal> {
         let facts = *self.games.get(&create.game).ok_or_else(|| Refusal::UnknownGame(create.game.clone()))?;
-        if self.sessions.len() >= self.limits.sessions {
+        if self.sessions.len() + self.ending.len() >= self.limits.sessions {
             return Err(Refusal::Full(self.limits.sessions));
         }
         if self.waiting >= limits::WAITING_REQUESTS {
@@ -449,7 +471,7 @@ impl Directory {
     fn creation_due(&mut self, now: u64, name: &Name, incarnation: Incarnation) {
         let Some(entry) = self.sessions.get(name) else { return };
         if entry.id.incarnation == incarnation && matches!(entry.phase, Phase::Creating { .. }) {
-            self.actions.push_back(Action::End { session: entry.id.clone(), worker: entry.worker });
+            self.give_up(now, entry.id.clone(), entry.worker);
             self.remove(now, name, &Refusal::TimedOut);
         }
     }
@@ -473,13 +495,39 @@ impl Directory {
         }
     }
 
-    fn empty_due(&mut self, name: &Name, incarnation: Incarnation) {
+    /// Has a session ended that is not in the directory (any more).
+    fn give_up(&mut self, now: u64, session: SessionId, worker: WorkerId) {
+        self.forget_ending(&session);
+        let due = now.saturating_add(limits::END_REPEAT_US);
+        self.ending.insert(session.clone(), (worker, due));
+        self.timers.insert((due, Timer::Ending(session.clone())));
+        self.actions.push_back(Action::End { session, worker });
+    }
+
+    fn ending_due(&mut self, now: u64, session: SessionId) {
+        if let Some((worker, _)) = self.ending.get(&session).copied() {
+            self.give_up(now, session, worker);
+        }
+    }
+
+    fn forget_ending(&mut self, session: &SessionId) {
+        if let Some((_, due)) = self.ending.remove(session) {
+            self.timers.remove(&(due, Timer::Ending(session.clone())));
+        }
+    }
+
+    /// Nobody came back. Its worker may be too busy to be told, or may just have given it away: so it is told again until
+    /// the end is heard of, or somebody is expected.
+    fn empty_due(&mut self, now: u64, name: &Name, incarnation: Incarnation) {
         let Some(entry) = self.sessions.get_mut(name).filter(|entry| entry.id.incarnation == incarnation) else {
             return;
         };
         entry.empty_due = None;
         if entry.seats.taken() == 0 {
+            let due = now.saturating_add(limits::END_REPEAT_US);
+            entry.empty_due = Some(due);
             self.actions.push_back(Action::End { session: entry.id.clone(), worker: entry.worker });
+            self.timers.insert((due, Timer::Empty(name.clone(), incarnation)));
         }
     }
 

@@ -107,8 +107,11 @@ pub const WAITING_REQUESTS: usize = 4096;
 /// Time that find-or-create keeps a seat for a player who has not come yet, µs: a redirect and a handshake over a bad
 /// link take three round trips of a second at most, twice that and some.
 pub const RESERVATION_US: u64 = 10_000_000;
-/// Time after which a session that was made for a find-or-create ends when nobody is in it or expected, µs.
+/// Time after which a session that was made for a player (by find-or-create, or by its key) ends when nobody is in it or
+/// expected, µs.
 pub const EMPTY_SESSION_US: u64 = 60_000_000;
+/// Time after which a worker that was told to end a session and has not said that it did is told again, µs.
+pub const END_REPEAT_US: u64 = 1_000_000;
 /// Time that a worker has for creating a session, µs. Beyond: given up, and whoever waits is refused.
 pub const CREATION_DEADLINE_US: u64 = 10_000_000;
 /// Ended sessions that a node's directory remembers for operators. Beyond: the oldest is forgotten.

@@ -11,12 +11,14 @@ pub mod control;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod hex;
+pub mod limits;
 pub mod metrics;
 pub mod node;
 pub mod play;
 pub mod priority;
 pub mod random;
 pub mod recorder;
+pub mod renewal;
 pub mod state_directory;
 pub mod store;
 pub mod tokens;

@@ -8,25 +8,26 @@ use ringside_core::directory::Limits;
 use ringside_sandbox::{Sandbox, SandboxConfig, SandboxError};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
 
-use crate::admin::{self, Services};
+use crate::admin::{self, Bounds, Services};
 use crate::api::NodeInfo;
 use crate::catalogue::Catalogue;
 use crate::certificate::{CertificateError, ServerCertificate};
+use crate::cli::{facts, print};
 use crate::config::Config;
 use crate::control::{self, Control, Desk, Identity};
+use crate::limits::STOP_TIMEOUT;
 use crate::metrics::Metrics;
 use crate::priority;
 use crate::recorder::Recorder;
+use crate::renewal::{Renewal, Shown};
 use crate::state_directory::{NodeFile, StateDirectory, StateError, TOKEN_FILE};
 use crate::store::{Store, StoreError};
 use crate::tokens::{TokenError, TokenKey};
 use crate::workers::{Workers, WorkersError};
 use crate::{hex, random};
-
-/// Time that players get to hear that the node stops, and recordings to be written.
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why a node does not run.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +58,9 @@ pub enum NodeError {
         /// Why not.
         source: std::io::Error,
     },
+    /// A part that runs for as long as the node does has ended.
+    #[error("{0} ended by itself: the node cannot go on, and has stopped")]
+    Broken(String),
     /// The system refuses threads or signals.
     #[error("cannot start: {0}")]
     System(std::io::Error),
@@ -68,16 +72,18 @@ impl NodeError {
         match self {
             NodeError::Admin { .. } => "choose another address with --admin (port 0 takes any free one)",
             NodeError::Workers(_) => "choose another address with --listen (port 0 takes any free one)",
+            NodeError::Broken(_) => "its log above says more: please report it; then start the node again",
             NodeError::Store(_) => "choose another directory with --store",
             _ => "",
         }
     }
 }
 
-/// Runs a node until SIGINT or SIGTERM. Prints how to reach it when it is ready, as one line of JSON if `json`.
+/// Runs a node until SIGINT or SIGTERM, or until a part of it breaks. Prints how to reach it when it is ready, as one line of JSON if `json`.
 ///
 /// # Errors
-/// [`NodeError`]; a node that was ready has no errors.
+/// [`NodeError`]; of a node that was ready, only [`NodeError::Broken`]: players were told and recordings written as far as
+/// the rest could.
 pub fn run(config: Config, json: bool) -> Result<(), NodeError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -90,7 +96,7 @@ pub fn run(config: Config, json: bool) -> Result<(), NodeError> {
     let kept = Kept::open(config)?;
     let result = runtime.block_on(async {
         let mut stop = StopSignals::new().map_err(NodeError::System)?;
-        let running = tokio::select! {
+        let mut running = tokio::select! {
             running = Running::start(kept) => running?,
             () = stop.wait() => {
                 tracing::info!("stopped before the node was ready");
@@ -98,13 +104,19 @@ pub fn run(config: Config, json: bool) -> Result<(), NodeError> {
             }
         };
         running.announce(json);
-        stop.wait().await;
+        let broken = tokio::select! {
+            () = stop.wait() => None,
+            what = running.broken() => Some(what),
+        };
+        if let Some(what) = &broken {
+            tracing::error!("{what} ended by itself: the node stops");
+        }
         tracing::info!("stopping: players are told, recordings are written; once more to stop at once");
         tokio::select! {
             () = running.stop() => tracing::info!("stopped"),
             () = stop.wait() => tracing::warn!("stopped at once"),
         }
-        Ok(())
+        broken.map_or(Ok(()), |what| Err(NodeError::Broken(what)))
     });
     // A compilation or a slow store keeps nobody waiting: what counts has been written by now.
     runtime.shutdown_background();
@@ -151,7 +163,7 @@ impl Kept {
 
 /// A node that runs.
 struct Running {
-    state: StateDirectory,
+    state: Arc<StateDirectory>,
     file: NodeFile,
     store: String,
     games: usize,
@@ -159,7 +171,8 @@ struct Running {
     recorder: Recorder,
     workers: Workers,
     stop_admin: oneshot::Sender<()>,
-    admin: tokio::task::JoinHandle<std::io::Result<()>>,
+    admin: JoinHandle<()>,
+    renewal: JoinHandle<()>,
 }
 
 impl Running {
@@ -189,6 +202,7 @@ impl Running {
             workers: addresses,
             certificate_sha256: certificate.sha256().to_string(),
         };
+        let (certified, shown) = watch::channel(Shown::from(&certificate));
         let services = Services {
             secret,
             control: control.clone(),
@@ -196,8 +210,10 @@ impl Running {
             recorder: recorder.clone(),
             store: store.clone(),
             tokens,
+            bounds: Bounds::default(),
             metrics: Metrics::default(),
-            about: about(&file, &state, &store, &certificate),
+            about: about(&file, &state, &store),
+            certificate: shown,
             started: Instant::now(),
         };
         let (stop_admin, stopped) = oneshot::channel::<()>();
@@ -206,8 +222,17 @@ impl Running {
         };
         let admin = tokio::spawn(admin::serve(listener, Arc::new(services), stopped));
         state.publish(&file)?;
+        let state = Arc::new(state);
+        let renewal = Renewal {
+            state: state.clone(),
+            days: config.certificate_days,
+            certifier: workers.certifier(),
+            file: file.clone(),
+            shown: certified,
+        };
+        let renewal = tokio::spawn(renewal.run());
         let store = store.name().to_owned();
-        Ok(Running { state, file, store, games, control, recorder, workers, stop_admin, admin })
+        Ok(Running { state, file, store, games, control, recorder, workers, stop_admin, admin, renewal })
     }
 
     /// Says how to reach the node.
@@ -215,54 +240,76 @@ impl Running {
         if json {
             let ready = serde_json::json!({
                 "ready": true,
-                "state": self.state.path(),
+                "state": self.state.path().display().to_string(),
                 "store": self.store,
                 "admin": self.file.admin,
                 "workers": self.file.workers,
                 "certificate_sha256": self.file.certificate_sha256,
                 "games": self.games,
             });
-            println!("{ready}");
-            return;
+            return print(&ready.to_string());
         }
         let workers: Vec<String> = self.file.workers.iter().map(ToString::to_string).collect();
-        println!("Ringside {} is ready.", env!("CARGO_PKG_VERSION"));
-        println!("  players      {}", workers.join(", "));
-        println!("  certificate  {} (SHA-256)", self.file.certificate_sha256);
-        println!("  admin API    {}", self.file.admin);
-        println!("  state        {}", self.state.path().display());
-        println!("  store        {}", self.store);
-        println!("  games        {}", self.games);
-        if self.games == 0 {
-            println!("Upload a game: ringside push FILE.wasm");
+        let facts = facts(&[
+            ("players", workers.join(", ")),
+            ("certificate", format!("{} (SHA-256)", self.file.certificate_sha256)),
+            ("admin API", self.file.admin.clone()),
+            ("state", self.state.path().display().to_string()),
+            ("store", self.store.clone()),
+            ("games", self.games.to_string()),
+        ]);
+        let facts: String = facts.lines().map(|line| format!("  {line}\n")).collect();
+        let next = if self.games == 0 { "Upload a game: ringside push FILE.wasm" } else { "" };
+        print(&format!("Ringside {} is ready.\n{facts}{next}", env!("CARGO_PKG_VERSION")));
+    }
+
+    /// Returns when a part that runs for as long as the node does has ended: which.
+    async fn broken(&mut self) -> String {
+        tokio::select! {
+            what = self.workers.broken() => what,
+            () = self.control.broken() => "the control task".to_owned(),
+            () = self.recorder.broken() => "the recorder".to_owned(),
+            _ = &mut self.admin => "the admin API".to_owned(),
+            _ = &mut self.renewal => "the renewal of the certificate".to_owned(),
         }
     }
 
     /// Nobody finds the node any more, players are told, recordings are written, requests under way are finished.
     async fn stop(self) {
+        // Before the node's file is removed: it would write it again.
+        self.renewal.abort();
         self.state.unpublish();
         self.control.drain().await;
         let finish = async {
             self.workers.stop().await;
             self.recorder.stop().await;
-            let _ = self.stop_admin.send(());
-            let _ = self.admin.await;
+            // It has ended already if nobody listens.
+            if self.stop_admin.send(()).is_ok() {
+                let _ = self.admin.await;
+            }
         };
-        if tokio::time::timeout(STOP_TIMEOUT, finish).await.is_err() {
-            tracing::warn!("not everything came to its end in {} s", STOP_TIMEOUT.as_secs());
-        }
+        give_up_after(STOP_TIMEOUT, finish).await;
     }
 }
 
-fn about(file: &NodeFile, state: &StateDirectory, store: &Store, certificate: &ServerCertificate) -> NodeInfo {
+/// Waits for the end of everything, for so long; answers whether it came.
+async fn give_up_after(patience: Duration, finish: impl Future<Output = ()>) -> bool {
+    let finished = tokio::time::timeout(patience, finish).await.is_ok();
+    if !finished {
+        tracing::warn!("not everything came to its end in {} s", patience.as_secs());
+    }
+    finished
+}
+
+fn about(file: &NodeFile, state: &StateDirectory, store: &Store) -> NodeInfo {
     NodeInfo {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: file.pid,
         uptime_s: 0,
         state: state.path().display().to_string(),
         store: store.name().to_owned(),
-        certificate_sha256: file.certificate_sha256.clone(),
-        certificate_not_after_s: certificate.not_after_s(),
+        certificate_sha256: String::new(),
+        certificate_not_after_s: 0,
         draining: false,
         sessions: 0,
         games: 0,
@@ -287,5 +334,16 @@ impl StopSignals {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stop_that_does_not_end_is_given_up() {
+        assert!(!give_up_after(Duration::from_millis(1), std::future::pending()).await);
+        assert!(give_up_after(STOP_TIMEOUT, async {}).await);
     }
 }

@@ -10,9 +10,6 @@ use crate::state_directory::{StateDirectory, StateError};
 
 const FILE: &str = "token.key";
 
-/// The longest life of a token that the node issues, seconds: a year.
-pub const LONGEST_TTL_S: u64 = 365 * 86_400;
-
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {

@@ -2,11 +2,12 @@
 //! a worker: answers go through callbacks, events into a bounded queue.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use ringside_core::ids::{Epoch, GameName, PlayerId, Position, SessionId, SessionKey, WorkerId};
 use ringside_core::output::LogLevel;
-use ringside_protocol::frame::Target;
+use ringside_protocol::frame::{Certificate, Target};
 use ringside_protocol::reason::Reason;
 use ringside_sandbox::Module;
 
@@ -99,6 +100,13 @@ pub enum Command {
         source: String,
         /// What the guest gets.
         body: Bytes,
+    },
+    /// Serve new connections with another certificate.
+    Certify {
+        /// How connections are served: as before, but for the certificate.
+        server: Arc<quinn_proto::ServerConfig>,
+        /// SHA-256 of the certificate.
+        certificate: Certificate,
     },
     /// Tell every player that the node goes away and accept no further ones.
     GoAway(Reason),

@@ -8,6 +8,7 @@ use ringside_core::ids::{GameName, SessionKey, Slot};
 use ringside_core::limits;
 use ringside_core::log::{Input, LeaveReason};
 use ringside_core::output::Output;
+use ringside_core::recording::EndReason;
 use ringside_protocol::frame::ServerFrame;
 use ringside_protocol::limits::{CLOSING_TIMEOUT, RESOLVE_TIMEOUT};
 use ringside_protocol::reason::Reason;
@@ -405,7 +406,7 @@ impl Worker {
             self.refuse(now, link, Reason::NoSuchSession, "the session is over");
         }
         let id = session.id.clone();
-        if let Some((frames, from)) = session.finish_recording(now) {
+        if let Some((frames, from)) = session.finish_recording(now, EndReason::SessionEnded) {
             self.tell(Event::Recorded { session: id.clone(), frames, from });
         }
         self.tell(Event::Ended { session: id, reason: why, outcome });

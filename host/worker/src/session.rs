@@ -11,6 +11,7 @@ use ringside_core::ids::{Epoch, SessionId, SessionTime, Slot};
 use ringside_core::limits;
 use ringside_core::log::{Input, LeaveReason, Outcome, Record, SkipCause};
 use ringside_core::output::Output;
+use ringside_core::recording::EndReason;
 use ringside_protocol::frame::ServerFrame;
 use ringside_protocol::reason::Reason;
 use ringside_sandbox::{CallCost, Ending, Fold, FoldError, FoldOptions, Hashing, Rebuild, State, Step};
@@ -429,12 +430,15 @@ impl Session {
         recording.piece(all)
     }
 
-    /// The last piece of the recording: the rest of the log and the hash of the last state.
-    pub(crate) fn finish_recording(&mut self, now: Instant) -> Option<(Bytes, u64)> {
+    /// The last piece of the recording: the rest of the log, the hash of the last state, and the end marker.
+    pub(crate) fn finish_recording(&mut self, now: Instant, reason: EndReason) -> Option<(Bytes, u64)> {
         if self.recording.is_some() && !self.log.is_empty() && !self.is_paused() {
             self.checkpoint_now(now);
         }
-        self.recorded(true)
+        let recording = self.recording.as_mut()?;
+        recording.take(&self.log, self.fold.output_hash());
+        recording.end(reason);
+        recording.piece(true)
     }
 
     /// The time after a view was offered at which the next may be.

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use quinn_proto as quic;
 use ringside_core::ids::{GameName, SessionId, SessionKey, WorkerId};
 use ringside_core::output::Output;
+use ringside_core::recording::EndReason;
 use ringside_protocol::frame::Certificate;
 use ringside_protocol::limits;
 use ringside_protocol::reason::Reason;
@@ -264,6 +265,7 @@ impl Worker {
             Command::Adopt(moved) => self.adopt(now, *moved),
             Command::Departed(place) => self.send_on(now, &place),
             Command::Signal { game, key, source, body } => self.signal(now, game, key, source, body),
+            Command::Certify { server, certificate } => self.set_server_config(server, certificate),
             Command::GoAway(reason) => self.go_away(reason),
             Command::Stop => self.stop(now),
         }
@@ -425,7 +427,7 @@ impl Worker {
         let reason = self.going_away.unwrap_or(Reason::Stopping);
         for index in 0..self.sessions.len() {
             if let Some(mut session) = self.sessions[index].take()
-                && let Some((frames, from)) = session.finish_recording(now)
+                && let Some((frames, from)) = session.finish_recording(now, EndReason::WorkerStopped)
             {
                 self.tell(Event::Recorded { session: session.id.clone(), frames, from });
             }

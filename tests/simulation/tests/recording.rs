@@ -59,6 +59,7 @@ fn a_recording_that_finds_no_room_ends_and_what_was_taken_is_good() {
     });
     let report = ringside_sandbox::replay_recording(guests.module(Game::Pong), &recording).expect("a recording");
     assert!(report.agrees() && report.records > 1_000, "{report:?}");
+    assert!(report.incomplete.is_some_and(|why| why.contains("without an end marker")), "the loss is told");
     let recorded = Duration::from_micros(report.time_us);
     assert!(recorded < Duration::from_secs(200), "nothing after what was lost: {recorded:?}");
 }

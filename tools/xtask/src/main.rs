@@ -3,6 +3,7 @@
 
 mod bench;
 mod dev;
+mod fuzz;
 mod guests;
 mod interrupt;
 mod simulate;
@@ -38,7 +39,7 @@ enum Command {
     },
     /// Check everything: format, lints, documentation, guests, tests, dependencies. The last line counts.
     Test {
-        /// Run only the tests whose name contains this, without the other checks.
+        /// Run only the tests whose name contains this, without the other checks; none is a failure.
         filter: Option<String>,
     },
     /// Build the sample games as WebAssembly modules into `target-guests/modules`.

@@ -15,10 +15,14 @@ use crate::api::{GameInfo, Pushed, VersionInfo};
 pub async fn push(State(services): Shared, request: Request) -> Result<Json<Pushed>, ApiError> {
     // Taken before the body is read: it bounds the memory that uploads take together.
     let turn = services.catalogue.turn()?;
-    let bytes = read_body(request, MODULE_BYTES, "a module").await?;
-    let pushed = services.catalogue.push(turn, bytes).await?;
-    services.control.game(pushed.module.clone()).await?;
-    Ok(Json(pushed.info))
+    let bytes = read_body(&services, request, MODULE_BYTES, "a module").await?;
+    // A task of its own: whoever goes away leaves nothing half done, and the turn is given back when the work is over.
+    let pushing = tokio::spawn(async move {
+        let pushed = services.catalogue.push(turn, bytes).await?;
+        services.control.game(pushed.module.clone()).await?;
+        Ok(Json(pushed.info))
+    });
+    pushing.await.unwrap_or_else(|error| Err(ApiError::internal(format!("the upload failed: {error}"))))
 }
 
 /// `GET /v1/games`.

@@ -1,6 +1,5 @@
 //! `ringside session`: running matches.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -9,6 +8,7 @@ use reqwest::Method;
 use ringside_core::ids::{GameName, SessionId, SessionKey};
 
 use super::connection::{Connection, component};
+use super::saving::Saving;
 use super::{CliError, CliResult, Common, table};
 use crate::api::{CreateSession, CreatedSession, EndSession, SessionInfo};
 use crate::hex;
@@ -166,14 +166,15 @@ async fn recording(common: &Common, node: &Connection, args: &RecordingArgs) -> 
     let unwritable = |error: std::io::Error| {
         CliError::new("bad_file", format!("cannot write {}: {error}", args.output.display()), "")
     };
-    let mut file = std::fs::File::create(&args.output).map_err(unwritable)?;
+    let mut saving = Saving::begin(&args.output).map_err(unwritable)?;
     let mut bytes = 0u64;
     loop {
         let broken = |error: reqwest::Error| CliError::new("unreachable", format!("the answer broke off: {error}"), "");
         let Some(chunk) = response.chunk().await.map_err(broken)? else { break };
-        file.write_all(&chunk).map_err(unwritable)?;
+        saving.write(&chunk).map_err(unwritable)?;
         bytes += chunk.len() as u64;
     }
+    saving.finish().map_err(unwritable)?;
     let output = args.output.display().to_string();
     let saved = serde_json::json!({ "session": args.session, "output": output, "bytes": bytes });
     common.print(&saved, |_| format!("{output}: {}\nReplay it: ringside replay {output}", table::size(bytes)));
@@ -254,6 +255,9 @@ fn show(session: &SessionInfo) -> String {
         ("memory", table::size(detail.memory_bytes)),
         ("CPU", format!("{:.3} s", detail.cpu_us as f64 / 1e6)),
     ]);
+    if !detail.stats_hex.is_empty() {
+        facts.push(("statistics", format!("{} (hexadecimal)", detail.stats_hex)));
+    }
     let counters: Vec<String> = detail.counters.iter().map(|(name, count)| format!("{name} {count}")).collect();
     facts.push(("counters", counters.join(", ")));
     let rows: Vec<Vec<String>> = detail
@@ -277,6 +281,7 @@ fn show(session: &SessionInfo) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::SessionDetail;
 
     fn session(state: &str) -> SessionInfo {
         SessionInfo {
@@ -305,6 +310,9 @@ mod tests {
             list(std::slice::from_ref(&over), true).lines().nth(1),
             Some("tug/one@000000000000000f  1m01s ago  finished")
         );
+        let detail = SessionDetail { stats_hex: "2a".into(), ..SessionDetail::default() };
+        let with_stats = show(&SessionInfo { detail: Some(detail), ..session("live") });
+        assert!(with_stats.contains("statistics    2a (hexadecimal)"), "{with_stats}");
         let live = show(&session("live"));
         assert!(live.contains("recorded") && live.contains("1/2"), "{live}");
         assert!(list(&[session("live")], false).contains("tug/one  live   0       1/2      1m01s  yes"));

@@ -62,7 +62,7 @@ fn ttl(text: &str) -> Result<u64, String> {
         _ => return Err(wrong()),
     };
     let total = number.parse::<u64>().ok().and_then(|number| number.checked_mul(seconds)).ok_or_else(wrong)?;
-    if (1..=crate::tokens::LONGEST_TTL_S).contains(&total) { Ok(total) } else { Err(wrong()) }
+    if (1..=crate::limits::TOKEN_LIFETIME_S).contains(&total) { Ok(total) } else { Err(wrong()) }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use ringside_core::directory::{
     Action, Create, Directory, Draw, Find, Limits, Open, Placed, Refusal, RequestId, SessionEntry,
@@ -50,6 +51,8 @@ pub struct Desk {
     draining: bool,
     /// Sessions that no worker's queue had room for, and the workers that they came from.
     homeless: Vec<(WorkerId, Box<MovedSession>)>,
+    /// Workers answer here that they do not have a session that they were told to end.
+    absent: (Sender<(SessionId, WorkerId)>, Receiver<(SessionId, WorkerId)>),
 }
 
 impl Desk {
@@ -73,13 +76,13 @@ impl Desk {
             record_all,
             draining: false,
             homeless: Vec::new(),
+            absent: channel(),
         }
     }
 
-    /// New sessions of a game run this version from now on, unless a newer one is served already: two uploads at a time
-    /// may be told of in either order.
+    /// New sessions of a game run this version from now on, unless a newer one is served already.
     pub fn serve(&mut self, served: Served) {
-        if self.games.get(&served.game).is_none_or(|known| known.version <= served.version) {
+        if served.replaces(self.games.get(&served.game)) {
             self.directory.handle_game(served.game.clone(), served.facts());
             self.games.insert(served.game.clone(), served);
         }
@@ -120,6 +123,9 @@ impl Desk {
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: u64) {
+        while let Ok((session, worker)) = self.absent.1.try_recv() {
+            self.directory.handle_absent(&session, worker);
+        }
         self.directory.handle_timeout(now);
         self.act(now);
     }
@@ -127,8 +133,9 @@ impl Desk {
     /// Reads what the workers have used and tells the directory; offers sessions again that found no room.
     pub fn read_loads(&mut self, now: u64) {
         for (from, moved) in std::mem::take(&mut self.homeless) {
-            self.punish(from, moved);
+            self.punish(now, from, moved);
         }
+        self.act(now);
         for (id, worker) in &mut self.workers {
             let busy_us = (worker.port.usage)().busy_us;
             let elapsed = now.saturating_sub(worker.last_read_us).max(1);
@@ -162,7 +169,7 @@ impl Desk {
             Event::Left { session, player } => self.directory.handle_left(now, &session, &player),
             Event::Refused { session, player } => self.directory.handle_refused(now, &session, &player),
             Event::Ended { session, reason, .. } => self.directory.handle_ended(now, &session, reason),
-            Event::Overran(moved) => self.punish(worker, moved),
+            Event::Overran(moved) => self.punish(now, worker, moved),
             Event::Signal { source, to, body } => self.signal(source, &to, body),
             // The forwarding thread keeps these for the recorder and the log.
             Event::Recorded { .. }
@@ -174,14 +181,14 @@ impl Desk {
     }
 
     /// Moves a session that overran its budget to the penalty worker; where that one takes nothing, it goes back.
-    fn punish(&mut self, from: WorkerId, moved: Box<MovedSession>) {
+    fn punish(&mut self, now: u64, from: WorkerId, moved: Box<MovedSession>) {
         let session = moved.id().clone();
         let penalty = self.workers.iter().find(|(_, worker)| worker.port.penalty).map(|(id, _)| *id);
         let mut command = Box::new(Command::Adopt(moved));
         for worker in penalty.into_iter().chain([from]) {
             match self.send(worker, *command) {
                 Ok(()) => {
-                    self.directory.handle_moved(&session, worker);
+                    self.directory.handle_moved(now, &session, worker);
                     let place = self.place(session, worker);
                     if let Some(place) = place {
                         // Should it not get through, the players ask a front door when their time is over.
@@ -219,10 +226,15 @@ impl Desk {
                     self.create(now, session, worker, config, record);
                 }
                 Action::End { session, worker } => {
-                    let (reason, reply) = ("nobody is in it".to_owned(), Box::new(|_| {}));
-                    let id = session.clone();
+                    let (id, absent, gone) = (session.clone(), self.absent.0.clone(), (session.clone(), worker));
+                    let reply = Box::new(move |was_there: bool| {
+                        if !was_there {
+                            let _ = absent.send(gone);
+                        }
+                    });
+                    let reason = "nobody is in it".to_owned();
                     if self.send(worker, Command::End { session, reason, reply }).is_err() {
-                        tracing::warn!(session = %id, %worker, "the worker is too busy to end a session");
+                        tracing::warn!(session = %id, %worker, "the worker is too busy to end a session: it is told again");
                     }
                 }
                 Action::Answer { request, answer } => self.answer(request, answer),

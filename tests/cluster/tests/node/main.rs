@@ -6,4 +6,5 @@ mod life;
 mod players;
 mod recordings;
 mod refusals;
+mod surroundings;
 mod terminal;

@@ -100,7 +100,7 @@ impl Desk {
             Event::Ended { session, reason, .. } => self.directory.handle_ended(now, &session, reason),
             Event::Overran(moved) => {
                 let place = self.place(moved.id().clone(), WorkerId(PENALTY as u8));
-                self.directory.handle_moved(&place.session, place.worker);
+                self.directory.handle_moved(now, &place.session, place.worker);
                 self.send(PENALTY, Command::Adopt(moved));
                 self.send(usize::from(worker.0), Command::Departed(place));
             }
