@@ -233,6 +233,8 @@ fn the_tests_that_reach_bounds_exist() {
         let text = files.entry(file).or_insert_with(|| read(file));
         let at = text.find(&format!("fn {test}()")).unwrap_or_else(|| panic!("{row}: {file} has no test {test}"));
         let before = text[..at].trim_end().trim_end_matches("async").trim_end();
-        assert!(before.ends_with("test]"), "{row}: {test} is no test");
+        let attribute = before.lines().last().unwrap_or_default().trim_start();
+        let is_test = attribute.ends_with("test]") || attribute.starts_with("#[tokio::test(");
+        assert!(is_test, "{row}: {test} is no test");
     }
 }

@@ -73,7 +73,7 @@ fn serve(workspace: &Workspace, ringside: &Ringside, node: &mut Child, default_s
         steps::require(&format!("push {sample}"), ringside.command().arg("push").arg(module))?;
     }
     let shown = ringside.shown().ok_or_else(|| Error::Node("the node does not answer any more".into()))?;
-    println!("\n{}", explain(ringside, &shown, default_state));
+    steps::say(&format!("\n{}", explain(ringside, &shown, default_state)));
     while !interrupt::wanted() {
         if let Ok(Some(status)) = node.try_wait() {
             return Err(Error::Node(format!("the node ended by itself ({status}); its output above says why")));

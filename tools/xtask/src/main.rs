@@ -3,9 +3,9 @@
 
 mod bench;
 mod dev;
-mod fuzz;
 mod guests;
 mod interrupt;
+mod libfuzzer;
 mod simulate;
 mod steps;
 mod tally;

@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode};
 use crate::steps;
 use crate::tally::{Counts, Tally};
 use crate::workspace::{Error, Workspace};
-use crate::{fuzz, guests, steps::headline};
+use crate::{guests, libfuzzer, steps::headline};
 
 /// Runs all checks, or only the tests that match `filter`. The last line printed counts.
 pub fn run(workspace: &Workspace, filter: Option<&str>) -> Result<ExitCode, Error> {
@@ -29,10 +29,10 @@ pub fn run(workspace: &Workspace, filter: Option<&str>) -> Result<ExitCode, Erro
         tally.skip("tests", "something that they need was not built");
     }
     if filter.is_none() {
-        fuzz::run(workspace, &mut tally)?;
+        libfuzzer::run(workspace, &mut tally)?;
         check_dependencies(workspace, &mut tally)?;
     }
-    println!("\n{}", tally.summary());
+    steps::say(&format!("\n{}", tally.summary()));
     Ok(if tally.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -32,6 +32,9 @@ enum Waiting {
     Worker(WorkerId, u64),
 }
 
+/// A session, and the worker that does not have it.
+type Absence = (SessionId, WorkerId);
+
 struct WorkerPort {
     port: Port,
     last_busy_us: u64,
@@ -52,7 +55,8 @@ pub struct Desk {
     /// Sessions that no worker's queue had room for, and the workers that they came from.
     homeless: Vec<(WorkerId, Box<MovedSession>)>,
     /// Workers answer here that they do not have a session that they were told to end.
-    absent: (Sender<(SessionId, WorkerId)>, Receiver<(SessionId, WorkerId)>),
+    absences: Receiver<Absence>,
+    absent: Sender<Absence>,
 }
 
 impl Desk {
@@ -66,6 +70,7 @@ impl Desk {
         }
         let port = |port| WorkerPort { port, last_busy_us: 0, last_read_us: 0, busy_permille: 0 };
         let workers = ports.into_iter().map(|(id, each)| (id, port(each))).collect();
+        let (absent, absences) = channel();
         Desk {
             directory,
             games: BTreeMap::new(),
@@ -76,7 +81,8 @@ impl Desk {
             record_all,
             draining: false,
             homeless: Vec::new(),
-            absent: channel(),
+            absences,
+            absent,
         }
     }
 
@@ -123,7 +129,7 @@ impl Desk {
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: u64) {
-        while let Ok((session, worker)) = self.absent.1.try_recv() {
+        while let Ok((session, worker)) = self.absences.try_recv() {
             self.directory.handle_absent(&session, worker);
         }
         self.directory.handle_timeout(now);
@@ -226,7 +232,7 @@ impl Desk {
                     self.create(now, session, worker, config, record);
                 }
                 Action::End { session, worker } => {
-                    let (id, absent, gone) = (session.clone(), self.absent.0.clone(), (session.clone(), worker));
+                    let (id, absent, gone) = (session.clone(), self.absent.clone(), (session.clone(), worker));
                     let reply = Box::new(move |was_there: bool| {
                         if !was_there {
                             let _ = absent.send(gone);
