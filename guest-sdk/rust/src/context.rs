@@ -63,12 +63,13 @@ impl<G: Game> Context<G> {
         self.encoded(output, |bytes| imports::send_datagram(slot.0.into(), bytes));
     }
 
-    /// Writes the session's row of statistics, for operators.
+    /// Writes the session's row of statistics, which `ringside session show` prints.
     pub fn set_stats(&mut self, row: &impl Serialize) {
         self.encoded(row, imports::set_stats);
     }
 
-    /// Emits an event for the outside, which is stored with the session's recording.
+    /// Emits an event for the outside. The host notes in its log that there was one and does not keep it: folding the
+    /// session's recording again gives it again.
     pub fn emit(&mut self, event: &impl Serialize) {
         self.encoded(event, imports::emit);
     }
@@ -83,7 +84,7 @@ impl<G: Game> Context<G> {
         self.log(LogLevel::Info, &line.to_string());
     }
 
-    /// Arms a timer that fires once, `delay` of session time from now.
+    /// Arms a timer that fires once, `delay` of session time from now, and no less than a millisecond.
     pub fn set_timer(&mut self, delay: Duration) -> Timer {
         Timer(imports::set_timer(delay.as_micros().try_into().unwrap_or(u64::MAX)))
     }
@@ -103,7 +104,8 @@ impl<G: Game> Context<G> {
         imports::kick(slot.0.into(), reason);
     }
 
-    /// Ends the session with a result, which is stored. Nothing is delivered after this call.
+    /// Ends the session with a result, which its connected players are told; nothing is delivered after this call. The
+    /// host does not keep it: folding the session's recording again gives it again.
     pub fn finish(&mut self, outcome: &impl Serialize) {
         self.finished = true;
         self.encoded(outcome, imports::finish);

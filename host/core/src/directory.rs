@@ -219,7 +219,8 @@ impl Directory {
         self.settle(now);
     }
 
-    /// A session runs on another worker of this node now.
+    /// A session runs on another worker of this node now. One that nobody knows of was given up while it moved, and is
+    /// ended.
     pub fn handle_moved(&mut self, now: u64, session: &SessionId, worker: WorkerId) {
         let (mut cx, parts) = self.split(now);
         parts.led.handle_moved(&mut cx, session, worker);
@@ -230,6 +231,14 @@ impl Directory {
     /// second is enough.
     pub fn handle_inputs(&mut self, session: &SessionId, inputs: u64) {
         self.parts.led.handle_inputs(session, inputs);
+    }
+
+    /// A worker that was told to end a session does not have it: it ended before, failed to start, or is on its way to
+    /// another worker, of which [`Directory::handle_moved`] will tell.
+    pub fn handle_absent(&mut self, session: &SessionId, worker: WorkerId) {
+        if self.parts.led.handle_absent(session, worker) {
+            self.timers.cancel(&Timer::Ending(session.clone()));
+        }
     }
 
     /// A session is over.
@@ -250,6 +259,7 @@ impl Directory {
                 }
                 Timer::Reservation(list, name, player) => parts.lists.reservation_due(cx, &list, &name, &player),
                 Timer::Empty(name) => parts.led.empty_due(cx, &name),
+                Timer::Ending(session) => parts.led.ending_due(cx, &session),
                 Timer::Door(number) => parts.doors.handle_timeout(cx, number),
                 Timer::Placing(name) => parts.home.placing_due(cx, &name),
                 Timer::Inquiry(node) => parts.home.inquiry_due(cx, node),
@@ -427,6 +437,8 @@ impl Directory {
             let (mut cx, parts) = self.split(now);
             if let Some(session) = cx.out.changed.pop_front() {
                 parts.announcements.changed(&mut cx, &parts.led, &session);
+            } else if let Some(session) = cx.out.expected.pop_front() {
+                parts.led.expect(&mut cx, &session);
             } else if let Some((list, name, answer)) = cx.out.formed.pop_front() {
                 let answer = answer.and_then(|placed| match parts.home.has_ended(&placed.session) {
                     true => Err(Refusal::Failed("it ended as soon as it began".to_owned())),

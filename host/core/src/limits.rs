@@ -23,6 +23,8 @@ pub const CALL_OUTPUTS: usize = 4096;
 pub const CALL_FAN_OUT_BYTES: usize = 4 << 20;
 /// Armed timers of a session. Beyond: `set-timer` traps.
 pub const TIMERS: usize = 1024;
+/// Least delay of a timer, µs of session time. A shorter one counts as this one.
+pub const TIMER_DELAY_US: u64 = 1_000;
 /// Players of a session at a time. A description that says more is refused.
 pub const SLOTS: usize = 256;
 /// Reliable outputs that one player has not acknowledged, messages. Beyond: the player leaves as too slow.
@@ -39,6 +41,12 @@ pub const LOG_LINES: usize = 64;
 pub const CALL_BUDGET_US: u64 = 2_000;
 /// CPU time after which the watchdog stops a call, as a multiple of its budget.
 pub const CALL_LIMIT_FACTOR: u64 = 2;
+/// CPU time of all calls of a session within a second before that second counts as a call over its budget, µs: what ticks
+/// at their own bound, a quarter of the tick, come to.
+pub const SESSION_CPU_US: u64 = 250_000;
+/// Log lines, events and signals that a session may put out in a second, as many as two seconds bring at once. Beyond:
+/// dropped and counted.
+pub const NEWS_RATE: u32 = 500;
 /// Calls over their budget within [`BUDGET_WINDOW_US`] after which a session moves to the penalty worker.
 pub const BUDGET_OVERRUNS: usize = 3;
 /// The window in which overruns are counted, µs.
@@ -99,8 +107,11 @@ pub const WAITING_REQUESTS: usize = 4096;
 /// Time that find-or-create keeps a seat for a player who has not come yet, µs: a redirect and a handshake over a bad
 /// link take three round trips of a second at most, twice that and some.
 pub const RESERVATION_US: u64 = 10_000_000;
-/// Time after which a session that was made for a find-or-create ends when nobody is in it or expected, µs.
+/// Time after which a session that was made for a player (by find-or-create, or by its key) ends when nobody is in it or
+/// expected, µs.
 pub const EMPTY_SESSION_US: u64 = 60_000_000;
+/// Time after which a worker that was told to end a session and has not said that it did is told again, µs.
+pub const END_REPEAT_US: u64 = 1_000_000;
 /// Time that a worker has for creating a session, µs. Beyond: given up, and whoever waits is refused.
 pub const CREATION_DEADLINE_US: u64 = 10_000_000;
 /// Ended sessions that a node's directory remembers for operators. Beyond: the oldest is forgotten.

@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Node, NodeId};
+use crate::ids::{Certificate, Node, NodeId};
 use crate::limits;
 use crate::timers::Timers;
 use graves::Graves;
@@ -260,6 +260,16 @@ impl Membership {
         }
     }
 
+    /// The node's workers serve another certificate.
+    pub fn handle_certificate(&mut self, now: u64, certificate: Certificate) {
+        self.resume(now);
+        if self.own.contact.certificate != certificate {
+            self.own.contact.certificate = certificate;
+            self.publish();
+            self.view_is_old = true;
+        }
+    }
+
     /// Gossip has a fact whose newest heartbeat is `age_us` old. Call it for each new version of a fact and for each new
     /// heartbeat. A heartbeat that was not seen to grow yet is of unknown age: [`u64::MAX`].
     pub fn handle_gossip(&mut self, now: u64, fact: &Fact, age_us: u64) {
@@ -352,7 +362,7 @@ impl Membership {
     fn hear_own_number(&mut self, now: u64, fact: &Fact, age_us: u64) {
         let (theirs, mine) = (fact.node.generation, self.own.node.generation);
         let is_fresh = age_us < SILENCE_US / 2 && fact.state != State::Gone;
-        if fact.node == self.own.node && is_fresh && fact.contact != self.own.contact {
+        if fact.node == self.own.node && is_fresh && !fact.contact.is_at(&self.own.contact) {
             // A copy of this node's state directory, started in the same millisecond: one of the two gives way.
             if !self.has_listened || self.own.contact.control > fact.contact.control {
                 self.outputs.push_back(Output::Duplicate(fact.node));
@@ -614,5 +624,5 @@ impl Membership {
 
 /// Whether a fact is of another process than the one that is known, though it has its number and generation.
 fn is_copy(fact: &Fact, known: &Fact) -> bool {
-    fact.contact != known.contact && fact.stay <= known.stay
+    !fact.contact.is_at(&known.contact) && fact.stay <= known.stay
 }

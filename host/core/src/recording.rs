@@ -1,5 +1,6 @@
-//! The format of a recording: a header, then batches of records, checkpoints and gaps, each framed by length and
-//! checksum, so that a file that was cut off is read up to its last whole frame.
+//! The format of a recording: a header, then batches of records and checkpoints, then its end or a gap; each framed by
+//! length and checksum, so that a file that was cut off is read up to its last whole frame. **A recording without an
+//! end marker may have lost its tail**, wherever it was cut.
 //!
 //! ```text
 //! file  = magic "RSREC" 0, version u16, frame*
@@ -16,7 +17,7 @@ use crate::log::Record;
 /// First bytes of a recording.
 pub const MAGIC: &[u8; 6] = b"RSREC\0";
 /// Version of the format.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// Largest payload of a frame, bytes: a checkpoint of the largest guest memory and room for host state.
 pub const FRAME_BYTES: usize = 64 << 20;
 const CHECKSUM_BYTES: usize = 8;
@@ -62,6 +63,22 @@ pub enum Item {
         /// First position that is missing.
         from: Position,
     },
+    /// Nothing follows: the last frame of a recording of which nothing was lost.
+    End {
+        /// Position of the last record.
+        position: Position,
+        /// Why the recording ends there.
+        reason: EndReason,
+    },
+}
+
+/// Why a recording ends where it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EndReason {
+    /// The session ended.
+    SessionEnded,
+    /// The session was going on when its worker was told to stop.
+    WorkerStopped,
 }
 
 /// Why a recording cannot be read (further).

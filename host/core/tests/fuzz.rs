@@ -5,7 +5,7 @@ use ringside_core::envelope::{self, Kind};
 use ringside_core::fuzz::TARGETS;
 use ringside_core::ids::{Epoch, ModuleHash, SessionId, Slot, StateHash};
 use ringside_core::log::{Input, LeaveReason, Outcome, Record, SkipCause};
-use ringside_core::recording::{self, Header, Item};
+use ringside_core::recording::{self, EndReason, Header, Item};
 use ringside_protocol::fuzz::{Mutator, hammer};
 
 const SESSION: &str = "pong/friday-final@1122334455667788";
@@ -39,6 +39,7 @@ fn items() -> Vec<Item> {
         Item::Batch { records: records.collect(), outputs: StateHash([5; 32]) },
         Item::Checkpoint { position: 10, state: StateHash([6; 32]), full: Some(Bytes::from("state")) },
         Item::Gap { from: 11 },
+        Item::End { position: 10, reason: EndReason::SessionEnded },
     ]
 }
 

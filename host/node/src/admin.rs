@@ -2,6 +2,7 @@
 //! what a request means is decided by the control task, the catalogue and the store.
 
 mod cluster;
+mod door;
 mod error;
 mod games;
 mod openapi;
@@ -9,7 +10,6 @@ mod sessions;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::{FromRequest, Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
@@ -22,16 +22,13 @@ use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 
 use crate::api::{IssueToken, IssuedToken, NodeInfo};
+use crate::limits::{BODY_BYTES, TOKEN_LIFETIME_S};
 use crate::metrics::Metrics;
 use crate::operator::{self, Desk};
 use crate::store::Store;
-use crate::tokens::{LONGEST_TTL_S, TokenKey};
+use crate::tokens::TokenKey;
+pub use door::Bounds;
 pub use error::ApiError;
-
-/// Largest JSON body, bytes: a configuration of 64 KiB in hexadecimal, and room. Beyond: refused.
-const BODY_BYTES: usize = 256 << 10;
-/// Time that a request's body may take. Beyond: refused.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What the routes translate for.
 pub struct Services {
@@ -43,6 +40,8 @@ pub struct Services {
     pub store: Store,
     /// The signing key.
     pub tokens: TokenKey,
+    /// What connections and requests are bounded by.
+    pub bounds: Bounds,
     /// The metrics page.
     pub metrics: Metrics,
 }
@@ -50,15 +49,9 @@ pub struct Services {
 type Shared = State<Arc<Services>>;
 
 /// Serves until `stop` is ready; requests under way are finished.
-///
-/// # Errors
-/// The listener's.
-pub async fn serve(
-    listener: TcpListener,
-    services: Arc<Services>,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    axum::serve(listener, router(services)).with_graceful_shutdown(stop).await
+pub async fn serve(listener: TcpListener, services: Arc<Services>, stop: impl Future<Output = ()>) {
+    let bounds = services.bounds;
+    door::serve(listener, router(services), bounds, stop).await;
 }
 
 fn router(services: Arc<Services>) -> Router {
@@ -113,9 +106,9 @@ async fn metrics(State(services): Shared) -> Result<Response, ApiError> {
 }
 
 async fn token(State(services): Shared, Body(asked): Body<IssueToken>) -> Result<Json<IssuedToken>, ApiError> {
-    if !(1..=LONGEST_TTL_S).contains(&asked.ttl_s) {
+    if !(1..=TOKEN_LIFETIME_S).contains(&asked.ttl_s) {
         return Err(ApiError::bad_request(
-            format!("`ttl_s` is {}: expected 1 to {LONGEST_TTL_S}", asked.ttl_s),
+            format!("`ttl_s` is {}: expected 1 to {TOKEN_LIFETIME_S}", asked.ttl_s),
             "ask for a shorter one and renew it",
         ));
     }
@@ -142,8 +135,8 @@ struct Body<T>(T);
 impl<T: DeserializeOwned> FromRequest<Arc<Services>> for Body<T> {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, _: &Arc<Services>) -> Result<Self, ApiError> {
-        let bytes = read_body(request, BODY_BYTES, "a request").await?;
+    async fn from_request(request: Request, services: &Arc<Services>) -> Result<Self, ApiError> {
+        let bytes = read_body(services, request, BODY_BYTES, "a request").await?;
         let text = if bytes.is_empty() { b"{}" } else { &bytes[..] };
         serde_json::from_slice(text).map(Body).map_err(|error| {
             ApiError::bad_request(format!("the body is not understood: {error}"), "GET /openapi.json describes it")
@@ -152,16 +145,16 @@ impl<T: DeserializeOwned> FromRequest<Arc<Services>> for Body<T> {
 }
 
 /// The whole body, refused before a byte of it is read if it says that it is too long.
-async fn read_body(request: Request, limit: usize, what: &str) -> Result<bytes::Bytes, ApiError> {
+async fn read_body(services: &Services, request: Request, limit: usize, what: &str) -> Result<bytes::Bytes, ApiError> {
     let too_large = || ApiError::too_large(what, limit);
     let length = request.headers().get("content-length").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if length.is_some_and(|length| length > limit as u64) {
         return Err(too_large());
     }
-    match tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(request.into_body(), limit)).await {
+    match tokio::time::timeout(services.bounds.body, axum::body::to_bytes(request.into_body(), limit)).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(_)) => Err(too_large()),
-        Err(_) => Err(ApiError::bad_request("the body did not arrive in time", "")),
+        Err(_) => Err(ApiError::timeout("the body did not arrive in time")),
     }
 }
 

@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 pub use cluster::{
     ClusterInfo, Coverage, DrainNode, Draining, ExplainedStep, Explanation, GameList, NodeStatus, SeenNode, SessionList,
 };
+/// What to do where a node takes no further sessions.
+pub const FULL_HINT: &str = "end sessions (ringside session list shows them), or raise `sessions` and, if it is lower, the \
+                             kernel's vm.max_map_count, of which a session takes fifteen";
 
 /// An error's body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -248,6 +251,9 @@ pub struct SessionDetail {
     pub memory_bytes: u64,
     /// Time of its guest's calls, µs.
     pub cpu_us: u64,
+    /// The row of statistics that the guest wrote last, in hexadecimal; empty if it wrote none.
+    #[serde(default)]
+    pub stats_hex: String,
     /// What else is counted.
     pub counters: BTreeMap<String, u64>,
     /// Its players.
@@ -273,6 +279,7 @@ impl From<SessionReport> for SessionDetail {
             paused: report.paused,
             memory_bytes: report.memory_bytes as u64,
             cpu_us: report.usage.call_us,
+            stats_hex: crate::hex::encode(&report.stats),
             counters,
             players: report.players.into_iter().map(player).collect(),
         }

@@ -12,10 +12,8 @@ use ringside_sandbox::{Module, Sandbox, UploadError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::api::{Coverage, GameInfo, Pushed};
+use crate::limits::UPLOADS;
 use crate::store::{Store, StoreError, Version};
-
-/// Uploads at a time, each with its bytes in memory. Beyond: refused, to be tried again.
-const UPLOADS: usize = 2;
 
 /// Why a push failed; the games that are served did not change.
 #[derive(Debug, thiserror::Error)]
@@ -103,7 +101,14 @@ impl Catalogue {
         self.uploads.clone().try_acquire_owned().map(Turn).map_err(|_| PushError::Busy)
     }
 
-    /// Checks, compiles and keeps a module; new sessions of its game run it from now on.
+    /// Uploads that may begin at the moment.
+    #[cfg(test)]
+    pub(crate) fn turns(&self) -> usize {
+        self.uploads.available_permits()
+    }
+
+    /// Checks, compiles and keeps a module; new sessions of its game run it from now on. To be driven to its end,
+    /// whoever waits for it: the turn is over when this is, and the compiler goes on in any case.
     ///
     /// # Errors
     /// [`PushError`].
@@ -208,13 +213,18 @@ impl Catalogue {
     /// Serves a version unless a newer one is served already.
     fn serve(&self, served: Served) {
         let mut games = self.games.write().unwrap_or_else(PoisonError::into_inner);
-        if games.get(&served.game).is_none_or(|known| known.version <= served.version) {
+        if served.replaces(games.get(&served.game)) {
             games.insert(served.game.clone(), served);
         }
     }
 }
 
 impl Served {
+    /// Whether new sessions run it from now on, instead of `known`: two uploads at a time may be told of in either order.
+    pub fn replaces(&self, known: Option<&Served>) -> bool {
+        known.is_none_or(|known| known.version <= self.version)
+    }
+
     /// What the directory has to know.
     pub fn facts(&self) -> GameFacts {
         let description = self.module.description();

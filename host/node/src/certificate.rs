@@ -5,6 +5,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ringside_protocol::frame::Certificate;
+use ringside_worker::transport::server_crypto;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
 
@@ -12,8 +13,8 @@ use crate::hex;
 use crate::state_directory::{StateDirectory, StateError};
 
 pub(crate) const FILE: &str = "certificate.json";
-/// A certificate that has less than this share of its time left is made again at start: one that is good for 14 days
-/// after ten.
+/// A certificate that has less than this share of its time left is made again, at start and while the node runs: one that
+/// is good for 14 days after ten.
 const RENEW_BELOW: (u64, u64) = (4, 14);
 /// Clocks of players that run late still accept it.
 const BACKDATED: Duration = Duration::from_secs(3600);
@@ -57,7 +58,9 @@ impl ServerCertificate {
         if let Some(file) = state.read(FILE)?
             && let Some(kept) = saved(&file, days, seconds(now)).map_err(|Damaged| damaged())?
         {
-            return Ok(kept);
+            // Whole as text, it may still hold no key, or one of another certificate.
+            let serves = server_crypto(kept.chain(), kept.key(), Vec::new());
+            return if serves.is_ok() { Ok(kept) } else { Err(damaged().into()) };
         }
         let new = ServerCertificate::make(days, now)?;
         let saved = Saved {
@@ -147,5 +150,18 @@ mod tests {
         std::fs::write(state.path().join(FILE), "{\"certificate\": 1}").unwrap();
         let error = ServerCertificate::open(&state, 14, now).unwrap_err().to_string();
         assert!(error.contains("certificate.json is damaged: delete it"), "{error}");
+
+        let other = ServerCertificate::make(14, now).unwrap();
+        for key in [Vec::new(), b"no key".to_vec(), other.key.clone()] {
+            let whole = Saved {
+                certificate: hex::encode(&renewed.der),
+                private_key: hex::encode(&key),
+                not_after_s: renewed.not_after_s,
+                days: 14,
+            };
+            std::fs::write(state.path().join(FILE), serde_json::to_vec(&whole).unwrap()).unwrap();
+            let error = ServerCertificate::open(&state, 14, now).unwrap_err().to_string();
+            assert!(error.contains("certificate.json is damaged: delete it"), "{error}");
+        }
     }
 }

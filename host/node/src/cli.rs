@@ -8,6 +8,7 @@ mod node;
 mod play;
 mod push;
 mod replay;
+mod saving;
 mod session;
 mod table;
 mod token;
@@ -18,7 +19,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::api::Failure;
-pub(crate) use table::plain;
+pub(crate) use table::{facts, plain, print};
 
 /// Everything that can be said.
 #[derive(Debug, Parser)]
@@ -134,13 +135,12 @@ fn block_on(command: impl Future<Output = CliResult>) -> CliResult {
 
 fn report(failure: &Failure, json: bool) {
     if json {
-        eprintln!("{}", serde_json::to_string(failure).unwrap_or_default());
-        return;
+        return table::complain(&serde_json::to_string(failure).unwrap_or_default());
     }
     // What a guest said may hold anything: control characters do not reach a terminal.
-    eprintln!("error: {}", table::plain(&failure.what));
+    table::complain(&format!("error: {}", table::plain(&failure.what)));
     if !failure.hint.is_empty() {
-        eprintln!("  hint: {}", failure.hint);
+        table::complain(&format!("  hint: {}", failure.hint));
     }
 }
 

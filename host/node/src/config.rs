@@ -4,6 +4,7 @@
 mod error;
 mod keys;
 
+use std::ffi::{OsStr, OsString};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -93,8 +94,8 @@ impl Config {
     /// The first thing that is wrong, with its place.
     pub fn load(
         file: Option<&Path>,
-        environment: &[(String, String)],
-        flags: &[(&'static str, String)],
+        environment: &[(String, OsString)],
+        flags: &[(&'static str, OsString)],
     ) -> Result<Config, ConfigError> {
         let mut config = Config::default();
         if let Some(path) = file {
@@ -126,8 +127,8 @@ impl Config {
         self.store.clone().unwrap_or_else(|| self.state.join("store"))
     }
 
-    fn apply(&mut self, key: &'static Key, value: &str, origin: Origin) -> Result<(), ConfigError> {
-        (key.set)(self, value).ok_or_else(|| ConfigError::value(origin, key, value))
+    fn apply(&mut self, key: &'static Key, value: &OsStr, origin: Origin) -> Result<(), ConfigError> {
+        (key.set)(self, value).ok_or_else(|| ConfigError::value(origin, key, &value.to_string_lossy()))
     }
 
     pub(crate) fn apply_toml(&mut self, file: &Path, text: &str) -> Result<(), ConfigError> {
@@ -144,7 +145,7 @@ impl Config {
             };
             let plain = plain_value(key, &value);
             let plain = plain.ok_or_else(|| ConfigError::value(origin.clone(), key, text[value.span()].trim()))?;
-            self.apply(key, &plain, origin)?;
+            self.apply(key, OsStr::new(&plain), origin)?;
         }
         Ok(())
     }
@@ -202,7 +203,7 @@ fn line_of(text: &str, offset: usize) -> usize {
 }
 
 /// Variables that look like ours and are not; worth a warning.
-pub fn unknown_variables(environment: &[(String, String)]) -> Vec<&str> {
+pub fn unknown_variables(environment: &[(String, OsString)]) -> Vec<&str> {
     const OTHERS: [&str; 3] = ["RINGSIDE_CONFIG", "RINGSIDE_ADMIN_URL", "RINGSIDE_ADMIN_TOKEN"];
     environment
         .iter()

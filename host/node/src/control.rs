@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ringside_core::directory::{self, Create, Placed, Refusal};
-use ringside_core::ids::{GameName, Incarnation, Node, NodeId, SessionId, SessionKey, WorkerId};
+use ringside_core::ids::{Certificate, GameName, Incarnation, Node, NodeId, SessionId, SessionKey, WorkerId};
 use ringside_core::membership::View;
 use ringside_core::placement::Loads;
 use ringside_worker::Event;
@@ -22,15 +22,12 @@ use tokio::time::Instant;
 
 use crate::api::{Explanation, SessionInfo, WorkerInfo};
 use crate::catalogue::Served;
+use crate::limits::{CONTROL_ANSWER, CONTROL_QUEUE};
 pub use desk::{Desk, Identity, Outlet};
 pub use port::{Port, Usage};
 
-/// Requests and news that wait. Beyond: requests are refused; workers' forwarders wait (never the workers).
-const QUEUE: usize = 4096;
 /// How often the workers' loads are read.
 const LOAD_INTERVAL: Duration = Duration::from_secs(1);
-/// Time that an answer may take. Beyond: the caller is told to try again.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Why a request was not answered with what it asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -110,6 +107,8 @@ pub enum Message {
     View(Arc<View>),
     /// What the nodes' sessions cost.
     Loads(Loads),
+    /// The workers serve another certificate from now on.
+    Certified(Certificate),
     /// The eras of the nodes' tickets.
     Eras(BTreeMap<Node, u32>),
     /// Another node's directory said something.
@@ -140,13 +139,18 @@ impl Control {
     /// A queue for a control task that is started later with [`run`]: workers are started in between and already
     /// need it.
     pub fn queue(load_us: Arc<AtomicU64>) -> (Control, mpsc::Receiver<Message>) {
-        let (messages, queue) = mpsc::channel(QUEUE);
+        let (messages, queue) = mpsc::channel(CONTROL_QUEUE);
         (Control { messages, load_us }, queue)
     }
 
     /// What the node's workers used lately, CPU µs a second.
     pub fn load_us(&self) -> u64 {
         self.load_us.load(Ordering::Relaxed)
+    }
+
+    /// The workers serve another certificate from now on.
+    pub async fn certified(&self, certificate: Certificate) {
+        let _ = self.messages.send(Message::Certified(certificate)).await;
     }
 
     /// The eras of the nodes' tickets.
@@ -257,13 +261,18 @@ impl Control {
         let _ = self.messages.send(Message::Drain).await;
     }
 
+    /// Returns when the task has ended: it does while nobody lets go of it only if it broke.
+    pub async fn broken(&self) {
+        self.messages.closed().await;
+    }
+
     async fn ask<T>(&self, message: impl FnOnce(Reply<T>) -> Message) -> Result<T, ControlError> {
         let (reply, answer) = oneshot::channel();
         self.messages.try_send(message(reply)).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => ControlError::Overloaded,
             mpsc::error::TrySendError::Closed(_) => ControlError::Stopping,
         })?;
-        match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
+        match tokio::time::timeout(CONTROL_ANSWER, answer).await {
             Ok(Ok(answer)) => answer,
             // The task dropped the reply: the worker that should have answered is gone or overloaded.
             Ok(Err(_)) | Err(_) => Err(ControlError::Overloaded),

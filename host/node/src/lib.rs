@@ -12,6 +12,7 @@ pub mod control;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod hex;
+pub mod limits;
 pub mod metrics;
 pub mod node;
 pub mod operator;
@@ -20,6 +21,7 @@ pub mod priority;
 pub mod random;
 pub mod recorder;
 pub mod relay;
+pub mod renewal;
 pub mod starter;
 pub mod state_directory;
 pub mod store;

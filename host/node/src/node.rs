@@ -59,6 +59,9 @@ pub enum NodeError {
         /// Why not.
         source: std::io::Error,
     },
+    /// A part that runs for as long as the node does has ended.
+    #[error("{0} ended by itself: the node cannot go on, and has stopped")]
+    Broken(String),
     /// The system refuses threads or signals.
     #[error("cannot start: {0}")]
     System(std::io::Error),
@@ -79,17 +82,19 @@ impl NodeError {
             NodeError::Cluster(ClusterError::Link(LinkError::Unreachable { .. })) => {
                 "--join takes the links of a node that runs, as `ringside node show` prints them there"
             }
+            NodeError::Broken(_) => "its log above says more: please report it; then start the node again",
             NodeError::Store(_) => "choose another directory with --store",
             _ => "",
         }
     }
 }
 
-/// Runs a node until SIGINT or SIGTERM, or until it is told to leave its cluster. Prints how to reach it when it is
-/// ready, as one line of JSON if `json`.
+/// Runs a node until SIGINT or SIGTERM, until it is told to leave its cluster, or until a part of it breaks. Prints how to
+/// reach it when it is ready, as one line of JSON if `json`.
 ///
 /// # Errors
-/// [`NodeError`]; a node that was ready has no errors, unless another process turns out to be the same node.
+/// [`NodeError`]; of a node that was ready, only [`NodeError::Broken`] and [`ClusterError::Duplicate`]: players were told
+/// and recordings written as far as the rest could.
 pub fn run(config: Config, json: bool) -> Result<(), NodeError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -114,8 +119,10 @@ pub fn run(config: Config, json: bool) -> Result<(), NodeError> {
             () = stop.wait() => End::Stopped,
             end = running.end() => end,
         };
-        if let End::Drain(grace) = end {
-            drain(&mut running, &mut stop, grace).await;
+        match &end {
+            End::Drain(grace) => drain(&mut running, &mut stop, *grace).await,
+            End::Broken(what) => tracing::error!("{what} ended by itself: the node stops"),
+            End::Stopped | End::Duplicate(_) => {}
         }
         tracing::info!("stopping: players are told, recordings are written; once more to stop at once");
         tokio::select! {
@@ -124,6 +131,7 @@ pub fn run(config: Config, json: bool) -> Result<(), NodeError> {
         }
         match end {
             End::Duplicate(node) => Err(ClusterError::Duplicate(node).into()),
+            End::Broken(what) => Err(NodeError::Broken(what)),
             End::Stopped | End::Drain(_) => Ok(()),
         }
     });

@@ -7,7 +7,7 @@ pub mod here;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::api::NodeInfo;
 use crate::catalogue::Catalogue;
@@ -15,6 +15,7 @@ use crate::cluster::games::Games;
 use crate::cluster::peers::Peers;
 use crate::control::Control;
 use crate::recorder::Recorder;
+use crate::renewal::Shown;
 
 /// What answers are made of; cheap to clone.
 #[derive(Clone)]
@@ -31,6 +32,8 @@ pub struct Desk {
     pub peers: Peers,
     /// What does not change while the node runs; the rest is filled in for each answer.
     pub about: Arc<NodeInfo>,
+    /// The certificate that is served.
+    pub certificate: watch::Receiver<Shown>,
     /// When the node started.
     pub started: Instant,
     /// Orders to leave the cluster, each with its grace.

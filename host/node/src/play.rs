@@ -13,3 +13,8 @@ pub mod screens;
 
 /// The games that this program draws, and has bots for.
 pub const GAMES: [&str; 5] = ["pong", "arena", "arena60", "chess", "echo"];
+
+/// What a player is told whose stay was ended.
+fn out(reason: ringside_protocol::reason::Reason, message: &str) -> String {
+    if message.is_empty() { format!("Out: {reason}.") } else { format!("Out: {}.", crate::cli::plain(message)) }
+}

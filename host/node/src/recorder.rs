@@ -5,23 +5,14 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use ringside_core::ids::SessionId;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::store::{SEGMENTS, Store};
-
-/// Batches that wait for the store. Beyond: a gap.
-const QUEUE_BATCHES: usize = 8192;
-/// Bytes that wait for the store. Beyond: a gap.
-const QUEUE_BYTES: u64 = 64 << 20;
-/// A segment is written when it has so many bytes.
-const SEGMENT_BYTES: usize = 256 << 10;
-/// A segment is written when its first batch is so old.
-const SEGMENT_AGE: Duration = Duration::from_secs(2);
+use crate::limits::{RECORDER_BATCHES, RECORDER_BYTES, SEGMENT_AGE, SEGMENT_BYTES, SEGMENTS};
+use crate::store::Store;
 
 /// What the recorder has counted since its start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -76,9 +67,9 @@ pub struct Recorder {
 impl Recorder {
     /// Starts the recorder's task on the current runtime.
     pub fn start(store: Store) -> Recorder {
-        let (items, queue) = mpsc::channel(QUEUE_BATCHES);
+        let (items, queue) = mpsc::channel(RECORDER_BATCHES);
         let shared = Arc::new(Shared::default());
-        tokio::spawn(Writer { shared: shared.clone(), store, open: HashMap::new(), lost: HashSet::new() }.run(queue));
+        tokio::spawn(Writer { shared: shared.clone(), store, open: HashMap::new() }.run(queue));
         Recorder { shared, items }
     }
 
@@ -89,7 +80,7 @@ impl Recorder {
         }
         let bytes = batch.len() as u64;
         let queued = self.shared.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
-        if queued + bytes > QUEUE_BYTES || self.items.try_send(Item::Batch(session.clone(), batch)).is_err() {
+        if queued + bytes > RECORDER_BYTES || self.items.try_send(Item::Batch(session.clone(), batch)).is_err() {
             self.shared.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
             self.shared.gap(session);
             return;
@@ -118,6 +109,11 @@ impl Recorder {
         }
     }
 
+    /// Returns when the task has ended: it does without [`Recorder::stop`] only if it broke.
+    pub async fn broken(&self) {
+        self.items.closed().await;
+    }
+
     /// What was counted.
     pub fn counters(&self) -> RecorderCounters {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -132,6 +128,8 @@ impl Recorder {
 
 /// A recording that is being written.
 struct Open {
+    /// A segment was not written: nothing after it is, for it would not follow.
+    lost: bool,
     next: u32,
     buffer: BytesMut,
     since: Instant,
@@ -141,8 +139,6 @@ struct Writer {
     shared: Arc<Shared>,
     store: Store,
     open: HashMap<SessionId, Open>,
-    /// Sessions of which a segment was not written: nothing after it is.
-    lost: HashSet<SessionId>,
 }
 
 impl Writer {
@@ -175,7 +171,6 @@ impl Writer {
             Item::End(session) => {
                 self.flush(&session).await;
                 self.open.remove(&session);
-                self.lost.remove(&session);
                 self.shared.broken().remove(&session);
             }
             Item::Flush(session, done) => {
@@ -188,12 +183,11 @@ impl Writer {
 
     async fn batch(&mut self, session: SessionId, batch: &[u8]) {
         self.shared.queued_bytes.fetch_sub(batch.len() as u64, Ordering::Relaxed);
-        // What comes behind a lost segment does not follow what is in the store.
-        if self.lost.contains(&session) {
+        let new = || Open { lost: false, next: 1, buffer: BytesMut::new(), since: Instant::now() };
+        let open = self.open.entry(session.clone()).or_insert_with(new);
+        if open.lost {
             return;
         }
-        let new = || Open { next: 1, buffer: BytesMut::new(), since: Instant::now() };
-        let open = self.open.entry(session.clone()).or_insert_with(new);
         if open.buffer.is_empty() {
             open.since = Instant::now();
         }
@@ -220,10 +214,9 @@ impl Writer {
     }
 
     async fn flush(&mut self, session: &SessionId) {
-        if self.lost.contains(session) {
+        let Some(open) = self.open.get_mut(session).filter(|open| !open.lost && !open.buffer.is_empty()) else {
             return;
-        }
-        let Some(open) = self.open.get_mut(session).filter(|open| !open.buffer.is_empty()) else { return };
+        };
         let (number, bytes) = (open.next, open.buffer.split().freeze());
         open.next += 1;
         let written = number <= SEGMENTS
@@ -237,7 +230,7 @@ impl Writer {
         if written {
             self.shared.segments.fetch_add(1, Ordering::Relaxed);
         } else {
-            self.lost.insert(session.clone());
+            open.lost = true;
             self.shared.gap(session);
         }
     }
@@ -245,6 +238,8 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
+    use ringside_test_support::wait::until;
+
     use super::*;
 
     fn session(key: &str) -> SessionId {
@@ -280,6 +275,7 @@ mod tests {
         assert!(store.segments(&session("a")).await.unwrap().len() > 1, "long recordings are cut");
         assert_eq!(recorded(&store, &session("b")).await, b"");
         recorder.stop().await;
+        recorder.broken().await;
         assert_eq!(recorded(&store, &session("b")).await.len(), 200);
         assert_eq!(recorder.counters().queued_bytes, 0);
     }
@@ -299,7 +295,7 @@ mod tests {
     async fn a_full_queue_ends_the_recording_and_is_counted_once() {
         let store = Store::memory();
         let recorder = Recorder::start(store.clone());
-        for _ in 0..QUEUE_BATCHES + 10 {
+        for _ in 0..RECORDER_BATCHES + 10 {
             recorder.offer(&session("a"), Bytes::from_static(b"."));
         }
         assert_eq!(recorder.counters().gaps, 1);
@@ -307,9 +303,9 @@ mod tests {
         recorder.offer(&session("a"), Bytes::from_static(b"later"));
         end(&recorder, "a").await;
         recorder.flush(&session("a")).await;
-        assert_eq!(recorded(&store, &session("a")).await.len(), QUEUE_BATCHES, "nothing after the gap");
+        assert_eq!(recorded(&store, &session("a")).await.len(), RECORDER_BATCHES, "nothing after the gap");
 
-        let half = Bytes::from(vec![0; (QUEUE_BYTES / 2 + 1) as usize]);
+        let half = Bytes::from(vec![0; (RECORDER_BYTES / 2 + 1) as usize]);
         recorder.offer(&session("b"), half.clone());
         recorder.offer(&session("b"), half);
         assert_eq!(recorder.counters().gaps, 2, "bytes are bounded too");
@@ -326,6 +322,27 @@ mod tests {
         assert_eq!(store.segments(&session("a")).await.unwrap(), [1]);
         assert_eq!(recorder.counters().gaps, 1);
         recorder.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_small_segment_is_written_in_time() {
+        let store = Store::memory();
+        let recorder = Recorder::start(store.clone());
+        recorder.offer(&session("a"), Bytes::from_static(b"small"));
+        until("the segment", async || (recorded(&store, &session("a")).await == b"small").then_some(())).await;
+    }
+
+    #[tokio::test]
+    async fn a_recording_ends_at_its_last_segment() {
+        let store = Store::memory();
+        let mut writer = Writer { shared: Arc::default(), store: store.clone(), open: HashMap::new() };
+        for (next, body) in [(SEGMENTS, &b"last"[..]), (SEGMENTS + 1, b"beyond")] {
+            let open = Open { lost: false, next, buffer: BytesMut::from(body), since: Instant::now() };
+            writer.open.insert(session("a"), open);
+            writer.flush(&session("a")).await;
+        }
+        assert_eq!(store.segments(&session("a")).await.unwrap(), [SEGMENTS]);
+        assert_eq!(writer.shared.gaps.load(Ordering::Relaxed), 1);
     }
 
     #[tokio::test]

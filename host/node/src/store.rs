@@ -18,10 +18,7 @@ use ringside_core::envelope::{self, Kind};
 use ringside_core::ids::{GameName, ModuleHash, SessionId};
 use serde::{Deserialize, Serialize};
 
-/// Versions of a game that may be pushed. Beyond: refused.
-const VERSIONS: u32 = 999_999;
-/// Segments of a recording. Beyond: the recorder stops.
-pub const SEGMENTS: u32 = 999_999;
+use crate::limits::VERSIONS;
 
 /// Format of a version object's payload.
 const VERSION_FORMAT: u16 = 1;

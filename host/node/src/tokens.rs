@@ -5,9 +5,6 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use ringside_protocol::token::SessionClaims;
 
-/// The longest life of a token that the node issues, seconds: a year.
-pub const LONGEST_TTL_S: u64 = 365 * 86_400;
-
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {

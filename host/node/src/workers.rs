@@ -7,6 +7,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use ringside_core::ids::{Node, NodeId, SessionId, WorkerId};
 use ringside_core::output::LogLevel;
@@ -17,16 +18,18 @@ use ringside_worker::transport::{self, CryptoError};
 use ringside_worker::{Command, Event};
 
 use crate::certificate::ServerCertificate;
+use crate::cli::plain;
 use crate::cluster::secret::ClusterSecret;
 use crate::config::Config;
 use crate::control::{Control, Identity, Port, Usage};
+use crate::limits::WORKER_EVENTS;
 use crate::priority;
 use crate::recorder::Recorder;
 use crate::relay::Relays;
 use crate::tokens::TokenKey;
 
-/// Events of all workers that wait for the forwarding thread. Beyond: they wait in the workers' own bounded queues.
-const EVENTS: usize = 8_192;
+/// How often it is looked whether all threads run.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// Why the workers do not run.
 #[derive(Debug, thiserror::Error)]
@@ -61,8 +64,31 @@ pub enum WorkersError {
 /// The running workers.
 pub struct Workers {
     handles: Vec<WorkerHandle>,
+    seeds: Vec<[u8; 32]>,
     threads: Vec<JoinHandle<()>>,
     forwarder: JoinHandle<()>,
+}
+
+/// Gives the workers another certificate; apart from them, for it is used while they run.
+pub struct Certifier {
+    workers: Vec<(WorkerHandle, [u8; 32])>,
+}
+
+impl Certifier {
+    /// New connections are served with this certificate from now on; those that there are stay. Answers whether every
+    /// worker took it: one that has too much to do is to be told again.
+    ///
+    /// # Errors
+    /// The certificate cannot serve; nothing changed.
+    pub fn certify(&self, certificate: &ServerCertificate) -> Result<bool, CryptoError> {
+        let crypto = transport::server_crypto(certificate.chain(), certificate.key(), vec![ALPN.to_vec()])?;
+        let mut taken = true;
+        for (worker, seed) in &self.workers {
+            let server = Arc::new(transport::server_config(crypto.clone(), seed));
+            taken &= worker.send(Command::Certify { server, certificate: certificate.sha256() }).is_ok();
+        }
+        Ok(taken)
+    }
 }
 
 impl Workers {
@@ -81,15 +107,16 @@ impl Workers {
     ) -> Result<(Workers, BTreeMap<WorkerId, Port>), WorkersError> {
         let sockets = bind(config)?;
         let relays = Relays::start().map_err(WorkersError::Relays)?;
-        let (sender, events) = sync_channel(EVENTS);
+        let (sender, events) = sync_channel(WORKER_EVENTS);
         // Shared by all workers of the cluster: any of them makes tickets for any other.
         let keys = Keys::new(&[tokens.public()], secret.ticket_key());
         let crypto = transport::server_crypto(certificate.chain(), certificate.key(), vec![ALPN.to_vec()])?;
         let count = sockets.len();
-        let (mut handles, mut threads, mut ports) = (Vec::new(), Vec::new(), BTreeMap::new());
+        let (mut handles, mut seeds, mut threads, mut ports) = (Vec::new(), Vec::new(), Vec::new(), BTreeMap::new());
         for (number, socket) in sockets.into_iter().enumerate() {
             let worker = WorkerId(number as u8);
             let penalty = number + 1 == count;
+            let seed = crate::random::bytes();
             let settings = shell::Config {
                 node: Node { id: NodeId(identity.node), generation: identity.generation },
                 node_started: identity.started,
@@ -99,7 +126,7 @@ impl Workers {
                 penalty,
                 keys: keys.clone(),
                 crypto: Arc::clone(&crypto),
-                seed: crate::random::bytes(),
+                seed,
                 events: sender.clone(),
                 processor: None,
             };
@@ -113,6 +140,7 @@ impl Workers {
             };
             ports.insert(worker, port(&handle, config.advertised(handle.address()), penalty));
             handles.push(handle);
+            seeds.push(seed);
             threads.push(thread);
         }
         let relaying = handles.clone();
@@ -121,12 +149,31 @@ impl Workers {
             forward(&events, &control, &recorder, &relays, &relaying);
         });
         match forwarder {
-            Ok(forwarder) => Ok((Workers { handles, threads, forwarder }, ports)),
+            Ok(forwarder) => Ok((Workers { handles, seeds, threads, forwarder }, ports)),
             Err(error) => {
                 stop_all(&handles);
                 Err(WorkersError::Thread(error))
             }
         }
+    }
+
+    /// Returns when a thread has ended, which none does before [`Workers::stop`] unless it broke: which one.
+    pub async fn broken(&self) -> String {
+        let mut look = tokio::time::interval(LOOK);
+        loop {
+            look.tick().await;
+            if let Some(worker) = self.threads.iter().position(JoinHandle::is_finished) {
+                return format!("worker {worker}");
+            }
+            if self.forwarder.is_finished() {
+                return "the thread that hands on the workers' events".to_owned();
+            }
+        }
+    }
+
+    /// What gives the workers another certificate.
+    pub fn certifier(&self) -> Certifier {
+        Certifier { workers: self.handles.iter().cloned().zip(self.seeds.iter().copied()).collect() }
     }
 
     /// Tells players that the node stops, ends the workers, and returns when everything they said was handed on.
@@ -215,12 +262,79 @@ fn forward(
 }
 
 fn log(session: &SessionId, level: LogLevel, line: &str) {
-    // What a guest writes may hold anything: control characters do not reach a terminal.
-    let line: String = line.chars().map(|character| if character.is_control() { ' ' } else { character }).collect();
+    let line = plain(line);
     match level {
         LogLevel::Debug => tracing::debug!(%session, "{line}"),
         LogLevel::Info => tracing::info!(%session, "{line}"),
         LogLevel::Warn => tracing::warn!(%session, "{line}"),
         LogLevel::Error => tracing::error!(%session, "{line}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::scratch::Scratch;
+    use crate::state_directory::StateDirectory;
+    use crate::store::Store;
+
+    fn start(name: &str) -> (Scratch, Workers) {
+        let scratch = Scratch::new(name);
+        let state = StateDirectory::open(&scratch.0).expect("a state directory");
+        let certificate = ServerCertificate::open(&state, 14, std::time::SystemTime::now()).expect("a certificate");
+        let config = Config { listen: ([127, 0, 0, 1], 0).into(), workers: 1, ..Config::default() };
+        let secret = ClusterSecret::generate(std::time::SystemTime::now()).expect("a secret");
+        let tokens = TokenKey::new(secret.token_key()).expect("a key");
+        let (control, _) = Control::queue(Default::default());
+        let identity =
+            Identity { node: 1, generation: 1, started: std::time::Instant::now(), certificate: certificate.sha256() };
+        let recorder = Recorder::start(Store::memory());
+        let (workers, _) =
+            Workers::start(&config, identity, &certificate, &secret, &tokens, control, recorder).expect("workers");
+        (scratch, workers)
+    }
+
+    /// The forwarding thread is held up by the first answer. A worker that waited for it would take no further commands,
+    /// of which its queue holds fewer than are sent here.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn events_that_nobody_takes_wait_and_workers_go_on() {
+        let (_scratch, workers) = start("workers-events");
+        let ((hold, held), (answer, answers)) = (channel::<()>(), channel());
+        let sent = WORKER_EVENTS + 2 * ringside_worker::limits::COMMANDS;
+        let mut held = Some(held);
+        for number in 0..sent {
+            let (answer, held) = (answer.clone(), held.take());
+            let reply = Box::new(move |()| {
+                if let Some(held) = held {
+                    let _ = held.recv();
+                }
+                let _ = answer.send(number);
+            });
+            let session = "pong/none@0000000000000001".parse().expect("a session");
+            let mut command = Command::Flush { session, reply };
+            while let Err(back) = workers.handles[0].send(command) {
+                command = *back;
+                std::thread::yield_now();
+            }
+        }
+        assert!(answers.try_recv().is_err(), "nothing was taken");
+        drop(hold);
+        let heard: Vec<usize> = tokio::task::spawn_blocking(move || answers.iter().take(sent).collect()).await.unwrap();
+        assert!(heard.iter().copied().eq(0..sent), "nothing is lost, and the order stays");
+        workers.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_ended_is_named() {
+        let (_scratch, mut workers) = start("workers-broken");
+        let worker = std::mem::replace(&mut workers.threads[1], std::thread::spawn(|| {}));
+        assert_eq!(workers.broken().await, "worker 1");
+        workers.threads[1] = worker;
+        let forwarder = std::mem::replace(&mut workers.forwarder, std::thread::spawn(|| {}));
+        assert!(workers.broken().await.contains("events"));
+        workers.forwarder = forwarder;
+        workers.stop().await;
     }
 }

@@ -83,6 +83,9 @@ limits! {
     time LEAVE_TIMEOUT = Duration::from_millis(2_000), "ms", Client;
         at: "A client that asked to leave closes without the confirmation; the seat window does the rest.";
         why: "Two lost packets on a slow link.";
+    time CLOSING_TIMEOUT = Duration::from_millis(3_000), "ms", Connection;
+        at: "A connection that was told its end is closed when it has acknowledged that, or by then.";
+        why: "Three tries of a last frame on a lossy link; a decent client closes at once.";
     count STREAMS = 1, "streams", Connection;
         at: "QUIC's flow control: the peer cannot open a second bidirectional stream, nor a unidirectional one.";
         why: "All frames share one ordered stream; everything else is a datagram.";
@@ -147,13 +150,13 @@ limits! {
         at: "Further connections are refused before their handshake: address-limit.";
         why: "A campus behind one address; at 0.5 MiB each half a gigabyte at the very most, of a node's choice.";
     count UNATTACHED_PER_ADDRESS = 256, "connections", Address;
-        at: "Further connections are refused before their handshake: address-limit.";
+        at: "Further connections are closed when their handshake is done: address-limit.";
         why: "A quarter of the address's connections may be opening at once: 80 opens a second, 3 s each.";
     count CONNECTIONS = 8_192, "connections", Worker;
         at: "Further connections are refused before their handshake: overloaded.";
         why: "A core serves about 400 matches of 8 players at 2.4 ms a second each; more than twice that.";
     count UNATTACHED = 1_024, "connections", Worker;
-        at: "Further connections are refused before their handshake: overloaded.";
+        at: "Further connections are closed when their handshake is done: overloaded.";
         why: "Two turns' share of handshakes (0.5 ms each) for the 3 s of the open timeout.";
     time SEAT_WINDOW = Duration::from_millis(30_000), "ms", Seat;
         at: "A seat without a connection for so long is given up: `leave` (timed-out) is logged.";

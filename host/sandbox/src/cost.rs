@@ -12,6 +12,8 @@ const FRESH: Duration = Duration::from_micros(200);
 pub struct CallCost {
     /// Real time from its begin to its end.
     pub wall: Duration,
+    /// Processor time of the thread; where the call was short, the real time.
+    pub cpu: Duration,
     /// Whether it used more of the thread's processor time than its budget.
     pub over_budget: bool,
 }
@@ -65,10 +67,11 @@ impl Meter {
     pub(crate) fn end(self, budget: Duration) -> CallCost {
         let ended = Instant::now();
         let wall = ended - self.began;
-        let over_budget = wall > budget && {
-            let used = read(ended).cpu.saturating_sub(self.reading.cpu);
-            used.saturating_sub(self.began.saturating_duration_since(self.reading.at)) > budget
-        };
-        CallCost { wall, over_budget }
+        if wall <= budget {
+            return CallCost { wall, cpu: wall, over_budget: false };
+        }
+        let used = read(ended).cpu.saturating_sub(self.reading.cpu);
+        let cpu = used.saturating_sub(self.began.saturating_duration_since(self.reading.at)).min(wall);
+        CallCost { wall, cpu, over_budget: cpu > budget }
     }
 }

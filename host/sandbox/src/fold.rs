@@ -72,10 +72,25 @@ impl Fold {
     /// # Errors
     /// A state of another module or rewriter, or no instance.
     pub fn restore(module: &Module, state: &State, options: FoldOptions) -> Result<Fold, FoldError> {
+        let mut fold = Fold::begin_restore(module, state, options)?;
+        let mut next = 0;
+        while let Some(after) = fold.restore_pages(state, next) {
+            next = after;
+        }
+        Ok(fold)
+    }
+
+    /// A fold whose guest's pages are not written yet.
+    pub(crate) fn begin_restore(module: &Module, state: &State, options: FoldOptions) -> Result<Fold, FoldError> {
         state.check_fits(module)?;
         let mut fold = Fold::with_host(module, state.host().clone(), options)?;
-        state.write_guest(&mut fold.instance, module.initial_memory_bytes())?;
+        state.begin_guest(&mut fold.instance, module.initial_memory_bytes())?;
         Ok(fold)
+    }
+
+    /// Writes some pages, from one of them on; answers where to go on, if there are more.
+    pub(crate) fn restore_pages(&mut self, state: &State, from: usize) -> Option<usize> {
+        state.write_pages(&mut self.instance, from)
     }
 
     fn with_host(module: &Module, host: HostState, options: FoldOptions) -> Result<Fold, FoldError> {

@@ -99,7 +99,7 @@ fn link_values(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
     linker.func_wrap(MODULE, "set-timer", |mut call: Call<'_>, delay_us: u64| -> Answer<u64> {
         may_change(call.data(), "set-timer")?;
         let host = &mut call.data_mut().host;
-        let due = host.time_us.saturating_add(delay_us);
+        let due = host.time_us.saturating_add(delay_us.max(limits::TIMER_DELAY_US));
         let armed = host.timers.arm(due);
         Ok(armed.ok_or_else(|| GuestFault::quota(format!("more than {} timers are armed", limits::TIMERS)))?)
     })?;

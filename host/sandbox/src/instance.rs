@@ -94,6 +94,11 @@ impl Instance {
         self.memory.data(&self.store)
     }
 
+    /// Guest memory, to be overwritten.
+    pub(crate) fn memory_mut(&mut self) -> &mut [u8] {
+        self.memory.data_mut(&mut self.store)
+    }
+
     /// Guest memory of at least `bytes`, to be overwritten.
     pub(crate) fn grown_memory(&mut self, bytes: usize) -> Result<&mut [u8], FoldError> {
         let missing = bytes.saturating_sub(self.memory.data_size(&self.store));

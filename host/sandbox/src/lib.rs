@@ -38,5 +38,5 @@ pub use module::{Module, Sandbox, SandboxConfig};
 pub use query::query;
 pub use rebuild::{Rebuild, Step};
 pub use replay::{CheckpointResult, ReplayReport, Replayed, Replayer, read_header, replay_recording};
-pub use state::State;
+pub use state::{Hashing, State};
 pub use upload_error::{Place, UploadError};

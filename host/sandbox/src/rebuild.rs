@@ -25,6 +25,8 @@ pub enum Step {
 pub struct Rebuild {
     module: Module,
     checkpoint: Option<Arc<State>>,
+    /// The checkpoint's pages that are written, where they are not all.
+    restored: Option<usize>,
     records: std::vec::IntoIter<Record>,
     options: FoldOptions,
     fold: Option<Fold>,
@@ -36,11 +38,19 @@ impl Rebuild {
     /// gaps. Nothing is done before the first step.
     pub fn new(module: &Module, checkpoint: Option<Arc<State>>, records: Vec<Record>, options: FoldOptions) -> Rebuild {
         let records = records.into_iter();
-        Rebuild { module: module.clone(), checkpoint, records, options, fold: None, outputs: Vec::new() }
+        Rebuild {
+            module: module.clone(),
+            checkpoint,
+            restored: None,
+            records,
+            options,
+            fold: None,
+            outputs: Vec::new(),
+        }
     }
 
-    /// Goes on for about `budget`, by a record at least; the first step restores the checkpoint whole. No call has a
-    /// limit of time: a leader has accepted each.
+    /// Goes on for about `budget`, by a record or a piece of the checkpoint at least. No call has a limit of time: a leader
+    /// has accepted each.
     ///
     /// # Errors
     /// A record that does not fold; the rebuild is over.
@@ -48,11 +58,18 @@ impl Rebuild {
         let begun = Instant::now();
         let mut fold = match self.fold.take() {
             Some(fold) => fold,
-            None => match self.checkpoint.take() {
-                Some(state) => Fold::restore(&self.module, &state, self.options)?,
-                None => Fold::new(&self.module, self.options)?,
-            },
+            None => self.begin()?,
         };
+        while let (Some(from), Some(state)) = (self.restored, &self.checkpoint) {
+            self.restored = fold.restore_pages(state, from);
+            if self.restored.is_none() {
+                self.checkpoint = None;
+            }
+            if begun.elapsed() >= budget {
+                self.fold = Some(fold);
+                return Ok(Step::More);
+            }
+        }
         loop {
             let Some(record) = self.records.next() else { return Ok(Step::Done(Box::new(fold))) };
             self.outputs.clear();
@@ -61,6 +78,16 @@ impl Rebuild {
                 self.fold = Some(fold);
                 return Ok(Step::More);
             }
+        }
+    }
+
+    fn begin(&mut self) -> Result<Fold, FoldError> {
+        match &self.checkpoint {
+            Some(state) => {
+                self.restored = Some(0);
+                Fold::begin_restore(&self.module, state, self.options)
+            }
+            None => Fold::new(&self.module, self.options),
         }
     }
 }

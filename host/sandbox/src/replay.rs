@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use ringside_core::ids::{Position, SessionTime, StateHash};
 use ringside_core::output::Output;
-use ringside_core::recording::{Header, Item, Reader, RecordingError};
+use ringside_core::recording::{EndReason, Header, Item, Reader, RecordingError};
 
 use crate::error::{FoldError, ReplayError};
 use crate::fold::{Fold, FoldOptions, Role};
@@ -47,7 +47,7 @@ pub struct ReplayReport {
     pub last: StateHash,
     /// How long it took.
     pub elapsed: Duration,
-    /// Why the recording ends before the session did, if it does: cut off, or a gap.
+    /// Why the recording is not the whole session, if it is not: its worker was stopped, a gap, or no end marker.
     pub incomplete: Option<String>,
 }
 
@@ -76,6 +76,7 @@ pub struct Replayer<'a> {
     fold: Fold,
     outputs: Vec<Output>,
     report: ReplayReport,
+    is_over: bool,
     begun: Instant,
 }
 
@@ -118,7 +119,7 @@ impl<'a> Replayer<'a> {
             elapsed: Duration::ZERO,
             incomplete: None,
         };
-        Ok(Replayer { reader, header, fold, outputs: Vec::new(), report, begun: Instant::now() })
+        Ok(Replayer { reader, header, fold, outputs: Vec::new(), report, is_over: false, begun: Instant::now() })
     }
 
     /// What the recording is of.
@@ -135,18 +136,24 @@ impl<'a> Replayer<'a> {
     ///
     /// # Errors
     /// A record that does not fold, or a damaged frame. A file that was cut off ends without an error; the report
-    /// says so.
+    /// says so. Once the recording is over, it stays so.
     pub fn step(&mut self) -> Result<Replayed, ReplayError> {
+        if self.is_over {
+            return Ok(Replayed::End);
+        }
         let item = match self.reader.next_item() {
             Ok(item) => item,
             Err(error @ RecordingError::CutOff { .. }) => {
-                self.report.incomplete = Some(error.to_string());
-                return Ok(Replayed::End);
+                return Ok(self.ends(Some(error.to_string())));
             }
             Err(error) => return Err(error.into()),
         };
         match item {
-            None => Ok(Replayed::End),
+            None => {
+                let at = self.fold.position();
+                let why = format!("it ends at position {at} without an end marker: the tail may be lost");
+                Ok(self.ends(Some(why)))
+            }
             Some(Item::Header(_)) => Ok(Replayed::Batch),
             Some(Item::Batch { records, outputs }) => {
                 for record in &records {
@@ -170,11 +177,29 @@ impl<'a> Replayer<'a> {
                 self.report.checkpoints.push(result);
                 Ok(Replayed::Checkpoint(result))
             }
-            Some(Item::Gap { from }) => {
-                self.report.incomplete = Some(format!("the recorder missed the records from {from} on"));
-                Ok(Replayed::End)
+            Some(Item::Gap { from }) => Ok(self.ends(Some(format!("the recorder missed the records from {from} on")))),
+            Some(Item::End { position, reason }) => {
+                let at = self.fold.position();
+                let why = if position != at {
+                    Some(format!("its end marker is of position {position}: the records after {at} are lost"))
+                } else {
+                    match reason {
+                        EndReason::SessionEnded => None,
+                        EndReason::WorkerStopped => {
+                            Some(format!("the node was stopped at position {at}, before the session's end"))
+                        }
+                    }
+                };
+                Ok(self.ends(why))
             }
         }
+    }
+
+    /// The recording is over.
+    fn ends(&mut self, incomplete: Option<String>) -> Replayed {
+        self.is_over = true;
+        self.report.incomplete = incomplete;
+        Replayed::End
     }
 
     /// The report so far.

@@ -1,6 +1,9 @@
 //! A session's full state away from its instance: guest memory, mutable globals and the host struct. Captured between
 //! calls, written with magic, version and checksum, restored into a fresh instance, hashed the same way live or not.
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use ringside_core::envelope::{self, Kind};
@@ -21,13 +24,18 @@ const HOST_BYTES: usize = 300 << 20;
 /// Largest payload that is read.
 const PAYLOAD_BYTES: usize = limits::GUEST_MEMORY_BYTES + (1 << 20) + HOST_BYTES;
 
+/// Pages that are hashed or written between two looks at the clock: about 0.1 ms.
+const PIECE_PAGES: usize = 64;
+
 /// A full state.
 #[derive(Debug, Clone)]
 pub struct State {
     module: ModuleHash,
     rewriter: u32,
-    /// Up to the last page that is not zero.
-    memory: Vec<u8>,
+    /// Numbers of memory's pages that are not all zero, ascending.
+    numbers: Vec<u32>,
+    /// Those pages, one after the other.
+    contents: Vec<u8>,
     memory_bytes: usize,
     globals: Vec<u128>,
     host: HostState,
@@ -71,33 +79,71 @@ fn is_zero(page: &[u8]) -> bool {
     head.iter().all(|&byte| byte == 0) && words.iter().all(|&word| word == 0) && tail.iter().all(|&byte| byte == 0)
 }
 
-fn hash_parts(
-    module: ModuleHash,
-    rewriter: u32,
-    memory: &[u8],
-    memory_bytes: usize,
-    globals: impl Iterator<Item = u128>,
-    host: &HostState,
-) -> StateHash {
-    // Pages and their numbers are hashed apart: whole pages, aligned, are what the hash is fastest at.
-    let (mut numbers, mut contents) = (blake3::Hasher::new(), blake3::Hasher::new());
-    for (number, page) in pages(memory) {
-        numbers.update(&number.to_le_bytes());
-        contents.update(page);
+/// Memory's part of a hash. Pages and their numbers are hashed apart: whole pages, aligned, are what the hash is fastest at.
+#[derive(Default)]
+struct PagesHasher {
+    numbers: blake3::Hasher,
+    contents: blake3::Hasher,
+}
+
+impl PagesHasher {
+    fn update<'a>(&mut self, pages: impl Iterator<Item = (u32, &'a [u8])>) {
+        for (number, page) in pages {
+            self.numbers.update(&number.to_le_bytes());
+            self.contents.update(page);
+        }
     }
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&module.0);
-    hasher.update(&rewriter.to_le_bytes());
-    hasher.update(&(memory_bytes as u64).to_le_bytes());
-    hasher.update(numbers.finalize().as_bytes());
-    hasher.update(contents.finalize().as_bytes());
-    // The module says how many globals there are.
-    for bits in globals {
-        hasher.update(&bits.to_le_bytes());
+
+    /// The hash of the state that has these pages.
+    fn finish(
+        &self,
+        module: ModuleHash,
+        rewriter: u32,
+        memory_bytes: usize,
+        globals: impl Iterator<Item = u128>,
+        host: &HostState,
+    ) -> StateHash {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&module.0);
+        hasher.update(&rewriter.to_le_bytes());
+        hasher.update(&(memory_bytes as u64).to_le_bytes());
+        hasher.update(self.numbers.finalize().as_bytes());
+        hasher.update(self.contents.finalize().as_bytes());
+        // The module says how many globals there are.
+        for bits in globals {
+            hasher.update(&bits.to_le_bytes());
+        }
+        // Plain data into memory always serializes; were it not to, every hash would show it.
+        hasher.update(&postcard::to_stdvec(host).unwrap_or_default());
+        StateHash(*hasher.finalize().as_bytes())
     }
-    // Plain data into memory always serializes; were it not to, every hash would show it.
-    hasher.update(&postcard::to_stdvec(host).unwrap_or_default());
-    StateHash(*hasher.finalize().as_bytes())
+}
+
+/// The hash of a state on its way, in slices.
+pub struct Hashing {
+    state: Arc<State>,
+    next: usize,
+    pages: PagesHasher,
+}
+
+impl Hashing {
+    /// Nothing is done before the first step.
+    pub fn new(state: Arc<State>) -> Hashing {
+        Hashing { state, next: 0, pages: PagesHasher::default() }
+    }
+
+    /// Goes on for about `budget`, by [`PIECE_PAGES`] at least; answers the position and the hash when it is done.
+    pub fn step(&mut self, budget: Duration) -> Option<(Position, StateHash)> {
+        let begun = Instant::now();
+        while self.next < self.state.numbers.len() {
+            self.pages.update(self.state.pages().skip(self.next).take(PIECE_PAGES));
+            self.next += PIECE_PAGES;
+            if begun.elapsed() >= budget {
+                return None;
+            }
+        }
+        Some((self.state.position(), self.state.finish_hash(&self.pages)))
+    }
 }
 
 /// The hash that [`State::hash`] of a capture would have, without the copy.
@@ -105,19 +151,25 @@ pub(crate) fn hash_fold(module: &Module, instance: &mut Instance) -> StateHash {
     let globals: Vec<u128> = instance.globals().collect();
     let memory = instance.memory();
     let host = &instance.context().host;
-    hash_parts(module.hash(), module.rewriter_version(), memory, memory.len(), globals.into_iter(), host)
+    let mut hasher = PagesHasher::default();
+    hasher.update(pages(memory));
+    hasher.finish(module.hash(), module.rewriter_version(), memory.len(), globals.into_iter(), host)
 }
 
 impl State {
     pub(crate) fn capture(module: &Module, instance: &mut Instance) -> State {
         let globals = instance.globals().collect();
         let memory = instance.memory();
-        let used = memory.chunks(PAGE).rposition(|page| !is_zero(page)).map_or(0, |last| (last + 1) * PAGE);
+        let mut numbers: Vec<u32> = pages(memory).map(|(number, _)| number).collect();
+        numbers.shrink_to_fit();
+        let mut contents = Vec::with_capacity(numbers.len() * PAGE);
+        numbers.iter().for_each(|&number| contents.extend_from_slice(&memory[number as usize * PAGE..][..PAGE]));
         State {
             module: module.hash(),
             rewriter: module.rewriter_version(),
-            memory: memory[..used.min(memory.len())].to_vec(),
             memory_bytes: memory.len(),
+            numbers,
+            contents,
             globals,
             host: instance.context().host.clone(),
         }
@@ -139,6 +191,16 @@ impl State {
 
     /// Makes a fresh instance the captured one.
     pub(crate) fn write_guest(&self, instance: &mut Instance, initial_bytes: usize) -> Result<(), FoldError> {
+        self.begin_guest(instance, initial_bytes)?;
+        let mut next = 0;
+        while let Some(after) = self.write_pages(instance, next) {
+            next = after;
+        }
+        Ok(())
+    }
+
+    /// Begins to make a fresh instance the captured one: what is left are its pages.
+    pub(crate) fn begin_guest(&self, instance: &mut Instance, initial_bytes: usize) -> Result<(), FoldError> {
         if self.memory_bytes < initial_bytes {
             return Err(FoldError::State("its memory is smaller than the module's"));
         }
@@ -147,12 +209,28 @@ impl State {
         if memory.len() != self.memory_bytes {
             return Err(FoldError::State("its memory is not a whole number of pages"));
         }
-        let (used, rest) = memory.split_at_mut(self.memory.len());
-        used.copy_from_slice(&self.memory);
-        // Above what a fresh instance begins with there are zeros already.
-        let written = initial_bytes.saturating_sub(self.memory.len());
-        rest[..written].fill(0);
+        // Above what a fresh instance begins with there are zeros already; a page of zeros that is only read takes no
+        // memory.
+        for page in memory[..initial_bytes].chunks_mut(PAGE).filter(|page| !is_zero(page)) {
+            page.fill(0);
+        }
         Ok(())
+    }
+
+    /// Writes [`PIECE_PAGES`] of the pages to an instance that was begun, from this one of them on; answers where to go on,
+    /// if there are more.
+    pub(crate) fn write_pages(&self, instance: &mut Instance, from: usize) -> Option<usize> {
+        let memory = instance.memory_mut();
+        for (number, page) in self.pages().skip(from).take(PIECE_PAGES) {
+            memory[number as usize * PAGE..][..PAGE].copy_from_slice(page);
+        }
+        let next = from + PIECE_PAGES;
+        (next < self.numbers.len()).then_some(next)
+    }
+
+    /// Memory's pages that are not all zero, by number.
+    fn pages(&self) -> impl Iterator<Item = (u32, &[u8])> {
+        self.numbers.iter().copied().zip(self.contents.chunks(PAGE))
     }
 
     /// The position after which it was captured.
@@ -167,13 +245,19 @@ impl State {
 
     /// Bytes that it holds in memory, roughly.
     pub fn size_bytes(&self) -> usize {
-        self.memory.len() + self.globals.len() * 16 + size_of::<HostState>()
+        self.contents.len() + self.globals.len() * 16 + size_of::<HostState>()
     }
 
     /// Its hash, equal to [`Fold::state_hash`](crate::Fold::state_hash) at the same position of the same log.
     pub fn hash(&self) -> StateHash {
+        let mut pages = PagesHasher::default();
+        pages.update(self.pages());
+        self.finish_hash(&pages)
+    }
+
+    fn finish_hash(&self, pages: &PagesHasher) -> StateHash {
         let globals = self.globals.iter().copied();
-        hash_parts(self.module, self.rewriter, &self.memory, self.memory_bytes, globals, &self.host)
+        pages.finish(self.module, self.rewriter, self.memory_bytes, globals, &self.host)
     }
 
     /// Its bytes: magic, version, content with the pages that are not zero, checksum.
@@ -182,7 +266,7 @@ impl State {
             module: self.module,
             rewriter: self.rewriter,
             memory_bytes: self.memory_bytes as u64,
-            pages: pages(&self.memory).map(|(number, page)| (number, Page(page))).collect(),
+            pages: self.pages().map(|(number, page)| (number, Page(page))).collect(),
             globals: self.globals.clone(),
             host: self.host.clone(),
         };
@@ -211,27 +295,30 @@ impl State {
         if !written.host.is_sound() {
             return Err(StateError::Content("its players, timers or counters contradict one another"));
         }
-        let used = written.pages.last().map_or(0, |(number, _)| (*number as usize + 1) * PAGE);
-        if used > memory_bytes {
-            return Err(StateError::Content("a page lies outside its memory"));
-        }
-        let mut memory = vec![0; used];
+        let (mut numbers, mut contents) = (Vec::new(), Vec::new());
         let mut end = 0;
         for (number, page) in written.pages {
-            let start = number as usize * PAGE;
-            if start < end || start >= used {
+            let start = (number as usize).saturating_mul(PAGE);
+            if start < end {
                 return Err(StateError::Content("its pages are out of order"));
+            }
+            if start >= memory_bytes {
+                return Err(StateError::Content("a page lies outside its memory"));
             }
             if page.0.len() != PAGE {
                 return Err(StateError::Content("a page has another size"));
             }
             end = start + PAGE;
-            memory[start..end].copy_from_slice(page.0);
+            if !is_zero(page.0) {
+                numbers.push(number);
+                contents.extend_from_slice(page.0);
+            }
         }
         Ok(State {
             module: written.module,
             rewriter: written.rewriter,
-            memory,
+            numbers,
+            contents,
             memory_bytes,
             globals: written.globals,
             host: written.host,

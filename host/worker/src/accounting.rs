@@ -38,6 +38,8 @@ pub struct Usage {
     pub lateness: [u64; LATENESS_CLASSES_US.len() + 1],
     /// Inputs that were dropped at a bound.
     pub dropped: u64,
+    /// Log lines, events and signals that were dropped at a bound.
+    pub news_dropped: u64,
 }
 
 impl Usage {
@@ -47,7 +49,7 @@ impl Usage {
     }
 
     /// Its counters by name.
-    pub fn named(&self) -> [(&'static str, u64); 12] {
+    pub fn named(&self) -> [(&'static str, u64); 13] {
         [
             ("calls", self.calls),
             ("overruns", self.overruns),
@@ -59,10 +61,16 @@ impl Usage {
             ("bytes_in", self.bytes_in),
             ("bytes_out", self.bytes_out),
             ("slipped_us", self.slipped_us),
-            ("late_ticks", self.lateness[4..].iter().sum()),
+            ("late_ticks", late_ticks(&self.lateness)),
             ("dropped", self.dropped),
+            ("news_dropped", self.news_dropped),
         ]
     }
+}
+
+/// Ticks that were late enough for a player to notice: by more than 4 ms.
+fn late_ticks(lateness: &[u64; LATENESS_CLASSES_US.len() + 1]) -> u64 {
+    lateness[4..].iter().sum()
 }
 
 /// The class of a tick that ran so late.
@@ -84,9 +92,11 @@ macro_rules! counters {
         }
 
         impl Counters {
-            /// Every counter by name, without the classes of lateness.
+            /// Every counter by name; of the classes of lateness, all ticks and those that were late.
             pub fn named(&self) -> Vec<(&'static str, u64)> {
-                vec![$((stringify!($name), self.$name.load(Relaxed)),)+]
+                let lateness = self.lateness.each_ref().map(|class| class.load(Relaxed));
+                let (ticks, late) = (lateness.iter().sum(), late_ticks(&lateness));
+                vec![$((stringify!($name), self.$name.load(Relaxed)),)+ ("ticks", ticks), ("late_ticks", late)]
             }
         }
     };
@@ -131,7 +141,7 @@ counters! {
     inputs_dropped,
     /// Datagrams of players that did not parse.
     malformed_datagrams,
-    /// Events that found the queue to the node full.
+    /// News of guests and pieces of recordings that found the queue to the node full.
     events_lost,
 }
 

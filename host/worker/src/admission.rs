@@ -9,11 +9,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 use quinn_proto::EcnCodepoint;
 
-/// Handshake packets of peers that showed their address (a token, or a handshake under way) that may wait.
-pub const VALIDATED_WAITING: usize = 512;
-
-/// First packets without a token that may wait: each can be spoofed, and is answered with a Retry.
-pub const FIRST_WAITING: usize = 256;
+use crate::limits::{FIRST_WAITING, VALIDATED_WAITING};
 
 /// The largest packet of a handshake that is looked at, bytes; larger ones cannot be one.
 const PACKET_BYTES: usize = 2048;

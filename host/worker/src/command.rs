@@ -2,6 +2,7 @@
 //! a worker: answers go through callbacks, events into a bounded queue.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use ringside_core::ids::{Epoch, GameName, PlayerId, Position, SessionId, SessionKey, WorkerId};
@@ -80,6 +81,11 @@ pub enum Command {
         /// The answer; `None` where it is not here.
         reply: Reply<Option<Box<SessionReport>>>,
     },
+    /// Say how many player inputs each session has taken.
+    Inputs {
+        /// The answer.
+        reply: Reply<Vec<(SessionId, u64)>>,
+    },
     /// Hand over what is recorded of a session so far; [`Event::Flushed`] follows it.
     Flush {
         /// Which; where it is not here (any longer), the event alone follows.
@@ -115,6 +121,13 @@ pub enum Command {
         relay: u64,
         /// What.
         what: Relayed,
+    },
+    /// Serve new connections with another certificate.
+    Certify {
+        /// How connections are served: as before, but for the certificate.
+        server: Arc<quinn_proto::ServerConfig>,
+        /// SHA-256 of the certificate.
+        certificate: Certificate,
     },
     /// Tell every player that the node goes away and accept no further ones.
     GoAway(Reason),
@@ -261,6 +274,20 @@ pub enum Event {
         /// Its bytes.
         body: Bytes,
     },
+}
+
+impl Event {
+    /// Bytes of what it carries: what its queue holds beside its items.
+    pub(crate) fn body_bytes(&self) -> usize {
+        match self {
+            Event::Recorded { frames, .. } => frames.len(),
+            Event::GuestLog { line, .. } => line.len(),
+            Event::GuestEvent { body, .. } | Event::Signal { body, .. } => body.len(),
+            Event::GuestFault { message, .. } => message.len(),
+            Event::Ended { outcome, .. } => outcome.as_ref().map_or(0, Bytes::len),
+            _ => 0,
+        }
+    }
 }
 
 /// What a worker knows of a session.

@@ -16,9 +16,6 @@ use crate::bucket::Bucket;
 use crate::endpoint::LinkId;
 use crate::relay::RelayState;
 
-/// How long a connection that was told its end may take to acknowledge it.
-pub(crate) const CLOSING: Duration = Duration::from_secs(1);
-
 /// How far a connection is.
 #[derive(Debug)]
 pub(crate) enum Stage {
@@ -28,7 +25,7 @@ pub(crate) enum Stage {
     Opening,
     /// The node is asked where the session is.
     Resolving { request: u64, open: Box<Open>, player: PlayerId, expires_s: u64 },
-    /// The session is here and paused: the player is let in when it plays again.
+    /// The session is here and takes nobody in at this moment: the player is let in when it does again.
     Waiting { session: usize, open: Box<Open>, player: PlayerId, expires_s: u64 },
     /// A player plays.
     Attached { session: usize, slot: Slot, player: PlayerId, expires_s: u64 },
@@ -67,6 +64,8 @@ pub(crate) struct Connection {
     pub(crate) datagrams: Bucket,
     /// Whether it is on the list of those to be written.
     pub(crate) dirty: bool,
+    /// Whether it has more to read than the last turn had time for.
+    pub(crate) left_off: bool,
     /// Whether it counts as not attached yet.
     pub(crate) unattached: bool,
 }
@@ -92,6 +91,7 @@ impl Connection {
             inputs: Bucket::new(1, second),
             datagrams: Bucket::new(limits::DATAGRAM_RATE as u32, second),
             dirty: false,
+            left_off: false,
             unattached: false,
         }
     }
@@ -101,6 +101,14 @@ impl Connection {
         let burst = Duration::from_secs(limits::INPUT_BURST_FACTOR as u64);
         self.messages = Bucket::new(rate, burst);
         self.inputs = Bucket::new(rate, burst);
+    }
+
+    /// Lets go of everything that only an open connection needs.
+    pub(crate) fn release(&mut self) {
+        self.unread = Bytes::new();
+        self.out = BytesMut::new();
+        self.view = ViewEncoder::new();
+        self.decoder = FrameDecoder::new(limits::OPEN_FRAME_BYTES);
     }
 
     /// Writes a frame to what leaves with the next flush.

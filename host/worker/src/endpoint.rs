@@ -17,16 +17,11 @@ use ringside_protocol::limits;
 
 use crate::admission::{Admission, Class, Waiting, classify};
 use crate::arena::Arena;
+use crate::limits::{HANDSHAKES, RESPONSES};
 use crate::outlet::{Destination, Outlet};
 use crate::receive::Datagram;
 use crate::timers::Timers;
 use crate::transport::{LONGEST_ACKNOWLEDGE_DELAY, QUIC_ACKNOWLEDGE_DELAY};
-
-/// Handshakes that may be under way at a time. Beyond: first packets with a token are dropped.
-pub const HANDSHAKES: usize = 512;
-
-/// Answers to unknown packets (stateless resets, version negotiation) that wait for a turn. Beyond: not answered.
-const RESPONSES: usize = 16;
 
 /// Packets of a link whose times are remembered: more than a player of a ticking session sends between two views.
 const HEARD: usize = 4;
@@ -240,6 +235,15 @@ impl Endpoint {
             }
         }
         None
+    }
+
+    /// Has a link read again, after all that wait.
+    pub fn mark_ready(&mut self, id: LinkId) {
+        if let Some(Some(link)) = self.links.get_mut(id.index as usize)
+            && link.generation == id.generation
+        {
+            mark(&mut link.ready, id.index, |index| self.ready.push_back(index));
+        }
     }
 
     /// Whether a link waits to be read.

@@ -40,7 +40,7 @@ impl Worker {
         while let Some(link) = self.endpoint.next_ready() {
             let now = outlet.now();
             self.read_link(now, link);
-            if self.service_due(outlet) {
+            if self.is_turn_over(outlet) {
                 return self.endpoint.has_ready();
             }
         }
@@ -49,6 +49,10 @@ impl Worker {
 
     fn read_link(&mut self, now: Instant, link: LinkId) {
         self.know(now, link);
+        if self.connection(link).is_some_and(|connection| std::mem::take(&mut connection.left_off)) {
+            self.read_stream(now, link);
+            self.read_datagrams(now, link);
+        }
         while let Some(event) = self.endpoint.poll(link) {
             match event {
                 QuicEvent::Connected => self.connected(now, link),
@@ -234,9 +238,8 @@ impl Worker {
             if rest.is_empty() {
                 return Flow::On;
             }
-            let session = connection.attached().map(|(session, _)| session);
-            let paused = session.is_some_and(|index| self.is_paused(index));
-            if paused {
+            let attached = connection.attached();
+            if attached.is_some_and(|(index, slot)| self.is_deaf(index, slot)) || self.leaves_off(link) {
                 return Flow::Later;
             }
             let Some(connection) = self.connection(link) else { return Flow::Later };
@@ -259,6 +262,24 @@ impl Worker {
                 return Flow::Later;
             }
         }
+    }
+
+    /// Whether a session takes nothing of a player at this moment.
+    fn is_deaf(&self, session: usize, slot: Slot) -> bool {
+        let session = self.sessions.get(session).and_then(Option::as_ref);
+        session.is_some_and(|session| session.is_paused() || session.is_leaving(slot))
+    }
+
+    /// Whether reading ends here because the socket wants to be served; then it goes on with the next turn.
+    fn leaves_off(&mut self, link: LinkId) -> bool {
+        let leaves_off = self.is_service_due();
+        if leaves_off {
+            if let Some(connection) = self.connection(link) {
+                connection.left_off = true;
+            }
+            self.endpoint.mark_ready(link);
+        }
+        leaves_off
     }
 
     pub(crate) fn is_paused(&self, session: usize) -> bool {
@@ -310,9 +331,13 @@ impl Worker {
         match ran {
             Ran::Applied => self.acknowledge_input(link, number),
             Ran::Skipped(cause) => {
+                let cause = rejection(cause);
+                if let Some(seat) = session.seat_mut(slot) {
+                    seat.reject(number, cause);
+                }
                 self.acknowledge_input(link, number);
                 if let Some(connection) = self.connection(link) {
-                    connection.write(&ServerFrame::Rejected { number, cause: rejection(cause) });
+                    connection.write(&ServerFrame::Rejected { number, cause });
                 }
             }
             Ran::Refused => {}
@@ -341,7 +366,8 @@ impl Worker {
     }
 
     fn read_datagrams(&mut self, now: Instant, link: LinkId) {
-        while let Some(bytes) = self.endpoint.link(link).and_then(|quic| quic.datagrams().recv()) {
+        while !self.leaves_off(link) {
+            let Some(bytes) = self.endpoint.link(link).and_then(|quic| quic.datagrams().recv()) else { return };
             let Some(connection) = self.connection(link) else { return };
             if !connection.datagrams.take(now) {
                 add(&self.counters.inputs_dropped, 1);
@@ -373,7 +399,7 @@ impl Worker {
             return;
         }
         seat.last_datagram = number;
-        if !allowed || session.is_paused() {
+        if !allowed || session.is_paused() || session.is_leaving(slot) {
             session.usage.dropped += 1;
             add(&self.counters.inputs_dropped, 1);
             return;
@@ -420,6 +446,7 @@ impl Worker {
     fn forget(&mut self, now: Instant, link: LinkId) {
         self.set_attached_count(link, false);
         let Some(connection) = self.connection(link) else { return };
+        connection.release();
         match std::mem::replace(&mut connection.stage, Stage::Closed) {
             Stage::Attached { session, slot, .. } => {
                 let seat = self.sessions[session].as_mut().and_then(|session| session.seat_mut(slot));

@@ -15,6 +15,7 @@ pub mod endpoint;
 #[doc(hidden)]
 pub mod fuzz;
 mod inbound;
+pub mod limits;
 mod opening;
 mod outbound;
 pub mod outlet;
@@ -30,5 +31,5 @@ pub mod transport;
 mod worker;
 
 pub use command::{Command, Create, Event, MovedSession, Refusal, Resolved, SessionReport};
-pub use session::OverBudget;
-pub use worker::{EVENTS, Held, Turn, Worker, WorkerConfig};
+pub use session::CostOf;
+pub use worker::{Held, PHASE, SERVICE_INTERVAL, Turn, Worker, WorkerConfig};

@@ -16,7 +16,7 @@ use ringside_protocol::reason::{Reaction, Reason};
 use ringside_protocol::token::Capability;
 
 use crate::command::{Event, Refusal, Resolved};
-use crate::connection::{CLOSING, Stage};
+use crate::connection::Stage;
 use crate::endpoint::LinkId;
 use crate::session::Ran;
 use crate::worker::Worker;
@@ -134,9 +134,10 @@ impl Worker {
         }
     }
 
-    /// Lets those in who waited for a session that was paused.
+    /// Lets those in who waited for the session, as long as it takes players and the socket need not be served.
     pub(crate) fn let_in(&mut self, now: Instant, session: usize) {
-        for link in self.waiting.remove(&session).unwrap_or_default() {
+        while !self.must_wait(session) {
+            let Some(link) = self.next_waiting(session) else { return };
             let Some(connection) = self.connection(link) else { continue };
             let stage = std::mem::replace(&mut connection.stage, Stage::Opening);
             match stage {
@@ -148,12 +149,28 @@ impl Worker {
         }
     }
 
+    /// The one who has waited longest, who waits no longer.
+    fn next_waiting(&mut self, session: usize) -> Option<LinkId> {
+        let links = self.waiting.get_mut(&session)?;
+        let link = links.remove(0);
+        if links.is_empty() {
+            self.waiting.remove(&session);
+        }
+        Some(link)
+    }
+
+    /// Whether nobody can be let in at this moment.
+    fn must_wait(&self, index: usize) -> bool {
+        let session = self.sessions[index].as_ref();
+        self.is_service_due() || session.is_some_and(|session| session.is_paused() || session.owes_leaves())
+    }
+
     fn attach(&mut self, now: Instant, guest: Guest, index: usize) {
-        let Some(session) = self.sessions[index].as_ref() else {
+        if self.sessions[index].is_none() {
             self.refuse(now, guest.link, Reason::NoSuchSession, "the session is over");
             return;
-        };
-        if session.is_paused() {
+        }
+        if self.must_wait(index) {
             let Guest { link, open, player, expires_s } = guest;
             self.waiting.entry(index).or_default().push(link);
             let until = now + limits::RESOLVE_TIMEOUT;
@@ -161,6 +178,7 @@ impl Worker {
                 connection.stage = Stage::Waiting { session: index, open, player, expires_s };
             }
             self.endpoint.set_deadline(link, Some(until));
+            self.reschedule(index);
             return;
         }
         if self.is_overtaken(index, &guest) {
@@ -324,10 +342,14 @@ impl Worker {
             follower: None,
         };
         let input_rate = description.input_rate;
+        let mut rejections = Vec::new();
         if let Some(seat) = session.seat_mut(slot) {
             seat.link = Some(link);
             seat.view_due = true;
             seat.next_view = now;
+            if open.resume.is_some() {
+                rejections.extend(seat.rejections());
+            }
         }
         self.set_attached_count(link, false);
         if let Some(connection) = self.connection(link) {
@@ -336,6 +358,7 @@ impl Worker {
             connection.set_input_rate(input_rate);
             connection.decoder.set_limit(limits::CLIENT_FRAME_BYTES);
             connection.write(&ServerFrame::Attached(Box::new(attached)));
+            rejections.iter().for_each(|frame| connection.write(frame));
         }
         crate::accounting::add(&self.counters.players, 1);
         self.endpoint.set_deadline(link, Some(now + limits::KEEP_ALIVE));
@@ -386,7 +409,7 @@ impl Worker {
             );
         }
         self.set_attached_count(link, false);
-        self.endpoint.set_deadline(link, Some(now + CLOSING));
+        self.endpoint.set_deadline(link, Some(now + limits::CLOSING_TIMEOUT));
         self.mark(link);
     }
 }

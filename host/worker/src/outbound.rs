@@ -11,12 +11,11 @@ use ringside_protocol::tier::Tier;
 use crate::arena::Arena;
 use crate::connection::{Connection, Stage};
 use crate::endpoint::{Endpoint, LinkId};
+use crate::limits::STREAM_WAITING_BYTES;
 use crate::session::Session;
 use crate::transport::DATAGRAM_SEND_BYTES;
 use crate::worker::Worker;
 
-/// Bytes of frames that wait for the stream; further outputs stay in the session's state.
-const WAITING_BYTES: usize = 64 << 10;
 /// What views and datagrams are cut from.
 pub(crate) type Chunks = Arena<{ 64 << 10 }>;
 
@@ -44,7 +43,7 @@ impl Worker {
             && let Some(session) = sessions.get_mut(index).and_then(Option::as_mut)
         {
             // What the stream takes makes room for more: nothing else would bring the rest.
-            while write_outputs(connection, session, slot, WAITING_BYTES) {
+            while write_outputs(connection, session, slot, STREAM_WAITING_BYTES) {
                 write_stream(now, connection, endpoint);
                 if !connection.out.is_empty() {
                     break;

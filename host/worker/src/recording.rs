@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use ringside_core::ids::{Position, StateHash};
 use ringside_core::log::Record;
-use ringside_core::recording::{self, Header, Item};
+use ringside_core::recording::{self, EndReason, Header, Item};
 
 use crate::command::Create;
 
@@ -59,6 +59,11 @@ impl Recording {
 
     pub(crate) fn checkpoint(&mut self, position: Position, state: StateHash) {
         self.append(&Item::Checkpoint { position, state, full: None });
+    }
+
+    /// Nothing follows. Only where everything was taken: without the marker a replay says that the tail may be lost.
+    pub(crate) fn end(&mut self, reason: EndReason) {
+        self.append(&Item::End { position: self.next - 1, reason });
     }
 
     /// The frames so far and the position of their first record, if they make a piece.

@@ -109,7 +109,7 @@ impl Worker {
                 connection.stage = Stage::Closing { reason };
                 self.relays.remove(&relay);
                 self.counters.ends.count(reason);
-                self.endpoint.set_deadline(link, Some(now + crate::connection::CLOSING));
+                self.endpoint.set_deadline(link, Some(now + ringside_protocol::limits::CLOSING_TIMEOUT));
                 self.mark(link);
             }
         }

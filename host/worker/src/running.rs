@@ -8,23 +8,26 @@ use ringside_core::ids::{GameName, SessionKey, Slot};
 use ringside_core::limits;
 use ringside_core::log::{Input, LeaveReason};
 use ringside_core::output::Output;
+use ringside_core::recording::EndReason;
 use ringside_protocol::frame::ServerFrame;
+use ringside_protocol::limits::{CLOSING_TIMEOUT, RESOLVE_TIMEOUT};
 use ringside_protocol::reason::Reason;
 use ringside_sandbox::Ending;
 
-use crate::accounting::add;
+use crate::accounting::{add, class_of};
 use crate::command::{Create, Event, MovedSession, Resolved};
-use crate::connection::{CLOSING, Stage};
+use crate::connection::Stage;
 use crate::outlet::Outlet;
 use crate::session::{OwedLeave, Ran, Session};
-use crate::worker::{SESSIONS, Worker};
+use crate::worker::Worker;
 
 impl Worker {
     pub(crate) fn create(&mut self, now: Instant, create: Create) {
         let id = create.session.clone();
         let record = create.record;
         let refused = self.going_away.map(|reason| reason.text().to_owned());
-        let full = (self.live_sessions >= SESSIONS).then(|| format!("the worker has its {SESSIONS} sessions"));
+        let most = self.config.sessions;
+        let full = (self.live_sessions >= most).then(|| format!("the worker has its {most} sessions"));
         let taken = self.names.contains_key(&(id.game.clone(), id.key.clone()));
         let taken = taken.then(|| format!("{}/{} is running already", id.game, id.key));
         if let Some(why) = refused.or(full).or(taken) {
@@ -34,7 +37,7 @@ impl Worker {
         let rate = create.module.description().tick_rate;
         let first = if rate == 0 { now } else { self.first_tick(now, std::time::Duration::from_secs(1) / rate) };
         let mut outputs = std::mem::take(&mut self.outputs);
-        let started = Session::start(create, now, first, self.config.over_budget, &mut outputs);
+        let started = Session::start(create, now, first, self.config.cost_of, &mut outputs);
         self.outputs = outputs;
         match started {
             Err(why) => {
@@ -70,7 +73,7 @@ impl Worker {
         self.prompt_sessions -= usize::from(session.is_prompt());
         self.live_sessions -= 1;
         self.schedule.set(index as u32, None);
-        self.rebuilding.retain(|&other| other != index);
+        self.working.retain(|&other| other != index);
         Some(session)
     }
 
@@ -80,22 +83,28 @@ impl Worker {
         while let Some(index) = self.schedule.pop_due(begun) {
             let now = outlet.now();
             self.run_session(now, index as usize);
-            if self.service_due(outlet) {
+            if self.is_turn_over(outlet) {
                 return self.schedule.next().is_some_and(|next| next <= begun);
             }
         }
         false
     }
 
-    /// One due thing of a session each: a tick, a timer, an expired seat; then views and checkpoints.
+    /// One due thing of a session each: a tick, a leave, a timer, an expired seat, as long as the socket need not be
+    /// served; then who waits to be let in, views and checkpoints. What remains is due when others had their turn.
     fn run_session(&mut self, now: Instant, index: usize) {
         let window = self.config.seat_window;
         let Some(session) = self.sessions[index].as_mut() else { return };
+        let late = session.tick_lateness(now);
         if let Some(ran) = session.run_due_tick(now, &mut self.outputs) {
+            add(&self.counters.lateness[class_of(late)], 1);
             self.after_run(now, index, ran);
         }
-        let Some(session) = self.sessions[index].as_mut() else { return };
-        if let Some(ran) = session.run_due_timer(now, &mut self.outputs) {
+        self.leave_owed(now, index);
+        if !self.is_service_due()
+            && let Some(session) = self.sessions[index].as_mut()
+            && let Some(ran) = session.run_due_timer(now, &mut self.outputs)
+        {
             self.after_run(now, index, ran);
         }
         let expired = self.sessions[index].as_ref().and_then(|session| session.expired_seat(now, window));
@@ -103,8 +112,13 @@ impl Worker {
             let reason = Reason::SeatExpired;
             self.leave(now, index, slot, LeaveReason::TimedOut, reason, reason.text());
         }
+        self.let_in(now, index);
         let Some(session) = self.sessions[index].as_mut() else { return };
         session.checkpoint_if_due(now);
+        if session.has_long_work() {
+            self.work_on(index);
+        }
+        let Some(session) = self.sessions[index].as_mut() else { return };
         if let Some((frames, from)) = session.recorded_lately(now) {
             let session = session.id.clone();
             if !self.tell_if_room(Event::Recorded { session, frames, from }) {
@@ -143,13 +157,20 @@ impl Worker {
     fn schedule_wake(&mut self, index: usize, written: Option<Instant>) {
         let window = self.config.seat_window;
         let session = self.sessions.get(index).and_then(Option::as_ref);
+        let let_in = || (self.waiting.contains_key(&index) && !self.is_paused(index)).then_some(self.serviced);
         let wake = session.and_then(|session| session.next_wake(window, written));
+        // What was due long ago is not due before what came due since: sessions take turns.
+        let earliest = written.unwrap_or(self.serviced);
+        let wake = wake.into_iter().chain(let_in()).min().map(|wake| wake.max(earliest));
         self.schedule.set(index as u32, wake);
     }
 
     /// Hands on what an entry put out, and does what its outcome asks for.
     pub(crate) fn after_run(&mut self, now: Instant, index: usize, ran: Ran) {
         add(&self.counters.calls, 1);
+        if let Some(session) = self.sessions[index].as_mut() {
+            self.spent += session.take_spent();
+        }
         let mut outputs = std::mem::take(&mut self.outputs);
         for output in outputs.drain(..) {
             self.hand_on(now, index, output);
@@ -169,7 +190,7 @@ impl Worker {
                 return;
             }
             self.tell_players(index, &ServerFrame::Paused);
-            self.rebuilding.push_back(index);
+            self.work_on(index);
         }
         let Some(session) = self.sessions[index].as_mut() else { return };
         if let Some(ending) = session.fold.ending().cloned() {
@@ -218,22 +239,32 @@ impl Worker {
             }
             Output::Log { level, line } => {
                 let session = session.id.clone();
-                self.tell_if_room(Event::GuestLog { session, level, line });
+                self.tell_news(now, index, Event::GuestLog { session, level, line });
             }
             Output::Event { body } => {
                 let session = session.id.clone();
-                self.tell_if_room(Event::GuestEvent { session, body });
+                self.tell_news(now, index, Event::GuestEvent { session, body });
             }
             Output::Signal { session: to, body } => {
                 let source = format!("{}/{}", session.id.game, session.id.key);
-                self.tell_if_room(Event::Signal { source, to, body });
+                self.tell_news(now, index, Event::Signal { source, to, body });
             }
             // Statistics are a register; refusals and endings are read off the state.
             Output::Stats | Output::JoinRefused { .. } | Output::StartRefused { .. } | Output::Finish { .. } => {}
         }
     }
 
-    /// Ends a player's stay.
+    /// Tells the node what a guest says, within the session's rate.
+    fn tell_news(&mut self, now: Instant, index: usize, event: Event) {
+        let allowed = self.sessions[index].as_mut().is_some_and(|session| session.news.take(now));
+        if !(allowed && self.tell_if_room(event))
+            && let Some(session) = self.sessions[index].as_mut()
+        {
+            session.usage.news_dropped += 1;
+        }
+    }
+
+    /// Ends a player's stay; if the session is paused or the socket wants to be served, as soon as that is over.
     pub(crate) fn leave(
         &mut self,
         now: Instant,
@@ -243,10 +274,12 @@ impl Worker {
         reason: Reason,
         message: &str,
     ) {
+        let is_service_due = self.is_service_due();
         let Some(session) = self.sessions[index].as_mut() else { return };
         let Some(player) = session.fold.slot(slot).map(|state| state.player.clone()) else { return };
-        if session.is_paused() {
+        if session.is_paused() || is_service_due {
             session.owe_leave(OwedLeave { slot, why, reason, message: message.to_owned() });
+            self.reschedule(index);
             return;
         }
         // With the slot goes what it was told last.
@@ -268,6 +301,15 @@ impl Worker {
         self.outputs = before;
     }
 
+    /// Lets those go whose leave is owed, as long as the socket need not be served.
+    fn leave_owed(&mut self, now: Instant, index: usize) {
+        while !self.is_service_due() {
+            let owed = self.sessions[index].as_mut().and_then(|session| session.take_owed_leave());
+            let Some(OwedLeave { slot, why, reason, message }) = owed else { return };
+            self.leave(now, index, slot, why, reason, &message);
+        }
+    }
+
     pub(crate) fn signal(&mut self, now: Instant, game: GameName, key: SessionKey, source: String, body: Bytes) {
         let Some(&index) = self.names.get(&(game, key)) else { return };
         let Some(session) = self.sessions[index].as_mut() else { return };
@@ -275,30 +317,40 @@ impl Worker {
         self.after_run(now, index, ran);
     }
 
-    /// Rebuilds paused sessions for a slice each. Answers whether rebuilds remain.
-    pub(crate) fn rebuild_some(&mut self, outlet: &mut dyn Outlet) -> bool {
-        let Some(index) = self.rebuilding.pop_front() else { return false };
+    /// Puts a session on the list of those that have something to be done in slices.
+    fn work_on(&mut self, index: usize) {
+        if !self.working.contains(&index) {
+            self.working.push_back(index);
+        }
+    }
+
+    /// Works for a slice for the session whose turn it is. Answers whether work remains.
+    pub(crate) fn work_some(&mut self, outlet: &mut dyn Outlet) -> bool {
+        let Some(index) = self.working.pop_front() else { return false };
         let now = outlet.now();
-        let Some(session) = self.sessions[index].as_mut() else { return !self.rebuilding.is_empty() };
-        match session.rebuild(now, self.config.slice) {
-            Ok(false) => self.rebuilding.push_back(index),
+        let Some(session) = self.sessions[index].as_mut() else { return !self.working.is_empty() };
+        let worked = session.work(now, self.config.slice);
+        if session.has_long_work() && worked.is_ok() {
+            self.work_on(index);
+        }
+        match worked {
+            Ok(false) => {}
             Ok(true) => {
-                let owed = session.take_owed_leaves();
                 self.tell_players(index, &ServerFrame::Resumed);
-                for OwedLeave { slot, why, reason, message } in owed {
-                    self.leave(now, index, slot, why, reason, &message);
-                }
+                self.leave_owed(now, index);
                 self.let_in(now, index);
                 self.take_up(now, index);
                 self.reschedule(index);
             }
             Err(error) => {
                 let why = format!("the session cannot be rebuilt: {error}");
-                tracing::error!(session = %session.id, %error, "a rebuild failed");
+                if let Some(session) = &self.sessions[index] {
+                    tracing::error!(session = %session.id, %error, "a rebuild failed");
+                }
                 self.end_session(now, index, &why);
             }
         }
-        !self.rebuilding.is_empty()
+        !self.working.is_empty()
     }
 
     /// Reads on where a pause had left players' streams unread.
@@ -354,7 +406,7 @@ impl Worker {
             self.refuse(now, link, Reason::NoSuchSession, "the session is over");
         }
         let id = session.id.clone();
-        if let Some((frames, from)) = session.finish_recording(now) {
+        if let Some((frames, from)) = session.finish_recording(now, EndReason::SessionEnded) {
             self.tell(Event::Recorded { session: id.clone(), frames, from });
         }
         self.tell(Event::Ended { session: id, reason: why, outcome });
@@ -380,7 +432,7 @@ impl Worker {
                 connection.stage = Stage::Departing { session: id.clone(), player, expires_s };
             }
             // Should the node never say where the session went, the player asks a front door again.
-            self.endpoint.set_deadline(link, Some(now + ringside_protocol::limits::RESOLVE_TIMEOUT));
+            self.endpoint.set_deadline(link, Some(now + RESOLVE_TIMEOUT));
         }
         let players = &self.counters.players;
         let before = players.load(std::sync::atomic::Ordering::Relaxed);
@@ -393,8 +445,17 @@ impl Worker {
     }
 
     /// Takes over a session of another worker of this node.
-    pub(crate) fn adopt(&mut self, moved: MovedSession) {
+    pub(crate) fn adopt(&mut self, now: Instant, moved: MovedSession) {
+        let most = self.config.sessions;
+        let full = self.live_sessions >= most;
+        let has_long_work = moved.0.has_long_work();
         let index = self.put(moved.0);
+        if has_long_work {
+            self.work_on(index);
+        }
+        if full {
+            self.end_session(now, index, &format!("the worker that it moved to has its {most} sessions"));
+        }
         self.reschedule(index);
     }
 
@@ -410,7 +471,7 @@ impl Worker {
                 connection.write(&ServerFrame::Moving(target));
             }
             // The client closes once it is attached there.
-            self.endpoint.set_deadline(link, Some(now + ringside_protocol::limits::RESOLVE_TIMEOUT + CLOSING));
+            self.endpoint.set_deadline(link, Some(now + RESOLVE_TIMEOUT + CLOSING_TIMEOUT));
             self.mark(link);
         }
     }

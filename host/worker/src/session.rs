@@ -11,11 +11,14 @@ use ringside_core::ids::{Epoch, SessionId, SessionTime, Slot};
 use ringside_core::limits;
 use ringside_core::log::{Input, LeaveReason, Outcome, Record, SkipCause};
 use ringside_core::output::Output;
+use ringside_core::recording::EndReason;
+use ringside_protocol::frame::ServerFrame;
 use ringside_protocol::reason::Reason;
-use ringside_sandbox::{CallCost, Ending, Fold, FoldError, FoldOptions, Rebuild, State, Step};
+use ringside_sandbox::{CallCost, Ending, Fold, FoldError, FoldOptions, Hashing, Rebuild, State, Step};
 
 use crate::accounting::Usage;
 use crate::arena::Arena;
+use crate::bucket::Bucket;
 use crate::command::{Create, PlayerReport, SessionReport};
 use crate::endpoint::LinkId;
 use crate::recording::Recording;
@@ -25,6 +28,8 @@ use crate::worker::PHASE;
 const PIECE_AGE: Duration = Duration::from_secs(1);
 /// Bodies of datagrams are copied into chunks of this size, so that an input costs no allocation and pins no packet.
 const ARENA_BYTES: usize = 16 << 10;
+/// What a guest may tell the node at once, as time at its rate.
+const NEWS_BURST: Duration = Duration::from_secs(2);
 
 /// A player's seat, as the worker sees it.
 #[derive(Debug, Clone)]
@@ -39,16 +44,33 @@ pub(crate) struct Seat {
     pub(crate) next_view: Instant,
     /// Number of the newest datagram that was taken.
     pub(crate) last_datagram: u64,
+    /// Messages without effect, the newest of them: told again to who comes back, for the news may be lost with its
+    /// connection. More than [`limits::TRAPS`] outlive no session.
+    rejected: VecDeque<(u64, Reason)>,
 }
 
 impl Seat {
     fn new(now: Instant) -> Seat {
-        Seat { link: None, away_since: now, view_due: false, next_view: now, last_datagram: 0 }
+        let rejected = VecDeque::new();
+        Seat { link: None, away_since: now, view_due: false, next_view: now, last_datagram: 0, rejected }
+    }
+
+    /// A message of the player had no effect.
+    pub(crate) fn reject(&mut self, number: u64, cause: Reason) {
+        if self.rejected.len() == limits::TRAPS {
+            self.rejected.pop_front();
+        }
+        self.rejected.push_back((number, cause));
+    }
+
+    /// The newest messages without effect, as frames.
+    pub(crate) fn rejections(&self) -> impl Iterator<Item = ServerFrame> {
+        self.rejected.iter().map(|&(number, cause)| ServerFrame::Rejected { number, cause })
     }
 }
 
-/// Whether the call that an input made was over its budget.
-pub type OverBudget = fn(&Input, &CallCost) -> bool;
+/// What the call that an input made counts for, given what it was measured to cost.
+pub type CostOf = fn(&Input, &CallCost) -> CallCost;
 
 /// A leave that was decided while the session could take no entry.
 #[derive(Debug)]
@@ -82,6 +104,8 @@ pub(crate) struct Session {
     checkpointed: Instant,
     log: Vec<Record>,
     pub(crate) recording: Option<Recording>,
+    /// The hash of the last checkpoint on its way into the recording; what came after waits for it.
+    hashing: Option<Hashing>,
     /// When a piece of it was handed on last.
     handed_on: Instant,
     base: Instant,
@@ -90,8 +114,13 @@ pub(crate) struct Session {
     view_interval: Duration,
     traps: VecDeque<Instant>,
     overruns: VecDeque<Instant>,
-    over_budget: OverBudget,
+    cost_of: CostOf,
     was_over_budget: bool,
+    second: Second,
+    /// Real time of calls that nobody has asked for.
+    spent: Duration,
+    /// How often its guest may tell the node something.
+    pub(crate) news: Bucket,
     owed: Vec<OwedLeave>,
     arena: Arena<ARENA_BYTES>,
 }
@@ -105,7 +134,7 @@ impl Session {
         create: Create,
         now: Instant,
         first_tick: Instant,
-        over_budget: OverBudget,
+        cost_of: CostOf,
         outputs: &mut Vec<Output>,
     ) -> Result<Session, String> {
         let fold = Fold::new(&create.module, FoldOptions::default()).map_err(|error| error.to_string())?;
@@ -124,6 +153,7 @@ impl Session {
             checkpointed: now,
             log: Vec::new(),
             recording,
+            hashing: None,
             handed_on: now,
             base: now,
             period,
@@ -132,8 +162,11 @@ impl Session {
             view_interval: Duration::from_secs(1) / description.view_rate.max(1) * 9 / 10,
             traps: VecDeque::new(),
             overruns: VecDeque::new(),
-            over_budget,
+            cost_of,
             was_over_budget: false,
+            second: Second::default(),
+            spent: Duration::ZERO,
+            news: Bucket::new(limits::NEWS_RATE, NEWS_BURST),
             owed: Vec::new(),
             arena: Arena::new(),
         };
@@ -188,14 +221,8 @@ impl Session {
             Ok(outcome) => outcome,
             Err(_) => return Ran::Refused,
         };
-        let cost = self.fold.last_call();
-        self.usage.calls += 1;
-        self.usage.call_us += cost.wall.as_micros() as u64;
-        if (self.over_budget)(&input, &cost) {
-            self.was_over_budget = true;
-            self.usage.overruns += 1;
-            note(&mut self.overruns, now, limits::BUDGET_WINDOW_US, limits::BUDGET_OVERRUNS);
-        }
+        let cost = (self.cost_of)(&input, &self.fold.last_call());
+        self.charge(now, &cost);
         self.log.push(Record { position: self.fold.position(), time_us, input, outcome });
         match outcome {
             Outcome::Applied => Ran::Applied,
@@ -210,20 +237,51 @@ impl Session {
         }
     }
 
-    /// Goes on with a rebuild for about `budget`; answers whether the session plays again.
+    fn charge(&mut self, now: Instant, cost: &CallCost) {
+        self.usage.calls += 1;
+        self.usage.call_us += cost.wall.as_micros() as u64;
+        self.spent += cost.wall;
+        let second_is_over_budget = self.second.add(now, cost.cpu);
+        if cost.over_budget || second_is_over_budget {
+            self.was_over_budget = true;
+            self.usage.overruns += 1;
+            note(&mut self.overruns, now, limits::BUDGET_WINDOW_US, limits::BUDGET_OVERRUNS);
+        }
+    }
+
+    /// Real time of its calls since this was asked last.
+    pub(crate) fn take_spent(&mut self) -> Duration {
+        std::mem::take(&mut self.spent)
+    }
+
+    /// Whether there is something that is done in slices.
+    pub(crate) fn has_long_work(&self) -> bool {
+        self.rebuild.is_some() || self.hashing.is_some()
+    }
+
+    /// Goes on for about `budget` with what is done in slices; answers whether that ended a pause.
     ///
     /// # Errors
     /// The session cannot be rebuilt: it must end.
-    pub(crate) fn rebuild(&mut self, now: Instant, budget: Duration) -> Result<bool, FoldError> {
-        let Some(rebuild) = &mut self.rebuild else { return Ok(true) };
-        match rebuild.step(budget)? {
-            Step::More => Ok(false),
-            Step::Done(fold) => {
-                self.fold = *fold;
-                self.rebuild = None;
-                // What the pause took is slipped, not made up.
-                self.slip(now);
-                Ok(true)
+    pub(crate) fn work(&mut self, now: Instant, budget: Duration) -> Result<bool, FoldError> {
+        if let Some(rebuild) = &mut self.rebuild {
+            let Step::Done(fold) = rebuild.step(budget)? else { return Ok(false) };
+            self.fold = *fold;
+            self.rebuild = None;
+            // What the pause took is slipped, not made up.
+            self.slip(now);
+            return Ok(true);
+        }
+        self.hash(budget);
+        Ok(false)
+    }
+
+    /// Goes on with the hash of the last checkpoint.
+    fn hash(&mut self, budget: Duration) {
+        if let Some((position, state)) = self.hashing.as_mut().and_then(|hashing| hashing.step(budget)) {
+            self.hashing = None;
+            if let Some(recording) = &mut self.recording {
+                recording.checkpoint(position, state);
             }
         }
     }
@@ -245,6 +303,11 @@ impl Session {
             self.overruns.clear();
         }
         often
+    }
+
+    /// How late the next tick would be.
+    pub(crate) fn tick_lateness(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.next_tick)
     }
 
     /// Runs the next tick if it is due; answers whether one ran (or was tried).
@@ -301,6 +364,9 @@ impl Session {
         if self.is_paused() || self.fold.ending().is_some() {
             return None;
         }
+        if !self.owed.is_empty() {
+            return Some(self.base);
+        }
         let tick = self.period.map(|_| self.next_tick);
         let timer = self.fold.next_timer().map(|(_, due)| self.base + Duration::from_micros(due));
         let seats = self.seats.iter().flatten().filter_map(|seat| match seat.link {
@@ -332,11 +398,13 @@ impl Session {
 
     fn checkpoint_now(&mut self, now: Instant) {
         let Ok(state) = self.fold.capture() else { return };
+        let state = Arc::new(state);
+        self.hash(Duration::MAX);
         if let Some(recording) = &mut self.recording {
             recording.take(&self.log, self.fold.output_hash());
-            recording.checkpoint(state.position(), state.hash());
+            self.hashing = Some(Hashing::new(Arc::clone(&state)));
         }
-        self.checkpoint = Some(Arc::new(state));
+        self.checkpoint = Some(state);
         self.checkpointed = now;
         self.log.clear();
     }
@@ -353,18 +421,24 @@ impl Session {
 
     /// The recording's next piece, where enough has come together or `all` is asked for.
     pub(crate) fn recorded(&mut self, all: bool) -> Option<(Bytes, u64)> {
-        let recording = self.recording.as_mut()?;
+        if all {
+            self.hash(Duration::MAX);
+        }
+        let recording = self.recording.as_mut().filter(|_| self.hashing.is_none())?;
         // A skipped entry puts nothing out, so the hash of outputs is good even where the guest is in pieces.
         recording.take_if_many(&self.log, self.fold.output_hash(), all);
         recording.piece(all)
     }
 
-    /// The last piece of the recording: the rest of the log and the hash of the last state.
-    pub(crate) fn finish_recording(&mut self, now: Instant) -> Option<(Bytes, u64)> {
+    /// The last piece of the recording: the rest of the log, the hash of the last state, and the end marker.
+    pub(crate) fn finish_recording(&mut self, now: Instant, reason: EndReason) -> Option<(Bytes, u64)> {
         if self.recording.is_some() && !self.log.is_empty() && !self.is_paused() {
             self.checkpoint_now(now);
         }
-        self.recorded(true)
+        let recording = self.recording.as_mut()?;
+        recording.take(&self.log, self.fold.output_hash());
+        recording.end(reason);
+        recording.piece(true)
     }
 
     /// The time after a view was offered at which the next may be.
@@ -403,9 +477,19 @@ impl Session {
         }
     }
 
-    /// The leaves that are owed.
-    pub(crate) fn take_owed_leaves(&mut self) -> Vec<OwedLeave> {
-        std::mem::take(&mut self.owed)
+    /// The leave that is owed longest.
+    pub(crate) fn take_owed_leave(&mut self) -> Option<OwedLeave> {
+        (!self.owed.is_empty() && !self.is_paused()).then(|| self.owed.remove(0))
+    }
+
+    /// Whether players are about to leave.
+    pub(crate) fn owes_leaves(&self) -> bool {
+        !self.owed.is_empty()
+    }
+
+    /// Whether the player of a slot is about to leave: nothing that it sends matters any longer.
+    pub(crate) fn is_leaving(&self, slot: Slot) -> bool {
+        self.owed.iter().any(|owed| owed.slot == slot)
     }
 
     /// Frees a seat; answers the connection that was attached to it.
@@ -449,6 +533,26 @@ impl Session {
                 })
                 .collect(),
         }
+    }
+}
+
+/// The CPU time of a session's calls within the second that is running.
+#[derive(Debug, Default)]
+struct Second {
+    began: Option<Instant>,
+    used: Duration,
+}
+
+impl Second {
+    /// Adds a call's; answers whether it was the one with which the second came to be over its budget.
+    fn add(&mut self, now: Instant, cpu: Duration) -> bool {
+        if self.began.is_none_or(|began| now.saturating_duration_since(began) >= Duration::from_secs(1)) {
+            *self = Second { began: Some(now), used: Duration::ZERO };
+        }
+        let budget = Duration::from_micros(limits::SESSION_CPU_US);
+        let before = self.used;
+        self.used += cpu;
+        before <= budget && self.used > budget
     }
 }
 

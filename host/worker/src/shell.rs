@@ -18,14 +18,13 @@ use ringside_protocol::frame::Certificate;
 use crate::accounting::Counters;
 use crate::authority::{Authority, Keys};
 use crate::command::{Command, Event};
+use crate::limits::COMMANDS;
 use crate::outlet::{Destination, Outlet};
 use crate::receive::Receiver as Socket;
 use crate::transmit::Transmitter;
 use crate::transport;
-use crate::worker::{Turn, Worker, WorkerConfig};
+use crate::worker::{SERVICE_INTERVAL, Turn, Worker, WorkerConfig};
 
-/// Commands that wait for a worker. Beyond: the node is told that the queue is full.
-pub const COMMANDS: usize = 4096;
 /// Datagrams that are read before the worker's turn.
 const RECEIVED_A_TURN: usize = 2048;
 /// How often slow counters (CPU time, kernel drops) are read.
@@ -67,6 +66,11 @@ pub struct WorkerHandle {
 }
 
 impl WorkerHandle {
+    fn new(bell: Arc<Bell>, counters: Arc<Counters>, address: SocketAddr) -> (WorkerHandle, Receiver<Command>) {
+        let (commands, queue) = sync_channel(COMMANDS);
+        (WorkerHandle { commands, bell, counters, address }, queue)
+    }
+
     /// Tells the worker something.
     ///
     /// # Errors
@@ -99,7 +103,6 @@ impl WorkerHandle {
 pub fn spawn(config: Config, socket: UdpSocket) -> io::Result<(WorkerHandle, JoinHandle<()>)> {
     let address = socket.local_addr()?;
     let socket = Socket::new(socket)?;
-    let (commands, queue) = sync_channel(COMMANDS);
     let bell = Arc::new(Bell::new()?);
     let started_ms = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |age| age.as_millis() as u64);
     let mut worker = WorkerConfig::new(config.node.id.0, config.worker, config.certificate, started_ms, Instant::now());
@@ -113,13 +116,13 @@ pub fn spawn(config: Config, socket: UdpSocket) -> io::Result<(WorkerHandle, Joi
         Authority::new(config.keys, config.node, config.worker, &config.seed),
         !socket.may_fragment(),
     );
-    let counters = worker.counters();
+    let (handle, queue) = WorkerHandle::new(Arc::clone(&bell), worker.counters(), address);
     let shell = Shell {
         out: SocketOutlet { transmitter: Transmitter::new(socket.socket().as_raw_fd()) },
         worker,
         socket,
         queue,
-        bell: Arc::clone(&bell),
+        bell,
         events: config.events,
         id: config.worker,
         slow_counters: Instant::now(),
@@ -129,7 +132,7 @@ pub fn spawn(config: Config, socket: UdpSocket) -> io::Result<(WorkerHandle, Joi
         settle_thread(penalty, processor);
         shell.run();
     })?;
-    Ok((WorkerHandle { commands, bell, counters, address }, thread))
+    Ok((handle, thread))
 }
 
 /// The thread's priority and processor; where the system refuses, the worker runs all the same.
@@ -223,14 +226,12 @@ impl Shell {
         while !self.worker.is_stopped() {
             self.receive();
             self.bell.hush(std::mem::take(&mut heard));
-            while let Ok(command) = self.queue.try_recv() {
-                self.worker.handle_command(Instant::now(), command);
-            }
+            let commands_wait = self.handle_commands();
             let turn = self.worker.turn(&mut self.out);
             self.out.transmitter.flush();
             self.send_events(&mut unsent);
             self.count();
-            if turn == Turn::Done && !self.worker.is_stopped() {
+            if turn == Turn::Done && !commands_wait && !self.worker.is_stopped() {
                 heard = self.wait(unsent.is_some());
             }
         }
@@ -256,6 +257,19 @@ impl Shell {
                 return;
             }
         }
+    }
+
+    /// Does what it was told, as long as the socket need not be served. Answers whether more may wait.
+    fn handle_commands(&mut self) -> bool {
+        let begun = Instant::now();
+        while let Ok(command) = self.queue.try_recv() {
+            let now = Instant::now();
+            self.worker.handle_command(now, command);
+            if now.saturating_duration_since(begun) >= SERVICE_INTERVAL {
+                return true;
+            }
+        }
+        false
     }
 
     fn send_events(&mut self, unsent: &mut Option<Event>) {
@@ -319,6 +333,19 @@ fn thread_time_us() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn commands_beyond_the_bound_come_back() {
+        let bell = Arc::new(Bell::new().unwrap());
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        let (handle, queue) = WorkerHandle::new(bell, Arc::default(), address);
+        for _ in 0..COMMANDS {
+            assert!(handle.send(Command::Stop).is_ok());
+        }
+        assert!(matches!(handle.send(Command::Stop).map_err(|command| *command), Err(Command::Stop)));
+        assert!(queue.try_recv().is_ok());
+        assert!(handle.send(Command::Stop).is_ok(), "there is room again");
+    }
 
     /// The worker was awake for another reason and took the ring back before its ringer wrote.
     #[test]

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use quinn_proto as quic;
 use ringside_core::ids::{GameName, SessionId, SessionKey, WorkerId};
 use ringside_core::output::Output;
+use ringside_core::recording::EndReason;
 use ringside_core::routing::tickets;
 use ringside_protocol::frame::Certificate;
 use ringside_protocol::limits;
@@ -25,10 +26,11 @@ use crate::authority::Authority;
 use crate::command::{Command, Event, Flushed};
 use crate::connection::Connection;
 use crate::endpoint::{Endpoint, LinkId, LinkLimits};
+use crate::limits::{EVENT_BYTES, EVENTS, SESSIONS};
 use crate::outbound::Chunks;
 use crate::outlet::Outlet;
 use crate::receive::Datagram;
-use crate::session::{OverBudget, Session};
+use crate::session::{CostOf, Session};
 use crate::timers::Timers;
 use crate::transport::DATAGRAM_SEND_BYTES;
 
@@ -40,10 +42,6 @@ pub const SERVICE_INTERVAL: Duration = Duration::from_millis(1);
 pub const PHASE: Duration = Duration::from_millis(2);
 /// A ticking worker sleeps no longer than this, so that acknowledgements are not late.
 pub const LONGEST_SLEEP: Duration = Duration::from_millis(10);
-/// Events that wait for the node. Beyond: log lines and recordings are dropped and counted; the rest never reaches it.
-pub const EVENTS: usize = 16_384;
-/// Sessions of a worker.
-pub const SESSIONS: usize = 8_192;
 
 /// Who a worker is and what it tells its players.
 #[derive(Debug, Clone)]
@@ -62,14 +60,17 @@ pub struct WorkerConfig {
     pub seat_window: Duration,
     /// Whether it takes the sessions that overran their budgets; then it gives none away.
     pub penalty: bool,
+    /// Sessions at a time.
+    pub sessions: usize,
     /// Connections at a time.
     pub connections: usize,
     /// Connections of one address at a time.
     pub connections_per_address: usize,
-    /// Whether a call was over its budget: by what it was measured to cost. A simulation goes by the input, so that a run
-    /// depends on no real clock.
-    pub over_budget: OverBudget,
-    /// Real time of a turn for a rebuild, which is done by a record at least. None makes it a record a turn.
+    /// What a call counts for: what it was measured to cost. A simulation goes by the input, so that a run depends on no
+    /// real clock.
+    pub cost_of: CostOf,
+    /// Real time of a turn for what is done in slices: rebuilds, by a record at least, and hashes. None makes it a record a
+    /// turn.
     pub slice: Duration,
     /// Milliseconds since 1970 at `started`: tokens speak of days, everything else of this clock.
     pub started_ms: u64,
@@ -88,9 +89,10 @@ impl WorkerConfig {
             certificate,
             seat_window: limits::SEAT_WINDOW,
             penalty: false,
+            sessions: SESSIONS,
             connections: limits::CONNECTIONS,
             connections_per_address: limits::CONNECTIONS_PER_ADDRESS,
-            over_budget: |_, cost| cost.over_budget,
+            cost_of: |_, cost| *cost,
             slice: Duration::from_micros(ringside_core::limits::SLICE_US),
             started_ms,
             started,
@@ -112,6 +114,8 @@ pub enum Turn {
 pub struct Held {
     /// Events that the node has not taken.
     pub events: usize,
+    /// Bytes of their bodies.
+    pub event_bytes: usize,
     /// Connections that wait for the node to say where their session is.
     pub resolving: usize,
     /// Connections that wait for a paused session.
@@ -141,7 +145,8 @@ pub struct Worker {
     pub(crate) sessions: Vec<Option<Box<Session>>>,
     pub(crate) names: HashMap<(GameName, SessionKey), usize>,
     pub(crate) schedule: Timers,
-    pub(crate) rebuilding: VecDeque<usize>,
+    /// Sessions with something that is done in slices, each once.
+    pub(crate) working: VecDeque<usize>,
     pub(crate) resolving: HashMap<u64, LinkId>,
     pub(crate) departed: HashMap<SessionId, Vec<LinkId>>,
     pub(crate) relays: HashMap<u64, LinkId>,
@@ -154,6 +159,7 @@ pub struct Worker {
     pub(crate) requests: u64,
     pub(crate) authority: Authority,
     pub(crate) events: VecDeque<Event>,
+    pub(crate) event_bytes: usize,
     pub(crate) counters: Arc<Counters>,
     pub(crate) going_away: Option<Reason>,
     pub(crate) stopped: bool,
@@ -161,6 +167,8 @@ pub struct Worker {
     pub(crate) packets: Chunks,
     pub(crate) views: Chunks,
     pub(crate) serviced: Instant,
+    /// Real time of guests' calls since.
+    pub(crate) spent: Duration,
 }
 
 impl Worker {
@@ -180,7 +188,7 @@ impl Worker {
             sessions: Vec::new(),
             names: HashMap::new(),
             schedule: Timers::default(),
-            rebuilding: VecDeque::new(),
+            working: VecDeque::new(),
             resolving: HashMap::new(),
             departed: HashMap::new(),
             relays: HashMap::new(),
@@ -193,6 +201,7 @@ impl Worker {
             requests: 0,
             authority,
             events: VecDeque::new(),
+            event_bytes: 0,
             counters: Arc::new(Counters::default()),
             going_away: None,
             stopped: false,
@@ -200,6 +209,7 @@ impl Worker {
             packets: Chunks::new(),
             views: Chunks::new(),
             serviced: config.started,
+            spent: Duration::ZERO,
             config,
         }
     }
@@ -216,6 +226,7 @@ impl Worker {
         let least_space = unsent.min().unwrap_or(DATAGRAM_SEND_BYTES);
         Held {
             events: self.events.len(),
+            event_bytes: self.event_bytes,
             resolving: self.resolving.len(),
             waiting: self.waiting.values().map(Vec::len).sum(),
             departed: self.departed.len(),
@@ -255,6 +266,10 @@ impl Worker {
                 let shown = index.and_then(|index| self.sessions[index].as_ref());
                 reply(shown.map(|session| Box::new(session.report())));
             }
+            Command::Inputs { reply } => {
+                let inputs = |session: &Session| session.usage.messages_in + session.usage.datagrams_in;
+                reply(self.sessions.iter().flatten().map(|session| (session.id.clone(), inputs(session))).collect());
+            }
             Command::Flush { session, reply } => {
                 let found = self.index_of(&session).and_then(|index| self.sessions[index].as_mut());
                 if let Some((frames, from)) = found.and_then(|found| found.recorded(true)) {
@@ -263,10 +278,11 @@ impl Worker {
                 self.tell(Event::Flushed(Flushed(reply)));
             }
             Command::Resolved { request, answer } => self.resolved(now, request, answer),
-            Command::Adopt(moved) => self.adopt(*moved),
+            Command::Adopt(moved) => self.adopt(now, *moved),
             Command::Departed(place) => self.send_on(now, &place),
             Command::Relayed { relay, what } => self.relayed(now, relay, what),
             Command::Signal { game, key, source, body } => self.signal(now, game, key, source, body),
+            Command::Certify { server, certificate } => self.set_server_config(server, certificate),
             Command::GoAway(reason) => self.go_away(reason),
             Command::Stop => self.stop(now),
         }
@@ -274,7 +290,9 @@ impl Worker {
 
     /// What it has to tell, oldest first.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        let event = self.events.pop_front()?;
+        self.event_bytes -= event.body_bytes();
+        Some(event)
     }
 
     /// Whether it was told to stop.
@@ -282,15 +300,16 @@ impl Worker {
         self.stopped
     }
 
-    /// One turn: links' data, due sessions, rebuilds, handshakes, packets. The socket is served between calls into
+    /// One turn: links' data, due sessions, a slice of what is long, handshakes, packets. The socket is served between calls into
     /// guests once a millisecond has passed: then the answer is [`Turn::More`].
     pub fn turn(&mut self, outlet: &mut dyn Outlet) -> Turn {
         let now = outlet.now();
         self.serviced = now;
+        self.spent = Duration::ZERO;
         self.endpoint.handle_timeouts(now);
         let mut more = self.read_links(outlet);
         more |= self.run_due(outlet);
-        more |= self.rebuild_some(outlet);
+        more |= self.work_some(outlet);
         let now = outlet.now();
         self.write_links(now);
         let share_begun = now;
@@ -299,18 +318,24 @@ impl Worker {
         }
         let now = outlet.now();
         self.endpoint.flush(now, outlet);
+        self.spent = Duration::ZERO;
         self.count();
         if more { Turn::More } else { Turn::Done }
     }
 
-    /// Whether the socket wants to be served before more guests are called.
-    pub(crate) fn service_due(&self, outlet: &mut dyn Outlet) -> bool {
-        outlet.now().saturating_duration_since(self.serviced) >= SERVICE_INTERVAL
+    /// Whether guests ran for so long that the socket is to be served before the next call.
+    pub(crate) fn is_service_due(&self) -> bool {
+        self.spent >= SERVICE_INTERVAL
     }
 
-    /// When the next turn is due, if nothing arrives before. At once where handshakes or rebuilds wait.
+    /// The same for everything that a turn does.
+    pub(crate) fn is_turn_over(&self, outlet: &mut dyn Outlet) -> bool {
+        self.is_service_due() || outlet.now().saturating_duration_since(self.serviced) >= SERVICE_INTERVAL
+    }
+
+    /// When the next turn is due, if nothing arrives before. At once where handshakes or slices wait.
     pub fn next_wake(&self, now: Instant) -> Option<Instant> {
-        if self.endpoint.has_waiting() || self.endpoint.has_ready() || !self.rebuilding.is_empty() {
+        if self.endpoint.has_waiting() || self.endpoint.has_ready() || !self.working.is_empty() {
             return Some(now);
         }
         let wake = [self.endpoint.next_timeout(), self.schedule.next()].into_iter().flatten().min();
@@ -365,14 +390,15 @@ impl Worker {
 
     /// Tells the node something that it must hear.
     pub(crate) fn tell(&mut self, event: Event) {
+        self.event_bytes += event.body_bytes();
         self.events.push_back(event);
     }
 
     /// Tells the node something that may be lost.
     pub(crate) fn tell_if_room(&mut self, event: Event) -> bool {
-        let room = self.events.len() < EVENTS;
+        let room = self.events.len() < EVENTS && self.event_bytes + event.body_bytes() <= EVENT_BYTES;
         if room {
-            self.events.push_back(event);
+            self.tell(event);
         } else {
             crate::accounting::add(&self.counters.events_lost, 1);
         }
@@ -423,7 +449,7 @@ impl Worker {
         let reason = self.going_away.unwrap_or(Reason::Stopping);
         for index in 0..self.sessions.len() {
             if let Some(mut session) = self.sessions[index].take()
-                && let Some((frames, from)) = session.finish_recording(now)
+                && let Some((frames, from)) = session.finish_recording(now, EndReason::WorkerStopped)
             {
                 self.tell(Event::Recorded { session: session.id.clone(), frames, from });
             }

@@ -107,7 +107,8 @@ impl Game for Pong {
         })
     }
 
-    fn leave(&mut self, _: Slot, _: LeaveReason, context: &mut Context<Self>) {
+    fn leave(&mut self, slot: Slot, _: LeaveReason, context: &mut Context<Self>) {
+        self.inputs[slot.index()] = Input::Still;
         if let Some(who_stays) = context.joined().first() {
             self.finish(who_stays.index(), context);
         }

@@ -1,4 +1,4 @@
-//! Every bound is in one of two tables, and here beside the test that reaches it and sees what is said of it. A row
+//! Every bound is in one of four tables, and here beside the test that reaches it and sees what is said of it. A row
 //! without a test fails, and so does a test that is gone.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,17 +6,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use ringside_protocol::limits::TABLE;
 use ringside_test_support::guests::root;
 
+const ADMISSION: &str = "host/worker/src/admission.rs";
+const ADMIN: &str = "host/node/src/admin/tests.rs";
 const AUTHORITY: &str = "host/worker/src/authority.rs";
 const CLIENT: &str = "tools/client/src/core/tests/situations.rs";
 const CONNECTIONS: &str = "tests/scenarios/tests/bounds/connections.rs";
+const CONTROL: &str = "host/node/src/control/tests.rs";
 const DATAGRAMS: &str = "host/protocol/src/datagram/tests.rs";
 const DIRECTORY: &str = "host/core/src/directory/tests.rs";
+const ISOLATION: &str = "tests/scenarios/tests/bounds/isolation.rs";
+const DOOR: &str = "host/node/src/admin/door/tests.rs";
 const EFFECTS: &str = "host/sandbox/tests/runtime/effects.rs";
 const CITIZENS: &str = "host/sandbox/tests/runtime/citizens.rs";
 const FRAMES: &str = "host/protocol/src/frame/tests.rs";
 const HOSTILE_CONNECTIONS: &str = "tests/scenarios/tests/workers/hostile/connections.rs";
 const HOSTILE_FRAMES: &str = "tests/scenarios/tests/workers/hostile/frames.rs";
 const HOSTILE_STREAMS: &str = "tests/scenarios/tests/workers/hostile/streams.rs";
+const RECORDER: &str = "host/node/src/recorder.rs";
 const RETRY: &str = "tools/client/src/core/retry.rs";
 const RUNAWAYS: &str = "host/sandbox/tests/runtime/runaways.rs";
 const SESSIONS: &str = "tests/scenarios/tests/bounds/sessions.rs";
@@ -36,6 +42,7 @@ const OF_PLAYERS: &[Reached] = &[
     ("KEEP_ALIVE", CONNECTIONS, "a_silent_connection_is_probed_and_its_view_repeated"),
     ("WRITE_STALL_TIMEOUT", HOSTILE_STREAMS, "a_peer_that_takes_nothing_for_too_long_is_closed_and_keeps_its_seat"),
     ("LEAVE_TIMEOUT", CLIENT, "leaving_delivers_what_was_sent_first_and_ends_in_time"),
+    ("CLOSING_TIMEOUT", CONNECTIONS, "a_connection_that_was_told_its_end_is_closed_in_time"),
     ("STREAMS", HOSTILE_STREAMS, "further_streams_are_not_to_be_had"),
     ("STREAM_RESETS", HOSTILE_STREAMS, "streams_that_are_opened_and_reset_for_ever_end_each_connection"),
     ("RECEIVE_WINDOW_BYTES", STREAMS, "what_is_not_read_is_held_back_at_the_peer"),
@@ -104,6 +111,9 @@ const OF_SESSIONS: &[Reached] = &[
     ("LOG_LINES", EFFECTS, "log_lines_are_cut_and_counted"),
     ("CALL_BUDGET_US", RUNAWAYS, "cost_is_told"),
     ("CALL_LIMIT_FACTOR", RUNAWAYS, "every_shape_stops_within_ten_milliseconds_of_its_limit"),
+    ("TIMER_DELAY_US", ISOLATION, "timers_without_a_delay_wait_for_the_least"),
+    ("SESSION_CPU_US", ISOLATION, "a_guest_that_keeps_itself_busy_takes_turns_with_others_and_is_moved"),
+    ("NEWS_RATE", ISOLATION, "what_guests_say_to_the_node_has_a_rate"),
     ("BUDGET_OVERRUNS", SESSIONS, "overruns_count_for_their_window_and_no_longer"),
     ("BUDGET_WINDOW_US", SESSIONS, "overruns_count_for_their_window_and_no_longer"),
     ("TRAPS", SESSIONS, "traps_count_for_their_window_and_no_longer"),
@@ -133,8 +143,44 @@ const OF_SESSIONS: &[Reached] = &[
     ("WAITING_REQUESTS", DIRECTORY, "too_many_waiting_requests_and_lists_are_refused"),
     ("RESERVATION_US", DIRECTORY, "a_kept_seat_is_given_up_when_its_time_is_over"),
     ("EMPTY_SESSION_US", DIRECTORY, "a_match_made_for_a_player_ends_when_nobody_is_in_it"),
+    ("END_REPEAT_US", DIRECTORY, "an_end_is_ordered_again_until_it_is_heard_of_or_somebody_comes"),
     ("CREATION_DEADLINE_US", DIRECTORY, "a_worker_that_fails_or_is_silent_refuses_all_who_wait"),
     ("ENDED_SESSIONS", DIRECTORY, "the_bounds_hold"),
+];
+
+/// What bounds workers.
+const OF_WORKERS: &[Reached] = &[
+    ("SESSIONS", SESSIONS, "sessions_of_a_worker_are_bounded"),
+    ("COMMANDS", "host/worker/src/shell.rs", "commands_beyond_the_bound_come_back"),
+    ("EVENTS", "tests/simulation/tests/recording.rs", "a_recording_that_finds_no_room_ends_and_what_was_taken_is_good"),
+    ("EVENT_BYTES", ISOLATION, "what_waits_for_the_node_is_bounded_in_bytes"),
+    ("HANDSHAKES", CONNECTIONS, "handshakes_under_way_are_bounded"),
+    ("VALIDATED_WAITING", ADMISSION, "handshake_packets_beyond_their_bound_are_dropped"),
+    ("FIRST_WAITING", ADMISSION, "first_packets_beyond_their_bound_are_dropped_and_delay_nobody"),
+    ("RESPONSES", CONNECTIONS, "packets_of_no_connection_are_answered_as_far_as_the_bound"),
+    ("STREAM_WAITING_BYTES", STREAMS, "outputs_that_a_stream_does_not_take_stay_in_the_state"),
+];
+
+/// What bounds a node's own queues, tables and waits.
+const OF_NODES: &[Reached] = &[
+    ("CONTROL_QUEUE", CONTROL, "requests_beyond_the_queue_are_refused_as_busy"),
+    ("CONTROL_ANSWER", CONTROL, "a_question_that_is_not_answered_is_given_up"),
+    ("WORKER_EVENTS", "host/node/src/workers.rs", "events_that_nobody_takes_wait_and_workers_go_on"),
+    ("ADMIN_CONNECTIONS", DOOR, "connections_beyond_the_bound_wait_until_one_ends"),
+    ("ADMIN_HEAD_TIMEOUT", DOOR, "who_stays_silent_or_never_ends_a_head_is_closed"),
+    ("ADMIN_WRITE_STALL", DOOR, "who_takes_nothing_of_an_answer_is_closed"),
+    ("ADMIN_HEAD_BYTES", DOOR, "a_head_without_end_is_refused"),
+    ("BODY_BYTES", ADMIN, "a_body_that_is_too_large_is_refused"),
+    ("BODY_TIMEOUT", ADMIN, "a_body_that_does_not_come_is_given_up"),
+    ("UPLOADS", ADMIN, "uploads_at_a_time_are_bounded_and_their_turns_come_back"),
+    ("RECORDER_BATCHES", RECORDER, "a_full_queue_ends_the_recording_and_is_counted_once"),
+    ("RECORDER_BYTES", RECORDER, "a_full_queue_ends_the_recording_and_is_counted_once"),
+    ("SEGMENT_BYTES", RECORDER, "batches_come_back_in_order_after_a_flush"),
+    ("SEGMENT_AGE", RECORDER, "a_small_segment_is_written_in_time"),
+    ("SEGMENTS", RECORDER, "a_recording_ends_at_its_last_segment"),
+    ("VERSIONS", "host/node/src/store/tests.rs", "a_game_has_a_last_version"),
+    ("TOKEN_LIFETIME_S", ADMIN, "faults_in_requests_are_named"),
+    ("STOP_TIMEOUT", "host/node/src/node.rs", "a_stop_that_does_not_end_is_given_up"),
 ];
 
 fn read(path: &str) -> String {
@@ -158,19 +204,37 @@ fn every_bound_of_players_has_a_test_that_reaches_it() {
 }
 
 #[test]
+fn every_bound_of_nodes_has_a_test_that_reaches_it_and_says_what_happens() {
+    let table = read("host/node/src/limits.rs");
+    assert_complete(constants(&table), OF_NODES);
+    for row in table.split("\n\n").flat_map(|part| part.split(";\n")).filter(|row| row.contains("pub const ")) {
+        assert!(row.contains("Beyond:"), "{row}");
+    }
+}
+
+#[test]
 fn every_bound_of_sessions_has_a_test_that_reaches_it() {
-    let table = read("host/core/src/limits.rs");
-    let rows = table.lines().filter_map(|line| line.strip_prefix("pub const ")?.split(':').next());
-    assert_complete(rows, OF_SESSIONS);
+    assert_complete(constants(&read("host/core/src/limits.rs")), OF_SESSIONS);
+}
+
+#[test]
+fn every_bound_of_workers_has_a_test_that_reaches_it() {
+    assert_complete(constants(&read("host/worker/src/limits.rs")), OF_WORKERS);
+}
+
+fn constants(table: &str) -> impl Iterator<Item = &str> {
+    table.lines().filter_map(|line| line.strip_prefix("pub const ")?.split(':').next())
 }
 
 #[test]
 fn the_tests_that_reach_bounds_exist() {
     let mut files = BTreeMap::new();
-    for (row, file, test) in OF_PLAYERS.iter().chain(OF_SESSIONS) {
+    for (row, file, test) in OF_PLAYERS.iter().chain(OF_SESSIONS).chain(OF_WORKERS).chain(OF_NODES) {
         let text = files.entry(file).or_insert_with(|| read(file));
         let at = text.find(&format!("fn {test}()")).unwrap_or_else(|| panic!("{row}: {file} has no test {test}"));
         let before = text[..at].trim_end().trim_end_matches("async").trim_end();
-        assert!(before.ends_with("test]"), "{row}: {test} is no test");
+        let attribute = before.lines().last().unwrap_or_default().trim_start();
+        let is_test = attribute.ends_with("test]") || attribute.starts_with("#[tokio::test(");
+        assert!(is_test, "{row}: {test} is no test");
     }
 }

@@ -1,7 +1,7 @@
 //! The worker's simulator: real workers with real QUIC (in plain text, with fixed seeds) and real guests, real client
 //! cores, in virtual time. A seed decides who plays what, over which paths, and what goes wrong when.
 //!
-//! Real time plays no part: a call's cost is decided by the input ([`ringside_worker::WorkerConfig::over_budget`]), a
+//! Real time plays no part: a call's cost is decided by the input ([`ringside_worker::WorkerConfig::cost_of`]), a
 //! rebuild goes by records, and only endless loops are stopped by the watchdog, which they reach on any machine.
 
 pub mod conditions;

@@ -7,7 +7,8 @@ use ringside_core::ids::{Epoch, SessionId};
 use ringside_simulation::worker::Guests;
 use ringside_simulation::worker::host::Host;
 use ringside_simulation::worker::player::Game;
-use ringside_worker::{Command, Create, EVENTS, Event};
+use ringside_worker::limits::EVENTS;
+use ringside_worker::{Command, Create, Event};
 
 /// Takes turns until then; hands on what is said, if anybody listens.
 fn play(host: &mut Host, from: &mut u64, until: u64) -> Vec<Event> {
@@ -58,6 +59,7 @@ fn a_recording_that_finds_no_room_ends_and_what_was_taken_is_good() {
     });
     let report = ringside_sandbox::replay_recording(guests.module(Game::Pong), &recording).expect("a recording");
     assert!(report.agrees() && report.records > 1_000, "{report:?}");
+    assert!(report.incomplete.is_some_and(|why| why.contains("without an end marker")), "the loss is told");
     let recorded = Duration::from_micros(report.time_us);
     assert!(recorded < Duration::from_secs(200), "nothing after what was lost: {recorded:?}");
 }

@@ -69,8 +69,17 @@ impl Answer {
     /// If it failed, or printed anything else.
     #[track_caller]
     pub fn json(self) -> Value {
-        let out = self.succeeded();
-        serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}"))
+        self.clone().succeeded();
+        self.parsed()
+    }
+
+    /// The document that it printed, however it ended.
+    ///
+    /// # Panics
+    /// If it printed anything else.
+    #[track_caller]
+    pub fn parsed(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
     }
 }
 

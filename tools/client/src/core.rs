@@ -39,7 +39,7 @@ use retry::Retry;
 use seat::Seat;
 
 /// What a client wants and how it may go about it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Config {
     /// The session token.
     pub token: String,
@@ -53,6 +53,18 @@ pub struct Config {
     pub seed: u64,
     /// How long to try without being attached before giving up.
     pub give_up_after: Duration,
+}
+
+/// The token is a secret: only its length is shown.
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config")
+            .field("token", &format_args!("{} bytes", self.token.len()))
+            .field("target", &self.target)
+            .field("doors", &self.doors)
+            .field("relay", &self.relay)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Something that the shell has to do, in order.

@@ -52,7 +52,7 @@ pub fn run(workspace: &Workspace, options: Options) -> Result<ExitCode, Error> {
         let module = guests::module(workspace.root(), sample);
         steps::require(&format!("push {sample}"), plan.command(1).arg("push").arg(module))?;
     }
-    println!("\n{}", explain(&plan, &nodes, default_state));
+    steps::say(&format!("\n{}", explain(&plan, &nodes, default_state)));
     wait(&mut nodes)
 }
 

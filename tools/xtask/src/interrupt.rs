@@ -25,8 +25,10 @@ pub fn wanted() -> bool {
     INTERRUPTED.load(Ordering::SeqCst)
 }
 
-/// Lets the command's process get SIGTERM when this one is gone, however it went.
+/// Lets the command's process get SIGTERM when this one is gone, however it went, and no signal of the terminal's: Ctrl-C
+/// goes to a whole process group, and a node that hears it beside our SIGTERM takes the two for an order to end at once.
 pub fn tie(command: &mut Command) -> &mut Command {
+    command.process_group(0);
     #[cfg(target_os = "linux")]
     // SAFETY: prctl is async-signal-safe, and touches only the new process.
     unsafe {

@@ -5,6 +5,7 @@ mod bench;
 mod dev;
 mod guests;
 mod interrupt;
+mod libfuzzer;
 mod simulate;
 mod steps;
 mod tally;
@@ -30,7 +31,7 @@ enum Command {
     Dev(dev::Options),
     /// Check everything: format, lints, documentation, guests, tests, dependencies. The last line counts.
     Test {
-        /// Run only the tests whose name contains this, without the other checks.
+        /// Run only the tests whose name contains this, without the other checks; none is a failure.
         filter: Option<String>,
     },
     /// Build the sample games as WebAssembly modules into `target-guests/modules`.

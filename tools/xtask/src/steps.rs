@@ -11,6 +11,11 @@ pub fn headline(name: &str) {
     eprintln!("\n==> {name}");
 }
 
+/// Prints a text; a reader that has gone away (`| head`) is no error.
+pub fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
 /// Runs a command with a headline; its output goes straight to the terminal. Says whether it succeeded.
 pub fn run(name: &str, command: &mut Command) -> Result<bool, Error> {
     headline(name);

@@ -44,6 +44,11 @@ impl Counts {
         counts
     }
 
+    /// Whether no test ran.
+    pub fn is_nothing(self) -> bool {
+        self.passed + self.failed == 0
+    }
+
     fn plus(self, other: Counts) -> Counts {
         Counts {
             passed: self.passed + other.passed,
@@ -144,6 +149,18 @@ mod tests {
     fn colours_do_not_hide_a_summary() {
         let output = "\u{1b}[32;1m     Summary\u{1b}[0m [   0.1s] \u{1b}[1m2\u{1b}[0m tests run: \u{1b}[1m2\u{1b}[0m \u{1b}[32;1mpassed\u{1b}[0m, 0 skipped";
         assert_eq!(Counts::read(output), Counts { passed: 2, failed: 0, ignored: 0 });
+    }
+
+    #[test]
+    fn a_run_of_nothing_is_told_from_one_of_something() {
+        for nothing in [
+            "     Summary [   0.000s] 0 tests run: 0 passed, 533 skipped",
+            "test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 9 filtered out; finished in 0.00s",
+            "error: could not compile",
+        ] {
+            assert!(Counts::read(nothing).is_nothing(), "{nothing}");
+        }
+        assert!(!Counts::read("     Summary [   0.1s] 1 test run: 1 passed, 532 skipped").is_nothing());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode};
 use crate::steps;
 use crate::tally::{Counts, Tally};
 use crate::workspace::{Error, Workspace};
-use crate::{guests, steps::headline};
+use crate::{guests, libfuzzer, steps::headline};
 
 /// Runs all checks, or only the tests that match `filter`. The last line printed counts.
 pub fn run(workspace: &Workspace, filter: Option<&str>) -> Result<ExitCode, Error> {
@@ -29,9 +29,10 @@ pub fn run(workspace: &Workspace, filter: Option<&str>) -> Result<ExitCode, Erro
         tally.skip("tests", "something that they need was not built");
     }
     if filter.is_none() {
+        libfuzzer::run(workspace, &mut tally)?;
         check_dependencies(workspace, &mut tally)?;
     }
-    println!("\n{}", tally.summary());
+    steps::say(&format!("\n{}", tally.summary()));
     Ok(if tally.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -81,7 +82,15 @@ fn run_tests(workspace: &Workspace, filter: Option<&str>, tally: &mut Tally) -> 
             runner
         }),
     )?;
-    tally.tests("tests", Counts::read(&output), succeeded, &std::fs::read_to_string(&skips).unwrap_or_default());
+    let mut counts = Counts::read(&output);
+    if let Some(filter) = filter {
+        // Those that the filter leaves out are said to be skipped too.
+        counts.ignored = 0;
+        if succeeded && counts.is_nothing() {
+            tally.check(&format!("tests (none has {filter:?} in its name)"), false);
+        }
+    }
+    tally.tests("tests", counts, succeeded, &std::fs::read_to_string(&skips).unwrap_or_default());
     if filter.is_some() {
         return Ok(());
     }

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::types::{LogLevel, Slot};
 
+/// Least delay of a timer, µs: hosts have the same.
+const TIMER_DELAY_US: u64 = 1_000;
+
 /// Something that a call put out, as raw bytes, in the order in which the game asked for it. A broadcast is one `Send`
 /// for each joined slot, ascending, and a view for everybody one `View` each.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -196,7 +199,8 @@ pub(crate) fn random() -> u64 {
 pub(crate) fn set_timer(delay_us: u64) -> u64 {
     host(|host| {
         host.timers_set += 1;
-        host.timers.insert((host.now_us.saturating_add(delay_us), host.timers_set), ());
+        let due = host.now_us.saturating_add(delay_us.max(TIMER_DELAY_US));
+        host.timers.insert((due, host.timers_set), ());
         host.timers_set
     })
 }

@@ -61,6 +61,8 @@ pub(super) enum Timer {
     Reservation(ListKey, Name, PlayerId),
     /// A session was empty for long.
     Empty(Name),
+    /// A session that was given up was not heard of to have ended.
+    Ending(SessionId),
     /// A request was not answered.
     Door(u64),
     /// An order to lead was not answered.
@@ -95,6 +97,8 @@ pub(super) struct Outbox {
     pub loopback: VecDeque<Message>,
     /// Sessions of this node of which their homes must hear.
     pub changed: VecDeque<SessionId>,
+    /// Sessions of this node to which somebody is sent.
+    pub expected: VecDeque<SessionId>,
     /// Requests of this node's lists.
     pub wants: VecDeque<(Asker, Want)>,
     /// Their answers.

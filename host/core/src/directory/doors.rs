@@ -105,6 +105,11 @@ impl Doors {
         let Some(pending) = self.pending.remove(&number) else { return };
         self.callers -= usize::from(matches!(pending.asker, Asker::Caller(_)));
         cx.timers.cancel(&Timer::Door(number));
+        if let Ok(placed) = &result
+            && placed.leader == cx.me
+        {
+            cx.out.expected.push_back(placed.session.clone());
+        }
         answer(cx, pending.asker, result);
     }
 }

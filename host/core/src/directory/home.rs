@@ -714,6 +714,9 @@ impl Waiter {
             return self.refuse(cx, Refusal::KeyTaken(lead.session.clone()));
         }
         let placed = placed(lead, is_its_own);
+        if lead.leader == cx.me {
+            cx.out.expected.push_back(lead.session.clone());
+        }
         cx.send(self.door, Message::Answer { number: self.number, answer: Ok(Box::new(placed)) });
     }
 
@@ -743,7 +746,8 @@ fn birth_of(open: &Open) -> Birth {
         config: bytes::Bytes::new(),
         record: open.record,
         listed: None,
-        ends_when_empty: false,
+        // Made for a player who came, not by somebody who will look after it.
+        ends_when_empty: true,
         policy: placement::Policy::Ring,
     }
 }

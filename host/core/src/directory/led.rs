@@ -69,6 +69,8 @@ pub(super) struct Led {
     workers: Workers,
     sessions: BTreeMap<Name, Session>,
     ended: VecDeque<Ended>,
+    /// Sessions that were given up and are to be ended, and where each was last. They count as sessions.
+    ending: BTreeMap<SessionId, WorkerId>,
     /// Those that ended a short while ago with the lists that they were on, and in order of time.
     tombstones: BTreeMap<SessionId, Option<ListKey>>,
     order: VecDeque<(u64, SessionId)>,
@@ -81,6 +83,7 @@ impl Led {
             workers: Workers::default(),
             sessions: BTreeMap::new(),
             ended: VecDeque::new(),
+            ending: BTreeMap::new(),
             tombstones: BTreeMap::new(),
             order: VecDeque::new(),
         }
@@ -170,7 +173,7 @@ impl Led {
         let Some(facts) = cx.games.get(&birth.session.game) else {
             return no_room(Refusal::UnknownGame(birth.session.game));
         };
-        if self.sessions.len() >= self.limits.sessions {
+        if self.sessions.len() + self.ending.len() >= self.limits.sessions {
             return no_room(Refusal::Full(self.limits.sessions));
         }
         if self.tombstones.len() >= limits::TOMBSTONES {
@@ -225,7 +228,7 @@ impl Led {
         match (creating, result) {
             (Some(true), Ok(())) => self.confirm(cx, session),
             (Some(true), Err(reason)) => self.remove(cx, session, &Refusal::Failed(reason)),
-            (None, Ok(())) => cx.act(Action::End { session: session.clone(), worker, why: Ending::TooLate }),
+            (None, Ok(())) => self.give_up(cx, session, worker),
             (Some(false), _) | (None, Err(_)) => {}
         }
     }
@@ -269,7 +272,7 @@ impl Led {
     }
 
     pub fn handle_moved(&mut self, cx: &mut Context<'_>, session: &SessionId, worker: WorkerId) {
-        let Some(led) = self.current_mut(session) else { return };
+        let Some(led) = self.current_mut(session) else { return self.give_up(cx, session, worker) };
         let (from, pace) = (std::mem::replace(&mut led.worker, worker), led.pace);
         self.workers.left(from, pace);
         self.workers.placed(worker, pace);
@@ -283,7 +286,16 @@ impl Led {
         }
     }
 
+    /// A worker has no such session. Whether that is the end of one that was given up.
+    pub fn handle_absent(&mut self, session: &SessionId, worker: WorkerId) -> bool {
+        let is_it = self.ending.get(session) == Some(&worker);
+        is_it && self.ending.remove(session).is_some()
+    }
+
     pub fn handle_ended(&mut self, cx: &mut Context<'_>, session: &SessionId, reason: String) {
+        if self.ending.remove(session).is_some() {
+            cx.timers.cancel(&Timer::Ending(session.clone()));
+        }
         if self.current(session).is_some() {
             self.remove(cx, session, &Refusal::Failed(reason));
         }
@@ -310,13 +322,36 @@ impl Led {
     pub fn creation_due(&mut self, cx: &mut Context<'_>, session: &SessionId) {
         let due = self.current(session).filter(|led| matches!(led.phase, Phase::Creating { .. }));
         if let Some(worker) = due.map(|led| led.worker) {
-            cx.act(Action::End { session: session.clone(), worker, why: Ending::TooLate });
+            self.give_up(cx, session, worker);
             self.remove(cx, session, &Refusal::TimedOut);
         }
     }
 
+    /// Has a session ended that is not led here (any more). Its worker may be too busy to be told, or may just have given
+    /// it away: so it is told again until the end is heard of.
+    fn give_up(&mut self, cx: &mut Context<'_>, session: &SessionId, worker: WorkerId) {
+        self.ending.insert(session.clone(), worker);
+        cx.timers.set(cx.now.saturating_add(limits::END_REPEAT_US), Timer::Ending(session.clone()));
+        cx.act(Action::End { session: session.clone(), worker, why: Ending::TooLate });
+    }
+
+    /// It was not heard of.
+    pub fn ending_due(&mut self, cx: &mut Context<'_>, session: &SessionId) {
+        if let Some(worker) = self.ending.get(session).copied() {
+            self.give_up(cx, session, worker);
+        }
+    }
+
+    /// Somebody is sent to a session of this node: the time that it may be empty begins again.
+    pub fn expect(&mut self, cx: &mut Context<'_>, session: &SessionId) {
+        let Some(led) = self.current_mut(session).filter(|led| led.empty_since.is_some()) else { return };
+        (led.empty_since, led.is_closing) = (None, false);
+        cx.out.changed.push_back(session.clone());
+        self.watch_empty(cx, session);
+    }
+
     /// A session was empty for long: first nobody is sent there any more, then, when those who were sent before have
-    /// had their time, it ends.
+    /// had their time, it ends. Its worker is told again until it has, or somebody comes.
     pub fn empty_due(&mut self, cx: &mut Context<'_>, name: &Name) {
         let Some(led) = self.sessions.get_mut(name) else { return };
         let Some(since) = led.empty_since else { return };
@@ -328,6 +363,7 @@ impl Led {
             cx.out.changed.push_back(led.id.clone());
         } else {
             cx.act(Action::End { session: led.id.clone(), worker: led.worker, why: Ending::Empty });
+            cx.timers.set(cx.now.saturating_add(limits::END_REPEAT_US), Timer::Empty(name.clone()));
         }
     }
 

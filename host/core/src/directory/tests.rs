@@ -213,7 +213,6 @@ fn stale_news_of_an_earlier_incarnation_changes_nothing() {
     let session = only(settle(&mut directory, 0)).unwrap().session;
     let stale = SessionId { incarnation: Incarnation(99), ..session.clone() };
     directory.handle_joined(0, &stale, &player(1));
-    directory.handle_moved(0, &stale, WorkerId(5));
     directory.handle_ended(0, &stale, "old".to_owned());
     let entry = directory.get(&session.game, &session.key).unwrap();
     assert_eq!((entry.players, entry.worker, entry.live), (0, WorkerId(0), true));
@@ -228,13 +227,116 @@ fn a_match_made_for_a_player_ends_when_nobody_is_in_it() {
     directory.handle_timeout(limits::RESERVATION_US + limits::EMPTY_SESSION_US - 1);
     assert_eq!(directory.poll_action(), None);
     directory.handle_timeout(limits::RESERVATION_US + limits::EMPTY_SESSION_US);
-    assert_eq!(directory.poll_action(), Some(Action::End { session, worker: WorkerId(0), why: Ending::Empty }));
-    settle(&mut directory, 0);
+    assert_eq!(
+        directory.poll_action(),
+        Some(Action::End { session: session.clone(), worker: WorkerId(0), why: Ending::Empty })
+    );
+    directory.handle_ended(0, &session, "nobody is in it".to_owned());
 
     directory.handle_create(0, 2, create(Some("kept"), b""));
     settle(&mut directory, 0);
     directory.handle_timeout(1000 * SECOND);
     assert_eq!(directory.poll_action(), None, "one that somebody named stays");
+}
+
+#[test]
+fn a_session_that_a_player_opened_by_its_key_ends_when_nobody_is_in_it() {
+    let mut directory = directory(2, true);
+    directory.handle_open(0, 1, Open { may_create: true, ..open("pong", "ours") });
+    let session = only(settle(&mut directory, 0)).unwrap().session;
+    // A second player is sent there: the time begins again, for nobody holds a seat yet.
+    directory.handle_open(30 * SECOND, 2, open("pong", "ours"));
+    settle(&mut directory, 0);
+    directory.handle_timeout(30 * SECOND + limits::EMPTY_SESSION_US + limits::RESERVATION_US - 1);
+    assert_eq!(directory.poll_action(), None);
+    directory.handle_joined(200 * SECOND, &session, &player(1));
+    directory.handle_timeout(1000 * SECOND);
+    assert_eq!(directory.poll_action(), None, "somebody is in it");
+    directory.handle_left(1000 * SECOND, &session, &player(1));
+    directory.handle_timeout(1000 * SECOND + limits::EMPTY_SESSION_US);
+    directory.handle_timeout(1000 * SECOND + limits::EMPTY_SESSION_US + limits::RESERVATION_US);
+    let end = Action::End { session, worker: WorkerId(0), why: Ending::Empty };
+    assert_eq!(directory.poll_action(), Some(end));
+}
+
+#[test]
+fn an_end_is_ordered_again_until_it_is_heard_of_or_somebody_comes() {
+    let mut directory = directory(2, true);
+    directory.handle_find(0, 1, find(1));
+    let session = only(settle(&mut directory, 0)).unwrap().session;
+    directory.handle_timeout(limits::EMPTY_SESSION_US);
+    let mut now = limits::RESERVATION_US + limits::EMPTY_SESSION_US;
+    let told = |directory: &mut Directory, now: u64| {
+        directory.handle_timeout(now);
+        directory.poll_action()
+    };
+    let end = |worker| Some(Action::End { session: session.clone(), worker: WorkerId(worker), why: Ending::Empty });
+    assert_eq!(told(&mut directory, now), end(0));
+    assert_eq!(told(&mut directory, now + limits::END_REPEAT_US - 1), None);
+    now += limits::END_REPEAT_US;
+    assert_eq!(told(&mut directory, now), end(0), "the worker was too busy to be told");
+    directory.handle_absent(&session, WorkerId(0));
+    directory.handle_moved(now, &session, WorkerId(1));
+    now += limits::END_REPEAT_US;
+    assert_eq!(told(&mut directory, now), end(1), "it was on its way to another worker");
+    directory.handle_joined(now, &session, &player(1));
+    assert_eq!(told(&mut directory, now + limits::END_REPEAT_US), None, "somebody came after all");
+    now += limits::END_REPEAT_US;
+    directory.handle_left(now, &session, &player(1));
+    assert_eq!(told(&mut directory, now + limits::EMPTY_SESSION_US), None);
+    now += limits::EMPTY_SESSION_US + limits::RESERVATION_US;
+    assert_eq!(told(&mut directory, now), end(1));
+    directory.handle_ended(now, &session, "nobody is in it".to_owned());
+    assert_eq!(told(&mut directory, now + 1000 * SECOND), None);
+    assert_eq!(directory.next_timeout(), None);
+}
+
+#[test]
+fn a_session_that_was_given_up_is_ended_wherever_it_turns_up_and_counts_until_then() {
+    let mut directory = directory(2, true);
+    directory.handle_find(0, 1, find(1));
+    let Some(Action::Create { session, worker, .. }) = directory.poll_action() else { panic!() };
+    let mut now = limits::CREATION_DEADLINE_US;
+    directory.handle_timeout(now);
+    let ends = |directory: &mut Directory| {
+        let actions = std::iter::from_fn(|| directory.poll_action());
+        actions
+            .filter_map(|action| match action {
+                Action::End { session, worker, .. } => Some((session, worker)),
+                _ => None,
+            })
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(ends(&mut directory), [(session.clone(), worker)]);
+    for _ in 0..3 {
+        now += limits::END_REPEAT_US;
+        directory.handle_timeout(now);
+        assert_eq!(ends(&mut directory), [(session.clone(), worker)]);
+    }
+    // The worker gave it away before it could be told.
+    directory.handle_absent(&session, worker);
+    now += limits::END_REPEAT_US;
+    directory.handle_timeout(now);
+    assert_eq!(ends(&mut directory), []);
+    directory.handle_moved(now, &session, WorkerId(1));
+    assert_eq!(ends(&mut directory), [(session.clone(), WorkerId(1))]);
+    directory.handle_absent(&session, worker);
+    now += limits::END_REPEAT_US;
+    directory.handle_timeout(now);
+    assert_eq!(ends(&mut directory), [(session.clone(), WorkerId(1))], "stale news of the other worker change nothing");
+    directory.handle_ended(now, &session, "ended".to_owned());
+    directory.handle_timeout(now + 1000 * SECOND);
+    assert_eq!(ends(&mut directory), []);
+
+    let mut small = Directory::new(me(), Limits { sessions: 1 });
+    small.handle_worker(WorkerId(0));
+    small.handle_game("pong".parse().unwrap(), facts(2, true));
+    small.handle_find(0, 1, find(1));
+    small.handle_timeout(limits::CREATION_DEADLINE_US);
+    while small.poll_action().is_some() {}
+    small.handle_find(limits::CREATION_DEADLINE_US, 2, find(2));
+    let answer = Action::Answer { request: 2, answer: Err(Refusal::Full(1)) };
+    assert_eq!(small.poll_action(), Some(answer), "its worker may still have it");
 }
 
 #[test]

@@ -157,7 +157,8 @@ pub enum Action {
         /// Whether to record it.
         record: bool,
     },
-    /// Have `worker` end a session, then call [`super::Directory::handle_ended`]. May come again until that is done.
+    /// Have `worker` end a session that nobody waits for any more. Comes again until [`super::Directory::handle_ended`]
+    /// or, where the worker has no such session, [`super::Directory::handle_absent`] is called.
     End {
         /// Which.
         session: SessionId,
@@ -208,7 +209,7 @@ pub struct ListKey {
 /// The directory's own bounds (those of its lists are in [`crate::limits`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Sessions at a time. Beyond: [`Refusal::Full`].
+    /// Sessions at a time, with those that are being ended. Beyond: [`Refusal::Full`].
     pub sessions: usize,
 }
 

@@ -36,6 +36,11 @@ pub struct Contact {
 }
 
 impl Contact {
+    /// Whether it is the same place: all but the certificate, which changes while a node runs.
+    pub fn is_at(&self, other: &Contact) -> bool {
+        (self.control, self.door, &self.workers) == (other.control, other.door, &other.workers)
+    }
+
     /// A worker's address.
     pub fn worker(&self, worker: WorkerId) -> Option<SocketAddr> {
         self.workers.get(usize::from(worker.0)).copied()

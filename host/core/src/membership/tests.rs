@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::ids::Certificate;
 use crate::ring::{Weight, Zone};
 
 const SECOND: u64 = 1_000_000;

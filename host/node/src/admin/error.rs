@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use ringside_core::directory::Refusal;
 use ringside_core::ids::IdError;
 
-use crate::api::Failure;
+use crate::api::{FULL_HINT, Failure};
 use crate::catalogue::PushError;
 use crate::control::ControlError;
 use crate::store::StoreError;
@@ -42,6 +42,11 @@ impl ApiError {
     pub fn unauthorized() -> Self {
         let hint = "send `Authorization: Bearer TOKEN` with the content of admin.token in the state directory";
         ApiError::new(StatusCode::UNAUTHORIZED, "unauthorized", "the bearer token is missing or wrong", hint)
+    }
+
+    /// A request was not sent in time.
+    pub fn timeout(what: &str) -> Self {
+        ApiError::new(StatusCode::REQUEST_TIMEOUT, "timeout", what, "send it without pauses")
     }
 
     /// A body is too long.
@@ -123,7 +128,7 @@ fn refused(refusal: &Refusal, what: String) -> ApiError {
         }
         Refusal::NoSuchSession(..) => (StatusCode::NOT_FOUND, "no_such_session", "ringside session list shows them"),
         Refusal::KeyTaken(_) => (StatusCode::CONFLICT, "key_taken", "choose another key, or end that session first"),
-        Refusal::Full(_) => (StatusCode::SERVICE_UNAVAILABLE, "full", "end sessions, or raise `sessions`"),
+        Refusal::Full(_) => (StatusCode::SERVICE_UNAVAILABLE, "full", FULL_HINT),
         Refusal::Busy | Refusal::TimedOut => (StatusCode::SERVICE_UNAVAILABLE, "busy", "try again in a moment"),
         Refusal::NoWorker => (StatusCode::SERVICE_UNAVAILABLE, "draining", "the node is stopping: use another one"),
         Refusal::CriteriaTooLong => (StatusCode::BAD_REQUEST, "bad_request", ""),

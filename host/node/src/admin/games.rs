@@ -12,14 +12,18 @@ use crate::operator::everywhere;
 
 /// `POST /v1/modules`: the body is the module. Answers when all nodes serve it, or do not answer.
 pub async fn push(State(services): Shared, request: Request) -> Result<Json<Pushed>, ApiError> {
-    let desk = &services.desk;
     // Taken before the body is read: it bounds the memory that uploads take together.
-    let turn = desk.catalogue.turn()?;
-    let bytes = read_body(request, MODULE_BYTES, "a module").await?;
-    let pushed = desk.catalogue.push(turn, bytes).await?;
-    desk.control.game(pushed.module.clone()).await?;
-    let covers = everywhere::pushed(desk).await;
-    Ok(Json(Pushed { covers, ..pushed.info }))
+    let turn = services.desk.catalogue.turn()?;
+    let bytes = read_body(&services, request, MODULE_BYTES, "a module").await?;
+    // A task of its own: whoever goes away leaves nothing half done, and the turn is given back when the work is over.
+    let pushing = tokio::spawn(async move {
+        let desk = &services.desk;
+        let pushed = desk.catalogue.push(turn, bytes).await?;
+        desk.control.game(pushed.module.clone()).await?;
+        let covers = everywhere::pushed(desk).await;
+        Ok(Json(Pushed { covers, ..pushed.info }))
+    });
+    pushing.await.unwrap_or_else(|error| Err(ApiError::internal(format!("the upload failed: {error}"))))
 }
 
 /// `GET /v1/games`.

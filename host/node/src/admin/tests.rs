@@ -5,10 +5,13 @@ use std::net::SocketAddr;
 
 use reqwest::{Client, Method, StatusCode};
 use ringside_core::directory::Limits;
+use ringside_protocol::frame::Certificate;
 use ringside_sandbox::{Sandbox, SandboxConfig};
 use ringside_test_support::guests;
+use ringside_test_support::wait::until;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
 
 use super::*;
 use crate::catalogue::Catalogue;
@@ -16,17 +19,24 @@ use crate::cluster::games::Games;
 use crate::cluster::peers::Peers;
 use crate::cluster::secret::ClusterSecret;
 use crate::control::{self, Control, Identity};
+use crate::limits::UPLOADS;
 use crate::recorder::Recorder;
+use crate::renewal::Shown;
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 struct Api {
     client: Client,
+    services: Arc<Services>,
     address: SocketAddr,
 }
 
 impl Api {
     async fn start() -> Api {
+        Api::bounded(Bounds::default()).await
+    }
+
+    async fn bounded(bounds: Bounds) -> Api {
         let store = Store::memory();
         let sandbox = Sandbox::new(SandboxConfig { cache_directory: None, warm_sessions: Some(4) }).unwrap();
         let (control, queue) = Control::queue(Default::default());
@@ -69,14 +79,25 @@ impl Api {
             peers: Peers::alone(&secret),
             about: Arc::new(about),
             started: std::time::Instant::now(),
+            certificate: watch::channel(Shown { sha256: Certificate([7; 32]), not_after_s: 9 }).1,
             drains: tokio::sync::mpsc::channel(1).0,
         };
         let tokens = TokenKey::new(secret.token_key()).unwrap();
-        let services = Services { secret: SECRET.to_owned(), desk, store, tokens, metrics: Metrics::default() };
+        let metrics = Metrics::default();
+        let services = Services { secret: SECRET.to_owned(), desk, store, tokens, bounds, metrics };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(serve(listener, Arc::new(services), std::future::pending()));
-        Api { client: Client::builder().no_proxy().build().unwrap(), address }
+        let services = Arc::new(services);
+        tokio::spawn(serve(listener, services.clone(), std::future::pending()));
+        Api { client: Client::builder().no_proxy().build().unwrap(), services, address }
+    }
+
+    /// A connection with the head of a request on it, and no body yet.
+    async fn begins(&self, request: &str, header: &str) -> tokio::net::TcpStream {
+        let mut stream = tokio::net::TcpStream::connect(self.address).await.expect("a connection");
+        let head = format!("{request} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {SECRET}\r\n{header}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.expect("a head is written");
+        stream
     }
 
     async fn ask(&self, method: Method, path: &str, body: impl Into<reqwest::Body>) -> (StatusCode, Value) {
@@ -132,11 +153,7 @@ async fn bad_modules_are_refused_with_the_reason() {
 #[tokio::test]
 async fn an_upload_that_says_it_is_too_large_is_not_read() {
     let api = Api::start().await;
-    let mut stream = tokio::net::TcpStream::connect(api.address).await.unwrap();
-    let head = format!(
-        "POST /v1/modules HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {SECRET}\r\ncontent-length: 104857600\r\n\r\n"
-    );
-    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut stream = api.begins("POST /v1/modules", "content-length: 104857600").await;
     let mut answer = vec![0; 4096];
     let read = stream.read(&mut answer).await.unwrap();
     let answer = String::from_utf8_lossy(&answer[..read]);
@@ -146,11 +163,7 @@ async fn an_upload_that_says_it_is_too_large_is_not_read() {
 #[tokio::test]
 async fn an_upload_that_lies_about_its_length_is_cut_off() {
     let api = Api::start().await;
-    let mut stream = tokio::net::TcpStream::connect(api.address).await.unwrap();
-    let head = format!(
-        "POST /v1/modules HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {SECRET}\r\ntransfer-encoding: chunked\r\n\r\n"
-    );
-    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut stream = api.begins("POST /v1/modules", "transfer-encoding: chunked").await;
     let (mut reader, mut writer) = stream.split();
     let chunk = [b"100000\r\n".as_slice(), &[0; 1 << 20], b"\r\n"].concat();
     let sending = async { while writer.write_all(&chunk).await.is_ok() {} };
@@ -167,8 +180,63 @@ async fn an_upload_that_lies_about_its_length_is_cut_off() {
 }
 
 #[tokio::test]
+async fn a_body_that_is_too_large_is_refused() {
+    let api = Api::start().await;
+    let padded = |bytes: usize| format!("{{}}{}", " ".repeat(bytes - 2));
+    let (status, answer) = api.ask(Method::POST, "/v1/sessions", padded(BODY_BYTES)).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "it is read: {answer}");
+    let (status, answer) = api.ask(Method::POST, "/v1/sessions", padded(BODY_BYTES + 1)).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE, "{answer}");
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_given_up() {
+    let bounds = Bounds { body: std::time::Duration::from_millis(50), ..Bounds::default() };
+    let api = Api::bounded(bounds).await;
+    for path in ["POST /v1/modules", "POST /v1/sessions"] {
+        let mut stream = api.begins(path, "content-length: 100\r\nconnection: close").await;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("did not arrive in time"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn uploads_at_a_time_are_bounded_and_their_turns_come_back() {
+    let api = Api::start().await;
+    let mut under_way = Vec::new();
+    for _ in 0..UPLOADS {
+        under_way.push(api.begins("POST /v1/modules", "content-length: 8").await);
+    }
+    until("both turns to be taken", async || (api.services.desk.catalogue.turns() == 0).then_some(())).await;
+    let (status, body) = api.ask(Method::POST, "/v1/modules", guests::module("pong")).await;
+    assert_eq!((status, &body["error"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("busy")), "{body}");
+    drop(under_way);
+    until("the turns to come back", async || (api.services.desk.catalogue.turns() == UPLOADS).then_some(())).await;
+    assert_eq!(api.ask(Method::POST, "/v1/modules", guests::module("pong")).await.0, StatusCode::OK);
+}
+
+/// Its turn is not given back before its work is over: else many who go away could have any number compiled at once.
+#[tokio::test]
+async fn an_upload_whose_client_goes_away_is_finished_and_keeps_its_turn_until_then() {
+    let api = Api::start().await;
+    let module = guests::module("arena");
+    let length = format!("content-length: {}", module.len());
+    let mut stream = api.begins("POST /v1/modules", &length).await;
+    stream.write_all(&module).await.unwrap();
+    until("the turn to be taken", async || (api.services.desk.catalogue.turns() == UPLOADS - 1).then_some(())).await;
+    drop(stream);
+    let served = until("the turn to come back", async || {
+        let free = api.services.desk.catalogue.turns() == UPLOADS;
+        free.then(|| api.services.desk.catalogue.games().len())
+    });
+    assert_eq!(served.await, 1, "the game is served by the time that the turn is free");
+}
+
+#[tokio::test]
 async fn faults_in_requests_are_named() {
     let api = Api::start().await;
+    let too_long = format!(r#"{{"player":"ada","ttl_s":{}}}"#, TOKEN_LIFETIME_S + 1);
     let table = [
         (Method::GET, "/v1/nothing", "", 404, "there is no such path"),
         (Method::PUT, "/v1/node", "", 400, "does not take this method"),
@@ -191,9 +259,10 @@ async fn faults_in_requests_are_named() {
         (Method::POST, "/v1/cluster/1/drain", "{}", 400, "missing field `grace_ms`"),
         (Method::POST, "/v1/tokens", r#"{"player":"","ttl_s":1}"#, 400, "player id \"\" is not valid"),
         (Method::POST, "/v1/tokens", r#"{"player":"ada","ttl_s":0}"#, 400, "`ttl_s` is 0: expected 1 to"),
+        (Method::POST, "/v1/tokens", &too_long, 400, "expected 1 to 31536000"),
     ];
     for (method, path, body, status, what) in table {
-        let (got, answer) = api.ask(method.clone(), path, body).await;
+        let (got, answer) = api.ask(method.clone(), path, body.to_owned()).await;
         assert_eq!(got.as_u16(), status, "{method} {path} {body}: {answer}");
         assert!(answer["what"].as_str().unwrap().contains(what), "{method} {path}: {answer}");
     }

@@ -2,6 +2,7 @@
 
 mod cluster;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -56,7 +57,7 @@ pub struct NodeArgs {
     join: Vec<String>,
     /// The cluster's secret, cluster.json of a node's state directory, for a state directory that has none.
     #[arg(long, value_name = "FILE", help_heading = CLUSTER)]
-    secret: Option<String>,
+    secret: Option<OsString>,
     /// How much of the cluster's load this node takes, in percent of an ordinary one [default: 100].
     #[arg(long, value_name = "N", help_heading = CLUSTER)]
     weight: Option<String>,
@@ -68,7 +69,7 @@ pub struct NodeArgs {
     workers: Option<String>,
     /// Directory of the store [default: store in the state directory].
     #[arg(long, value_name = "DIR")]
-    store: Option<String>,
+    store: Option<OsString>,
     /// Seconds that a seat is kept without a connection [default: 30].
     #[arg(long, value_name = "N")]
     seat_window_s: Option<String>,
@@ -134,38 +135,38 @@ fn grace(text: &str) -> Result<u64, String> {
 }
 
 impl NodeArgs {
-    fn flags(&self, common: &Common) -> Vec<(&'static str, String)> {
+    fn flags(&self, common: &Common) -> Vec<(&'static str, OsString)> {
+        let text = |text: &Option<String>| text.as_ref().map(OsString::from);
         let join = Some(self.join.join(",")).filter(|join| !join.is_empty());
-        let state = common.state.as_ref().map(|path| path.display().to_string());
         [
-            ("state", &state),
-            ("listen", &self.listen),
-            ("advertise", &self.advertise),
-            ("admin", &self.admin),
-            ("links", &self.links),
-            ("gossip", &self.gossip),
-            ("join", &join),
-            ("secret", &self.secret),
-            ("weight", &self.weight),
-            ("zone", &self.zone),
-            ("workers", &self.workers),
-            ("store", &self.store),
-            ("seat_window_s", &self.seat_window_s),
-            ("record", &self.record),
-            ("sessions", &self.sessions),
-            ("certificate_days", &self.certificate_days),
-            ("log", &self.log),
+            ("state", common.state.clone().map(PathBuf::into_os_string)),
+            ("listen", text(&self.listen)),
+            ("advertise", text(&self.advertise)),
+            ("admin", text(&self.admin)),
+            ("links", text(&self.links)),
+            ("gossip", text(&self.gossip)),
+            ("join", text(&join)),
+            ("secret", self.secret.clone()),
+            ("weight", text(&self.weight)),
+            ("zone", text(&self.zone)),
+            ("workers", text(&self.workers)),
+            ("store", self.store.clone()),
+            ("seat_window_s", text(&self.seat_window_s)),
+            ("record", text(&self.record)),
+            ("sessions", text(&self.sessions)),
+            ("certificate_days", text(&self.certificate_days)),
+            ("log", text(&self.log)),
         ]
         .into_iter()
-        .filter_map(|(key, value)| Some((key, value.clone()?)))
+        .filter_map(|(key, value)| Some((key, value?)))
         .collect()
     }
 }
 
 pub fn run(common: &Common, args: &NodeArgs) -> CliResult {
-    // Names and values that are no text cannot be keys of ours.
-    let environment: Vec<(String, String)> = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+    // A name that is no text is none of ours.
+    let environment: Vec<(String, OsString)> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
         .filter(|(name, _)| name.starts_with("RINGSIDE_"))
         .collect();
     let config = Config::load(args.config.as_deref(), &environment, &args.flags(common))
@@ -254,6 +255,8 @@ fn start_log(filter: &str, plain: bool) {
         .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
         .with_writer(std::io::stderr)
         .with_ansi(colours)
+        // A standard error that nobody reads is no reason to end.
+        .log_internal_errors(false)
         .with_target(false);
     // A second subscriber in one process happens in tests only.
     let _ = log.try_init();
@@ -278,7 +281,7 @@ mod tests {
         for key in KEYS {
             let flag = format!("--{}", key.name.replace('_', "-"));
             let line = Line::try_parse_from(["node", &flag, "7"]).unwrap_or_else(|error| panic!("{error}"));
-            assert_eq!(line.node.flags(&line.common), [(key.name, "7".to_owned())]);
+            assert_eq!(line.node.flags(&line.common), [(key.name, "7".into())]);
         }
     }
 }

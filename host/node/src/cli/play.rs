@@ -14,7 +14,7 @@ use ringside_protocol::reason::Reason;
 
 use super::connection::Connection;
 use super::{CliError, CliResult, Common, table, token};
-use crate::api::{IssueToken, NodeInfo};
+use crate::api::{FULL_HINT, IssueToken, NodeInfo};
 use crate::hex;
 use crate::play::bot::{self, Tally};
 use crate::play::{GAMES, brains, chess_table, console, lines, screen, screens};
@@ -208,6 +208,7 @@ fn refused(error: &ConnectError) -> CliError {
             "ringside game list shows what is served; ringside push adds a game"
         }
         ConnectError::Refused { reason: Reason::NoSuchSession, .. } => "ringside session list shows them",
+        ConnectError::Refused { reason: Reason::Overloaded, .. } => FULL_HINT,
         ConnectError::Refused { reason: Reason::SessionFull, .. } => "leave out --session, or join another one",
         _ => "",
     };

@@ -16,7 +16,9 @@ use crate::store::Store;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  ringside session recording pong/final --output final.recording\n  \
                         ringside replay final.recording\n  ringside replay final.recording --module pong.wasm\n\n\
-                        Exits with 0 if every hash is the same, with 1 if one differs. No node needs to run.")]
+                        Exits with 0 if the recording is complete and every hash the same, with 1 if one differs, with 3\n\
+                        if every hash is the same as far as the recording goes, and it is not the whole session.\n\
+                        No node needs to run.")]
 pub struct ReplayArgs {
     /// The recording.
     file: PathBuf,
@@ -27,6 +29,10 @@ pub struct ReplayArgs {
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
 }
+
+/// The exit code where nothing differs and the end is missing: neither a success nor a difference (1), and no mistake in
+/// the command line (2).
+const INCOMPLETE: u8 = 3;
 
 /// What the replay found, as `--json` shows it.
 #[derive(Debug, Serialize)]
@@ -40,6 +46,9 @@ struct Summary {
     checkpoints: Vec<Checkpoint>,
     outputs_differ: Vec<u64>,
     last: String,
+    /// Whether it is the whole session, to its end.
+    complete: bool,
+    /// Why not.
     incomplete: Option<String>,
     same: bool,
 }
@@ -64,7 +73,11 @@ pub fn run(common: &Common, args: &ReplayArgs) -> CliResult {
     let report = replay_recording(&module, &recording).map_err(broken)?;
     let summary = summary(&report);
     common.print(&summary, text);
-    Ok(if summary.same { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(match (summary.same, summary.complete) {
+        (false, _) => ExitCode::FAILURE,
+        (true, false) => ExitCode::from(INCOMPLETE),
+        (true, true) => ExitCode::SUCCESS,
+    })
 }
 
 fn find_module(common: &Common, args: &ReplayArgs, header: &Header) -> Result<Vec<u8>, CliError> {
@@ -106,6 +119,7 @@ fn summary(report: &ReplayReport) -> Summary {
         checkpoints: report.checkpoints.iter().map(checkpoint).collect(),
         outputs_differ: report.outputs_differ.clone(),
         last: report.last.to_string(),
+        complete: report.incomplete.is_none(),
         incomplete: report.incomplete.clone(),
         same: report.agrees(),
     }
@@ -146,14 +160,22 @@ fn text(summary: &Summary) -> String {
     if let Some(position) = summary.outputs_differ.first() {
         facts.push(("outputs", format!("DIFFERENT first in the batch that ends at position {position}")));
     }
-    if let Some(why) = &summary.incomplete {
-        facts.push(("incomplete", why.clone()));
-    }
-    let verdict = match (summary.same, summary.checkpoints.len()) {
-        (true, 0) => "OK: every batch put out the same (no checkpoint to compare)".to_owned(),
-        (true, count) => format!("OK: the same state at {count} checkpoints, the same outputs in every batch"),
-        (false, _) => "DIFFERENT".to_owned(),
-    };
+    facts.push(("recording", summary.incomplete.clone().unwrap_or_else(|| "complete".to_owned())));
     let table = table::columns(&["position", "session time", "expected", "got", ""], &rows);
-    format!("{table}\n{}\n{verdict}", table::facts(&facts))
+    format!("{table}\n{}\n{}", table::facts(&facts), verdict(summary))
+}
+
+/// A recording that is not the whole session is never OK, whatever is the same.
+fn verdict(summary: &Summary) -> String {
+    if !summary.same {
+        return "DIFFERENT".to_owned();
+    }
+    let same = match summary.checkpoints.len() {
+        0 => "every batch put out the same (no checkpoint to compare)".to_owned(),
+        count => format!("the same state at {count} checkpoints, the same outputs in every batch"),
+    };
+    match &summary.incomplete {
+        None => format!("OK: {same}, complete"),
+        Some(why) => format!("INCOMPLETE: {why}; as far as it goes, {same}"),
+    }
 }

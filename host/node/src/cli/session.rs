@@ -2,7 +2,6 @@
 
 mod shown;
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -11,6 +10,7 @@ use reqwest::Method;
 use ringside_core::ids::{GameName, SessionId, SessionKey};
 
 use super::connection::{Connection, component};
+use super::saving::Saving;
 use super::{CliError, CliResult, Common, table};
 use crate::api::{CreateSession, CreatedSession, EndSession, Explanation, SessionInfo, SessionList};
 use crate::hex;
@@ -184,14 +184,15 @@ async fn recording(common: &Common, node: &Connection, args: &RecordingArgs) -> 
     let unwritable = |error: std::io::Error| {
         CliError::new("bad_file", format!("cannot write {}: {error}", args.output.display()), "")
     };
-    let mut file = std::fs::File::create(&args.output).map_err(unwritable)?;
+    let mut saving = Saving::begin(&args.output).map_err(unwritable)?;
     let mut bytes = 0u64;
     loop {
         let broken = |error: reqwest::Error| CliError::new("unreachable", format!("the answer broke off: {error}"), "");
         let Some(chunk) = response.chunk().await.map_err(broken)? else { break };
-        file.write_all(&chunk).map_err(unwritable)?;
+        saving.write(&chunk).map_err(unwritable)?;
         bytes += chunk.len() as u64;
     }
+    saving.finish().map_err(unwritable)?;
     let output = args.output.display().to_string();
     let saved = serde_json::json!({ "session": args.session, "output": output, "bytes": bytes });
     common.print(&saved, |_| format!("{output}: {}\nReplay it: ringside replay {output}", table::size(bytes)));

@@ -10,6 +10,11 @@ pub fn print(text: &str) {
     let _ = out.write_all(text.trim_end_matches('\n').as_bytes()).and_then(|()| out.write_all(b"\n"));
 }
 
+/// Writes a line to standard error, as [`print`] does to standard output.
+pub fn complain(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
 /// A text without control characters: what a guest or a player said may hold anything.
 pub fn plain(text: &str) -> String {
     text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()

@@ -53,7 +53,7 @@ pub async fn issue(node: &Connection, body: &IssueToken) -> Result<IssuedToken, 
 
 fn ttl(text: &str) -> Result<u64, String> {
     let wrong = || format!("{text:?} is no duration: expected a number with s, m, h or d, such as 24h, at most 365d");
-    seconds(text).filter(|total| (1..=crate::tokens::LONGEST_TTL_S).contains(total)).ok_or_else(wrong)
+    seconds(text).filter(|total| (1..=crate::limits::TOKEN_LIFETIME_S).contains(total)).ok_or_else(wrong)
 }
 
 /// A number of seconds, minutes, hours or days, in seconds.

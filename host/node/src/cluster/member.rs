@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ringside_core::ids::{Node, NodeId};
+use ringside_core::ids::{Certificate, Node, NodeId};
 use ringside_core::membership::{Config, Fact, Membership, Message as Words, Output, View};
 use ringside_core::routing::tickets::era;
 use tokio::sync::{mpsc, watch};
@@ -31,6 +31,7 @@ enum Order {
     Activate,
     Drain,
     Leave,
+    Certified(Certificate),
     Heard(NodeId, Words),
 }
 
@@ -119,6 +120,11 @@ impl Member {
         }
     }
 
+    /// Returns when the task has ended, which it does while others hold on to it only if it broke.
+    pub async fn broken(&self) {
+        self.orders.closed().await;
+    }
+
     /// The node is ready for sessions.
     pub async fn activate(&self) {
         let _ = self.orders.send(Order::Activate).await;
@@ -132,6 +138,11 @@ impl Member {
     /// The node leaves.
     pub async fn leave(&self) {
         let _ = self.orders.send(Order::Leave).await;
+    }
+
+    /// The node's workers serve another certificate.
+    pub async fn certified(&self, certificate: Certificate) {
+        let _ = self.orders.send(Order::Certified(certificate)).await;
     }
 
     /// Another membership said something.
@@ -193,6 +204,7 @@ impl Task {
             Order::Activate => self.membership.activate(now),
             Order::Drain => self.membership.drain(now),
             Order::Leave => self.membership.leave(now),
+            Order::Certified(certificate) => self.membership.handle_certificate(now, certificate),
             Order::Heard(from, words) => self.membership.handle_message(now, from, words),
         }
     }

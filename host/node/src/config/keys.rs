@@ -1,8 +1,10 @@
 //! Every key of the configuration in one table: its name, what it is for, what is allowed, and how it is set.
 
+use std::ffi::OsStr;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use ringside_core::ring::{Weight, Zone};
@@ -30,7 +32,7 @@ pub struct Key {
     pub kind: Kind,
     /// What is allowed, for errors.
     pub expected: &'static str,
-    pub(super) set: fn(&mut Config, &str) -> Option<()>,
+    pub(super) set: fn(&mut Config, &OsStr) -> Option<()>,
 }
 
 impl Key {
@@ -51,20 +53,20 @@ pub const KEYS: &[Key] = &[
         name: "state",
         kind: Kind::Text,
         expected: "a path",
-        set: |config, text| path(text).map(|path| config.state = path),
+        set: |config, value| path(value).map(|path| config.state = path),
     },
     Key {
         name: "listen",
         kind: Kind::Text,
         expected: "an address and a port such as \"127.0.0.1:7400\"",
-        set: |config, text| text.parse().ok().map(|address| config.listen = address),
+        set: |config, value| parsed(value).map(|address| config.listen = address),
     },
     Key {
         name: "advertise",
         kind: Kind::Text,
         expected: "an address without a port that players reach, such as \"192.0.2.7\"",
-        set: |config, text| {
-            let address = text.parse::<IpAddr>().ok().filter(|address| !address.is_unspecified())?;
+        set: |config, value| {
+            let address = parsed::<IpAddr>(value).filter(|address| !address.is_unspecified())?;
             config.advertise = Some(address);
             Some(())
         },
@@ -73,8 +75,8 @@ pub const KEYS: &[Key] = &[
         name: "admin",
         kind: Kind::Text,
         expected: "a loopback address and a port such as \"127.0.0.1:7401\" (the admin API is not encrypted)",
-        set: |config, text| {
-            config.admin = text.parse::<SocketAddr>().ok().filter(|address| address.ip().is_loopback())?;
+        set: |config, value| {
+            config.admin = parsed::<SocketAddr>(value).filter(|address| address.ip().is_loopback())?;
             Some(())
         },
     },
@@ -82,20 +84,20 @@ pub const KEYS: &[Key] = &[
         name: "links",
         kind: Kind::Text,
         expected: "an address and a port such as \"192.0.2.7:7390\"",
-        set: |config, text| text.parse().ok().map(|address| config.links = address),
+        set: |config, value| parsed(value).map(|address| config.links = address),
     },
     Key {
         name: "gossip",
         kind: Kind::Text,
         expected: "an address and a port such as \"192.0.2.7:7391\"",
-        set: |config, text| text.parse().ok().map(|address| config.gossip = address),
+        set: |config, value| parsed(value).map(|address| config.gossip = address),
     },
     Key {
         name: "join",
         kind: Kind::List,
         expected: "addresses of nodes' links, at most 16, such as [\"192.0.2.7:7390\"]",
-        set: |config, text| {
-            let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        set: |config, value| {
+            let parts = value.to_str()?.split(',').map(str::trim).filter(|part| !part.is_empty());
             let addresses: Option<Vec<SocketAddr>> = parts.map(|part| part.parse().ok()).collect();
             config.join = addresses.filter(|addresses| addresses.len() <= 16)?;
             Some(())
@@ -105,14 +107,14 @@ pub const KEYS: &[Key] = &[
         name: "secret",
         kind: Kind::Text,
         expected: "the path of a cluster.json",
-        set: |config, text| path(text).map(|path| config.secret = Some(path)),
+        set: |config, value| path(value).map(|path| config.secret = Some(path)),
     },
     Key {
         name: "weight",
         kind: Kind::Number,
         expected: "a number of percent from 1 to 1600",
-        set: |config, text| {
-            config.weight = Weight::percent(text.parse().ok()?)?;
+        set: |config, value| {
+            config.weight = Weight::percent(parsed(value)?)?;
             Some(())
         },
     },
@@ -120,49 +122,53 @@ pub const KEYS: &[Key] = &[
         name: "zone",
         kind: Kind::Text,
         expected: "a name of at most 32 bytes",
-        set: |config, text| Zone::new(text).map(|zone| config.zone = zone),
+        set: |config, value| Zone::new(value.to_str()?).map(|zone| config.zone = zone),
     },
     Key {
         name: "workers",
         kind: Kind::Number,
         expected: "a number from 1 to 64",
-        set: |config, text| number(text, 1..=64).map(|count| config.workers = count as u8),
+        set: |config, value| number(value, 1..=64).map(|count| config.workers = count as u8),
     },
     Key {
         name: "store",
         kind: Kind::Text,
         expected: "the path of a directory",
-        set: |config, text| path(text).filter(|_| !text.contains("://")).map(|path| config.store = Some(path)),
+        set: |config, value| {
+            let is_url = value.to_str().is_some_and(|text| text.contains("://"));
+            path(value).filter(|_| !is_url).map(|path| config.store = Some(path))
+        },
     },
     Key {
         name: "seat_window_s",
         kind: Kind::Number,
         expected: "a number of seconds from 1 to 3000",
-        set: |config, text| number(text, 1..=3000).map(|seconds| config.seat_window = Duration::from_secs(seconds)),
+        set: |config, value| number(value, 1..=3000).map(|seconds| config.seat_window = Duration::from_secs(seconds)),
     },
     Key {
         name: "record",
         kind: Kind::Switch,
         expected: "true or false",
-        set: |config, text| text.parse().ok().map(|on| config.record = on),
+        set: |config, value| parsed(value).map(|on| config.record = on),
     },
     Key {
         name: "sessions",
         kind: Kind::Number,
         expected: "a number from 1 to 1000000",
-        set: |config, text| number(text, 1..=1_000_000).map(|count| config.sessions = count as usize),
+        set: |config, value| number(value, 1..=1_000_000).map(|count| config.sessions = count as usize),
     },
     Key {
         name: "certificate_days",
         kind: Kind::Number,
         expected: "a number of days from 1 to 14 (browsers accept no longer one by its hash)",
-        set: |config, text| number(text, 1..=14).map(|days| config.certificate_days = days as u32),
+        set: |config, value| number(value, 1..=14).map(|days| config.certificate_days = days as u32),
     },
     Key {
         name: "log",
         kind: Kind::Text,
         expected: "a filter such as \"info\" or \"warn,ringside_node=debug\"",
-        set: |config, text| {
+        set: |config, value| {
+            let text = value.to_str()?;
             text.parse::<tracing_subscriber::EnvFilter>().ok()?;
             config.log = Some(text.to_owned()).filter(|text| !text.is_empty())?;
             Some(())
@@ -170,10 +176,16 @@ pub const KEYS: &[Key] = &[
     },
 ];
 
-fn number(text: &str, allowed: RangeInclusive<u64>) -> Option<u64> {
-    text.parse().ok().filter(|number| allowed.contains(number))
+/// A value that is read as text; what is no text is none of those.
+fn parsed<T: FromStr>(value: &OsStr) -> Option<T> {
+    value.to_str()?.parse().ok()
 }
 
-fn path(text: &str) -> Option<PathBuf> {
-    (!text.is_empty()).then(|| PathBuf::from(text))
+fn number(value: &OsStr, allowed: RangeInclusive<u64>) -> Option<u64> {
+    parsed(value).filter(|number| allowed.contains(number))
+}
+
+/// Names of files may be any bytes.
+fn path(value: &OsStr) -> Option<PathBuf> {
+    (!value.is_empty()).then(|| PathBuf::from(value))
 }

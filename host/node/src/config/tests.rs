@@ -70,8 +70,8 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
     let file = std::env::temp_dir().join(format!("ringside-config-{}.toml", std::process::id()));
     std::fs::write(&file, "workers = 2\nsessions = 20\nrecord = true\n").unwrap();
     let environment = [("RINGSIDE_WORKERS", "3"), ("RINGSIDE_SESSIONS", "30"), ("RINGSIDE_COLOUR", "red")];
-    let environment: Vec<_> = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    let config = Config::load(Some(&file), &environment, &[("workers", "4".to_owned())]).unwrap();
+    let environment: Vec<_> = environment.map(|(name, value)| (name.to_owned(), value.into())).into();
+    let config = Config::load(Some(&file), &environment, &[("workers", "4".into())]).unwrap();
     std::fs::remove_file(&file).unwrap();
     assert_eq!((config.workers, config.sessions, config.record), (4, 30, true));
     assert_eq!(unknown_variables(&environment), ["RINGSIDE_COLOUR"]);
@@ -79,11 +79,21 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
 
 #[test]
 fn a_bad_flag_or_variable_is_named() {
-    let variable = [("RINGSIDE_RECORD".to_owned(), "perhaps".to_owned())];
+    let variable = [("RINGSIDE_RECORD".to_owned(), "perhaps".into())];
     let error = Config::load(None, &variable, &[]).unwrap_err().to_string();
     assert_eq!(error, "environment variable RINGSIDE_RECORD: `record` is perhaps: expected true or false");
-    let error = Config::load(None, &[], &[("seat_window_s", "x".to_owned())]).unwrap_err().to_string();
+    let error = Config::load(None, &[], &[("seat_window_s", "x".into())]).unwrap_err().to_string();
     assert_eq!(error, "flag --seat-window-s: `seat_window_s` is x: expected a number of seconds from 1 to 3000");
     let missing = Config::load(Some(Path::new("/does/not/exist.toml")), &[], &[]).unwrap_err().to_string();
     assert!(missing.contains("/does/not/exist.toml"), "{missing}");
+}
+
+#[test]
+fn paths_need_not_be_text_and_everything_else_must() {
+    use std::os::unix::ffi::OsStringExt;
+    let bytes = || OsString::from_vec(b"a\xffb".to_vec());
+    let config = Config::load(None, &[("RINGSIDE_STORE".to_owned(), bytes())], &[("state", bytes())]).unwrap();
+    assert_eq!((config.state, config.store), (PathBuf::from(bytes()), Some(PathBuf::from(bytes()))));
+    let error = Config::load(None, &[("RINGSIDE_LISTEN".to_owned(), bytes())], &[]).unwrap_err().to_string();
+    assert!(error.contains("RINGSIDE_LISTEN: `listen` is a\u{fffd}b: expected an address"), "{error}");
 }

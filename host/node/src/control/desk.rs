@@ -6,6 +6,7 @@ mod showing;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
 
 use ringside_core::directory::{Action, Create, Directory, Draw, Find, Limits, Open, RequestId, SessionEntry};
@@ -36,6 +37,12 @@ pub struct Identity {
 /// The way to other nodes; must not block. Answers whether the message waits to be sent.
 pub type Outlet = Box<dyn FnMut(&Seen, PeerMessage) -> bool + Send>;
 
+/// Player inputs of a worker's sessions.
+type Counts = Vec<(SessionId, u64)>;
+
+/// A session, and the worker that does not have it.
+type Absence = (SessionId, WorkerId);
+
 struct WorkerPort {
     port: Port,
     last_busy_us: u64,
@@ -62,6 +69,12 @@ pub struct Desk {
     load_us: Arc<AtomicU64>,
     /// Sessions that no worker's queue had room for, and the workers that they came from.
     homeless: Vec<(WorkerId, Box<MovedSession>)>,
+    /// Workers answer here that they do not have a session that they were told to end.
+    absences: Receiver<Absence>,
+    absent: Sender<Absence>,
+    /// Workers answer here how many player inputs their sessions have taken.
+    counts: Receiver<Counts>,
+    counted: Sender<Counts>,
 }
 
 impl Desk {
@@ -76,6 +89,8 @@ impl Desk {
         }
         let port = |port| WorkerPort { port, last_busy_us: 0, last_read_us: 0, busy_permille: 0 };
         let workers = ports.into_iter().map(|(id, each)| (id, port(each))).collect();
+        let (absent, absences) = channel();
+        let (counted, counts) = channel();
         Desk {
             directory,
             games: BTreeMap::new(),
@@ -91,13 +106,16 @@ impl Desk {
             eras: BTreeMap::new(),
             load_us: Arc::default(),
             homeless: Vec::new(),
+            absences,
+            absent,
+            counts,
+            counted,
         }
     }
 
-    /// New sessions of a game run this version from now on, unless a newer one is served already: two uploads at a time
-    /// may be told of in either order.
+    /// New sessions of a game run this version from now on, unless a newer one is served already.
     pub fn serve(&mut self, served: Served) {
-        if self.games.get(&served.game).is_none_or(|known| known.version <= served.version) {
+        if served.replaces(self.games.get(&served.game)) {
             self.directory.handle_game(served.game.clone(), served.facts());
             self.games.insert(served.game.clone(), served);
         }
@@ -144,6 +162,7 @@ impl Desk {
             Message::View(view) => self.handle_view(now, view),
             Message::Loads(loads) => self.directory.handle_loads(loads),
             Message::Eras(eras) => self.eras = eras,
+            Message::Certified(certificate) => self.identity.certificate = certificate,
             Message::Directory(from, message) => self.directory.handle_message(now, from, *message),
             Message::Signal { game, key, source, body } => self.take_signal(game, key, source, body),
             Message::Drain => self.drain(),
@@ -158,6 +177,9 @@ impl Desk {
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: u64) {
+        while let Ok((session, worker)) = self.absences.try_recv() {
+            self.directory.handle_absent(&session, worker);
+        }
         self.directory.handle_timeout(now);
         self.act(now);
     }
@@ -167,6 +189,7 @@ impl Desk {
         for (from, moved) in std::mem::take(&mut self.homeless) {
             self.punish(now, from, moved);
         }
+        self.act(now);
         let mut load_us = 0_u64;
         for (id, worker) in &mut self.workers {
             let busy_us = (worker.port.usage)().busy_us;
@@ -180,6 +203,26 @@ impl Desk {
             self.directory.handle_load(*id, per_second);
         }
         self.load_us.store(load_us, Ordering::Relaxed);
+        self.count_inputs();
+    }
+
+    /// Tells the directory how many inputs the sessions had taken a second ago, and asks anew: what counts where two
+    /// sessions of a key are settled, and so nowhere but among several nodes.
+    fn count_inputs(&mut self) {
+        while let Ok(counts) = self.counts.try_recv() {
+            counts.into_iter().for_each(|(session, inputs)| self.directory.handle_inputs(&session, inputs));
+        }
+        if self.view.as_ref().is_none_or(|view| view.nodes().count() < 2) {
+            return;
+        }
+        for worker in self.workers.values_mut() {
+            let counted = self.counted.clone();
+            let reply = Box::new(move |counts| {
+                let _ = counted.send(counts);
+            });
+            // One that has too much to do is asked again a second later.
+            let _ = (worker.port.send)(Command::Inputs { reply });
+        }
     }
 
     fn handle_event(&mut self, now: u64, worker: WorkerId, event: Event) {
@@ -267,10 +310,15 @@ impl Desk {
                     self.create(now, session, worker, epoch, config, record);
                 }
                 Action::End { session, worker, why } => {
-                    let (reason, reply) = (why.to_string(), Box::new(|_| {}));
-                    let id = session.clone();
+                    let (id, absent, gone) = (session.clone(), self.absent.clone(), (session.clone(), worker));
+                    let reply = Box::new(move |was_there: bool| {
+                        if !was_there {
+                            let _ = absent.send(gone);
+                        }
+                    });
+                    let reason = why.to_string();
                     if self.send(worker, Command::End { session, reason, reply }).is_err() {
-                        tracing::warn!(session = %id, %worker, "the worker is too busy to end a session");
+                        tracing::warn!(session = %id, %worker, "the worker is too busy to end a session: it is told again");
                     }
                 }
                 Action::Answer { request, answer } => self.answer(request, answer),

@@ -219,6 +219,64 @@ fn a_worker_that_takes_nothing_drops_the_reply_and_the_caller_hears_of_it() {
 }
 
 #[test]
+fn a_worker_that_was_too_busy_to_be_told_of_an_end_is_told_again() {
+    let mut bench = Bench::new(1);
+    let target = Target::Session { game: "pong".parse().unwrap(), key: "ours".parse().unwrap() };
+    bench.event(0, Event::Resolve { request: 1, player: player("ada"), target, may_create: true });
+    let Some(Command::Create(order)) = bench.commands(0).pop() else { panic!() };
+    bench.event(0, Event::Created { session: order.session.clone(), result: Ok(()) });
+    let pass = |bench: &mut Bench| {
+        bench.commands(0);
+        let due = bench.desk.next_timeout().expect("something is due");
+        bench.desk.handle_timeout(due);
+        bench.commands(0)
+    };
+    bench.told[&WorkerId(0)].lock().unwrap().full = true;
+    assert!(pass(&mut bench).is_empty(), "it takes nothing");
+    bench.told[&WorkerId(0)].lock().unwrap().full = false;
+    let told = pass(&mut bench);
+    let [Command::End { session, .. }] = &told[..] else { panic!("it is told again") };
+    assert_eq!(*session, order.session);
+    bench.event(0, Event::Ended { session: session.clone(), reason: String::new(), outcome: None });
+    assert_eq!(bench.desk.next_timeout(), None);
+
+    // One that never was created is asked for until the worker says that it has none.
+    drop(bench.create("late"));
+    let mut told = pass(&mut bench);
+    let Some(Command::End { reply, .. }) = told.pop() else { panic!("it is given up") };
+    assert!(matches!(&pass(&mut bench)[..], [Command::End { .. }]), "not heard of yet");
+    reply(false);
+    assert!(pass(&mut bench).is_empty());
+    assert_eq!(bench.desk.next_timeout(), None);
+}
+
+#[tokio::test]
+async fn the_end_of_the_task_is_noticed() {
+    let (control, queue) = Control::queue(Default::default());
+    let ended = tokio::spawn(async move { control.broken().await });
+    drop(queue);
+    ended.await.unwrap();
+}
+
+#[tokio::test]
+async fn requests_beyond_the_queue_are_refused_as_busy() {
+    let (control, queue) = Control::queue(Default::default());
+    for _ in 0..CONTROL_QUEUE {
+        control.drain().await;
+    }
+    assert_eq!(control.status().await, Err(ControlError::Overloaded));
+    drop(queue);
+    assert_eq!(control.status().await, Err(ControlError::Stopping));
+}
+
+/// Takes as long as the bound is: a question is asked of a task that is there and does nothing.
+#[tokio::test]
+async fn a_question_that_is_not_answered_is_given_up() {
+    let (control, _queue) = Control::queue(Default::default());
+    assert_eq!(control.status().await, Err(ControlError::Overloaded));
+}
+
+#[test]
 fn draining_takes_no_new_sessions() {
     let mut bench = Bench::new(1);
     bench.desk.handle(0, Message::Drain);

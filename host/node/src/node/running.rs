@@ -7,24 +7,27 @@ use std::time::{Duration, Instant};
 use ringside_core::directory::Limits;
 use ringside_core::ids::{Node, NodeId};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 
 use super::NodeError;
 use super::kept::Kept;
-use crate::admin::{self, Services};
+use crate::admin::{self, Bounds, Services};
 use crate::api::NodeInfo;
 use crate::catalogue::Catalogue;
+use crate::cli::{facts, print};
 use crate::cluster::games::Games;
+use crate::cluster::member::Member;
 use crate::cluster::running::{Beginning, Cluster, Joined, Sockets};
 use crate::control::{self, Control, Desk};
+use crate::limits::STOP_TIMEOUT;
 use crate::metrics::Metrics;
 use crate::operator;
 use crate::recorder::Recorder;
+use crate::renewal::{Renewal, Shown};
 use crate::state_directory::{NodeFile, StateDirectory};
 use crate::workers::Workers;
 
-/// Time that players get to hear that the node stops, and recordings to be written.
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Orders to drain that wait; more say nothing new.
 const DRAINS: usize = 8;
 /// How often a node that drains looks whether its sessions are over.
@@ -33,7 +36,7 @@ const LOOK: Duration = Duration::from_millis(100);
 const ENDING: Duration = Duration::from_secs(5);
 
 /// Why a node that was ready ends.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub enum End {
     /// It was told to stop.
     Stopped,
@@ -41,11 +44,13 @@ pub enum End {
     Drain(Duration),
     /// Another process is this node.
     Duplicate(Node),
+    /// A part that runs for as long as the node does has ended: which.
+    Broken(String),
 }
 
 /// A node that runs.
 pub struct Running {
-    state: StateDirectory,
+    state: Arc<StateDirectory>,
     file: NodeFile,
     about: Arc<NodeInfo>,
     games: usize,
@@ -55,7 +60,8 @@ pub struct Running {
     recorder: Recorder,
     workers: Workers,
     stop_admin: oneshot::Sender<()>,
-    admin: tokio::task::JoinHandle<std::io::Result<()>>,
+    admin: JoinHandle<()>,
+    renewal: JoinHandle<()>,
 }
 
 impl Running {
@@ -93,8 +99,8 @@ impl Running {
             uptime_s: 0,
             state: state.path().display().to_string(),
             store: store.name().to_owned(),
-            certificate_sha256: file.certificate_sha256.clone(),
-            certificate_not_after_s: certificate.not_after_s(),
+            certificate_sha256: String::new(),
+            certificate_not_after_s: 0,
             links: sockets.links_address,
             gossip: sockets.gossip_address,
             draining: false,
@@ -120,6 +126,7 @@ impl Running {
         let (cluster, arrivals) = joined.enter(control.clone());
         let games = Games::new(Arc::clone(&catalogue), control.clone());
         let (drain, drains) = mpsc::channel(DRAINS);
+        let (certified, shown) = watch::channel(Shown::from(&certificate));
         let desk = operator::Desk {
             control: control.clone(),
             catalogue: Arc::clone(&catalogue),
@@ -127,19 +134,44 @@ impl Running {
             recorder: recorder.clone(),
             peers: cluster.peers.clone(),
             about: Arc::clone(&about),
+            certificate: shown.clone(),
             started: Instant::now(),
             drains: drain,
         };
         cluster.serve(arrivals, games, desk.clone()).await?;
-        let services = Services { secret: token, desk, store, tokens, metrics: Metrics::default() };
+        tokio::spawn(tell_certificate(shown, control.clone(), cluster.member.clone()));
+        let (bounds, metrics) = (Bounds::default(), Metrics::default());
+        let services = Services { secret: token, desk, store, tokens, bounds, metrics };
         let (stop_admin, stopped) = oneshot::channel::<()>();
         let stopped = async {
             let _ = stopped.await;
         };
         let admin = tokio::spawn(admin::serve(listener, Arc::new(services), stopped));
         state.publish(&file)?;
+        let state = Arc::new(state);
+        let renewal = Renewal {
+            state: state.clone(),
+            days: config.certificate_days,
+            certifier: workers.certifier(),
+            file: file.clone(),
+            shown: certified,
+        };
+        let renewal = tokio::spawn(renewal.run());
         let games = catalogue.games().len();
-        Ok(Running { state, file, about, games, control, cluster, drains, recorder, workers, stop_admin, admin })
+        Ok(Running {
+            state,
+            file,
+            about,
+            games,
+            control,
+            cluster,
+            drains,
+            recorder,
+            workers,
+            stop_admin,
+            admin,
+            renewal,
+        })
     }
 
     /// Says how to reach the node.
@@ -149,7 +181,7 @@ impl Running {
                 "ready": true,
                 "node": self.file.node,
                 "cluster": self.about.cluster,
-                "state": self.state.path(),
+                "state": self.state.path().display().to_string(),
                 "store": self.about.store,
                 "admin": self.file.admin,
                 "links": self.file.links,
@@ -158,22 +190,22 @@ impl Running {
                 "certificate_sha256": self.file.certificate_sha256,
                 "games": self.games,
             });
-            println!("{ready}");
-            return;
+            return print(&ready.to_string());
         }
         let workers: Vec<String> = self.file.workers.iter().map(ToString::to_string).collect();
-        println!("Ringside {} is ready.", env!("CARGO_PKG_VERSION"));
-        println!("  node         {} of cluster {}", self.file.node, self.about.cluster);
-        println!("  players      {}", workers.join(", "));
-        println!("  certificate  {} (SHA-256)", self.file.certificate_sha256);
-        println!("  admin API    {}", self.file.admin);
-        println!("  links        {} (for --join of other nodes)", self.file.links);
-        println!("  state        {}", self.state.path().display());
-        println!("  store        {}", self.about.store);
-        println!("  games        {}", self.games);
-        if self.games == 0 {
-            println!("Upload a game: ringside push FILE.wasm");
-        }
+        let facts = facts(&[
+            ("node", format!("{} of cluster {}", self.file.node, self.about.cluster)),
+            ("players", workers.join(", ")),
+            ("certificate", format!("{} (SHA-256)", self.file.certificate_sha256)),
+            ("admin API", self.file.admin.clone()),
+            ("links", format!("{} (for --join of other nodes)", self.file.links)),
+            ("state", self.state.path().display().to_string()),
+            ("store", self.about.store.clone()),
+            ("games", self.games.to_string()),
+        ]);
+        let facts: String = facts.lines().map(|line| format!("  {line}\n")).collect();
+        let next = if self.games == 0 { "Upload a game: ringside push FILE.wasm" } else { "" };
+        print(&format!("Ringside {} is ready.\n{facts}{next}", env!("CARGO_PKG_VERSION")));
     }
 
     /// Returns when the node is to leave, or must end.
@@ -181,6 +213,12 @@ impl Running {
         tokio::select! {
             grace = self.drains.recv() => grace.map_or(End::Stopped, End::Drain),
             duplicate = self.cluster.member.duplicate() => End::Duplicate(duplicate),
+            what = self.workers.broken() => End::Broken(what),
+            () = self.control.broken() => End::Broken("the control task".to_owned()),
+            () = self.recorder.broken() => End::Broken("the recorder".to_owned()),
+            () = self.cluster.member.broken() => End::Broken("the membership task".to_owned()),
+            _ = &mut self.admin => End::Broken("the admin API".to_owned()),
+            _ = &mut self.renewal => End::Broken("the renewal of the certificate".to_owned()),
         }
     }
 
@@ -211,6 +249,8 @@ impl Running {
 
     /// Nobody finds the node any more, players are told, recordings are written, requests under way are finished.
     pub async fn stop(self) {
+        // Before the node's file is removed: it would write it again.
+        self.renewal.abort();
         self.state.unpublish();
         self.control.drain().await;
         let finish = async {
@@ -219,11 +259,40 @@ impl Running {
             self.workers.stop().await;
             self.cluster.stop().await;
             self.recorder.stop().await;
-            let _ = self.stop_admin.send(());
-            let _ = self.admin.await;
+            // It has ended already if nobody listens.
+            if self.stop_admin.send(()).is_ok() {
+                let _ = self.admin.await;
+            }
         };
-        if tokio::time::timeout(STOP_TIMEOUT, finish).await.is_err() {
-            tracing::warn!("not everything came to its end in {} s", STOP_TIMEOUT.as_secs());
-        }
+        give_up_after(STOP_TIMEOUT, finish).await;
+    }
+}
+
+/// Says it where players are sent on from when the workers serve another certificate.
+async fn tell_certificate(mut shown: watch::Receiver<Shown>, control: Control, member: Member) {
+    while shown.changed().await.is_ok() {
+        let certificate = shown.borrow_and_update().sha256;
+        control.certified(certificate).await;
+        member.certified(certificate).await;
+    }
+}
+
+/// Waits for the end of everything, for so long; answers whether it came.
+async fn give_up_after(patience: Duration, finish: impl Future<Output = ()>) -> bool {
+    let finished = tokio::time::timeout(patience, finish).await.is_ok();
+    if !finished {
+        tracing::warn!("not everything came to its end in {} s", patience.as_secs());
+    }
+    finished
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stop_that_does_not_end_is_given_up() {
+        assert!(!give_up_after(Duration::from_millis(1), std::future::pending()).await);
+        assert!(give_up_after(STOP_TIMEOUT, async {}).await);
     }
 }

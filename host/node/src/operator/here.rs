@@ -87,7 +87,10 @@ pub async fn status(desk: &Desk) -> Result<NodeStatus, ApiError> {
 /// `GET /v1/node`.
 pub async fn info(desk: &Desk) -> Result<NodeInfo, ApiError> {
     let status = desk.control.status().await?;
+    let certificate = *desk.certificate.borrow();
     Ok(NodeInfo {
+        certificate_sha256: certificate.sha256.to_string(),
+        certificate_not_after_s: certificate.not_after_s,
         uptime_s: desk.started.elapsed().as_secs(),
         games: desk.catalogue.games().len(),
         sessions: status.sessions,

@@ -87,11 +87,7 @@ fn see(event: Event, slot: Slot, last_position: &mut String) -> Option<String> {
             });
         }
         Event::Detached { reason, message } | Event::Failed { reason, message } => {
-            return Some(if message.is_empty() {
-                format!("Out: {reason}.")
-            } else {
-                format!("Out: {}.", crate::cli::plain(&message))
-            });
+            return Some(super::out(reason, &message));
         }
         Event::Disconnected { .. } => println!("connection lost, trying again"),
         _ => {}

@@ -85,11 +85,7 @@ fn see(screen: &mut dyn Screen, note: &mut String, event: Event) -> Option<Strin
         Event::GoingAway { reason } => *note = format!("going away: {reason}"),
         Event::Finished { outcome } => return Some(screen.outcome(&outcome)),
         Event::Detached { reason, message } | Event::Failed { reason, message } => {
-            return Some(if message.is_empty() {
-                format!("Out: {reason}.")
-            } else {
-                format!("Out: {}.", crate::cli::plain(&message))
-            });
+            return Some(super::out(reason, &message));
         }
         _ => {}
     }

@@ -42,6 +42,15 @@ async fn pushes_at_once_all_get_numbers_of_their_own() {
 }
 
 #[tokio::test]
+async fn a_game_has_a_last_version() {
+    let store = Store::memory();
+    let pong: GameName = "pong".parse().unwrap();
+    assert!(store.create(&version_path(&pong, VERSIONS), sealed(&encode(&version(1))).into()).await.unwrap());
+    assert_eq!(store.push(&pong, &version(1)).await.unwrap(), (VERSIONS, false));
+    assert!(matches!(store.push(&pong, &version(2)).await, Err(StoreError::Exhausted(_))));
+}
+
+#[tokio::test]
 async fn modules_are_checked_against_their_hash() {
     let scratch = Scratch::new("store-modules");
     let store = Store::local(&scratch.0).unwrap();

@@ -246,6 +246,7 @@ fn skipped_joins_leaves_starts_ticks_and_timers() {
     assert_eq!(play.fold.tick(), 1, "a skipped tick counts");
 
     play.does(0, 't', &0_u64.to_le_bytes());
+    play.time_us += limits::TIMER_DELAY_US;
     let id = play.told();
     play.does(0, 'q', &[3]);
     assert_eq!(play.run(Input::Timer { id }), Outcome::Skipped(SkipCause::Trap));

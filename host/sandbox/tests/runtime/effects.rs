@@ -146,15 +146,15 @@ fn timers_fire_in_order_once_and_when_due() {
         play.does(0, 't', &delay.to_le_bytes());
         play.told()
     };
-    assert_eq!([arm(30), arm(10), arm(20), arm(10), arm(u64::MAX)], [1, 2, 3, 4, 5]);
-    assert_eq!(play.fold.next_timer(), Some((2, 10)));
+    assert_eq!([arm(3_000), arm(1_000), arm(2_000), arm(0), arm(u64::MAX)], [1, 2, 3, 4, 5]);
+    assert_eq!(play.fold.next_timer(), Some((2, limits::TIMER_DELAY_US)));
     assert!(words(&mut play, &Input::Timer { id: 2 }).contains("not due"));
     play.does(0, 'c', &3_u64.to_le_bytes());
     play.does(0, 'c', &99_u64.to_le_bytes());
-    play.time_us = 30;
+    play.time_us = 3_000;
     assert!(words(&mut play, &Input::Timer { id: 3 }).contains("not due"));
     let mut fired = Vec::new();
-    while let Some((id, _)) = play.fold.next_timer().filter(|(_, due)| *due <= 30) {
+    while let Some((id, _)) = play.fold.next_timer().filter(|(_, due)| *due <= 3_000) {
         assert_eq!(play.run(Input::Timer { id }), Outcome::Applied);
         assert_eq!(play.outputs, [Output::Event { body: Bytes::copy_from_slice(&id.to_le_bytes()) }]);
         assert!(words(&mut play, &Input::Timer { id }).contains("not due"));
@@ -162,7 +162,7 @@ fn timers_fire_in_order_once_and_when_due() {
     }
     assert_eq!(fired, [2, 4, 1]);
     assert_eq!(play.fold.next_timer(), Some((5, u64::MAX)));
-    play.time_us = 29;
+    play.time_us = 2_999;
     assert!(words(&mut play, &Input::Tick).contains("decrease"));
 }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use ringside_core::ids::{Epoch, Incarnation, SessionId, StateHash};
 use ringside_core::log::{Input, Record};
-use ringside_core::recording::{self, Header, Item};
+use ringside_core::recording::{self, EndReason, Header, Item, Reader};
 use ringside_protocol::fuzz::Mutator;
 use ringside_sandbox::{Fold, ReplayError, Replayed, Replayer, read_header, replay_recording};
 
@@ -45,8 +45,19 @@ fn hashes(log: &[Record]) -> Vec<(StateHash, StateHash)> {
     log.iter().map(|record| crate::play::replay_into(&mut fold, std::slice::from_ref(record))).collect()
 }
 
-/// The same log in batches of so many records, with a checkpoint after each third batch.
+fn append(file: &mut Vec<u8>, item: &Item) {
+    recording::append(file, item).expect("appended");
+}
+
+/// As [`going_on`], of a session that ended.
 fn recorded(log: &[Record], batch: usize) -> Vec<u8> {
+    let mut file = going_on(log, batch);
+    append(&mut file, &Item::End { position: log.len() as u64, reason: EndReason::SessionEnded });
+    file
+}
+
+/// The same log in batches of so many records, with a checkpoint after each third batch, without an end.
+fn going_on(log: &[Record], batch: usize) -> Vec<u8> {
     let hashes = hashes(log);
     let mut file = Vec::new();
     recording::begin(&mut file);
@@ -98,15 +109,60 @@ fn cut_off_anywhere_it_replays_to_there() {
 }
 
 #[test]
+fn cut_off_between_two_frames_it_is_told_too_and_compared_to_there() {
+    let play = played();
+    let file = recorded(&play.log, 5);
+    let mut frames = Reader::new(&file).expect("a recording");
+    let mut ends = Vec::new();
+    while frames.next_item().expect("a frame").is_some() {
+        ends.push(frames.offset());
+    }
+    let whole = ends.pop();
+    assert_eq!(whole, Some(file.len()));
+    for length in ends {
+        let report = replay_recording(toy(), &file[..length]).expect("a replay");
+        let incomplete = report.incomplete.clone().expect("said");
+        let said = format!("ends at position {} without an end marker: the tail may be lost", report.records);
+        assert!(report.agrees() && incomplete.contains(&said), "{length}: {incomplete}");
+    }
+    // What is there is compared: damage to a record shows in the hashes, whatever is said of the end.
+    let mut file = going_on(&play.log[..10], 5);
+    let outputs = StateHash([1; 32]);
+    append(&mut file, &Item::Batch { records: play.log[10..12].to_vec(), outputs });
+    let report = replay_recording(toy(), &file).expect("a replay");
+    assert!(!report.agrees() && report.incomplete.is_some());
+}
+
+#[test]
+fn why_a_recording_ends_is_told() {
+    let play = played();
+    let ended = |position, reason| {
+        let mut file = going_on(&play.log[..10], 5);
+        append(&mut file, &Item::End { position, reason });
+        // What follows an end is nobody's.
+        append(&mut file, &Item::Gap { from: 1 });
+        let mut replayer = Replayer::new(toy(), &file).expect("a replay");
+        while replayer.step().expect("a step") != Replayed::End {}
+        assert_eq!(replayer.step(), Ok(Replayed::End));
+        replayer.finish().incomplete
+    };
+    assert_eq!(ended(10, EndReason::SessionEnded), None);
+    let stopped = ended(10, EndReason::WorkerStopped).expect("said");
+    assert!(stopped.contains("stopped at position 10"), "{stopped}");
+    let lost = ended(12, EndReason::SessionEnded).expect("said");
+    assert!(lost.contains("of position 12: the records after 10 are lost"), "{lost}");
+}
+
+#[test]
 fn gaps_and_lies_are_told() {
     let play = played();
-    let mut file = recorded(&play.log[..10], 5);
+    let mut file = going_on(&play.log[..10], 5);
     recording::append(&mut file, &Item::Gap { from: 11 }).expect("appended");
     let report = replay_recording(toy(), &file).expect("a replay");
     assert!(report.incomplete.as_deref().expect("said").contains("from 11"));
     assert_eq!(report.records, 10);
 
-    let mut file = recorded(&play.log[..10], 5);
+    let mut file = going_on(&play.log[..10], 5);
     let outputs = StateHash([1; 32]);
     recording::append(&mut file, &Item::Batch { records: play.log[10..12].to_vec(), outputs }).expect("appended");
     recording::append(&mut file, &Item::Checkpoint { position: 12, state: outputs, full: Some(Bytes::new()) })
@@ -116,7 +172,7 @@ fn gaps_and_lies_are_told() {
     assert_eq!(report.outputs_differ, [12]);
     assert!(!report.checkpoints[0].agrees());
 
-    let mut file = recorded(&play.log[..10], 5);
+    let mut file = going_on(&play.log[..10], 5);
     recording::append(&mut file, &Item::Batch { records: play.log[11..].to_vec(), outputs }).expect("appended");
     assert!(matches!(replay_recording(toy(), &file), Err(ReplayError::Fold { position: 12, .. })));
 }

@@ -1,7 +1,8 @@
 //! `cargo xtask dev`, which the README's first command is.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use ringside_test_support::directory::Directory;
@@ -20,8 +21,17 @@ fn dev_starts_a_cluster_with_the_samples_says_what_to_type_and_leaves_nothing() 
         .current_dir(guests::root())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        // As a shell does for what is typed: the terminal's Ctrl-C goes to the whole group.
+        .process_group(0)
         .spawn()
         .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+    let mut errors = dev.stderr.take().unwrap();
+    let log = std::thread::spawn(move || {
+        let mut said = Vec::new();
+        let _ = errors.read_to_end(&mut said);
+        String::from_utf8_lossy(&said).into_owned()
+    });
     let mut said = String::new();
     for line in BufReader::new(dev.stdout.take().unwrap()).lines().map_while(Result::ok) {
         said.push_str(&line);
@@ -43,8 +53,11 @@ fn dev_starts_a_cluster_with_the_samples_says_what_to_type_and_leaves_nothing() 
     }
     let is_there = |pid: &u64| std::path::Path::new(&format!("/proc/{pid}")).exists();
     assert!(pids.iter().all(is_there));
-    let interrupted = Command::new("kill").args(["-INT", &dev.id().to_string()]).status().unwrap();
-    assert!(interrupted.success());
+    let group = libc::pid_t::try_from(dev.id()).unwrap();
+    // SAFETY: plain numbers; the child has not been waited for, so the group is its own.
+    assert_eq!(unsafe { libc::kill(-group, libc::SIGINT) }, 0);
     assert!(dev.wait().unwrap().success());
+    let said = log.join().unwrap();
+    assert!(said.contains("stopped") && !said.contains("stopped at once"), "one signal, one orderly end: {said}");
     assert!(!pids.iter().any(is_there), "the nodes ended with it");
 }

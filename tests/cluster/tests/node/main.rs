@@ -7,4 +7,5 @@ mod life;
 mod players;
 mod recordings;
 mod refusals;
+mod surroundings;
 mod terminal;

@@ -8,7 +8,8 @@ use ringside_protocol::frame::ServerFrame;
 use ringside_protocol::limits;
 use ringside_protocol::reason::Reason;
 use ringside_simulation::scheduler::Micros;
-use ringside_worker::WorkerConfig;
+use ringside_worker::limits::{HANDSHAKES, RESPONSES};
+use ringside_worker::{Command, WorkerConfig};
 
 use crate::stage::{SECOND, Stage, address, open};
 
@@ -163,4 +164,56 @@ fn a_connection_without_views_is_probed() {
     stage.pass(10 * limits::KEEP_ALIVE.as_micros() as Micros);
     let pings = stage.stats(id).frame_rx.ping - before;
     assert!((8..=10).contains(&pings), "{pings} in ten intervals");
+}
+
+#[test]
+fn a_connection_that_was_told_its_end_is_closed_in_time() {
+    let mut stage = Stage::new(|_| {});
+    let session = stage.create("echo");
+    let (id, _) = stage.attach("ann", &session);
+    // The peer hears of nothing, and acknowledges nothing.
+    stage.mute = true;
+    stage.tell(Command::End { session, reason: "enough".into(), reply: Box::new(|_| {}) });
+    let timeout = limits::CLOSING_TIMEOUT.as_micros() as Micros;
+    stage.pass(timeout - SECOND / 10);
+    stage.mute = false;
+    stage.until("what the peer missed", 3 * SECOND, |stage| stage.link(id).lost.is_some().then_some(()));
+    let lost = stage.link(id).lost.clone();
+    assert!(matches!(lost, Some(Lost::Closed(Reason::SessionEnded, _))), "{lost:?}");
+    stage.until("the connection to be gone", 3 * SECOND, |stage| {
+        (stage.host.worker.held().connections == 0).then_some(())
+    });
+}
+
+#[test]
+fn handshakes_under_way_are_bounded() {
+    let mut stage = Stage::new(|_| {});
+    for batch in 0..4 {
+        for number in 0..200 {
+            stage.connect(address(10 + batch, number));
+        }
+        // A packet there, a Retry back, a packet with the token there; then they hear nothing.
+        stage.pass(2_500);
+        stage.mute = true;
+        stage.pass(20_000);
+        stage.mute = false;
+    }
+    assert_eq!(stage.host.worker.held().handshakes, HANDSHAKES);
+}
+
+#[test]
+fn packets_of_no_connection_are_answered_as_far_as_the_bound() {
+    let mut stage = Stage::new(|_| {});
+    // First packets of a version that nobody speaks.
+    let packet = |number: u8| {
+        let mut packet = vec![0; 1200];
+        packet[..7].copy_from_slice(&[0xc0, 0x1a, 0x2a, 0x3a, 0x4a, 8, number]);
+        packet[14] = 8;
+        (address(1, usize::from(number)), packet)
+    };
+    for number in 0..100 {
+        stage.host.arrive(packet(number));
+    }
+    let answers = stage.host.turn(stage.now).sent.len();
+    assert_eq!(answers, RESPONSES);
 }

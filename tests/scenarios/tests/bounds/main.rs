@@ -2,6 +2,7 @@
 //! behaviour. Bounds that need real sockets are reached in `tests/workers`.
 
 mod connections;
+mod isolation;
 mod sessions;
 mod stage;
 mod streams;

@@ -7,11 +7,12 @@ use ringside_core::ids::SessionId;
 use ringside_core::limits;
 use ringside_core::log::Input;
 use ringside_core::recording::{Item, Reader};
-use ringside_protocol::frame::ClientFrame;
+use ringside_protocol::frame::{ClientFrame, Resume, ServerFrame};
+use ringside_protocol::reason::Reason;
 use ringside_sandbox::CallCost;
-use ringside_worker::{Event, WorkerConfig};
+use ringside_worker::{Command, Event, WorkerConfig};
 
-use crate::stage::{SECOND, Stage, echo_message};
+use crate::stage::{SECOND, Stage, address, echo_message, open};
 
 fn deed(number: u64, deed: &Deed) -> ClientFrame {
     ClientFrame::Message { number, body: Bytes::from(ringside_guest::encode(deed)) }
@@ -54,8 +55,9 @@ fn traps_count_for_their_window_and_no_longer() {
 }
 
 /// Counts calls by what they were told, not by what they took.
-fn over_budget(input: &Input, _: &CallCost) -> bool {
-    matches!(input, Input::Message { body, .. } if **body == *ringside_guest::encode(&overwork()))
+fn by_deed(input: &Input, _: &CallCost) -> CallCost {
+    let over_budget = matches!(input, Input::Message { body, .. } if **body == *ringside_guest::encode(&overwork()));
+    CallCost { over_budget, ..CallCost::default() }
 }
 
 fn overwork() -> Deed {
@@ -64,7 +66,7 @@ fn overwork() -> Deed {
 
 #[test]
 fn overruns_count_for_their_window_and_no_longer() {
-    let mut stage = Stage::new(|config: &mut WorkerConfig| config.over_budget = over_budget);
+    let mut stage = Stage::new(|config: &mut WorkerConfig| config.cost_of = by_deed);
     let session = stage.create("bad-citizens");
     let (id, _) = stage.attach("ann", &session);
     let moved = |stage: &Stage| stage.events.iter().any(|event| matches!(event, Event::Overran(_)));
@@ -179,4 +181,81 @@ fn a_rebuild_goes_by_slices() {
     does(&mut stage, &session, id, 101, &Deed::Panic);
     let turns = stage.turns - before;
     assert!(turns >= 100, "{turns} turns for the rebuild of more than 100 entries");
+}
+
+#[test]
+fn a_large_checkpoint_is_restored_by_slices() {
+    let mut stage = Stage::new(|_| {});
+    let session = stage.create("bad-citizens");
+    let (id, _) = stage.attach("ann", &session);
+    let (pieces, piece) = (16, 256 << 10);
+    for number in 1..=pieces {
+        does(&mut stage, &session, id, number, &Deed::Hoard(piece));
+    }
+    stage.pass(limits::CHECKPOINT_INTERVAL_US);
+    let before = stage.turns;
+    does(&mut stage, &session, id, pieces + 1, &Deed::Panic);
+    let rebuilt = stage.turns - before;
+    assert!(rebuilt > pieces, "{rebuilt} turns for the rebuild of a state of {pieces} pieces");
+    assert!(!checkpoints(&stage.recorded(&session)).is_empty(), "its hash, made by slices, is in the recording");
+}
+
+#[test]
+fn sessions_of_a_worker_are_bounded() {
+    let mut ordinary = 0;
+    let mut stage = Stage::new(|config: &mut WorkerConfig| {
+        ordinary = config.sessions;
+        config.sessions = 3;
+        config.cost_of = by_deed;
+    });
+    assert_eq!(ordinary, ringside_worker::limits::SESSIONS);
+    let sessions: Vec<SessionId> = (0..3).map(|_| stage.create("bad-citizens")).collect();
+    let refusal = stage.refused("echo");
+    assert!(refusal.contains("3 sessions"), "{refusal}");
+    // One is given away, its place is taken, and it comes back.
+    let (id, _) = stage.attach("ann", &sessions[0]);
+    for number in 1..=limits::BUDGET_OVERRUNS as u64 {
+        does(&mut stage, &sessions[0], id, number, &overwork());
+    }
+    let moved = |event: Event| match event {
+        Event::Overran(moved) => Some(moved),
+        _ => None,
+    };
+    let moved = std::mem::take(&mut stage.events).into_iter().find_map(moved).expect("it was over its budget");
+    stage.create("echo");
+    stage.tell(Command::Adopt(moved));
+    stage.pass(SECOND);
+    let ended = |event: &Event| match event {
+        Event::Ended { session, reason, .. } => Some((session.clone(), reason.clone())),
+        _ => None,
+    };
+    let (session, reason) = stage.events.iter().find_map(ended).expect("there is no place for it");
+    assert_eq!(session, sessions[0]);
+    assert!(reason.contains("3 sessions"), "{reason}");
+}
+
+#[test]
+fn a_rejection_that_was_lost_with_its_connection_is_told_again() {
+    let mut stage = Stage::new(|_| {});
+    let session = stage.create("bad-citizens");
+    let (id, attached) = stage.attach("ann", &session);
+    stage.mute = true;
+    does(&mut stage, &session, id, 1, &Deed::Panic);
+    stage.mute = false;
+    let again = stage.connected(address(201, 1));
+    let ClientFrame::Open(mut frame) = open("ann", &session) else { unreachable!("it opens") };
+    frame.resume = Some(Resume {
+        token: attached.resume_token.clone(),
+        incarnation: session.incarnation,
+        joined: attached.joined,
+        branch: attached.branch,
+        last_output: 0,
+    });
+    stage.say(again, &ClientFrame::Open(frame));
+    stage.until("the news", SECOND, |stage| {
+        let told =
+            |frame: &ServerFrame| matches!(frame, ServerFrame::Rejected { number: 1, cause: Reason::MessageTrapped });
+        stage.link(again).frames.iter().any(told).then_some(())
+    });
+    assert!(matches!(stage.link(again).frames[0], ServerFrame::Attached(_)));
 }

@@ -48,6 +48,10 @@ pub struct Stage {
     pub events: Vec<Event>,
     /// Whether the node answers no question.
     pub silent: bool,
+    /// Whether what the worker sends is lost.
+    pub mute: bool,
+    /// Whether the node takes nothing that the worker tells it.
+    pub deaf: bool,
     pub now: Micros,
     /// Turns that the worker took.
     pub turns: u64,
@@ -69,6 +73,8 @@ impl Stage {
             host: Host::new(0, base, 7, adjust),
             events: Vec::new(),
             silent: false,
+            mute: false,
+            deaf: false,
             now: 0,
             turns: 0,
             base,
@@ -84,6 +90,17 @@ impl Stage {
 
     /// Creates a session of a built game.
     pub fn create(&mut self, game: &str) -> SessionId {
+        let (session, result) = self.try_to_create(game);
+        result.expect("a session");
+        session
+    }
+
+    /// Why a session cannot be created.
+    pub fn refused(&mut self, game: &str) -> String {
+        self.try_to_create(game).1.expect_err("no session")
+    }
+
+    fn try_to_create(&mut self, game: &str) -> (SessionId, Result<(), String>) {
         let number = self.sessions.len() + 1;
         let session: SessionId = format!("{game}/room-{number}@{number:016x}").parse().expect("a session");
         let create = Create {
@@ -96,13 +113,14 @@ impl Stage {
         };
         self.sessions.push(session.clone());
         self.tell(Command::Create(Box::new(create)));
-        let created = |stage: &mut Stage| {
-            let created = |event: &Event| matches!(event, Event::Created { result: Ok(()), .. });
-            stage.events.iter().any(created).then_some(())
-        };
-        self.until("a session", SECOND, created);
+        let result = self.until("an answer", SECOND, |stage| {
+            stage.events.iter().find_map(|event| match event {
+                Event::Created { result, .. } => Some(result.clone()),
+                _ => None,
+            })
+        });
         self.events.clear();
-        session
+        (session, result)
     }
 
     pub fn tell(&mut self, command: Command) {
@@ -264,11 +282,17 @@ impl Stage {
     }
 
     fn turn(&mut self) {
+        if self.deaf {
+            self.next_turn = self.host.turn_unheard(self.now).max(self.now + 1);
+            return;
+        }
         let done = self.host.turn(self.now);
         self.turns += 1;
         self.next_turn = done.next.max(self.now + 1);
         let address = self.host.address;
-        self.fly(address, done.sent);
+        if !self.mute {
+            self.fly(address, done.sent);
+        }
         for event in done.events {
             match event {
                 Event::Resolve { request, target, .. } if !self.silent => {

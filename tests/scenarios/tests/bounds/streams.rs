@@ -6,6 +6,7 @@ use ringside_protocol::datagram::encode_input;
 use ringside_protocol::frame::ClientFrame;
 use ringside_protocol::limits;
 use ringside_simulation::scheduler::Micros;
+use ringside_worker::limits::STREAM_WAITING_BYTES;
 
 use crate::stage::{SECOND, Stage, echo_message};
 
@@ -119,4 +120,21 @@ fn datagrams_that_a_late_worker_has_no_room_for_drop_the_oldest() {
     assert!(taken <= room, "{taken} were kept, there is room for {room}");
     assert!(taken >= room - 2, "{taken} of {room}");
     assert!(stage.link(id).lost.is_none());
+}
+
+#[test]
+fn outputs_that_a_stream_does_not_take_stay_in_the_state() {
+    let mut stage = Stage::new(|_| {});
+    let session = stage.create("bad-citizens");
+    let (id, _) = stage.attach("ann", &session);
+    stage.mute = true;
+    let bytes = 20 << 10;
+    let flood = bad_citizens::Command::FloodMessages(20, bytes);
+    stage.say(id, &ClientFrame::Message { number: 1, body: Bytes::from(ringside_guest::encode(&flood)) });
+    stage.pass(SECOND);
+    let held = stage.host.worker.held().frame_bytes;
+    assert!((STREAM_WAITING_BYTES..STREAM_WAITING_BYTES + limits::SERVER_FRAME_BYTES).contains(&held), "{held}");
+    assert_eq!(stage.report(&session).players[0].unacknowledged, 20);
+    stage.mute = false;
+    assert!(answered(&mut stage, id, 20) < 5 * SECOND, "nothing is lost");
 }

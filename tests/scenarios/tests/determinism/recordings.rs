@@ -3,7 +3,7 @@
 use ringside_core::ids::{Epoch, Incarnation, SessionId, StateHash};
 use ringside_core::limits;
 use ringside_core::log::Record;
-use ringside_core::recording::{self, Header, Item};
+use ringside_core::recording::{self, EndReason, Header, Item};
 use ringside_sandbox::{Fold, FoldOptions, Module, Role, State};
 
 use crate::leader::{Leader, Session};
@@ -45,6 +45,7 @@ pub fn record(sample: &Sample, session: &Session, mut batch: impl FnMut() -> usi
             append(&Item::Checkpoint { position, state, full: None });
         }
     }
+    append(&Item::End { position: session.log.len() as u64, reason: EndReason::SessionEnded });
     let mut whole = Vec::new();
     recording::begin(&mut whole);
     whole.append(&mut file);

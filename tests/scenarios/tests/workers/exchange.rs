@@ -28,6 +28,21 @@ async fn a_wrong_door_redirects() {
 }
 
 #[tokio::test]
+async fn another_certificate_is_for_those_who_come_and_who_plays_goes_on() {
+    let mut bench = Bench::start();
+    bench.serve("echo");
+    bench.create("echo/room").await;
+    let mut ada = Echoist::join(&bench, "ada", "echo/room").await;
+    ada.exchange(50, 5).await;
+    bench.certify();
+    ada.exchange(50, 5).await;
+    // Both doors serve it, and who is sent on is told of it.
+    let bob = bench.try_join(bench.handles[1].address(), "bob", "echo/room").await.unwrap();
+    Echoist::new(bob, "bob", 2).exchange(10, 1).await;
+    ada.exchange(50, 5).await;
+}
+
+#[tokio::test]
 async fn a_recorded_match_folds_to_the_same_hashes() {
     let bench = Bench::start();
     let pong = bench.serve("pong");

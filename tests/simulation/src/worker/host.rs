@@ -1,6 +1,7 @@
 //! A real worker in virtual time: its socket is a queue, its clock a number that each look moves on a little, so that
 //! work takes time and a turn can be cut short. The shell's loop without the waiting.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -61,7 +62,7 @@ struct Surroundings<'a> {
 
 impl Outlet for Surroundings<'_> {
     fn now(&mut self) -> Instant {
-        self.clock += LOOK;
+        self.clock += LOOK + WORKED.take();
         self.base + Duration::from_micros(self.clock)
     }
 
@@ -83,7 +84,7 @@ impl Host {
         secret[..8].copy_from_slice(&seed.to_le_bytes());
         let mut config = WorkerConfig::new(identity::NODE, id, identity::CERTIFICATE, identity::STARTED_MS, base);
         config.penalty = number % 2 == 1;
-        config.over_budget = never;
+        config.cost_of = nothing;
         // A record a turn: how far a rebuild comes must not depend on how fast this machine is.
         config.slice = Duration::ZERO;
         adjust(&mut config);
@@ -115,9 +116,17 @@ impl Host {
 
     /// A turn at `begun`, with everything that has arrived.
     pub fn turn(&mut self, begun: Micros) -> Done {
-        let now = self.base + Duration::from_micros(begun);
         let calls = self.calls();
         let mut was_busy = !self.inbox.is_empty() || !self.commands.is_empty();
+        let (turn, ended, sent) = self.take_turn(begun);
+        let events: Vec<Event> = std::iter::from_fn(|| self.worker.poll_event()).collect();
+        was_busy |= !sent.is_empty() || !events.is_empty() || self.calls() != calls;
+        let next = self.next_turn(turn, ended).max(ended);
+        Done { begun, ended, next, sent, events, was_busy, complete: turn == Turn::Done }
+    }
+
+    fn take_turn(&mut self, begun: Micros) -> (Turn, Micros, Vec<Packet>) {
+        let now = self.base + Duration::from_micros(begun);
         for (from, bytes) in self.inbox.drain(..) {
             self.worker.handle_datagram(now, Datagram { from, to: None, ecn: None, bytes: &bytes });
         }
@@ -126,22 +135,13 @@ impl Host {
         }
         let mut around = Surroundings { base: self.base, clock: begun, buffer: &mut self.buffer, sent: Vec::new() };
         let turn = self.worker.turn(&mut around);
-        let (ended, sent) = (around.clock, around.sent);
-        let events: Vec<Event> = std::iter::from_fn(|| self.worker.poll_event()).collect();
-        was_busy |= !sent.is_empty() || !events.is_empty() || self.calls() != calls;
-        let wake = match turn {
-            Turn::More => ended,
-            Turn::Done => self.next_wake(ended),
-        };
-        Done { begun, ended, next: wake.max(ended), sent, events, was_busy, complete: turn == Turn::Done }
+        (turn, around.clock, around.sent)
     }
 
-    /// A turn of a worker whose node does not listen; answers when the next is due.
+    /// A turn of a worker whose node does not listen and whose packets are lost; answers when the next is due.
     pub fn turn_unheard(&mut self, begun: Micros) -> Micros {
-        let mut around = Surroundings { base: self.base, clock: begun, buffer: &mut self.buffer, sent: Vec::new() };
-        let turn = self.worker.turn(&mut around);
-        let ended = around.clock;
-        if turn == Turn::More { ended } else { self.next_wake(ended) }
+        let (turn, ended, _) = self.take_turn(begun);
+        self.next_turn(turn, ended)
     }
 
     /// What the worker knows of a session.
@@ -163,7 +163,10 @@ impl Host {
         self.worker.counters().calls.load(std::sync::atomic::Ordering::Relaxed)
     }
 
-    fn next_wake(&self, now: Micros) -> Micros {
+    fn next_turn(&self, turn: Turn, now: Micros) -> Micros {
+        if turn == Turn::More {
+            return now;
+        }
         let wake = self.worker.next_wake(self.instant(now));
         // The shell looks in once a second in any case.
         wake.map_or(now + 1_000_000, |wake| {
@@ -172,7 +175,19 @@ impl Host {
     }
 }
 
-/// No call is over its budget.
-fn never(_: &Input, _: &CallCost) -> bool {
-    false
+thread_local! {
+    /// Virtual time of calls that the clock has not counted.
+    static WORKED: Cell<Micros> = const { Cell::new(0) };
+}
+
+/// Lets a call of the worker in this thread take virtual time, where a worker's
+/// [`cost_of`](WorkerConfig::cost_of) answers with this.
+pub fn takes(cost: CallCost) -> CallCost {
+    WORKED.set(WORKED.get() + cost.wall.as_micros() as Micros);
+    cost
+}
+
+/// Calls cost nothing.
+fn nothing(_: &Input, _: &CallCost) -> CallCost {
+    CallCost::default()
 }

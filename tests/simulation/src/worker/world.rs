@@ -72,7 +72,9 @@ struct Post {
 /// What a player is to be told of a message.
 struct Expected {
     cause: Reason,
-    /// Whether it can still be missed: it was not told yet, and the connection that it would come over is still there.
+    /// Whether the player was told.
+    told: bool,
+    /// Whether the connection that it came over first is still there.
     due: bool,
 }
 
@@ -120,9 +122,9 @@ impl<'a> World<'a> {
         let post = |number: u8| Post {
             host: Host::new(number, base, seed, |config| {
                 config.seat_window = Duration::from_micros(plan.seat_window + kept_longer);
-                config.over_budget = match plant {
-                    Some(Plant::BlamesAnotherSession) => deeds::over_budget_of_another,
-                    _ => deeds::over_budget,
+                config.cost_of = match plant {
+                    Some(Plant::BlamesAnotherSession) => deeds::cost_of_another,
+                    _ => deeds::cost_of,
                 };
             }),
             armed: None,

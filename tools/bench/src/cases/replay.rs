@@ -4,7 +4,7 @@
 use ringside_core::ids::{Epoch, Incarnation, SessionId};
 use ringside_core::limits::{CHECKPOINT_INTERVAL_US, GUEST_MEMORY_BYTES};
 use ringside_core::log::{Input, Outcome, Record};
-use ringside_core::recording::{self, Header, Item};
+use ringside_core::recording::{self, EndReason, Header, Item};
 use ringside_sandbox::{Module, replay_recording};
 
 use crate::bench::{BenchError, Context};
@@ -89,6 +89,7 @@ fn record(module: &Module) -> Result<Vec<u8>, BenchError> {
         }
     }
     recorder.flush(&session)?;
+    recorder.append(&Item::End { position: session.fold.position(), reason: EndReason::SessionEnded })?;
     Ok(recorder.file)
 }
 

@@ -84,7 +84,11 @@ impl Core {
                     self.broken(now, id, error.to_string());
                 }
             }
-            ServerFrame::Rejected { number, cause } => self.events.push(Event::Rejected { number, cause }),
+            ServerFrame::Rejected { number, cause } => match self.seat.reject(number) {
+                Ok(true) => self.events.push(Event::Rejected { number, cause }),
+                Ok(false) => {}
+                Err(error) => self.broken(now, id, error.to_string()),
+            },
             ServerFrame::Paused => self.events.push(Event::Paused),
             ServerFrame::Resumed => self.events.push(Event::Resumed),
             ServerFrame::Moving(place) => self.move_announced(place),

@@ -20,6 +20,8 @@ pub(super) struct Seat {
     pub told: u64,
     /// The last message that the session said it has, at any tier.
     acknowledged: u64,
+    /// The last message that the application was told had no effect.
+    rejected: u64,
     /// The last number of a datagram.
     pub datagram: u64,
     /// The tick of the newest view that was shown.
@@ -58,6 +60,7 @@ impl Seat {
             delivered: 0,
             told: 0,
             acknowledged: 0,
+            rejected: 0,
             datagram: 0,
             shown_tick: 0,
             held: None,
@@ -174,6 +177,7 @@ impl Seat {
         self.told = attached.last_output;
         self.acknowledged = attached.last_input;
         self.shown_tick = 0;
+        self.rejected = attached.last_input;
         self.datagram = 0;
     }
 
@@ -234,6 +238,19 @@ impl Seat {
         Ok(())
     }
 
+    /// Whether it is news that a message had no effect: the server says so again when the client comes back.
+    ///
+    /// # Errors
+    /// [`ChannelError::NeverSent`].
+    pub fn reject(&mut self, number: u64) -> Result<bool, ChannelError> {
+        if number > self.outbox.last() {
+            return Err(ChannelError::NeverSent { number, last: self.outbox.last() });
+        }
+        let is_news = number > self.rejected;
+        self.rejected = self.rejected.max(number);
+        Ok(is_news)
+    }
+
     /// Messages that the session has not said that it has.
     pub fn unacknowledged(&self) -> usize {
         self.outbox.after(self.acknowledged).count()
@@ -248,6 +265,7 @@ impl Seat {
         self.delivered = self.delivered.min(rewound.last_output);
         self.told = self.told.min(rewound.last_output);
         self.shown_tick = self.shown_tick.min(rewound.tick);
+        self.rejected = self.rejected.min(rewound.last_input);
         let kept_before = self.outbox.first() - 1;
         let lost = kept_before.saturating_sub(rewound.last_input);
         if lost > 0 {

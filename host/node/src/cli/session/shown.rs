@@ -72,6 +72,9 @@ pub fn show(session: &SessionInfo) -> String {
         ("memory", table::size(detail.memory_bytes)),
         ("CPU", format!("{:.3} s", detail.cpu_us as f64 / 1e6)),
     ]);
+    if !detail.stats_hex.is_empty() {
+        facts.push(("statistics", format!("{} (hexadecimal)", detail.stats_hex)));
+    }
     let counters: Vec<String> = detail.counters.iter().map(|(name, count)| format!("{name} {count}")).collect();
     facts.push(("counters", counters.join(", ")));
     let rows: Vec<Vec<String>> = detail
@@ -123,6 +126,7 @@ fn step(step: &ExplainedStep) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::SessionDetail;
 
     fn session(state: &str) -> SessionInfo {
         SessionInfo {
@@ -152,6 +156,9 @@ mod tests {
             list(std::slice::from_ref(&over), true).lines().nth(1),
             Some("tug/one@000000000000000f  1     1m01s ago  finished")
         );
+        let detail = SessionDetail { stats_hex: "2a".into(), ..SessionDetail::default() };
+        let with_stats = show(&SessionInfo { detail: Some(detail), ..session("live") });
+        assert!(with_stats.contains("statistics    2a (hexadecimal)"), "{with_stats}");
         let live = show(&session("live"));
         assert!(live.contains("recorded") && live.contains("1/2"), "{live}");
         assert!(list(&[session("live")], false).contains("tug/one  live   1     0       1/2      1m01s  yes"));

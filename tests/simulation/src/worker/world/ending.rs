@@ -24,6 +24,7 @@ impl World<'_> {
         self.look_at_twins();
         self.trace.say(now, "deed", format_args!("the sessions end"));
         self.finale = Some(now);
+        (0..self.players.len()).for_each(|player| self.look_at_rejections(player));
         for stage in 0..self.stages.len() {
             let id = self.stages[stage].id.clone();
             let Some(&worker) = self.node.places.get(&id) else { continue };

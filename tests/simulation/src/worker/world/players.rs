@@ -129,7 +129,7 @@ impl World<'_> {
         }
         if let Ok(number) = process.core.send(ringside_guest::encode(command).into()) {
             match fails {
-                Some(cause) => self.expected.insert((player, number), Expected { cause, due: true }),
+                Some(cause) => self.expected.insert((player, number), Expected { cause, told: false, due: true }),
                 None => self.expected.remove(&(player, number)),
             };
             self.say(player, format_args!("tells {number}: {command:?}"));

@@ -1,7 +1,7 @@
 //! Workers' turns: when they are due, what they bring, and what is looked at after each.
 
 use ringside_protocol::limits;
-use ringside_worker::EVENTS;
+use ringside_worker::limits::{EVENT_BYTES, EVENTS, HANDSHAKES, STREAM_WAITING_BYTES};
 
 use super::{Happening, World};
 use crate::scheduler::Micros;
@@ -88,8 +88,10 @@ impl World<'_> {
         if self.plant == Some(Plant::HoldsMore) {
             held.frame_bytes += 100 * post.turns as usize;
         }
-        let frame_bytes = (64 << 10) + limits::SERVER_FRAME_BYTES;
+        let frame_bytes = STREAM_WAITING_BYTES + limits::SERVER_FRAME_BYTES;
         let within = held.events <= EVENTS
+            && held.event_bytes <= EVENT_BYTES
+            && held.handshakes <= HANDSHAKES
             && held.resolving <= limits::UNATTACHED
             && held.unattached <= limits::UNATTACHED
             && held.waiting + held.resolving <= held.connections

@@ -1,0 +1,48 @@
+//! Every bound of the node's own queues, tables and waits, each with what happens at it. What bounds players is in
+//! `ringside_protocol::limits`, what bounds guests and sessions in `ringside_core::limits`. `tests/scenarios` names the
+//! test that reaches each.
+
+use std::time::Duration;
+
+/// Requests and news that wait for the control task. Beyond: a request is refused as busy; the workers' forwarder waits
+/// (never a worker).
+pub const CONTROL_QUEUE: usize = 4_096;
+/// Time that an answer of the control task may take. Beyond: the caller is told to try again.
+pub const CONTROL_ANSWER: Duration = Duration::from_secs(15);
+/// Events of all workers that wait for the forwarding thread. Beyond: they wait in the workers' own bounded queues.
+pub const WORKER_EVENTS: usize = 8_192;
+
+/// Connections to the admin API at a time. Beyond: they wait in the system's backlog until one ends.
+pub const ADMIN_CONNECTIONS: usize = 64;
+/// Time until the whole head of a request is there, counted from the connection's begin or the answer before. Beyond:
+/// closed, so that silent connections do not keep others out.
+pub const ADMIN_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time that a peer may take none of its answer. Beyond: closed.
+pub const ADMIN_WRITE_STALL: Duration = Duration::from_secs(30);
+/// Bytes of a request's head. Beyond: refused and closed.
+pub const ADMIN_HEAD_BYTES: usize = 16 << 10;
+/// Bytes of a JSON body: a configuration of 64 KiB in hexadecimal, and room. Beyond: refused.
+pub const BODY_BYTES: usize = 256 << 10;
+/// Time that a request's body may take. Beyond: refused.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Uploads at a time, each with its bytes in memory. Beyond: refused as busy, to be tried again.
+pub const UPLOADS: usize = 2;
+
+/// Batches that wait for the recorder. Beyond: the session's recording ends there, counted as a gap.
+pub const RECORDER_BATCHES: usize = 8_192;
+/// Bytes that wait for the recorder. Beyond: the session's recording ends there, counted as a gap.
+pub const RECORDER_BYTES: u64 = 64 << 20;
+/// Bytes that make a segment. Beyond: it is written at once.
+pub const SEGMENT_BYTES: usize = 256 << 10;
+/// Age of a segment's first batch. Beyond: it is written though it is small.
+pub const SEGMENT_AGE: Duration = Duration::from_secs(2);
+/// Segments of a recording. Beyond: the recording ends there, counted as a gap.
+pub const SEGMENTS: u32 = 999_999;
+/// Versions of a game. Beyond: pushes of it are refused.
+pub const VERSIONS: u32 = 999_999;
+
+/// Longest life of a token that the node issues, seconds: a year. Beyond: refused.
+pub const TOKEN_LIFETIME_S: u64 = 365 * 86_400;
+/// Time that players get to hear that the node stops, and recordings to be written. Beyond: the node stops all the same,
+/// and says so.
+pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
