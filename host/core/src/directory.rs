@@ -37,6 +37,8 @@ mod types;
 mod workers;
 
 #[cfg(test)]
+mod bounds;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod scenarios;

@@ -23,6 +23,9 @@ const HOSTILE_CONNECTIONS: &str = "tests/scenarios/tests/workers/hostile/connect
 const HOSTILE_FRAMES: &str = "tests/scenarios/tests/workers/hostile/frames.rs";
 const HOSTILE_STREAMS: &str = "tests/scenarios/tests/workers/hostile/streams.rs";
 const RECORDER: &str = "host/node/src/recorder.rs";
+const CLUSTERED: &str = "host/core/src/directory/bounds.rs";
+const MEMBERSHIP: &str = "host/core/src/membership/tests.rs";
+const RELAYED: &str = "tests/scenarios/tests/bounds/relays.rs";
 const RETRY: &str = "tools/client/src/core/retry.rs";
 const RUNAWAYS: &str = "host/sandbox/tests/runtime/runaways.rs";
 const SESSIONS: &str = "tests/scenarios/tests/bounds/sessions.rs";
@@ -71,6 +74,8 @@ const OF_PLAYERS: &[Reached] = &[
     ("RESUME_TOKEN_LIFETIME", AUTHORITY, "claims_of_one_kind_never_pass_as_another_and_damage_is_refused"),
     ("TICKET_LIFETIME", AUTHORITY, "a_ticket_is_good_once_at_its_worker_in_its_time"),
     ("SPENT_TOKENS", AUTHORITY, "the_table_of_spent_tokens_is_bounded"),
+    ("RELAYS", RELAYED, "players_who_are_relayed_are_bounded"),
+    ("RELAY_BYTES", RELAYED, "a_relayed_stream_is_not_read_on_until_what_is_under_way_has_arrived"),
     ("VERIFIED_TOKENS", AUTHORITY, "the_table_of_verified_tokens_is_bounded_and_holds_only_good_ones"),
     ("CLIENT_UNRETIRED_MESSAGES", CLIENT, "back_pressure_is_visible"),
     ("CLIENT_UNRETIRED_BYTES", CLIENT, "back_pressure_is_visible"),
@@ -79,6 +84,7 @@ const OF_PLAYERS: &[Reached] = &[
     ("CLIENT_QUEUED_DATAGRAMS", CLIENT, "unread_datagrams_are_dropped_from_the_oldest"),
     ("CLIENT_REDIRECTS", CLIENT, "redirects_are_followed_and_bounded"),
     ("CLIENT_IDLE_TIMEOUT", "tests/scenarios/tests/workers/links.rs", "a_client_that_hears_nothing_knows_in_time"),
+    ("CLIENT_REACH_TIMEOUT", CLIENT, "a_place_that_is_not_reached_in_time_is_relayed_to"),
     ("CLIENT_ATTACH_TIMEOUT", CLIENT, "a_try_that_nobody_answers_is_made_again"),
     ("CLIENT_RETRY_FIRST", RETRY, "pauses_double_up_to_the_bound_and_follow_the_seed"),
     ("CLIENT_RETRY_LONGEST", RETRY, "pauses_double_up_to_the_bound_and_follow_the_seed"),
@@ -146,6 +152,19 @@ const OF_SESSIONS: &[Reached] = &[
     ("END_REPEAT_US", DIRECTORY, "an_end_is_ordered_again_until_it_is_heard_of_or_somebody_comes"),
     ("CREATION_DEADLINE_US", DIRECTORY, "a_worker_that_fails_or_is_silent_refuses_all_who_wait"),
     ("ENDED_SESSIONS", DIRECTORY, "the_bounds_hold"),
+    ("NODES", MEMBERSHIP, "bounds_hold_and_forgeries_are_counted"),
+    ("NODE_WORKERS", MEMBERSHIP, "bounds_hold_and_forgeries_are_counted"),
+    ("PRESUMED_GONE", MEMBERSHIP, "bounds_hold_and_forgeries_are_counted"),
+    ("HOME_ENTRIES", CLUSTERED, "entries_of_a_home_are_bounded"),
+    ("ANNOUNCED_ITEMS", "host/core/src/directory/scenarios.rs", "long_announcements_come_in_parts"),
+    ("QUESTION_NAMES", CLUSTERED, "questions_come_in_parts"),
+    ("UNTOLD_ENDS", CLUSTERED, "ends_that_a_home_was_not_told_of_are_bounded"),
+    ("HOME_WAITING", CLUSTERED, "requests_of_others_that_wait_are_bounded"),
+    ("DUPLICATES", CLUSTERED, "duplicates_that_are_being_settled_are_bounded"),
+    ("OVER_SESSIONS", CLUSTERED, "ends_are_remembered_up_to_the_bound_and_for_their_time"),
+    ("TOMBSTONES", CLUSTERED, "ends_are_remembered_up_to_the_bound_and_for_their_time"),
+    ("TOMBSTONE_US", CLUSTERED, "ends_are_remembered_up_to_the_bound_and_for_their_time"),
+    ("TICKETS", "host/core/src/routing/tickets.rs", "a_flood_is_refused_and_forgotten"),
 ];
 
 /// What bounds workers.

@@ -3,6 +3,7 @@
 
 mod connections;
 mod isolation;
+mod relays;
 mod sessions;
 mod stage;
 mod streams;

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use ringside_client::core::{LinkId, Lost};
-use ringside_core::ids::{Epoch, SessionId, WorkerId};
+use ringside_core::ids::{Epoch, Incarnation, SessionId, WorkerId};
 use ringside_protocol::frame::{Attached, ClientFrame, FrameDecoder, Open, ServerFrame, Target, VERSION, WireFrame};
 use ringside_sandbox::{Module, Sandbox, SandboxConfig};
 use ringside_simulation::scheduler::Micros;
@@ -48,6 +48,8 @@ pub struct Stage {
     pub events: Vec<Event>,
     /// Whether the node answers no question.
     pub silent: bool,
+    /// Every session that is asked for is at another node.
+    pub elsewhere: bool,
     /// Whether what the worker sends is lost.
     pub mute: bool,
     /// Whether the node takes nothing that the worker tells it.
@@ -73,6 +75,7 @@ impl Stage {
             host: Host::new(0, base, 7, adjust),
             events: Vec::new(),
             silent: false,
+            elsewhere: false,
             mute: false,
             deaf: false,
             now: 0,
@@ -295,6 +298,10 @@ impl Stage {
         }
         for event in done.events {
             match event {
+                Event::Resolve { request, target, .. } if self.elsewhere => {
+                    let answer = Ok(at_another_node(&target));
+                    self.tell(Command::Resolved { request, answer });
+                }
                 Event::Resolve { request, target, .. } if !self.silent => {
                     let session = self.sessions.iter().find(|id| names(&target, id)).expect("a session that exists");
                     let answer = Ok(Resolved {
@@ -330,6 +337,20 @@ impl Stage {
             over.then_some(())
         });
         flushed.take()
+    }
+}
+
+/// Where a session is that another node leads.
+fn at_another_node(target: &Target) -> Resolved {
+    let Target::Session { game, key } = target else { panic!("a session by its key") };
+    Resolved {
+        session: SessionId { game: game.clone(), key: key.clone(), incarnation: Incarnation(1) },
+        node: identity::NODE + 1,
+        generation: identity::GENERATION,
+        era: 0,
+        worker: WorkerId(0),
+        address: address(201, 0),
+        certificate: identity::CERTIFICATE,
     }
 }
 

@@ -308,6 +308,22 @@ fn redirects_are_followed_and_bounded() {
 }
 
 #[test]
+fn a_place_that_is_not_reached_in_time_is_relayed_to() {
+    let mut bench = Bench::new();
+    assert!(!bench.open(FIRST).relay);
+    bench.say(FIRST, ServerFrame::Redirect(place(5)));
+    bench.did();
+    assert_eq!(bench.core.next_wake(), Some(bench.now + limits::CLIENT_REACH_TIMEOUT));
+    bench.wake();
+    assert!(matches!(bench.did()[..], [Did::Close(SECOND, _)]));
+    bench.wake();
+    let third = LinkId(2);
+    assert!(matches!(bench.did()[..], [Did::Connect(id, _, None)] if id == third), "a front door");
+    let open = bench.open(third);
+    assert!(open.relay && open.ticket.is_none());
+}
+
+#[test]
 fn a_redirect_names_the_certificate_to_expect() {
     let mut bench = Bench::new();
     bench.open(FIRST);
