@@ -279,7 +279,7 @@ mod tests {
     async fn events_that_nobody_takes_wait_and_workers_go_on() {
         let (_scratch, workers) = start("workers-events");
         let ((hold, held), (answer, answers)) = (channel::<()>(), channel());
-        let sent = WORKER_EVENTS + 2 * shell::COMMANDS;
+        let sent = WORKER_EVENTS + 2 * ringside_worker::limits::COMMANDS;
         let mut held = Some(held);
         for number in 0..sent {
             let (answer, held) = (answer.clone(), held.take());
