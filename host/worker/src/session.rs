@@ -411,6 +411,9 @@ impl Session {
 
     /// The recording's next piece, where enough has come together or the last one is [`PIECE_AGE`] old.
     pub(crate) fn recorded_lately(&mut self, now: Instant) -> Option<(Bytes, u64)> {
+        if self.hashing.is_some() {
+            return None;
+        }
         let is_old = now.saturating_duration_since(self.handed_on) >= PIECE_AGE;
         let piece = self.recorded(is_old);
         if piece.is_some() {
@@ -424,7 +427,7 @@ impl Session {
         if all {
             self.hash(Duration::MAX);
         }
-        let recording = self.recording.as_mut().filter(|_| self.hashing.is_none())?;
+        let recording = self.recording.as_mut()?;
         // A skipped entry puts nothing out, so the hash of outputs is good even where the guest is in pieces.
         recording.take_if_many(&self.log, self.fold.output_hash(), all);
         recording.piece(all)
@@ -435,6 +438,7 @@ impl Session {
         if self.recording.is_some() && !self.log.is_empty() && !self.is_paused() {
             self.checkpoint_now(now);
         }
+        self.hash(Duration::MAX);
         let recording = self.recording.as_mut()?;
         recording.take(&self.log, self.fold.output_hash());
         recording.end(reason);
