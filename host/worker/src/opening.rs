@@ -98,6 +98,8 @@ impl Worker {
         self.requests += 1;
         let request = self.requests;
         let target = open.target.clone();
+        // Who comes back to a session wants that one: where it is lost, another is no help.
+        let may_create = may_create && open.resume.is_none();
         self.tell(Event::Resolve { request, player: player.clone(), target, may_create });
         self.resolving.insert(request, link);
         let Some(connection) = self.connection(link) else { return };

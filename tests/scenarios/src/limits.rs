@@ -199,7 +199,7 @@ const OF_NODES: &[Reached] = &[
     ("SEGMENTS", RECORDER, "a_recording_ends_at_its_last_segment"),
     ("VERSIONS", "host/node/src/store/tests.rs", "a_game_has_a_last_version"),
     ("TOKEN_LIFETIME_S", ADMIN, "faults_in_requests_are_named"),
-    ("STOP_TIMEOUT", "host/node/src/node.rs", "a_stop_that_does_not_end_is_given_up"),
+    ("STOP_TIMEOUT", "host/node/src/node/running.rs", "a_stop_that_does_not_end_is_given_up"),
 ];
 
 fn read(path: &str) -> String {

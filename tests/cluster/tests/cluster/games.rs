@@ -23,5 +23,6 @@ async fn a_game_is_served_by_all_nodes_though_each_has_a_store_of_its_own() {
     assert!(status.success());
     cluster.add(3, &[]);
     assert_eq!(shown(&cluster, 3)["versions"][0]["module"], pushed["module"]);
+    cluster.agreed().await;
     cluster.node(2).ringside(&["session", "create", "echo", "--key", "later", "--node", "3"]).succeeded();
 }

@@ -44,6 +44,11 @@ impl Desk {
         Desk { directory, handles, certificate, modules, waiting, requests: 0, started }
     }
 
+    /// The workers serve another certificate.
+    pub fn certify(&mut self, certificate: Certificate) {
+        self.certificate = certificate;
+    }
+
     pub fn serve(&mut self, module: &Module) {
         let description = module.description();
         let facts = GameFacts {

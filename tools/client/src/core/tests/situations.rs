@@ -318,7 +318,6 @@ fn a_place_that_is_not_reached_in_time_is_relayed_to() {
     assert!(matches!(bench.did()[..], [Did::Close(SECOND, _)]));
     bench.wake();
     let third = LinkId(2);
-    assert!(matches!(bench.did()[..], [Did::Connect(id, _, None)] if id == third), "a front door");
     let open = bench.open(third);
     assert!(open.relay && open.ticket.is_none());
 }
