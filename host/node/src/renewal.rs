@@ -14,6 +14,9 @@ use crate::workers::Certifier;
 /// How often it is looked. A clock that jumps, or a machine that slept, is noticed as soon.
 const LOOK: Duration = Duration::from_secs(60);
 
+/// After a look that failed.
+const AGAIN: Duration = Duration::from_millis(500);
+
 /// A certificate as it is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shown {
@@ -61,12 +64,14 @@ pub enum RenewalError {
 }
 
 impl Renewal {
-    /// Looks for ever. What fails is tried again with the next look, long before the old certificate ends.
+    /// Looks for ever. What fails is tried again soon, long before the old certificate ends.
     pub async fn run(mut self) {
         loop {
             tokio::time::sleep(LOOK).await;
-            if let Err(error) = self.look(SystemTime::now()) {
+            // Some workers may have taken it: what is shown must not differ from what they serve for long.
+            while let Err(error) = self.look(SystemTime::now()) {
                 tracing::error!(%error, "the certificate is not renewed; it is tried again");
+                tokio::time::sleep(AGAIN).await;
             }
         }
     }

@@ -132,7 +132,7 @@ impl Hashing {
         Hashing { state, next: 0, pages: PagesHasher::default() }
     }
 
-    /// Goes on for about `budget`, by `PIECE_PAGES` at least; answers the position and the hash when it is done.
+    /// Goes on for about `budget`, by 256 KiB at least; answers the position and the hash when it is done.
     pub fn step(&mut self, budget: Duration) -> Option<(Position, StateHash)> {
         let begun = Instant::now();
         while self.next < self.state.numbers.len() {

@@ -6,6 +6,9 @@
 //!                     │ claim (the watchdog's swap wins)
 //!                     ▼
 //!                 STOPPING(n) ──protected──▶ STOPPED(n) ──end──▶ unprotected, IDLE
+//!                     │ the system refuses
+//!                     ▼
+//!                 RUNNING(n), to be tried again
 //! ```
 //! A call's number never repeats, so a late watchdog cannot claim the call after the one that it watched.
 
@@ -57,6 +60,8 @@ struct Post {
     /// Number of the last call; only the thread itself counts.
     calls: AtomicU64,
     clock: libc::clockid_t,
+    /// Number of the last call that could not be stopped.
+    refused: AtomicU64,
 }
 
 #[derive(Default)]
@@ -177,7 +182,8 @@ impl Watch {
             self.state = state;
             return self.finish();
         }
-        if !protect(post.memory.load(SeqCst), libc::PROT_READ | libc::PROT_WRITE) {
+        if let Err(error) = protect(post.memory.load(SeqCst), libc::PROT_READ | libc::PROT_WRITE) {
+            tracing::error!(%error, "an interrupt memory cannot be opened again: raise vm.max_map_count");
             // Whoever is given this memory next would be stopped at once.
             std::process::abort();
         }
@@ -199,8 +205,8 @@ impl Post {
         // SAFETY: the current thread exists, and `clock` is a valid place for the answer.
         let answer = unsafe { libc::pthread_getcpuclockid(libc::pthread_self(), &mut clock) };
         debug_assert_eq!(answer, 0, "a thread has a processor clock");
-        let [state, stop_at_ns, calls] = [const { AtomicU64::new(0) }; 3];
-        Post { state, memory: AtomicUsize::new(0), stop_at_ns, calls, clock }
+        let [state, stop_at_ns, calls, refused] = [const { AtomicU64::new(0) }; 4];
+        Post { state, memory: AtomicUsize::new(0), stop_at_ns, calls, clock, refused }
     }
 
     /// Processor time that the thread of this post has used, ns; `None` when it cannot be told.
@@ -218,16 +224,13 @@ fn go_first() {
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS) };
 }
 
-/// Answers whether it was done: the system refuses where a process has too many mappings.
-fn protect(memory: usize, protection: libc::c_int) -> bool {
+/// # Errors
+/// The system refuses: a process has too many mappings.
+fn protect(memory: usize, protection: libc::c_int) -> std::io::Result<()> {
     // SAFETY: `memory` is the base of an instance's interrupt memory, one page that only the rewrite's pokes touch;
     // the instance outlives the call, and the call's end waits for this.
     let answer = unsafe { libc::mprotect(memory as *mut libc::c_void, INTERRUPT_BYTES, protection) };
-    if answer != 0 {
-        let error = std::io::Error::last_os_error();
-        tracing::error!(%error, "an interrupt memory cannot be protected: raise vm.max_map_count");
-    }
-    answer == 0
+    if answer == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
 }
 
 /// A post and its last call as it was when it was last looked at.
@@ -302,9 +305,15 @@ fn look(post: &Post) -> Option<Duration> {
     if left_ns == 0 {
         let number = state & !((1 << PHASE_BITS) - 1);
         if post.state.compare_exchange(state, number | STOPPING, SeqCst, SeqCst).is_ok() {
-            // Where it cannot be stopped, the next look tries again.
-            let is_stopped = protect(post.memory.load(SeqCst), libc::PROT_NONE);
-            post.state.store(number | if is_stopped { STOPPED } else { RUNNING }, SeqCst);
+            let Err(error) = protect(post.memory.load(SeqCst), libc::PROT_NONE) else {
+                post.state.store(number | STOPPED, SeqCst);
+                return Some(Duration::ZERO);
+            };
+            post.state.store(number | RUNNING, SeqCst);
+            if post.refused.swap(number, Relaxed) != number {
+                tracing::error!(%error, "a call is over its limit and cannot be stopped: raise vm.max_map_count");
+            }
+            return Some(PERIOD);
         }
     }
     Some(Duration::from_nanos(left_ns))

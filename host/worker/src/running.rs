@@ -84,21 +84,21 @@ impl Worker {
             let now = outlet.now();
             self.run_session(now, index as usize);
             if self.is_turn_over(outlet) {
-                return self.schedule.next().is_some_and(|next| next <= begun);
+                break;
             }
         }
-        false
+        let now = outlet.now();
+        self.schedule.next().is_some_and(|next| next <= now)
     }
 
     /// One due thing of a session each: a tick, a leave, a timer, an expired seat, as long as the socket need not be
     /// served; then who waits to be let in, views and checkpoints. What remains is due when others had their turn.
     fn run_session(&mut self, now: Instant, index: usize) {
         let window = self.config.seat_window;
-        let Some(session) = self.sessions[index].as_mut() else { return };
-        let late = session.tick_lateness(now);
-        if let Some(ran) = session.run_due_tick(now, &mut self.outputs) {
-            add(&self.counters.lateness[class_of(late)], 1);
-            self.after_run(now, index, ran);
+        // Ticks that leave time for nothing else take turns with the rest.
+        let had_tick = self.sessions[index].as_mut().is_some_and(|session| std::mem::take(&mut session.rest_waits));
+        if !had_tick {
+            self.run_tick(now, index);
         }
         self.leave_owed(now, index);
         if !self.is_service_due()
@@ -113,11 +113,34 @@ impl Worker {
             self.leave(now, index, slot, LeaveReason::TimedOut, reason, reason.text());
         }
         self.let_in(now, index);
+        if had_tick && !self.is_service_due() {
+            self.run_tick(now, index);
+        }
         let Some(session) = self.sessions[index].as_mut() else { return };
         session.checkpoint_if_due(now);
         if session.has_long_work() {
             self.work_on(index);
         }
+        self.hand_on_recording(now, index);
+        self.mark_views(now, index);
+        self.schedule_wake(index, Some(now));
+    }
+
+    fn run_tick(&mut self, now: Instant, index: usize) {
+        let Some(session) = self.sessions[index].as_mut() else { return };
+        let late = session.tick_lateness(now);
+        if let Some(ran) = session.run_due_tick(now, &mut self.outputs) {
+            add(&self.counters.lateness[class_of(late)], 1);
+            self.after_run(now, index, ran);
+            let is_service_due = self.is_service_due();
+            if let Some(session) = self.sessions[index].as_mut() {
+                session.rest_waits = is_service_due;
+            }
+        }
+    }
+
+    /// Hands on the recording's next piece, if it is time to.
+    fn hand_on_recording(&mut self, now: Instant, index: usize) {
         let Some(session) = self.sessions[index].as_mut() else { return };
         if let Some((frames, from)) = session.recorded_lately(now) {
             let session = session.id.clone();
@@ -125,8 +148,6 @@ impl Worker {
                 self.end_recording(index);
             }
         }
-        self.mark_views(now, index);
-        self.schedule_wake(index, Some(now));
     }
 
     /// A piece of a recording found no room: what comes after it would not follow, so the recording ends before it.
@@ -159,8 +180,10 @@ impl Worker {
         let session = self.sessions.get(index).and_then(Option::as_ref);
         let let_in = || (self.waiting.contains_key(&index) && !self.is_paused(index)).then_some(self.serviced);
         let wake = session.and_then(|session| session.next_wake(window, written));
-        // What was due long ago is not due before what came due since: sessions take turns.
-        let earliest = written.unwrap_or(self.serviced);
+        // What was due long ago is not due before what came due since: sessions take turns. One that waits for its turn
+        // keeps its place.
+        let place = self.schedule.get(index as u32);
+        let earliest = written.unwrap_or_else(|| place.map_or(self.serviced, |place| place.min(self.serviced)));
         let wake = wake.into_iter().chain(let_in()).min().map(|wake| wake.max(earliest));
         self.schedule.set(index as u32, wake);
     }
@@ -330,11 +353,13 @@ impl Worker {
         let now = outlet.now();
         let Some(session) = self.sessions[index].as_mut() else { return !self.working.is_empty() };
         let worked = session.work(now, self.config.slice);
+        self.spent += session.take_spent();
         if session.has_long_work() && worked.is_ok() {
             self.work_on(index);
         }
         match worked {
-            Ok(false) => {}
+            // What is recorded has waited for the hash.
+            Ok(false) => self.hand_on_recording(now, index),
             Ok(true) => {
                 self.tell_players(index, &ServerFrame::Resumed);
                 self.leave_owed(now, index);

@@ -117,6 +117,8 @@ pub(crate) struct Session {
     cost_of: CostOf,
     was_over_budget: bool,
     second: Second,
+    /// A tick has left no time for what else was due.
+    pub(crate) rest_waits: bool,
     /// Real time of calls that nobody has asked for.
     spent: Duration,
     /// How often its guest may tell the node something.
@@ -165,6 +167,7 @@ impl Session {
             cost_of,
             was_over_budget: false,
             second: Second::default(),
+            rest_waits: false,
             spent: Duration::ZERO,
             news: Bucket::new(limits::NEWS_RATE, NEWS_BURST),
             owed: Vec::new(),
@@ -221,6 +224,7 @@ impl Session {
             Ok(outcome) => outcome,
             Err(_) => return Ran::Refused,
         };
+        self.usage.calls += 1;
         let cost = (self.cost_of)(&input, &self.fold.last_call());
         self.charge(now, &cost);
         self.log.push(Record { position: self.fold.position(), time_us, input, outcome });
@@ -237,8 +241,8 @@ impl Session {
         }
     }
 
+    /// Counts what a call, or a slice of what is long, has cost.
     fn charge(&mut self, now: Instant, cost: &CallCost) {
-        self.usage.calls += 1;
         self.usage.call_us += cost.wall.as_micros() as u64;
         self.spent += cost.wall;
         let second_is_over_budget = self.second.add(now, cost.cpu);
@@ -264,6 +268,17 @@ impl Session {
     /// # Errors
     /// The session cannot be rebuilt: it must end.
     pub(crate) fn work(&mut self, now: Instant, budget: Duration) -> Result<bool, FoldError> {
+        let begun = Instant::now();
+        let worked = self.work_uncharged(now, budget);
+        // Without a slice of real time, real time does not count.
+        if !budget.is_zero() {
+            let took = begun.elapsed();
+            self.charge(now, &CallCost { wall: took, cpu: took, over_budget: false });
+        }
+        worked
+    }
+
+    fn work_uncharged(&mut self, now: Instant, budget: Duration) -> Result<bool, FoldError> {
         if let Some(rebuild) = &mut self.rebuild {
             let Step::Done(fold) = rebuild.step(budget)? else { return Ok(false) };
             self.fold = *fold;
@@ -411,6 +426,9 @@ impl Session {
 
     /// The recording's next piece, where enough has come together or the last one is [`PIECE_AGE`] old.
     pub(crate) fn recorded_lately(&mut self, now: Instant) -> Option<(Bytes, u64)> {
+        if self.hashing.is_some() {
+            return None;
+        }
         let is_old = now.saturating_duration_since(self.handed_on) >= PIECE_AGE;
         let piece = self.recorded(is_old);
         if piece.is_some() {
@@ -424,7 +442,7 @@ impl Session {
         if all {
             self.hash(Duration::MAX);
         }
-        let recording = self.recording.as_mut().filter(|_| self.hashing.is_none())?;
+        let recording = self.recording.as_mut()?;
         // A skipped entry puts nothing out, so the hash of outputs is good even where the guest is in pieces.
         recording.take_if_many(&self.log, self.fold.output_hash(), all);
         recording.piece(all)
@@ -435,6 +453,7 @@ impl Session {
         if self.recording.is_some() && !self.log.is_empty() && !self.is_paused() {
             self.checkpoint_now(now);
         }
+        self.hash(Duration::MAX);
         let recording = self.recording.as_mut()?;
         recording.take(&self.log, self.fold.output_hash());
         recording.end(reason);

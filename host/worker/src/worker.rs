@@ -169,6 +169,8 @@ pub struct Worker {
     pub(crate) serviced: Instant,
     /// Real time of guests' calls since.
     pub(crate) spent: Duration,
+    /// Which part of its work the next turn begins with.
+    first_part: usize,
 }
 
 impl Worker {
@@ -210,6 +212,7 @@ impl Worker {
             views: Chunks::new(),
             serviced: config.started,
             spent: Duration::ZERO,
+            first_part: 0,
             config,
         }
     }
@@ -300,16 +303,14 @@ impl Worker {
         self.stopped
     }
 
-    /// One turn: links' data, due sessions, a slice of what is long, handshakes, packets. The socket is served between calls into
-    /// guests once a millisecond has passed: then the answer is [`Turn::More`].
+    /// One turn: links' data, due sessions, a slice of what is long, handshakes, packets. The socket is served between calls
+    /// into guests once a millisecond has passed: then the answer is [`Turn::More`].
     pub fn turn(&mut self, outlet: &mut dyn Outlet) -> Turn {
         let now = outlet.now();
         self.serviced = now;
         self.spent = Duration::ZERO;
         self.endpoint.handle_timeouts(now);
-        let mut more = self.read_links(outlet);
-        more |= self.run_due(outlet);
-        more |= self.work_some(outlet);
+        let more = self.go_on(outlet);
         let now = outlet.now();
         self.write_links(now);
         let share_begun = now;
@@ -321,6 +322,23 @@ impl Worker {
         self.spent = Duration::ZERO;
         self.count();
         if more { Turn::More } else { Turn::Done }
+    }
+
+    /// Links' data, due sessions, a slice of what is long. Where one of them takes all the time until the socket is served,
+    /// the next turn begins with what comes after it: none keeps another from its turn. Answers whether more is to be done.
+    fn go_on(&mut self, outlet: &mut dyn Outlet) -> bool {
+        const PARTS: [fn(&mut Worker, &mut dyn Outlet) -> bool; 3] =
+            [Worker::read_links, Worker::run_due, Worker::work_some];
+        let first = std::mem::take(&mut self.first_part);
+        let mut more = false;
+        for part in (first..PARTS.len()).chain(0..first) {
+            more |= PARTS[part](self, outlet);
+            if self.is_turn_over(outlet) {
+                self.first_part = (part + 1) % PARTS.len();
+                return true;
+            }
+        }
+        more
     }
 
     /// Whether guests ran for so long that the socket is to be served before the next call.

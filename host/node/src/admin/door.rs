@@ -85,6 +85,8 @@ pub async fn serve(listener: TcpListener, router: Router, bounds: Bounds, stop: 
 async fn connection(stream: TcpStream, router: Router, bounds: Bounds, mut stopping: watch::Receiver<bool>) {
     let stream = TokioIo::new(Impatient { stream, patience: bounds.write_stall, stalled: None });
     let mut http = http1::Builder::new();
+    // A request a connection: whoever holds a seat gives it back, and the next in the queue has it.
+    http.keep_alive(false);
     http.timer(TokioTimer::new()).header_read_timeout(bounds.head).max_header_size(ADMIN_HEAD_BYTES);
     let mut served = pin!(http.serve_connection(stream, TowerToHyperService::new(router)));
     // What a peer does to its own connection is no news.

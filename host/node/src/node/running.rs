@@ -248,9 +248,12 @@ impl Running {
     }
 
     /// Nobody finds the node any more, players are told, recordings are written, requests under way are finished.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         // Before the node's file is removed: it would write it again.
         self.renewal.abort();
+        if !self.renewal.is_finished() {
+            let _ = (&mut self.renewal).await;
+        }
         self.state.unpublish();
         self.control.drain().await;
         let finish = async {

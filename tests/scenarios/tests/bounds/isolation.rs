@@ -84,12 +84,55 @@ fn a_session_within_its_share_of_the_processor_stays() {
     assert_eq!(stage.report(&session).usage.overruns, 0);
 }
 
+/// Messages cost what they may, and their sessions are never moved for it.
+fn messages_cost(input: &Input, _: &CallCost) -> CallCost {
+    let wall = if matches!(input, Input::Message { .. }) { CALL } else { Duration::ZERO };
+    takes(CallCost { wall, cpu: Duration::ZERO, over_budget: false })
+}
+
+#[test]
+fn timers_leaves_and_joins_go_on_beside_messages_that_take_all_the_time() {
+    let mut stage = Stage::new(|config: &mut WorkerConfig| config.cost_of = messages_cost);
+    let clock = stage.create("bad-citizens");
+    let (id, _) = stage.attach("ann", &clock);
+    let (out, _) = stage.attach("bob", &clock);
+    say_all(&mut stage, id, &[Deed::TimerForEver(10_000)]);
+    stage.pass(SECOND / 10);
+    let loud: Vec<SessionId> = (0..8).map(|_| stage.create("bad-citizens")).collect();
+    let players: Vec<LinkId> = loud.iter().map(|session| stage.attach("eve", session).0).collect();
+    for &id in &players {
+        say_all(&mut stage, id, &vec![Deed::Behave; 400]);
+    }
+    let before = stage.report(&clock);
+    stage.pass(SECOND);
+    let after = stage.report(&clock);
+    let timers = (after.position - before.position) - (after.tick - before.tick);
+    assert!(timers > 60, "{timers} of 100");
+    stage.say(id, &ClientFrame::Message { number: 2, body: Bytes::from(ringside_guest::encode(&Deed::Kick(1))) });
+    stage.until("the one who is kicked to hear of it", SECOND, |stage| stage.link(out).lost.is_some().then_some(()));
+    stage.attach("dan", &clock);
+    let waits = stage.report(&loud[7]).players[0].last_input < 400;
+    assert!(waits, "all this time there were messages");
+}
+
+#[test]
+fn timers_that_are_due_together_fire_together() {
+    let mut stage = Stage::new(|_| {});
+    let session = stage.create("bad-citizens");
+    let (id, _) = stage.attach("ann", &session);
+    let timers = 100;
+    say_all(&mut stage, id, &[Deed::FloodTimers(timers, 100_000)]);
+    stage.until("the message", SECOND, |stage| (stage.report(&session).players[0].last_input == 1).then_some(()));
+    stage.pass(SECOND / 20);
+    let before = stage.report(&session);
+    stage.pass(SECOND / 20 + 2 * PHASE.as_micros() as u64);
+    let after = stage.report(&session);
+    let fired = (after.position - before.position) - (after.tick - before.tick);
+    assert_eq!(fired, u64::from(timers));
+}
+
 #[test]
 fn a_players_burst_takes_turns_with_other_sessions() {
-    fn messages_cost(input: &Input, _: &CallCost) -> CallCost {
-        let wall = if matches!(input, Input::Message { .. }) { CALL } else { Duration::ZERO };
-        takes(CallCost { wall, cpu: Duration::ZERO, over_budget: false })
-    }
     let mut stage = Stage::new(|config: &mut WorkerConfig| config.cost_of = messages_cost);
     let beside = neighbours(&mut stage);
     let session = stage.create("bad-citizens");
