@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use crate::directory::Directory;
-use crate::node::{Node, ringside};
+use crate::network::Network;
+use crate::node::{Node, Place, ringside};
 use crate::wait::until;
 
 /// Nodes by their numbers. They end with the value.
@@ -14,6 +15,7 @@ pub struct Cluster {
     nodes: BTreeMap<u64, Node>,
     shares_store: bool,
     directory: Directory,
+    network: Option<Network>,
 }
 
 impl Cluster {
@@ -30,7 +32,19 @@ impl Cluster {
     /// # Panics
     /// If one does not come up.
     pub async fn start_with(count: u64, shares_store: bool) -> Cluster {
-        let mut cluster = Cluster { nodes: BTreeMap::new(), shares_store, directory: Directory::new() };
+        Cluster::begin(count, shares_store, None).await
+    }
+
+    /// The same on the hosts of a network, which share a disk.
+    ///
+    /// # Panics
+    /// If one does not come up.
+    pub async fn start_on(network: Network, count: u64) -> Cluster {
+        Cluster::begin(count, true, Some(network)).await
+    }
+
+    async fn begin(count: u64, shares_store: bool, network: Option<Network>) -> Cluster {
+        let mut cluster = Cluster { nodes: BTreeMap::new(), shares_store, directory: Directory::new(), network };
         for number in 1..=count {
             cluster.add(number, &[]);
         }
@@ -38,6 +52,14 @@ impl Cluster {
             cluster.agreed().await;
         }
         cluster
+    }
+
+    /// The network that it is on.
+    ///
+    /// # Panics
+    /// If it is on loopback.
+    pub fn network(&self) -> &Network {
+        self.network.as_ref().unwrap_or_else(|| panic!("it is on loopback"))
     }
 
     /// A node's state directory.
@@ -86,7 +108,9 @@ impl Cluster {
         if let Some(links) = &links {
             arguments.extend(["--join", links]);
         }
-        let node = Node::start(&self.state_of(number), &arguments);
+        let host = |network| Place::host(network, number as u8);
+        let place = self.network.as_ref().map_or_else(Place::default, host);
+        let node = Node::start_at(place, &self.state_of(number), &arguments);
         self.nodes.insert(number, node);
         self.node(number)
     }

@@ -1,7 +1,7 @@
 //! A real node in a process of its own, and the command line against it. Ends with the value: nothing is left running.
 
 use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::guests;
+use crate::network::Network;
 use crate::wait::PATIENCE;
 
 /// What a command line answered.
@@ -83,6 +84,43 @@ impl Answer {
     }
 }
 
+/// Where a node runs.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The network namespace, if it is not the test's own.
+    namespace: Option<String>,
+    /// Where its sockets are bound, on any ports.
+    address: IpAddr,
+}
+
+impl Default for Place {
+    /// On loopback.
+    fn default() -> Place {
+        Place { namespace: None, address: Ipv4Addr::LOCALHOST.into() }
+    }
+}
+
+impl Place {
+    /// A host of a network.
+    pub fn host(network: &Network, host: u8) -> Place {
+        Place { namespace: Some(network.namespace(host)), address: network.address(host).into() }
+    }
+
+    /// `ringside` there.
+    fn command(&self, state: &Path) -> Command {
+        let Some(namespace) = &self.namespace else { return command(state) };
+        let mut within = Command::new("ip");
+        // It becomes the program: signals reach that.
+        within.args(["netns", "exec", namespace]).arg(guests::program());
+        surround(&mut within, state);
+        within
+    }
+
+    fn any_port(&self) -> String {
+        SocketAddr::new(self.address, 0).to_string()
+    }
+}
+
 /// Runs `ringside` against a state directory.
 pub fn ringside(state: &Path, arguments: &[&str]) -> Answer {
     Answer::of(command(state).args(arguments).stdin(Stdio::null()))
@@ -91,17 +129,22 @@ pub fn ringside(state: &Path, arguments: &[&str]) -> Answer {
 /// `ringside` for a state directory, without what the surroundings say about others.
 pub fn command(state: &Path) -> Command {
     let mut command = Command::new(guests::program());
+    surround(&mut command, state);
+    command
+}
+
+fn surround(command: &mut Command, state: &Path) {
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(|name| name.starts_with("RINGSIDE_")) {
             command.env_remove(name);
         }
     }
     command.env("RINGSIDE_STATE", state);
-    command
 }
 
 /// A node that runs.
 pub struct Node {
+    place: Place,
     state: PathBuf,
     process: Child,
     lines: Receiver<String>,
@@ -114,8 +157,21 @@ impl Node {
     /// # Panics
     /// If it does not come up.
     pub fn start(state: &Path, arguments: &[&str]) -> Node {
-        let ports = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--workers", "1"];
-        let mut process = command(state)
+        Node::start_at(Place::default(), state, arguments)
+    }
+
+    /// The same at a place, where its links and gossip are bound as well.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub fn start_at(place: Place, state: &Path, arguments: &[&str]) -> Node {
+        let any = place.any_port();
+        let mut ports = vec!["--listen", &*any, "--admin", "127.0.0.1:0", "--workers", "1"];
+        if place.namespace.is_some() {
+            ports.extend(["--links", &*any, "--gossip", &*any]);
+        }
+        let mut process = place
+            .command(state)
             .args(["--json", "node"])
             .args(ports)
             .args(arguments)
@@ -135,7 +191,7 @@ impl Node {
             let status = process.wait();
             panic!("the node did not come up ({status:?}): {first}{}", lines.iter().collect::<Vec<_>>().join("\n"));
         };
-        Node { state: state.to_owned(), process, lines, ready }
+        Node { place, state: state.to_owned(), process, lines, ready }
     }
 
     /// What it said when it was ready.
@@ -175,7 +231,7 @@ impl Node {
 
     /// Runs the command line against it.
     pub fn ringside(&self, arguments: &[&str]) -> Answer {
-        ringside(&self.state, arguments)
+        Answer::of(self.place.command(&self.state).args(arguments).stdin(Stdio::null()))
     }
 
     /// Uploads a built sample game.

@@ -5,5 +5,6 @@ mod change;
 mod entry;
 mod games;
 mod leaving;
+mod network;
 mod player;
 mod refusals;
