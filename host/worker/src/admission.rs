@@ -54,9 +54,10 @@ impl Admission {
     /// Keeps a packet of this class for later, or drops it.
     pub fn push(&mut self, class: Class, packet: Waiting) {
         let (queue, limit) = match class {
-            Class::Validated => (&mut self.validated, VALIDATED_WAITING),
+            // Data of a peer whose handshake is under way.
+            Class::Validated | Class::Established => (&mut self.validated, VALIDATED_WAITING),
             Class::First => (&mut self.first, FIRST_WAITING),
-            Class::Established | Class::Malformed => {
+            Class::Malformed => {
                 self.dropped += 1;
                 return;
             }

@@ -89,7 +89,8 @@ struct Link {
     quic: quic::Connection,
     generation: u32,
     address: IpAddr,
-    handshaking: bool,
+    /// The peer's address, until the handshake is done.
+    handshaking: Option<SocketAddr>,
     /// When the owner wants to see this link again.
     deadline: Option<Instant>,
     /// When the last packets came. QUIC holds the acknowledgement of one of them back for [`QUIC_ACKNOWLEDGE_DELAY`].
@@ -132,7 +133,9 @@ pub struct Endpoint {
     addresses: HashMap<IpAddr, usize>,
     limits: LinkLimits,
     open: usize,
-    handshaking: usize,
+    handshakes: usize,
+    /// Handshakes under way from each address: at most [`HANDSHAKES`] entries.
+    handshakers: HashMap<SocketAddr, u32>,
     generation: u32,
     arena: Arena<ARENA_BYTES>,
     scratch: Vec<u8>,
@@ -160,7 +163,8 @@ impl Endpoint {
             addresses: HashMap::new(),
             limits,
             open: 0,
-            handshaking: 0,
+            handshakes: 0,
+            handshakers: HashMap::new(),
             generation: 0,
             arena: Arena::new(),
             scratch: Vec::with_capacity(2048),
@@ -183,7 +187,8 @@ impl Endpoint {
             return;
         }
         let bytes = self.arena.copy_mut(datagram.bytes);
-        if class == Class::Established {
+        // What a peer sends behind the last packet of its handshake cannot be read before that one, which waits.
+        if class == Class::Established && !self.handshakers.contains_key(&datagram.from) {
             self.handle_packet(now, datagram.from, datagram.to, datagram.ecn, bytes);
             return;
         }
@@ -276,12 +281,22 @@ impl Endpoint {
         }
         let event = link.quic.poll();
         if let Some(quic::Event::Connected | quic::Event::ConnectionLost { .. }) = event
-            && std::mem::take(&mut link.handshaking)
+            && let Some(from) = link.handshaking.take()
         {
-            self.handshaking -= 1;
             link.deadline = None;
+            self.end_handshake(from);
         }
         event
+    }
+
+    fn end_handshake(&mut self, from: SocketAddr) {
+        self.handshakes -= 1;
+        if let Some(count) = self.handshakers.get_mut(&from) {
+            *count -= 1;
+            if *count == 0 {
+                self.handshakers.remove(&from);
+            }
+        }
     }
 
     /// Asks for the link to be ready again at a time, instead of the time asked for before.
@@ -325,7 +340,7 @@ impl Endpoint {
 
     /// Handshakes under way.
     pub fn handshakes(&self) -> usize {
-        self.handshaking
+        self.handshakes
     }
 
     /// Writes the packets of every link that has any, and arms its timer anew.
@@ -386,7 +401,9 @@ impl Endpoint {
         self.timers.set(index, None);
         let Some(link) = self.links[index as usize].take() else { return };
         self.open -= 1;
-        self.handshaking -= usize::from(link.handshaking);
+        if let Some(from) = link.handshaking {
+            self.end_handshake(from);
+        }
         if let Some(count) = self.addresses.get_mut(&link.address) {
             *count -= 1;
             if *count == 0 {
@@ -437,7 +454,7 @@ impl Endpoint {
             }
             return;
         }
-        if self.handshaking >= HANDSHAKES {
+        if self.handshakes >= HANDSHAKES {
             self.counts.dropped += 1;
             self.quic.ignore(incoming);
             return;
@@ -454,6 +471,7 @@ impl Endpoint {
     }
 
     fn accept(&mut self, now: Instant, incoming: Incoming, address: IpAddr, outlet: &mut dyn Outlet) {
+        let from = incoming.remote_address();
         match self.quic.accept(incoming, now, outlet.buffer(), None) {
             Ok((handle, quic)) => {
                 if self.links.len() <= handle.0 {
@@ -464,7 +482,7 @@ impl Endpoint {
                     quic,
                     generation: self.generation,
                     address,
-                    handshaking: true,
+                    handshaking: Some(from),
                     deadline: Some(now + limits::HANDSHAKE_TIMEOUT),
                     heard: [now; HEARD],
                     ride: None,
@@ -475,7 +493,8 @@ impl Endpoint {
                 self.unsent.push(handle.0 as u32);
                 *self.addresses.entry(address).or_default() += 1;
                 self.open += 1;
-                self.handshaking += 1;
+                self.handshakes += 1;
+                *self.handshakers.entry(from).or_default() += 1;
                 self.counts.accepted += 1;
             }
             Err(error) => {

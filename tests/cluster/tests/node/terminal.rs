@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ringside_test_support::directory::Directory;
 use ringside_test_support::node::{Node, command};
-use ringside_test_support::wait::PATIENCE;
+use ringside_test_support::wait::{PATIENCE, until};
 
 /// A program in a terminal of 80 × 24.
 struct Terminal {
@@ -78,8 +78,8 @@ impl Drop for Terminal {
     }
 }
 
-#[test]
-fn a_person_plays_pong_against_a_bot_and_quits() {
+#[tokio::test]
+async fn a_person_plays_pong_against_a_bot_and_quits() {
     let directory = Directory::new();
     let node = Node::start(directory.path(), &[]);
     node.push("pong");
@@ -87,12 +87,13 @@ fn a_person_plays_pong_against_a_bot_and_quits() {
     terminal.wait_for("0 : 0");
     terminal.wait_for("●");
     terminal.press("w");
-    let sessions = node.ringside(&["session", "list", "--json"]).json();
-    assert_eq!(
-        (&sessions["sessions"][0]["game"], &sessions["sessions"][0]["players"]),
-        (&"pong".into(), &2.into()),
-        "{sessions}"
-    );
+    // The node hears of a player a little after the player is let in.
+    until("both to be seated", async || {
+        let sessions = node.ringside(&["session", "list", "--json"]).json();
+        assert_eq!(sessions["sessions"][0]["game"], "pong", "{sessions}");
+        (sessions["sessions"][0]["players"] == 2).then_some(())
+    })
+    .await;
     terminal.press("q");
     assert!(terminal.end().contains("You left."));
 }
