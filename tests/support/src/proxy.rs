@@ -71,15 +71,7 @@ impl Proxy {
     /// # Errors
     /// If no socket can be had.
     pub async fn start(server: SocketAddr, faults: Faults, seed: u64) -> io::Result<Proxy> {
-        Proxy::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), server, faults, seed).await
-    }
-
-    /// The same at an address of the caller's, for a server that advertises it.
-    ///
-    /// # Errors
-    /// If it is taken, or no socket can be had.
-    pub async fn start_at(front: SocketAddr, server: SocketAddr, faults: Faults, seed: u64) -> io::Result<Proxy> {
-        let front = UdpSocket::bind(front).await?;
+        let front = UdpSocket::bind(("127.0.0.1", 0)).await?;
         let address = front.local_addr()?;
         let shared = Arc::new(Shared { server, front, faults, random: Random::new(seed), state: Mutex::default() });
         let task = tokio::spawn(shared.clone().run());

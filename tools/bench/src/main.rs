@@ -7,6 +7,7 @@ mod bots;
 mod cases;
 mod child;
 mod colyseus;
+mod delay;
 mod figure;
 mod identity;
 mod load;

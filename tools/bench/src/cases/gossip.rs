@@ -42,7 +42,7 @@ fn figures(
     let mut figures = Vec::new();
     for nodes in NODES {
         let side = |side| move || cost(side, nodes).map(|cost| pick(&cost));
-        let pairs = Paired::measure(context.pairs(4), side("ours"), side("bare"))?;
+        let pairs = Paired::measure(context.pairs(5), side("ours"), side("bare"))?;
         figures.push(Figure::paired(name, format!("a node of {nodes}"), unit, &pairs));
     }
     Ok(figures)

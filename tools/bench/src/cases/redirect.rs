@@ -5,10 +5,10 @@
 use std::time::Duration;
 
 use ringside_client::Arrival;
-use ringside_test_support::proxy::{Faults, Proxy};
 
 use crate::bench::{BenchError, Context};
-use crate::figure::Figure;
+use crate::delay::Delayed;
+use crate::figure::{Figure, rounded};
 use crate::identity::Door;
 use crate::machine::{LOAD_CORE, on_core};
 use crate::nodes::Cluster;
@@ -47,7 +47,7 @@ pub fn cost(context: &Context) -> Result<Vec<Figure>, BenchError> {
             spread: far.spread(),
             extra: Default::default(),
         };
-        let counted = counted.with("more", crate::figure::rounded(more)).with("pairs", far.len());
+        let counted = counted.with("more", rounded(more)).with("pairs", far.len());
         // A timer's granularity adds to each of them.
         let counted = counted.with("target", format!("more <= {MORE}")).with("met", more.round() <= MORE);
         Ok(vec![counted, Figure::paired("redirect_cost", "time to a seat on loopback", "ms", &near)])
@@ -70,10 +70,8 @@ async fn pairs(
     let doors = (1..=NODES).map(|number| cluster.door(number)).collect::<Result<Vec<Door>, _>>()?;
     let mut paths = Vec::new();
     for door in doors.iter().filter(|_| is_far) {
-        let faults = Faults { delay: DELAY, ..Faults::default() };
-        let server = ([127, 0, 0, 1], door.address.port()).into();
-        let path = Proxy::start_at((FAR, door.address.port()).into(), server, faults, 1).await;
-        paths.push(path.map_err(BenchError::setup)?);
+        let (front, server) = ((FAR, door.address.port()), ([127, 0, 0, 1], door.address.port()));
+        paths.push(Delayed::start(front.into(), server.into(), DELAY).await?);
     }
     let endpoint = player::endpoint(([127, 0, 0, 1], 0).into())?;
     let turn = async |number: u64, expected: Arrival| {
