@@ -32,6 +32,7 @@ impl BenchError {
 /// Where things are and how long to measure.
 pub struct Context {
     full: bool,
+    program: PathBuf,
     guests: PathBuf,
     scratch: PathBuf,
 }
@@ -45,6 +46,7 @@ impl Context {
         let place = |variable, usual: PathBuf| std::env::var_os(variable).map_or(usual, PathBuf::from);
         Ok(Context {
             full,
+            program: place("RINGSIDE_BIN", directory.join("ringside")),
             guests: place("RINGSIDE_GUESTS", root.join("target-guests")),
             scratch: place("RINGSIDE_SCRATCH", directory.join("bench")),
         })
@@ -53,6 +55,16 @@ impl Context {
     /// How many pairs to measure: `usual`, or at least 15 for the record.
     pub fn pairs(&self, usual: usize) -> usize {
         if self.full { usual.max(15) } else { usual }
+    }
+
+    /// Whether this is for the record.
+    pub fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// The `ringside` program.
+    pub fn program(&self) -> &Path {
+        &self.program
     }
 
     /// The bytes of a built guest.

@@ -4,6 +4,11 @@ mod accept;
 mod create;
 mod dispatch;
 mod echo;
+mod false_deaths;
+mod gossip;
+mod join;
+mod redirect;
+mod relay;
 mod replay;
 mod ring;
 mod room;
@@ -47,6 +52,12 @@ cases! {
     "ring_lookup_ns" ring::lookup, "a name's owner by the ring against a plain binary search over the same points";
     "ring_moved_ratio" ring::moved, "names that a new node moves against the fewest that it must";
     "ring_peak_load" ring::peak, "names on the fullest node against its share";
+    "redirect_cost" redirect::cost, "entering by the wrong node's door against the right one, time and round trips";
+    "relay_vs_direct" relay::measure, "an echo through another node against straight to the leader, latency and CPU";
+    "join_to_serving_ms" join::serving, "a fourth node from its start to its first session's first answer, against a lone one";
+    "gossip_cpu" gossip::cpu, "CPU of a node's sealed gossip at 3, 10 and 50 nodes against bare chitchat";
+    "gossip_bytes" gossip::bytes, "bytes that a node's sealed gossip sends at 3, 10 and 50 nodes against bare chitchat";
+    "false_deaths" false_deaths::measure, "who is believed dead when a node stands still, against bare chitchat";
     "simulate_speed" simulate::speed, "virtual time of the cluster's simulator against real time";
 }
 

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use crate::bench::{BenchError, Context};
 use crate::child::Running;
-use crate::machine::{LOAD_CORE, SERVER_CORE, pin};
+use crate::machine::{LOAD_CORE, SERVER_CORE, keep};
 
 /// The files that make the package.
 const FILES: [(&str, &str); 3] = [
@@ -60,17 +60,7 @@ impl Colyseus {
     fn node(&self, core: usize, arguments: &[&str]) -> Result<Running, BenchError> {
         let mut command = Command::new("node");
         command.args(arguments).current_dir(&self.directory).env("NODE_ENV", "production");
-        #[cfg(unix)]
-        {
-            use std::os::unix::process::CommandExt;
-            // SAFETY: between fork and exec it makes one system call and nothing else.
-            unsafe {
-                command.pre_exec(move || {
-                    pin(core);
-                    Ok(())
-                });
-            }
-        }
+        keep(&mut command, core);
         Running::start_command(command)
     }
 }

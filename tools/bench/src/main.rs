@@ -7,12 +7,16 @@ mod bots;
 mod cases;
 mod child;
 mod colyseus;
+mod delay;
 mod figure;
 mod identity;
 mod load;
 mod machine;
+mod nodes;
 mod plain;
 mod play;
+mod player;
+mod process;
 mod random;
 mod serve;
 mod statistics;
@@ -68,7 +72,7 @@ fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Run { names, full, json } => run(&names, full, json),
         Command::List => {
-            cases::ALL.iter().for_each(|case| println!("{:<20} {}", case.name, case.about));
+            cases::ALL.iter().for_each(|case| println!("{:<21} {}", case.name, case.about));
             Ok(true)
         }
         Command::Serve(kind) => serve::run(kind).map(|()| true),

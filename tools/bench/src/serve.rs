@@ -2,8 +2,10 @@
 //! stands for.
 
 mod accept;
+mod bare;
 mod echo;
 pub mod floor;
+mod gossip;
 mod room;
 pub mod worker;
 
@@ -23,6 +25,10 @@ pub enum Kind {
     QuinnRoom,
     /// An ordinary quinn server that sends back what it reads from a stream.
     QuinnEcho,
+    /// Many nodes' gossip in one process, ours or bare chitchat.
+    Gossip(gossip::Options),
+    /// One node's bare chitchat; logs whom it believes alive.
+    Bare(bare::Options),
     /// An ordinary quinn server that accepts, answers one request on a stream, and forgets.
     QuinnAccept {
         /// Answer addresses that have shown nothing with a Retry first.
@@ -38,6 +44,8 @@ pub fn run(kind: Kind) -> Result<(), BenchError> {
         Kind::Worker(options) => worker::run(&options),
         Kind::QuinnRoom => ordinary(room::run()),
         Kind::QuinnEcho => ordinary(echo::run()),
+        Kind::Gossip(options) => ordinary(gossip::run(options)),
+        Kind::Bare(options) => bare::run(&options),
         Kind::QuinnAccept { retry } => ordinary(accept::run(retry)),
     }
 }

@@ -178,7 +178,8 @@ impl Gossip {
     }
 }
 
-fn chitchat_config(config: &GossipConfig, cluster: String) -> ChitchatConfig {
+/// What chitchat is set to. Public for the benchmark, whose bare chitchat must have the same settings.
+pub fn chitchat_config(config: &GossipConfig, cluster: String) -> ChitchatConfig {
     ChitchatConfig {
         chitchat_id: ChitchatId::new(format!("{:016x}", config.node), config.generation, config.advertised),
         cluster_id: cluster,

@@ -44,7 +44,7 @@ pub async fn ringside(server: Door, fresh: bool) -> Result<(), BenchError> {
     let again: Vec<String> = (0..PLAYERS).map(&token).collect::<Result<_, _>>()?;
     let request = move |number: u64| {
         let token = if fresh { token(number)? } else { again[(number % PLAYERS) as usize].clone() };
-        door::open_with(token, "echo", "0")
+        door::open_with(token, "echo", "0", false)
     };
     serve_slices(address, tls::client(ALPN)?, request).await
 }

@@ -29,16 +29,16 @@ pub fn endpoint() -> Result<Endpoint, BenchError> {
 
 /// The open frame of a player for a session.
 pub fn open(door: &Door, player: &str, game: &str, key: &str) -> Result<Vec<u8>, BenchError> {
-    open_with(door.token(player, 0)?, game, key)
+    open_with(door.token(player, 0)?, game, key, false)
 }
 
-/// The same with a token of the caller's.
-pub fn open_with(token: String, game: &str, key: &str) -> Result<Vec<u8>, BenchError> {
+/// The same with a token of the caller's, and for who wants to be relayed.
+pub fn open_with(token: String, game: &str, key: &str, relay: bool) -> Result<Vec<u8>, BenchError> {
     let target = Target::Session {
         game: game.parse().map_err(BenchError::setup)?,
         key: key.parse().map_err(BenchError::setup)?,
     };
-    let open = Open { version: VERSION, token, target, mode: Mode::Attach, resume: None, ticket: None, relay: false };
+    let open = Open { version: VERSION, token, target, mode: Mode::Attach, resume: None, ticket: None, relay };
     Ok(ClientFrame::Open(Box::new(open)).to_bytes().to_vec())
 }
 

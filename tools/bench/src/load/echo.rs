@@ -77,8 +77,19 @@ pub async fn quinn(server: SocketAddr, interval: Duration) -> Result<(), BenchEr
     serve_slices(lanes, answers, clock, interval).await
 }
 
+/// Which session of the guest `echo` the lanes enter, and how.
+#[derive(clap::Args, Debug, Clone)]
+pub struct Seat {
+    /// The session's key.
+    #[arg(long, default_value = "0")]
+    key: String,
+    /// Ask to be relayed.
+    #[arg(long)]
+    relay: bool,
+}
+
 /// The load of Ringside with the guest `echo`.
-pub async fn ringside(server: Door, interval: Duration) -> Result<(), BenchError> {
+pub async fn ringside(server: Door, seat: Seat, interval: Duration) -> Result<(), BenchError> {
     let mut endpoint = door::endpoint()?;
     endpoint.set_default_client_config(tls::client(ALPN)?);
     let clock = Instant::now();
@@ -87,7 +98,8 @@ pub async fn ringside(server: Door, interval: Duration) -> Result<(), BenchError
     for lane in 0..LANES {
         let connecting = endpoint.connect(server.address, "localhost").map_err(BenchError::setup)?;
         let connection = connecting.await.map_err(BenchError::setup)?;
-        let open = door::open(&server, &format!("lane-{lane}"), "echo", "0")?;
+        let token = server.token(&format!("lane-{lane}"), 0)?;
+        let open = door::open_with(token, "echo", &seat.key, seat.relay)?;
         let door::Inside { send, receive, decoder, .. } = door::enter(&connection, &open).await?;
         let heard = Arc::new(AtomicU64::new(0));
         tokio::spawn(listen(receive, Incoming { decoder, heard: heard.clone() }, answers.clone(), clock));

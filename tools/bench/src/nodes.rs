@@ -1,0 +1,180 @@
+//! A cluster of real nodes, each a process on the server's core, and the command line against them.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use ringside_node::cluster::secret::ClusterSecret;
+use serde_json::Value;
+
+use crate::bench::{BenchError, Context};
+use crate::identity::Door;
+use crate::machine::{SERVER_CORE, keep};
+use crate::process::Process;
+
+/// How long nodes may take to agree, and whatever else must happen.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two questions to a node.
+pub const PAUSE: Duration = Duration::from_millis(5);
+
+/// A cluster with a store that its nodes share. Everything ends, and its directory is removed, when it is dropped.
+pub struct Cluster {
+    // Ended before the place is removed.
+    nodes: BTreeMap<u64, Process>,
+    place: Place,
+}
+
+/// Where a cluster keeps its files, and how its nodes are started.
+struct Place {
+    directory: PathBuf,
+    program: PathBuf,
+    options: Vec<String>,
+}
+
+impl Cluster {
+    /// So many nodes, numbered from 1, started with these options; returns when they agree on who is there.
+    pub fn start(context: &Context, name: &str, count: u64, options: &[&str]) -> Result<Cluster, BenchError> {
+        let directory = context.scratch(&format!("{name}-{}", std::process::id()))?;
+        let options = options.iter().map(|&option| option.to_owned()).collect();
+        let place = Place { directory, program: context.program().to_owned(), options };
+        let mut cluster = Cluster { nodes: BTreeMap::new(), place };
+        for number in 1..=count {
+            cluster.prepare(number)?;
+            cluster.add(number)?;
+        }
+        cluster.agreed()?;
+        Ok(cluster)
+    }
+
+    /// Makes the state directory of a further node.
+    pub fn prepare(&self, number: u64) -> Result<(), BenchError> {
+        let (number_text, secret) = (format!("{number:x}"), self.place.secret());
+        let secret_text = secret.to_string_lossy();
+        let mut words = vec!["node", "init", "--number", &number_text];
+        if secret.exists() {
+            words.extend(["--secret", &*secret_text]);
+        }
+        succeed(self.place.command(number).args(words)).map(drop)
+    }
+
+    /// Starts a prepared node, which joins those that are there, and waits until it is ready.
+    pub fn add(&mut self, number: u64) -> Result<&Process, BenchError> {
+        let store = self.place.directory.join("store");
+        let mut command = self.place.command(number);
+        command.args(["--json", "node", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--workers", "1"]);
+        command.args(&self.place.options).arg("--store").arg(store);
+        if let Some(other) = self.nodes.values().next() {
+            command.args(["--join", other.said("/links")?]);
+        }
+        keep(&mut command, SERVER_CORE);
+        let process = Process::start(command)?;
+        Ok(self.nodes.entry(number).insert_entry(process).into_mut())
+    }
+
+    /// A node.
+    pub fn node(&self, number: u64) -> Result<&Process, BenchError> {
+        self.nodes.get(&number).ok_or_else(|| BenchError::Setup(format!("there is no node {number}")))
+    }
+
+    /// All nodes, by number.
+    pub fn nodes(&self) -> impl Iterator<Item = (u64, &Process)> {
+        self.nodes.iter().map(|(number, node)| (*number, node))
+    }
+
+    /// Ends a node in order.
+    pub fn stop(&mut self, number: u64) -> Result<(), BenchError> {
+        self.nodes.remove(&number).map_or(Ok(()), Process::stop)
+    }
+
+    /// Where players reach a node's worker, and with what key their tokens are signed.
+    pub fn door(&self, number: u64) -> Result<Door, BenchError> {
+        let address: SocketAddr = self.node(number)?.said("/workers/0")?.parse().map_err(BenchError::setup)?;
+        let secret = ClusterSecret::read(&self.place.secret()).map_err(BenchError::setup)?;
+        Ok(Door::of(address, secret.token_key()))
+    }
+
+    /// Asks a node by the command line; the answer must be a document.
+    pub fn ask(&self, number: u64, words: &[&str]) -> Result<Value, BenchError> {
+        let said = succeed(self.place.command(number).args(words).arg("--json"))?;
+        serde_json::from_str(&said).map_err(|error| BenchError::Child(format!("said {said:?}: {error}")))
+    }
+
+    /// Uploads a built sample game.
+    pub fn push(&self, context: &Context, game: &str) -> Result<(), BenchError> {
+        let path = context.guest_path(game);
+        let path = path.to_str().ok_or_else(|| BenchError::Setup("the guests' directory is not UTF-8".into()))?;
+        let (number, _) = self.nodes().next().ok_or_else(|| BenchError::Setup("there is no node".into()))?;
+        self.ask(number, &["push", path]).map(drop)
+    }
+
+    /// Has node `by` create a session of the guest `echo` on node `on`.
+    pub fn create(&self, by: u64, key: &str, on: u64) -> Result<(), BenchError> {
+        self.ask(by, &["session", "create", "echo", "--key", key, "--node", &format!("{on:x}")]).map(drop)
+    }
+
+    /// Waits until every node says that exactly those that are there are there, active and settled.
+    pub fn agreed(&self) -> Result<(), BenchError> {
+        let deadline = Instant::now() + PATIENCE;
+        for number in self.nodes.keys() {
+            while !self.agrees(&self.ask(*number, &["node", "list"])?) {
+                if Instant::now() > deadline {
+                    return Err(BenchError::Child(format!("{number} does not agree with the others")));
+                }
+                std::thread::sleep(PAUSE);
+            }
+        }
+        Ok(())
+    }
+
+    fn agrees(&self, said: &Value) -> bool {
+        let empty = Vec::new();
+        let list = |value: &Value| value.as_array().unwrap_or(&empty).clone();
+        let is_whole =
+            |nodes: &[Value]| nodes.len() == self.nodes.len() && nodes.iter().all(|node| node["state"] == "active");
+        let nodes = list(&said["nodes"]);
+        let settled = nodes.iter().all(|node| node["settled"] == true && is_whole(&list(&node["sees"])));
+        said["agree"] == true && is_whole(&nodes) && settled
+    }
+}
+
+impl Place {
+    /// `ringside` for a node's state directory, without what the surroundings say about others.
+    fn command(&self, number: u64) -> Command {
+        let mut command = Command::new(&self.program);
+        for (name, _) in std::env::vars_os() {
+            if name.to_str().is_some_and(|name| name.starts_with("RINGSIDE_")) {
+                command.env_remove(name);
+            }
+        }
+        command.env("RINGSIDE_STATE", self.state(number));
+        command
+    }
+
+    fn state(&self, number: u64) -> PathBuf {
+        self.directory.join(format!("node-{number}"))
+    }
+
+    /// The cluster's secret, in the first node's directory.
+    fn secret(&self) -> PathBuf {
+        self.state(1).join("cluster.json")
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// Standard output of a command that must succeed.
+fn succeed(command: &mut Command) -> Result<String, BenchError> {
+    let output = command.stdin(Stdio::null()).output().map_err(BenchError::Process)?;
+    if !output.status.success() {
+        let program = Path::new(command.get_program()).display().to_string();
+        let error = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        return Err(BenchError::Setup(format!("{program} ({}): {error}", output.status)));
+    }
+    String::from_utf8(output.stdout).map_err(BenchError::setup)
+}

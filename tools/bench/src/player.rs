@@ -1,0 +1,62 @@
+//! Players who enter a cluster as people's programs do, by the client: timed from the first packet to the seat.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use ringside_client::{Arrival, Client, Event, Options, Trust};
+
+use crate::bench::BenchError;
+use crate::identity::Door;
+use crate::nodes::PATIENCE;
+
+/// The runtime of a load.
+pub fn runtime() -> Result<tokio::runtime::Runtime, BenchError> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(BenchError::setup)
+}
+
+/// A socket for any number of players, one after the other.
+pub fn endpoint(server: SocketAddr) -> Result<quinn::Endpoint, BenchError> {
+    ringside_client::shell::endpoint(server).map_err(BenchError::setup)
+}
+
+/// Enters a session of the guest `echo` and leaves it; answers how long it took until the player had a seat, and how they
+/// came there.
+pub async fn enter(
+    endpoint: &quinn::Endpoint,
+    door: &Door,
+    player: &str,
+    key: &str,
+) -> Result<(Duration, Arrival), BenchError> {
+    let options = options(endpoint, door, player, key)?;
+    let begun = Instant::now();
+    let client = patiently(Client::connect(options)).await?.map_err(BenchError::setup)?;
+    let taken = begun.elapsed();
+    let arrival = client.attachment().arrival;
+    patiently(client.leave()).await?;
+    Ok((taken, arrival))
+}
+
+/// Enters, sends a message, and returns when its answer is there.
+pub async fn echo(endpoint: &quinn::Endpoint, door: &Door, player: &str, key: &str) -> Result<(), BenchError> {
+    let options = options(endpoint, door, player, key)?;
+    let mut client = patiently(Client::connect(options)).await?.map_err(BenchError::setup)?;
+    let body = ringside_guest::encode(&ringside_guest::Bytes(b"hello".to_vec()));
+    client.send(body).map_err(BenchError::setup)?;
+    loop {
+        match patiently(client.next()).await? {
+            Some(Event::Message { .. }) => return Ok(()),
+            Some(event) if !event.is_last() => {}
+            event => return Err(BenchError::Child(format!("answered {event:?} to a message"))),
+        }
+    }
+}
+
+fn options(endpoint: &quinn::Endpoint, door: &Door, player: &str, key: &str) -> Result<Options, BenchError> {
+    let (token, target) = (door.token(player, 0)?, format!("echo/{key}"));
+    let options = Options::new([door.address], Trust::InsecureLoopback, token, &target).map_err(BenchError::setup)?;
+    Ok(Options { endpoint: Some(endpoint.clone()), ..options })
+}
+
+async fn patiently<T>(event: impl Future<Output = T>) -> Result<T, BenchError> {
+    tokio::time::timeout(PATIENCE, event).await.map_err(|_| BenchError::Child("does not answer a player".into()))
+}
