@@ -46,3 +46,8 @@ pub const TOKEN_LIFETIME_S: u64 = 365 * 86_400;
 /// Time that players get to hear that the node stops, and recordings to be written. Beyond: the node stops all the same,
 /// and says so.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+// Of the cluster.
+
+/// Other nodes whose links are kept between runs. Beyond: further ones are not, any one that answers leads to the rest.
+pub const REMEMBERED_NODES: usize = 32;

@@ -199,6 +199,7 @@ const OF_NODES: &[Reached] = &[
     ("SEGMENTS", RECORDER, "a_recording_ends_at_its_last_segment"),
     ("VERSIONS", "host/node/src/store/tests.rs", "a_game_has_a_last_version"),
     ("TOKEN_LIFETIME_S", ADMIN, "faults_in_requests_are_named"),
+    ("REMEMBERED_NODES", "host/node/src/cluster/remembered.rs", "what_is_written_is_read_and_rubbish_is_named"),
     ("STOP_TIMEOUT", "host/node/src/node/running.rs", "a_stop_that_does_not_end_is_given_up"),
 ];
 

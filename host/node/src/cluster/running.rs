@@ -11,16 +11,17 @@ use tokio::sync::mpsc;
 
 use super::gossip::{Gossip, GossipConfig, GossipError, INTERVAL};
 use super::inbox;
-use super::join;
+use super::join::{self, Candidates};
 use super::links::{Arrival, Hello, LinkError, Links, VERSIONS};
 use super::member::{Doorkeeper, Member, Parts};
 use super::peers::Peers;
 use super::secret::ClusterSecret;
 use super::wire::Message;
-use super::{fact, games};
+use super::{fact, games, remembered};
 use crate::config::Config;
 use crate::control::{Control, Outlet};
 use crate::operator;
+use crate::state_directory::{StateDirectory, StateError};
 
 /// How long a node that leaves goes on gossiping that it has left.
 const FAREWELL: Duration = Duration::from_millis(5 * INTERVAL.as_millis() as u64);
@@ -44,6 +45,9 @@ pub enum ClusterError {
     /// Gossip.
     #[error(transparent)]
     Gossip(#[from] GossipError),
+    /// The nodes that were there last cannot be read or kept.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// Another process is this node.
     #[error(
         "another process runs as node {0}: two nodes must not share a state directory or a copy of one; start this one \
@@ -82,6 +86,8 @@ impl Sockets {
 
 /// What a node begins with.
 pub struct Beginning {
+    /// Where it keeps which nodes were there.
+    pub state: Arc<StateDirectory>,
     /// Which run of which node.
     pub node: Node,
     /// When that run began.
@@ -98,6 +104,7 @@ pub struct Beginning {
 
 /// Links and gossip that run; nobody is heard yet.
 pub struct Joined {
+    state: Arc<StateDirectory>,
     node: Node,
     started: Instant,
     links: Links<Message>,
@@ -115,7 +122,7 @@ impl Joined {
     /// # Errors
     /// [`ClusterError`].
     pub async fn start(config: &Config, beginning: Beginning) -> Result<Joined, ClusterError> {
-        let Beginning { node, started, certificate, workers, secret, sockets } = beginning;
+        let Beginning { state, node, started, certificate, workers, secret, sockets } = beginning;
         let Sockets { links, gossip, links_address, gossip_address } = sockets;
         let (inbox, arrivals) = mpsc::channel(inbox::QUEUE);
         let doorkeeper = Doorkeeper::default();
@@ -145,13 +152,19 @@ impl Joined {
             era: 0,
             presumed_gone: Vec::new(),
         };
-        let seeds = join::seeds(&links, &config.join).await?;
+        let candidates = Candidates { named: &config.join, remembered: &remembered::read(&state)? };
+        let found = join::seeds(&links, candidates).await?;
+        if !found.is_empty() {
+            // At once: views come later, and by then it may have been killed.
+            remembered::write(&state, &found.iter().map(|hello| hello.links).collect::<Vec<_>>())?;
+        }
+        let seeds: Vec<SocketAddr> = found.iter().map(|hello| hello.gossip).collect();
         let has_seeds = !seeds.is_empty();
         let values = vec![(fact::KEY.to_owned(), fact::encode(&fact))];
         let gossip_config =
             GossipConfig { node: node.id.0, generation: node.generation, advertised: gossip_address, seeds, values };
         let gossip = Arc::new(Gossip::start(gossip_config, &secret, gossip).await?);
-        Ok(Joined { node, started, links, arrivals, doorkeeper, gossip, gossip_address, fact, has_seeds })
+        Ok(Joined { state, node, started, links, arrivals, doorkeeper, gossip, gossip_address, fact, has_seeds })
     }
 
     /// Whether there are others to find.
@@ -177,6 +190,7 @@ impl Joined {
             doorkeeper: self.doorkeeper,
             control,
         });
+        tokio::spawn(remembered::follow(self.state, self.node.id, member.views()));
         let peers = Peers::new(self.node, self.links.clone(), member.views());
         let cluster = Cluster { member, peers, links: self.links, gossip: self.gossip };
         (cluster, Arrivals(self.arrivals))

@@ -70,6 +70,7 @@ impl Running {
     /// last, because who reads it expects answers.
     pub async fn start(kept: Kept) -> Result<Running, NodeError> {
         let Kept { config, state, token, identity, certificate, cluster: secret, tokens, store, sandbox } = kept;
+        let state = Arc::new(state);
         let listener = TcpListener::bind(config.admin)
             .await
             .map_err(|source| NodeError::Admin { address: config.admin, source })?;
@@ -109,6 +110,7 @@ impl Running {
             workers: Vec::new(),
         });
         let beginning = Beginning {
+            state: Arc::clone(&state),
             node: Node { id: NodeId(identity.node), generation: identity.generation },
             started: identity.started,
             certificate: identity.certificate,
@@ -148,7 +150,6 @@ impl Running {
         };
         let admin = tokio::spawn(admin::serve(listener, Arc::new(services), stopped));
         state.publish(&file)?;
-        let state = Arc::new(state);
         let renewal = Renewal {
             state: state.clone(),
             days: config.certificate_days,
