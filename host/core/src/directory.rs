@@ -499,7 +499,9 @@ fn handle_ask(cx: &mut Context<'_>, parts: &mut Parts, from: Node, number: u64, 
 /// What this node leads, or knew of as their home before, of these names.
 fn tell(cx: &Context<'_>, parts: &Parts, names: &[Name]) -> Vec<Lead> {
     let led = |name: &Name| parts.led.get(name).map(|led| led.lead(cx.me));
-    names.iter().filter_map(|name| led(name).or_else(|| parts.home.former(cx.now, name).cloned())).collect()
+    let known = names.iter().filter_map(|name| led(name).or_else(|| parts.home.former(cx.now, name).cloned()));
+    // A list hears of its sessions by announcements alone; with all players' names the answer would fit no frame.
+    known.map(|lead| Lead { listing: None, ..lead }).collect()
 }
 
 /// A verdict counts only if it comes from the home.

@@ -157,6 +157,7 @@ const OF_SESSIONS: &[Reached] = &[
     ("PRESUMED_GONE", MEMBERSHIP, "bounds_hold_and_forgeries_are_counted"),
     ("HOME_ENTRIES", CLUSTERED, "entries_of_a_home_are_bounded"),
     ("ANNOUNCED_ITEMS", "host/core/src/directory/scenarios.rs", "long_announcements_come_in_parts"),
+    ("ANNOUNCED_BYTES", CLUSTERED, "announcements_and_answers_fit_a_frame_at_their_largest"),
     ("QUESTION_NAMES", CLUSTERED, "questions_come_in_parts"),
     ("UNTOLD_ENDS", CLUSTERED, "ends_that_a_home_was_not_told_of_are_bounded"),
     ("HOME_WAITING", CLUSTERED, "requests_of_others_that_wait_are_bounded"),

@@ -335,6 +335,11 @@ async fn speak<M: Serialize + Send>(
                         Err(_) | Ok(None) => break true,
                         Ok(Some(message)) => match say(&mut stream, frame::encode(&message)).await {
                             Ok(()) => count(&shared.counters.sent),
+                            // Nothing of it was written: the link is good, and what comes next fits.
+                            Err(error @ FrameError::TooLong(_)) => {
+                                count(&shared.counters.dropped);
+                                tracing::error!(node = %format_args!("{node:016x}"), %error, "a message was dropped");
+                            }
                             Err(error) => {
                                 count(&shared.counters.dropped);
                                 tracing::debug!(node = %format_args!("{node:016x}"), %error, "link");

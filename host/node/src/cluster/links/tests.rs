@@ -156,6 +156,19 @@ async fn a_peer_that_nobody_reads_is_dropped_for_and_nothing_grows() {
 }
 
 #[tokio::test]
+async fn a_message_that_fits_no_frame_is_dropped_and_the_link_goes_on() {
+    let secret = secret();
+    let (one, mut two) = (start(&secret, 1), start(&secret, 2));
+    for (number, length) in [(1, 1), (2, FRAME_BYTES + 1), (3, 1)] {
+        assert!(one.links.send(2, two.address, (number, "x".repeat(length))));
+    }
+    assert_eq!(two.inbox.recv().await.unwrap().message.0, 1);
+    assert_eq!(two.inbox.recv().await.unwrap().message.0, 3, "over the same link");
+    assert_eq!(one.links.counters().dropped.load(Ordering::Relaxed), 1);
+    const { assert!(ringside_core::limits::ANNOUNCED_BYTES * 3 / 2 <= FRAME_BYTES) };
+}
+
+#[tokio::test]
 async fn noise_and_silence_cost_a_bound() {
     let secret = secret();
     let one = start(&secret, 1);
