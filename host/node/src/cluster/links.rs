@@ -107,6 +107,12 @@ pub enum LinkError {
         /// What was seen.
         what: String,
     },
+    /// The node would join itself.
+    #[error("{address} is this node itself: --join takes the links of another node")]
+    Itself {
+        /// Where.
+        address: SocketAddr,
+    },
     /// Whoever answers is no member of this cluster.
     #[error(
         "{address} is no node of this cluster: its certificate was not signed by this cluster's authority, or it \

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::gossip::{Gossip, GossipConfig, GossipError, INTERVAL};
 use super::inbox;
-use super::join::{self, Candidates};
+use super::join::{self, Candidates, NoGossip};
 use super::links::{Arrival, Hello, LinkError, Links, VERSIONS};
 use super::member::{Doorkeeper, Member, Parts};
 use super::peers::Peers;
@@ -48,6 +48,9 @@ pub enum ClusterError {
     /// The nodes that were there last cannot be read or kept.
     #[error(transparent)]
     State(#[from] StateError),
+    /// Nodes were found that do not gossip with this one.
+    #[error(transparent)]
+    NoGossip(#[from] NoGossip),
     /// Another process is this node.
     #[error(
         "another process runs as node {0}: two nodes must not share a state directory or a copy of one; start this one \
@@ -153,7 +156,7 @@ impl Joined {
             presumed_gone: Vec::new(),
         };
         let candidates = Candidates { named: &config.join, remembered: &remembered::read(&state)? };
-        let found = join::seeds(&links, candidates).await?;
+        let found = join::seeds(&links, node, candidates).await?;
         if !found.is_empty() {
             // At once: views come later, and by then it may have been killed.
             remembered::write(&state, &found.iter().map(|hello| hello.links).collect::<Vec<_>>())?;
@@ -192,7 +195,8 @@ impl Joined {
         });
         tokio::spawn(remembered::follow(self.state, self.node.id, member.views()));
         let peers = Peers::new(self.node, self.links.clone(), member.views());
-        let cluster = Cluster { member, peers, links: self.links, gossip: self.gossip };
+        let has_seeds = self.has_seeds;
+        let cluster = Cluster { member, peers, links: self.links, gossip: self.gossip, has_seeds };
         (cluster, Arrivals(self.arrivals))
     }
 }
@@ -208,13 +212,14 @@ pub struct Cluster {
     pub peers: Peers,
     links: Links<Message>,
     gossip: Arc<Gossip>,
+    has_seeds: bool,
 }
 
 impl Cluster {
     /// Answers others, follows their games, and becomes active; returns when the node is on the ring that it sees.
     ///
     /// # Errors
-    /// [`ClusterError::Duplicate`].
+    /// [`ClusterError::Duplicate`], [`ClusterError::NoGossip`].
     pub async fn serve(
         &self,
         arrivals: Arrivals,
@@ -223,15 +228,25 @@ impl Cluster {
     ) -> Result<(), ClusterError> {
         tokio::spawn(inbox::run(arrivals.0, self.member.clone(), self.peers.clone(), desk));
         tokio::spawn(games.follow(Arc::clone(&self.gossip), self.peers.clone()));
+        let ready = self.become_active();
+        tokio::select! {
+            duplicate = self.member.duplicate() => Err(ClusterError::Duplicate(duplicate)),
+            ready = ready => ready,
+        }
+    }
+
+    async fn become_active(&self) -> Result<(), ClusterError> {
+        if self.has_seeds {
+            join::heard(self.member.views()).await?;
+        }
         self.member.activate().await;
         let me = self.peers.me();
         let mut views = self.member.views();
         let active =
             views.wait_for(|view| view.node(me.id).is_some_and(|seen| seen.node == me && seen.state == State::Active));
-        tokio::select! {
-            duplicate = self.member.duplicate() => Err(ClusterError::Duplicate(duplicate)),
-            _ = active => Ok(()),
-        }
+        // Where views end, so does the node: that is said elsewhere.
+        let _ = active.await;
+        Ok(())
     }
 
     /// Gives the others a moment to hear that the node has left ([`Member::leave`]), and closes its links.
