@@ -191,6 +191,8 @@ pub enum Denial {
     Refused(Refusal),
     /// The two nodes have different rings: look again and ask anew.
     OtherRing(RingDigest),
+    /// The home has just come and may not know every game yet: ask again.
+    NotReady,
 }
 
 /// Why a node leads no session that it was ordered to lead.

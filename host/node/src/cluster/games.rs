@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringside_core::ids::{GameName, ModuleHash, NodeId};
-use ringside_core::membership::Seen;
+use ringside_core::membership::{Seen, State};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
@@ -22,6 +22,11 @@ use crate::hex;
 const KEY: &str = "games";
 /// How long a module may be on its way.
 const MODULE_PATIENCE: Duration = Duration::from_secs(30);
+/// How long a node that joins may take to take over what others serve, before it becomes active all the same.
+const CATCH_UP: Duration = Duration::from_secs(30);
+/// How long it waits for a node's list, and between two rounds.
+const GREETING_PATIENCE: Duration = Duration::from_millis(500);
+const GREETING_PAUSE: Duration = Duration::from_millis(50);
 /// The pause after a try that failed.
 const PAUSE: Duration = Duration::from_secs(2);
 
@@ -57,14 +62,39 @@ impl Games {
         self.catalogue.newest().into_iter().map(offer).collect()
     }
 
+    /// Takes over what the others serve before this node becomes a home and a door: of one of them that answers. Gives
+    /// up after a while; [`Games::follow`] goes on trying.
+    pub async fn catch_up(&self, peers: &Peers) {
+        let caught_up = async {
+            loop {
+                let mut others = peers.others();
+                others.sort_by_key(|seen| seen.state != State::Active);
+                for seen in others {
+                    // One that does not see this node yet does not answer it.
+                    if self.pull_within(peers, &seen, GREETING_PATIENCE).await.is_ok() {
+                        return;
+                    }
+                }
+                tokio::time::sleep(GREETING_PAUSE).await;
+            }
+        };
+        if tokio::time::timeout(CATCH_UP, caught_up).await.is_err() {
+            tracing::warn!("no other node says which games it serves: they are served when one does");
+        }
+    }
+
     /// Takes over from a node what it serves and this one does not; answers how many games.
     ///
     /// # Errors
     /// [`PushError`]: what was taken over by then stays.
     pub async fn pull(&self, peers: &Peers, from: &Seen) -> Result<usize, PushError> {
+        self.pull_within(peers, from, PATIENCE).await
+    }
+
+    async fn pull_within(&self, peers: &Peers, from: &Seen, patience: Duration) -> Result<usize, PushError> {
         let _turn = self.turn.lock().await;
         let silent = || PushError::Internal(format!("node {} does not say which games it serves", from.node.id));
-        let offers = match peers.ask_for::<Vec<Offer>>(from, Ask::Games, PATIENCE).await {
+        let offers = match peers.ask_for::<Vec<Offer>>(from, Ask::Games, patience).await {
             Some(Outcome::Is(offers)) => offers,
             Some(Outcome::Failed(_)) | None => return Err(silent()),
         };
@@ -77,6 +107,7 @@ impl Games {
             self.take(peers, from, &offer).await?;
             taken += 1;
         }
+        self.control.games_known().await;
         Ok(taken)
     }
 

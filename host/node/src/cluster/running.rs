@@ -227,17 +227,18 @@ impl Cluster {
         desk: operator::Desk,
     ) -> Result<(), ClusterError> {
         tokio::spawn(inbox::run(arrivals.0, self.member.clone(), self.peers.clone(), desk));
-        tokio::spawn(games.follow(Arc::clone(&self.gossip), self.peers.clone()));
-        let ready = self.become_active();
+        tokio::spawn(games.clone().follow(Arc::clone(&self.gossip), self.peers.clone()));
+        let ready = self.become_active(&games);
         tokio::select! {
             duplicate = self.member.duplicate() => Err(ClusterError::Duplicate(duplicate)),
             ready = ready => ready,
         }
     }
 
-    async fn become_active(&self) -> Result<(), ClusterError> {
+    async fn become_active(&self, games: &games::Games) -> Result<(), ClusterError> {
         if self.has_seeds {
             join::heard(self.member.views()).await?;
+            games.catch_up(&self.peers).await;
         }
         self.member.activate().await;
         let me = self.peers.me();

@@ -125,6 +125,7 @@ impl Desk {
     /// would begin sessions that they have already.
     pub fn connect(&mut self, peers: Outlet, joins: bool) {
         (self.peers, self.joining) = (Some(peers), joins);
+        self.directory.handle_lacks_games(joins);
     }
 
     /// Where it is to say what its workers use, CPU µs a second.
@@ -137,6 +138,7 @@ impl Desk {
         match message {
             Message::Event(worker, event) => self.handle_event(now, worker, event),
             Message::Game(served) => self.serve(served),
+            Message::GamesKnown => self.directory.handle_lacks_games(false),
             Message::Create(_, reply) if self.joining => {
                 let _ = reply.send(Err(ControlError::Joining));
             }
