@@ -89,8 +89,8 @@ pub enum Output {
     Publish(Box<Fact>),
     /// Send a message.
     Send {
-        /// To whom.
-        to: NodeId,
+        /// To whom: a message for a later run must not go into a connection to an earlier one.
+        to: Node,
         /// Where its control link is.
         contact: std::net::SocketAddr,
         /// What.
@@ -593,7 +593,8 @@ impl Membership {
 
     fn send(&mut self, to: NodeId, message: Message) {
         if let Some(peer) = self.peers.get(&to) {
-            self.outputs.push_back(Output::Send { to, contact: peer.fact.contact.control, message });
+            let (to, contact) = (peer.fact.node, peer.fact.contact.control);
+            self.outputs.push_back(Output::Send { to, contact, message });
         }
     }
 

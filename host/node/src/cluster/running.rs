@@ -178,7 +178,7 @@ impl Joined {
     /// What the directory speaks to other nodes through.
     pub fn outlet(&self) -> Outlet {
         let links = self.links.clone();
-        Box::new(move |to, message| links.send(to.node.id.0, to.contact.control, message))
+        Box::new(move |to, message| links.send(to.into(), message))
     }
 
     /// Takes part from now on: membership is driven; views go to the control task.
