@@ -19,7 +19,7 @@ use crate::cli::{facts, print};
 use crate::cluster::games::Games;
 use crate::cluster::member::Member;
 use crate::cluster::running::{Beginning, Cluster, Joined, Sockets};
-use crate::control::{self, Control, Desk};
+use crate::control::{self, Control, ControlError, Desk, Status};
 use crate::limits::STOP_TIMEOUT;
 use crate::metrics::Metrics;
 use crate::operator;
@@ -245,7 +245,7 @@ impl Running {
     }
 
     async fn has_sessions(&self) -> bool {
-        self.control.status().await.is_ok_and(|status| status.sessions > 0)
+        may_have_sessions(&self.control.status().await)
     }
 
     /// Nobody finds the node any more, players are told, recordings are written, requests under way are finished.
@@ -281,6 +281,11 @@ async fn tell_certificate(mut shown: watch::Receiver<Shown>, control: Control, m
     }
 }
 
+/// Whether there may be sessions: one that is too busy to answer has some.
+fn may_have_sessions(status: &Result<Status, ControlError>) -> bool {
+    !status.as_ref().is_ok_and(|status| status.sessions == 0)
+}
+
 /// Waits for the end of everything, for so long; answers whether it came.
 async fn give_up_after(patience: Duration, finish: impl Future<Output = ()>) -> bool {
     let finished = tokio::time::timeout(patience, finish).await.is_ok();
@@ -298,5 +303,13 @@ mod tests {
     async fn a_stop_that_does_not_end_is_given_up() {
         assert!(!give_up_after(Duration::from_millis(1), std::future::pending()).await);
         assert!(give_up_after(STOP_TIMEOUT, async {}).await);
+    }
+
+    #[test]
+    fn only_a_node_that_says_that_it_has_no_session_has_none() {
+        let status = |sessions| Ok(Status { sessions, draining: true, settled: true, workers: vec![] });
+        assert!(!may_have_sessions(&status(0)));
+        assert!(may_have_sessions(&status(1)));
+        assert!(may_have_sessions(&Err(ControlError::Overloaded)));
     }
 }
