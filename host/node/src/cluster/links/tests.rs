@@ -10,7 +10,6 @@ struct Started {
     links: Links<(u32, String)>,
     inbox: mpsc::Receiver<Arrival<(u32, String)>>,
     address: SocketAddr,
-    node: u64,
 }
 
 fn hello(node: u64, generation: u64, address: SocketAddr) -> Hello {
@@ -40,7 +39,7 @@ fn start_as(secret: &ClusterSecret, certified: u64, hello: impl Fn(SocketAddr) -
         });
         Links { shared: Arc::new(shared) }
     };
-    Started { links, inbox, address, node }
+    Started { links, inbox, address }
 }
 
 fn start(secret: &ClusterSecret, node: u64) -> Started {
