@@ -61,6 +61,8 @@ pub struct Status {
     pub draining: bool,
     /// Whether all nodes have told it what they lead since the ring changed last.
     pub settled: bool,
+    /// Signals of guests that found no room.
+    pub signals_dropped: u64,
     /// Its workers.
     pub workers: Vec<WorkerInfo>,
 }

@@ -12,6 +12,10 @@ pub const CONTROL_ANSWER: Duration = Duration::from_secs(15);
 /// Events of all workers that wait for the forwarding thread. Beyond: they wait in the workers' own bounded queues.
 pub const WORKER_EVENTS: usize = 8_192;
 
+/// Signals of guests that wait until it is known who leads their target. Beyond: dropped and counted
+/// (`ringside_signals_dropped_total`), so that guests use up no player's requests.
+pub const SIGNALS: usize = 256;
+
 /// Connections to the admin API at a time. Beyond: they wait in the system's backlog until one ends.
 pub const ADMIN_CONNECTIONS: usize = 64;
 /// Time until the whole head of a request is there, counted from the connection's begin or the answer before. Beyond:

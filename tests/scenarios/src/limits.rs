@@ -186,6 +186,7 @@ const OF_NODES: &[Reached] = &[
     ("CONTROL_QUEUE", CONTROL, "requests_beyond_the_queue_are_refused_as_busy"),
     ("CONTROL_ANSWER", CONTROL, "a_question_that_is_not_answered_is_given_up"),
     ("WORKER_EVENTS", "host/node/src/workers.rs", "events_that_nobody_takes_wait_and_workers_go_on"),
+    ("SIGNALS", CONTROL, "signals_that_wait_are_bounded_and_take_no_players_place"),
     ("ADMIN_CONNECTIONS", DOOR, "connections_beyond_the_bound_wait_until_one_ends"),
     ("ADMIN_HEAD_TIMEOUT", DOOR, "who_stays_silent_or_never_ends_a_head_is_closed"),
     ("ADMIN_WRITE_STALL", DOOR, "who_takes_nothing_of_an_answer_is_closed"),

@@ -56,6 +56,9 @@ pub struct Desk {
     games: BTreeMap<GameName, Served>,
     workers: BTreeMap<WorkerId, WorkerPort>,
     waiting: HashMap<RequestId, Waiting>,
+    /// How many of those are signals.
+    signals_waiting: usize,
+    signals_dropped: u64,
     next_request: RequestId,
     identity: Identity,
     record_all: bool,
@@ -96,6 +99,8 @@ impl Desk {
             games: BTreeMap::new(),
             workers,
             waiting: HashMap::new(),
+            signals_waiting: 0,
+            signals_dropped: 0,
             next_request: 0,
             identity,
             record_all,

@@ -14,6 +14,7 @@ use ringside_test_support::guests;
 use ringside_worker::{Command, SessionReport};
 
 use super::*;
+use crate::limits::SIGNALS;
 
 /// What a fake worker was told, and whether its queue is full.
 #[derive(Default)]
@@ -182,6 +183,23 @@ fn a_signal_reaches_the_session_that_it_names() {
     let commands = bench.commands(0);
     let [Command::Signal { key, source, .. }] = &commands[..] else { panic!("one of three names a session") };
     assert_eq!((key, source.as_str()), (&session.key, "pong/a"));
+}
+
+#[test]
+fn signals_that_wait_are_bounded_and_take_no_players_place() {
+    let mut bench = Bench::new(1);
+    // A node that does not know yet which games there are keeps what it is asked.
+    bench.desk.connect(Box::new(|_, _| true), true);
+    let signal = || Event::Signal { source: "pong/a".to_owned(), to: "chess/b".to_owned(), body: Bytes::new() };
+    let dropped = |bench: &mut Bench| bench.ask(Message::Status).try_recv().unwrap().unwrap().signals_dropped;
+    (0..SIGNALS + 10).for_each(|_| bench.event(0, signal()));
+    assert_eq!(dropped(&mut bench), 10);
+    bench.desk.handle(2_000_000, Message::GamesKnown);
+    let due = bench.desk.next_timeout().expect("they are asked for again");
+    bench.desk.handle_timeout(due);
+    bench.desk.connect(Box::new(|_, _| true), true);
+    (0..SIGNALS).for_each(|_| bench.event(0, signal()));
+    assert_eq!(dropped(&mut bench), 10, "their places are free again");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use ringside_worker::{Command, Resolved};
 use super::{Desk, Identity};
 use crate::cluster::wire::Message as PeerMessage;
 use crate::control::{ControlError, Reply};
+use crate::limits::SIGNALS;
 
 /// Who waits for an answer of the directory.
 pub(super) enum Waiting {
@@ -53,6 +54,7 @@ impl Desk {
                 let _ = self.send(worker, Command::Resolved { request, answer });
             }
             Some(Waiting::Signal(signal)) => {
+                self.signals_waiting -= 1;
                 if let Ok(placed) = answer {
                     self.pass_on(&placed, *signal);
                 }
@@ -94,6 +96,12 @@ impl Desk {
         if self.directory.get(&game, &key).is_some() {
             return self.take_signal(game, key, source, body);
         }
+        if self.signals_waiting >= SIGNALS {
+            // A guest is told nothing of its signals: whoever floods loses its own, and no player's request.
+            self.signals_dropped += 1;
+            return;
+        }
+        self.signals_waiting += 1;
         let open = Open {
             game: game.clone(),
             key: key.clone(),
