@@ -15,7 +15,7 @@ use ringside_protocol::limits;
 use ringside_protocol::reason::{Reaction, Reason};
 use ringside_protocol::token::{Capability, SessionClaims};
 
-use crate::command::{Event, Refusal, Resolved};
+use crate::command::{Event, Refusal, Resolved, Resumed};
 use crate::connection::Stage;
 use crate::endpoint::LinkId;
 use crate::session::Ran;
@@ -113,7 +113,11 @@ impl Worker {
         let target = open.target.clone();
         // Who comes back to a session wants that one: where it is lost, another is no help.
         let may_create = may_create && open.resume.is_none();
-        self.tell(Event::Resolve { request, player: player.clone(), target, may_create });
+        let resumes = open.resume.as_ref().map(|resume| {
+            let Resume { incarnation, branch, .. } = resume;
+            Resumed { incarnation: *incarnation, epoch: branch.0 }
+        });
+        self.tell(Event::Resolve { request, player: player.clone(), target, may_create, resumes });
         self.resolving.insert(request, link);
         let Some(connection) = self.connection(link) else { return };
         connection.stage = Stage::Resolving { request, open, player, expires_s };

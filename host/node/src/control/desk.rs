@@ -238,10 +238,10 @@ impl Desk {
             Event::Resolve { request, .. } if self.joining => {
                 let _ = self.send(worker, Command::Resolved { request, answer: Err(answering::joining()) });
             }
-            Event::Resolve { request, player, target, may_create } => {
+            Event::Resolve { request, player, target, may_create, resumes } => {
                 let draw = Draw { key: crate::random::u64(), incarnation: crate::random::u64() };
                 let record = self.record_all;
-                let waiting = self.request(Waiting::Worker(worker, request));
+                let waiting = self.request(Waiting::Worker(worker, request, resumes));
                 match target {
                     Target::Session { game, key } => {
                         self.directory.handle_open(now, waiting, Open { game, key, record, may_create, draw });

@@ -108,6 +108,7 @@ impl Running {
             sessions: 0,
             games: 0,
             workers: Vec::new(),
+            other_doors: Vec::new(),
         });
         let beginning = Beginning {
             state: Arc::clone(&state),
