@@ -78,6 +78,8 @@ pub struct Directory {
     me: Node,
     cluster: Cluster,
     games: BTreeMap<GameName, GameFacts>,
+    /// Whether others may serve games that it has not heard of yet.
+    lacks_games: bool,
     timers: Timers<Timer>,
     out: Outbox,
     parts: Parts,
@@ -105,7 +107,7 @@ impl Directory {
         };
         let cluster = Cluster::alone(me);
         let (timers, out) = (Timers::default(), Outbox::default());
-        let mut directory = Directory { me, cluster, games: BTreeMap::new(), timers, out, parts };
+        let mut directory = Directory { me, cluster, games: BTreeMap::new(), lacks_games: false, timers, out, parts };
         let before = directory.cluster.clone();
         directory.enter(0, &before, true);
         directory
@@ -124,6 +126,12 @@ impl Directory {
     /// A game is served, or served by another version from now on. Sessions that run keep what they began with.
     pub fn handle_game(&mut self, game: GameName, facts: GameFacts) {
         self.games.insert(game, facts);
+    }
+
+    /// Whether others may serve games that this node was not told of yet, because it has just come to them. While it may
+    /// be so, a request for an unknown game is not refused but asked again until its time is over.
+    pub fn handle_lacks_games(&mut self, lacks_games: bool) {
+        self.lacks_games = lacks_games;
     }
 
     /// A worker takes sessions from now on.
@@ -176,7 +184,7 @@ impl Directory {
 
     /// A player wants the session with this key.
     pub fn handle_open(&mut self, now: u64, request: RequestId, open: Open) {
-        match self.games.contains_key(&open.game) {
+        match self.may_know(&open.game) {
             true => self.ask(now, request, Want::Open(open)),
             false => self.answer(request, Err(Refusal::UnknownGame(open.game))),
         }
@@ -184,7 +192,7 @@ impl Directory {
 
     /// A player wants any session that fits.
     pub fn handle_find(&mut self, now: u64, request: RequestId, find: Find) {
-        if !self.games.contains_key(&find.game) {
+        if !self.may_know(&find.game) {
             self.answer(request, Err(Refusal::UnknownGame(find.game)));
         } else if find.criteria.len() > CRITERIA_BYTES {
             self.answer(request, Err(Refusal::CriteriaTooLong));
@@ -335,7 +343,7 @@ impl Directory {
 
     /// What a caller wants to be created.
     fn birth(&self, create: &Create) -> Result<Birth, Refusal> {
-        if !self.games.contains_key(&create.game) {
+        if !self.may_know(&create.game) {
             return Err(Refusal::UnknownGame(create.game.clone()));
         }
         if create.listed.as_ref().is_some_and(|criteria| criteria.len() > CRITERIA_BYTES) {
@@ -351,6 +359,11 @@ impl Directory {
             ends_when_empty: false,
             policy: create.policy,
         })
+    }
+
+    /// Whether a game is served, as far as this node can tell.
+    fn may_know(&self, game: &GameName) -> bool {
+        self.lacks_games || self.games.contains_key(game)
     }
 
     fn ask(&mut self, now: u64, request: RequestId, want: Want) {
@@ -458,8 +471,8 @@ impl Directory {
     }
 
     fn split(&mut self, now: u64) -> (Context<'_>, &mut Parts) {
-        let Directory { me, cluster, games, timers, out, parts } = self;
-        (Context { now, me: *me, cluster, games, timers, out }, parts)
+        let Directory { me, cluster, games, lacks_games, timers, out, parts } = self;
+        (Context { now, me: *me, cluster, games, lacks_games: *lacks_games, timers, out }, parts)
     }
 }
 
@@ -481,6 +494,7 @@ fn handle_ask(cx: &mut Context<'_>, parts: &mut Parts, from: Node, number: u64, 
     let is_home = cx.cluster.home(want.position()) == Some(cx.me);
     let denial = match () {
         () if ring != cx.cluster.digest() || !is_home => Denial::OtherRing(cx.cluster.digest()),
+        () if !cx.games.contains_key(want.game()) && cx.lacks_games => Denial::NotReady,
         () if !cx.games.contains_key(want.game()) => Denial::Refused(Refusal::UnknownGame(want.game().clone())),
         () => {
             match want {
@@ -499,7 +513,9 @@ fn handle_ask(cx: &mut Context<'_>, parts: &mut Parts, from: Node, number: u64, 
 /// What this node leads, or knew of as their home before, of these names.
 fn tell(cx: &Context<'_>, parts: &Parts, names: &[Name]) -> Vec<Lead> {
     let led = |name: &Name| parts.led.get(name).map(|led| led.lead(cx.me));
-    names.iter().filter_map(|name| led(name).or_else(|| parts.home.former(cx.now, name).cloned())).collect()
+    let known = names.iter().filter_map(|name| led(name).or_else(|| parts.home.former(cx.now, name).cloned()));
+    // A list hears of its sessions by announcements alone; with all players' names the answer would fit no frame.
+    known.map(|lead| Lead { listing: None, ..lead }).collect()
 }
 
 /// A verdict counts only if it comes from the home.

@@ -132,6 +132,9 @@ pub const PRESUMED_GONE: usize = 32;
 pub const HOME_ENTRIES: usize = 4 * NODE_SESSIONS;
 /// Items of one announcement. Further ones go with the next, when this one is acknowledged.
 pub const ANNOUNCED_ITEMS: usize = 128;
+/// Estimated bytes of the items of one announcement: a full list of a full session's players takes 17 KiB. Further items go
+/// with the next, so that it fits a frame between nodes.
+pub const ANNOUNCED_BYTES: usize = 128 << 10;
 /// Names of one question to a node. Further ones go with the next, when this one is answered.
 pub const QUESTION_NAMES: usize = 128;
 /// Ends of sessions that a home was not told of yet. Beyond: the announcement to it begins anew.

@@ -75,11 +75,21 @@ pub enum Message {
     /// Are you there, in that run?
     Ping(Node),
     /// This run is here. Answers a ping for whichever run.
-    Pong(Node),
+    Pong {
+        /// Which.
+        node: Node,
+        /// The era of its tickets: where its gossip is not heard, tickets for it would be of one that is over.
+        era: u32,
+    },
     /// Please try that node, I do not reach it.
     Try(Node),
     /// I reached that node just now.
-    Vouch(Node),
+    Vouch {
+        /// Which.
+        node: Node,
+        /// The era of its tickets.
+        era: u32,
+    },
 }
 
 /// What the driver must do.
@@ -89,8 +99,8 @@ pub enum Output {
     Publish(Box<Fact>),
     /// Send a message.
     Send {
-        /// To whom.
-        to: NodeId,
+        /// To whom: a message for a later run must not go into a connection to an earlier one.
+        to: Node,
         /// Where its control link is.
         contact: std::net::SocketAddr,
         /// What.
@@ -303,9 +313,11 @@ impl Membership {
     pub fn handle_message(&mut self, now: u64, from: NodeId, message: Message) {
         self.resume(now);
         match message {
-            Message::Ping(_) => self.send(from, Message::Pong(self.own.node)),
-            Message::Pong(node) => self.handle_pong(now, node),
-            Message::Try(node) if node.id == self.own.node.id => self.send(from, Message::Vouch(self.own.node)),
+            Message::Ping(_) => self.send(from, Message::Pong { node: self.own.node, era: self.own.era }),
+            Message::Pong { node, era } => self.handle_pong(now, node, era),
+            Message::Try(node) if node.id == self.own.node.id => {
+                self.send(from, Message::Vouch { node: self.own.node, era: self.own.era });
+            }
             Message::Try(node) => {
                 if self.peers.get(&node.id).is_some_and(|peer| peer.fact.node == node) {
                     let waiting = self.errands.entry(node.id).or_default();
@@ -315,7 +327,10 @@ impl Membership {
                     self.send(node.id, Message::Ping(node));
                 }
             }
-            Message::Vouch(node) => self.heard(now, node, now),
+            Message::Vouch { node, era } => {
+                self.note_era(node, era);
+                self.heard(now, node, now);
+            }
         }
     }
 
@@ -457,11 +472,19 @@ impl Membership {
         self.challengers.remove(&id);
         self.peers.insert(id, Peer::new(fact.clone(), heard_at));
         self.timers.set(heard_at + SILENCE_US, Timer::Silence(id));
-        if self.graves.returned(fact.node) {
-            self.publish_graves();
+        // One that is only joining succeeds nobody yet: an earlier run may come back, and is to hear what is held of it.
+        if fact.state != State::Joining {
+            self.succeeded(fact.node);
         }
         self.view_is_old = true;
         self.settle_own(now);
+    }
+
+    /// A run is active: earlier ones, and earlier stays, are over without anybody having to be told.
+    fn succeeded(&mut self, node: Node) {
+        if self.graves.returned(node) {
+            self.publish_graves();
+        }
     }
 
     /// News of a node that is present, in the run that is present.
@@ -471,13 +494,20 @@ impl Membership {
             let same = peer.fact.state == fact.state && peer.fact.stay == fact.stay;
             let same = same && peer.fact.contact == fact.contact;
             let same = same && peer.fact.weight == fact.weight && peer.fact.zone == fact.zone;
-            peer.fact = fact.clone();
+            // Its answers to pings may have said a later one.
+            let era = fact.era.max(peer.fact.era);
+            let has_begun = fact.state != State::Joining && !peer.was_active;
+            peer.was_active |= has_begun;
+            peer.fact = Fact { era, ..fact.clone() };
             if fact.state == State::Gone {
                 self.remove(now, fact.node.id, false);
                 return;
             }
             if !same {
                 self.view_is_old = true;
+            }
+            if has_begun {
+                self.succeeded(fact.node);
             }
         }
         self.heard(now, fact.node, heard_at);
@@ -505,7 +535,14 @@ impl Membership {
         }
     }
 
-    fn handle_pong(&mut self, now: u64, node: Node) {
+    /// A run's tickets are of this era, or of a later one that was heard of already.
+    fn note_era(&mut self, node: Node, era: u32) {
+        if let Some(peer) = self.peers.get_mut(&node.id).filter(|peer| peer.fact.node == node) {
+            peer.fact.era = peer.fact.era.max(era);
+        }
+    }
+
+    fn handle_pong(&mut self, now: u64, node: Node, era: u32) {
         if let Some(peer) = self.peers.get(&node.id)
             && node.generation > peer.fact.node.generation
         {
@@ -513,8 +550,9 @@ impl Membership {
             self.remove(now, node.id, true);
         }
         for to in self.errands.remove(&node.id).unwrap_or_default() {
-            self.send(to, Message::Vouch(node));
+            self.send(to, Message::Vouch { node, era });
         }
+        self.note_era(node, era);
         self.heard(now, node, now);
         if let Some(challenger) = self.challengers.get_mut(&node.id)
             && challenger.fact.node != node
@@ -580,8 +618,11 @@ impl Membership {
         self.timers.cancel(&Timer::Silence(id));
         self.timers.cancel(&Timer::Asked(id));
         self.errands.remove(&id);
-        self.graves.bury(now, peer.fact.node, peer.fact.stay, is_presumed);
-        self.publish_graves();
+        // A run that was only ever joining has kept and led nothing: where it is presumed gone it needs no new stay.
+        if peer.was_active || !is_presumed {
+            self.graves.bury(now, peer.fact.node, peer.fact.stay, peer.was_active, is_presumed);
+            self.publish_graves();
+        }
         if let Some(challenger) = self.challengers.remove(&id)
             && challenger.heard_at + SILENCE_US > now
         {
@@ -593,7 +634,8 @@ impl Membership {
 
     fn send(&mut self, to: NodeId, message: Message) {
         if let Some(peer) = self.peers.get(&to) {
-            self.outputs.push_back(Output::Send { to, contact: peer.fact.contact.control, message });
+            let (to, contact) = (peer.fact.node, peer.fact.contact.control);
+            self.outputs.push_back(Output::Send { to, contact, message });
         }
     }
 

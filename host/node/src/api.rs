@@ -64,6 +64,20 @@ pub struct NodeInfo {
     pub games: usize,
     /// Its workers.
     pub workers: Vec<WorkerInfo>,
+    /// The doors of the other nodes that it sees: for players whose node ends while they play.
+    #[serde(default)]
+    pub other_doors: Vec<DoorInfo>,
+}
+
+/// Where players may begin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DoorInfo {
+    /// Its node.
+    pub node: String,
+    /// The address.
+    pub address: SocketAddr,
+    /// SHA-256 of the certificate that players expect.
+    pub certificate_sha256: String,
 }
 
 /// A worker.

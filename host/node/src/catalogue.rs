@@ -154,32 +154,30 @@ impl Catalogue {
         self.store.module(hash).await
     }
 
-    /// Whether the store has a module.
+    /// Keeps a module that another node sent because the store has none, or a damaged one; gives it back.
     ///
     /// # Errors
-    /// [`StoreError::Backend`].
-    pub async fn has_module(&self, hash: ModuleHash) -> Result<bool, StoreError> {
-        self.store.has_module(hash).await
-    }
-
-    /// Keeps a module that another node sent.
-    ///
-    /// # Errors
-    /// [`PushError::Refused`] if its hash is another.
-    pub async fn keep_module(&self, hash: ModuleHash, bytes: Bytes) -> Result<(), PushError> {
+    /// [`PushError::Internal`] if its hash is another.
+    pub async fn keep_module(&self, hash: ModuleHash, bytes: Bytes) -> Result<Bytes, PushError> {
         if ring::digest::digest(&ring::digest::SHA256, &bytes).as_ref() != hash.0 {
-            let what = format!("what was sent as module {hash} is another one, or none");
-            return Err(PushError::Refused { what, hint: String::new() });
+            return Err(PushError::Internal(format!("what was sent as module {hash} is another one, or none")));
         }
-        Ok(self.store.put_module(hash, bytes).await?)
+        self.store.replace_module(hash, bytes.clone()).await?;
+        Ok(bytes)
     }
 
-    /// Serves a version that another node serves, whose module the store has: checks and compiles it here.
+    /// Serves a version that another node serves, with the bytes of its module: checks and compiles it here.
     ///
     /// # Errors
     /// [`PushError`].
-    pub async fn adopt(&self, game: &GameName, number: u32, hash: ModuleHash) -> Result<Served, PushError> {
-        let module = self.compile(self.store.module(hash).await?).await?;
+    pub async fn adopt(
+        &self,
+        game: &GameName,
+        number: u32,
+        hash: ModuleHash,
+        bytes: Bytes,
+    ) -> Result<Served, PushError> {
+        let module = self.compile(bytes).await?;
         if module.description().name != *game {
             let what = format!("module {hash} calls itself {}, not {game}", module.description().name);
             return Err(PushError::Refused { what, hint: String::new() });

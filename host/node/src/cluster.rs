@@ -17,6 +17,7 @@ pub mod links;
 pub mod member;
 pub mod peers;
 pub mod pulse;
+pub mod remembered;
 pub mod running;
 pub mod seal;
 pub mod secret;

@@ -61,6 +61,8 @@ pub struct Status {
     pub draining: bool,
     /// Whether all nodes have told it what they lead since the ring changed last.
     pub settled: bool,
+    /// Signals of guests that found no room.
+    pub signals_dropped: u64,
     /// Its workers.
     pub workers: Vec<WorkerInfo>,
 }
@@ -85,6 +87,8 @@ pub enum Message {
     Event(WorkerId, Event),
     /// A game's version is served from now on.
     Game(Served),
+    /// Everything that others serve was heard of.
+    GamesKnown,
     /// Somebody wants a session created.
     Create(Box<Create>, Reply<(Placed, SocketAddr)>),
     /// Somebody wants to see a session.
@@ -197,6 +201,11 @@ impl Control {
     /// [`ControlError::Overloaded`] or [`ControlError::Stopping`].
     pub async fn game(&self, served: Served) -> Result<(), ControlError> {
         self.messages.send(Message::Game(served)).await.map_err(|_| ControlError::Stopping)
+    }
+
+    /// Everything that others serve was heard of: what is unknown now is served nowhere.
+    pub async fn games_known(&self) {
+        let _ = self.messages.send(Message::GamesKnown).await;
     }
 
     /// Creates a session; answers where it is.

@@ -107,7 +107,11 @@ mod tests {
         };
         let configuration = "state = \"/var/lib/ringside\"\nlisten = \"0.0.0.0:9000\"\nworkers = 3\nrecord = true\n";
         let node = Node { id: NodeId(1), generation: 2 };
-        let ask = Message::Ask { number: 1, ask: Ask::End { session: "pong/a".into(), reason: "enough".into() } };
+        let ask = Message::Ask {
+            number: 1,
+            to: Node { id: NodeId(1), generation: 1 },
+            ask: Ask::End { session: "pong/a".into(), reason: "enough".into() },
+        };
         let corpus = [
             configuration.as_bytes().to_vec(),
             b"advertise = \"192.0.2.7\"\nadmin = '[::1]:9100'\nseat_window_s = 5\nsessions = 10 # few\n".to_vec(),

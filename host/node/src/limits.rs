@@ -12,6 +12,10 @@ pub const CONTROL_ANSWER: Duration = Duration::from_secs(15);
 /// Events of all workers that wait for the forwarding thread. Beyond: they wait in the workers' own bounded queues.
 pub const WORKER_EVENTS: usize = 8_192;
 
+/// Signals of guests that wait until it is known who leads their target. Beyond: dropped and counted
+/// (`ringside_signals_dropped_total`), so that guests use up no player's requests.
+pub const SIGNALS: usize = 256;
+
 /// Connections to the admin API at a time. Beyond: they wait in the system's backlog until one ends.
 pub const ADMIN_CONNECTIONS: usize = 64;
 /// Time until the whole head of a request is there, counted from the connection's begin or the answer before. Beyond:
@@ -46,3 +50,8 @@ pub const TOKEN_LIFETIME_S: u64 = 365 * 86_400;
 /// Time that players get to hear that the node stops, and recordings to be written. Beyond: the node stops all the same,
 /// and says so.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+// Of the cluster.
+
+/// Other nodes whose links are kept between runs. Beyond: further ones are not, any one that answers leads to the rest.
+pub const REMEMBERED_NODES: usize = 32;

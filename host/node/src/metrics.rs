@@ -24,6 +24,7 @@ impl Metrics {
     pub fn render(&self, status: &Status, games: usize, recorder: &RecorderCounters) -> String {
         metrics::with_local_recorder(&self.recorder, || {
             metrics::gauge!("ringside_sessions").set(status.sessions as f64);
+            metrics::counter!("ringside_signals_dropped_total").absolute(status.signals_dropped);
             metrics::gauge!("ringside_games").set(games as f64);
             metrics::gauge!("ringside_recorder_queued_bytes").set(recorder.queued_bytes as f64);
             metrics::counter!("ringside_recorder_bytes_total").absolute(recorder.taken_bytes);
@@ -72,7 +73,7 @@ mod tests {
             busy_permille: 250,
             counters: [("received".to_owned(), 42)].into(),
         };
-        let status = Status { sessions: 7, draining: false, settled: true, workers: vec![worker] };
+        let status = Status { sessions: 7, draining: false, settled: true, signals_dropped: 3, workers: vec![worker] };
         let metrics = Metrics::default();
         let recorder = RecorderCounters { gaps: 1, ..RecorderCounters::default() };
         metrics.render(&status, 2, &recorder);
@@ -80,6 +81,7 @@ mod tests {
         for line in [
             "ringside_sessions 7",
             "ringside_games 2",
+            "ringside_signals_dropped_total 3",
             "ringside_recorder_gaps_total 1",
             "ringside_worker_busy_ratio{worker=\"3\"} 0.25",
             "ringside_worker_received_total{worker=\"3\"} 42",

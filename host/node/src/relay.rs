@@ -31,6 +31,8 @@ const CHUNK: usize = 16 << 10;
 const PACKET: u16 = 1200;
 /// A worker whose queue is full is asked again after this; it is emptied every turn.
 const FULL: Duration = Duration::from_millis(2);
+/// How often it is asked. Beyond: the relay ends as overloaded, since what is left out of a stream makes it another.
+const ASKED: u32 = 1000;
 
 /// The relays of a node.
 pub struct Relays {
@@ -75,7 +77,8 @@ impl Relays {
                 Ok(leader) => leader.pass(&outlet, from_player, datagrams_from_player).await,
                 Err(reason) => reason,
             };
-            outlet.tell(Relayed::Closed(reason)).await;
+            // The player must hear of it. A worker that has ended takes nothing any more: its node ends as well.
+            while outlet.tell(Relayed::Closed(reason)).await.is_err() {}
             open.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
         });
     }
@@ -130,22 +133,31 @@ impl Credit {
 }
 
 impl Outlet {
-    async fn tell(&self, what: Relayed) {
-        let mut command = Command::Relayed { relay: self.relay, what };
-        // A worker that has ended takes nothing any more: its node ends as well.
-        for _ in 0..1000 {
-            match self.handle.send(command) {
-                Ok(()) => return,
-                Err(back) => command = *back,
-            }
-            tokio::time::sleep(FULL).await;
-        }
+    /// Tells the worker; waits where its queue is full, but not for ever.
+    async fn tell(&self, what: Relayed) -> Result<(), Stuck> {
+        tell(self.relay, what, |command| self.handle.send(command)).await
     }
 
-    async fn stream(&self, bytes: Bytes) {
+    async fn stream(&self, bytes: Bytes) -> Result<(), Stuck> {
         self.credit.add(bytes.len());
-        self.tell(Relayed::Stream(bytes)).await;
+        self.tell(Relayed::Stream(bytes)).await
     }
+}
+
+/// The player's worker takes nothing any more: it is overloaded for long, or has ended, as its node will.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stuck;
+
+async fn tell(relay: u64, what: Relayed, send: impl Fn(Command) -> Result<(), Box<Command>>) -> Result<(), Stuck> {
+    let mut command = Command::Relayed { relay, what };
+    for _ in 0..ASKED {
+        match send(command) {
+            Ok(()) => return Ok(()),
+            Err(back) => command = *back,
+        }
+        tokio::time::sleep(FULL).await;
+    }
+    Err(Stuck)
 }
 
 /// A connection to the leader on which the player is attached, or was refused.
@@ -224,7 +236,10 @@ impl Leader {
         mut datagrams: Receiver<Bytes>,
     ) -> Reason {
         let Leader { connection, mut send, mut receive, begun } = self;
-        outlet.stream(begun).await;
+        if outlet.stream(begun).await.is_err() {
+            connection.close(u32::from(Reason::Overloaded.code()).into(), b"");
+            return Reason::Overloaded;
+        }
         let up = async {
             while let Some(what) = from_player.recv().await {
                 match what {
@@ -233,7 +248,9 @@ impl Leader {
                         if send.write_all(&bytes).await.is_err() {
                             return std::future::pending().await;
                         }
-                        outlet.tell(Relayed::Took(length)).await;
+                        if outlet.tell(Relayed::Took(length)).await.is_err() {
+                            return Reason::Overloaded;
+                        }
                     }
                     Relayed::Took(bytes) => outlet.credit.give_back(bytes),
                     Relayed::Closed(reason) => return reason,
@@ -253,7 +270,11 @@ impl Leader {
             loop {
                 outlet.credit.some().await;
                 match receive.read_chunk(CHUNK, true).await {
-                    Ok(Some(chunk)) => outlet.stream(chunk.bytes).await,
+                    Ok(Some(chunk)) => {
+                        if outlet.stream(chunk.bytes).await.is_err() {
+                            return Reason::Overloaded;
+                        }
+                    }
                     // Why it ended is in the connection's close.
                     Ok(None) | Err(_) => return std::future::pending::<Reason>().await,
                 }

@@ -5,7 +5,7 @@
 //! version            format of this directory         lock         held while a node runs
 //! node.json          how the command line finds the node (while it runs)
 //! node.id            its number, drawn once           cluster.json the secret that makes it a member of its cluster
-//! generation         its last start, ms since 1970
+//! generation         its last start, ms since 1970    nodes.json   where the other nodes were
 //! admin.token        bearer token of the admin API    artefacts/   compiled modules, this machine's only
 //! certificate.json   what players connect to          store/       the store, unless configured elsewhere
 //! ```

@@ -130,16 +130,14 @@ impl Store {
         Ok(bytes)
     }
 
-    /// Whether a module is kept.
+    /// Keeps a module under its hash in place of what is there, which is damaged. The bytes must have that hash: then
+    /// whoever else does the same writes the same.
     ///
     /// # Errors
     /// [`StoreError::Backend`].
-    pub async fn has_module(&self, hash: ModuleHash) -> Result<bool, StoreError> {
-        match self.objects.head(&module_path(hash)).await {
-            Ok(_) => Ok(true),
-            Err(object_store::Error::NotFound { .. }) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+    pub async fn replace_module(&self, hash: ModuleHash, bytes: Bytes) -> Result<(), StoreError> {
+        self.objects.put(&module_path(hash), bytes.into()).await?;
+        Ok(())
     }
 
     /// Keeps a version under the number that another node's store has it under. One that is there is left alone.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ringside_core::ids::{Epoch, GameName, PlayerId, Position, SessionId, SessionKey, WorkerId};
+use ringside_core::ids::{Epoch, GameName, Incarnation, PlayerId, Position, SessionId, SessionKey, WorkerId};
 use ringside_core::output::LogLevel;
 use ringside_protocol::frame::{Certificate, Target};
 use ringside_protocol::reason::Reason;
@@ -50,6 +50,15 @@ pub struct Resolved {
     pub address: SocketAddr,
     /// The certificate to expect there.
     pub certificate: Certificate,
+}
+
+/// A session that a player comes back to, as they say: they were attached to it in this epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resumed {
+    /// Which session of its key.
+    pub incarnation: Incarnation,
+    /// The epoch, which names the run of the node that led it.
+    pub epoch: Epoch,
 }
 
 /// Why a player is not let in.
@@ -187,6 +196,8 @@ pub enum Event {
         target: Target,
         /// Whether their token allows to create a session.
         may_create: bool,
+        /// Where they were attached before, if they come back.
+        resumes: Option<Resumed>,
     },
     /// A player is to be relayed to another node; [`Event::Relayed`] and [`Command::Relayed`] follow.
     Relay(RelayOrder),

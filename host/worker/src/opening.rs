@@ -13,9 +13,9 @@ use ringside_protocol::frame::{
 use ringside_protocol::ids::Branch;
 use ringside_protocol::limits;
 use ringside_protocol::reason::{Reaction, Reason};
-use ringside_protocol::token::Capability;
+use ringside_protocol::token::{Capability, SessionClaims};
 
-use crate::command::{Event, Refusal, Resolved};
+use crate::command::{Event, Refusal, Resolved, Resumed};
 use crate::connection::Stage;
 use crate::endpoint::LinkId;
 use crate::session::Ran;
@@ -33,6 +33,12 @@ struct Guest {
     open: Box<Open>,
     player: PlayerId,
     expires_s: u64,
+}
+
+/// What is said of a token that is over, by this clock.
+fn expired(claims: &SessionClaims, now_s: u64) -> String {
+    let ago = now_s.saturating_sub(claims.expires_s);
+    format!("the token expired {ago} s ago by this node's clock; if it is new, the clocks differ")
 }
 
 impl Worker {
@@ -60,10 +66,17 @@ impl Worker {
             return Err((Reason::ModeUnsupported, "sessions of one node have no followers to stand by at".into()));
         }
         let claims = self.authority.verify(&open.token).map_err(plain)?;
-        let now_ms = self.unix_ms(now);
-        claims.permits(now_ms / 1000, &open.target).map_err(plain)?;
         let may_create = claims.can(Capability::Create);
-        let Some(ticket) = &open.ticket else { return Ok((claims.player, may_create, claims.expires_s, None)) };
+        let Some(ticket) = &open.ticket else {
+            let now_s = self.unix_ms(now) / 1000;
+            claims.permits(now_s, &open.target).map_err(|reason| match reason {
+                Reason::TokenExpired => (reason, expired(&claims, now_s)),
+                reason => plain(reason),
+            })?;
+            return Ok((claims.player, may_create, claims.expires_s, None));
+        };
+        // The door that wrote the ticket found the token good by its own clock.
+        claims.covers(&open.target).map_err(plain)?;
         let era = self.era(now);
         let ticket = self.authority.redeem_ticket(ticket, era).map_err(plain)?;
         if ticket.player != claims.player || ticket.session.game != *open.target.game() {
@@ -100,7 +113,11 @@ impl Worker {
         let target = open.target.clone();
         // Who comes back to a session wants that one: where it is lost, another is no help.
         let may_create = may_create && open.resume.is_none();
-        self.tell(Event::Resolve { request, player: player.clone(), target, may_create });
+        let resumes = open.resume.as_ref().map(|resume| {
+            let Resume { incarnation, branch, .. } = resume;
+            Resumed { incarnation: *incarnation, epoch: branch.0 }
+        });
+        self.tell(Event::Resolve { request, player: player.clone(), target, may_create, resumes });
         self.resolving.insert(request, link);
         let Some(connection) = self.connection(link) else { return };
         connection.stage = Stage::Resolving { request, open, player, expires_s };

@@ -157,6 +157,7 @@ const OF_SESSIONS: &[Reached] = &[
     ("PRESUMED_GONE", MEMBERSHIP, "bounds_hold_and_forgeries_are_counted"),
     ("HOME_ENTRIES", CLUSTERED, "entries_of_a_home_are_bounded"),
     ("ANNOUNCED_ITEMS", "host/core/src/directory/scenarios.rs", "long_announcements_come_in_parts"),
+    ("ANNOUNCED_BYTES", CLUSTERED, "announcements_and_answers_fit_a_frame_at_their_largest"),
     ("QUESTION_NAMES", CLUSTERED, "questions_come_in_parts"),
     ("UNTOLD_ENDS", CLUSTERED, "ends_that_a_home_was_not_told_of_are_bounded"),
     ("HOME_WAITING", CLUSTERED, "requests_of_others_that_wait_are_bounded"),
@@ -185,6 +186,7 @@ const OF_NODES: &[Reached] = &[
     ("CONTROL_QUEUE", CONTROL, "requests_beyond_the_queue_are_refused_as_busy"),
     ("CONTROL_ANSWER", CONTROL, "a_question_that_is_not_answered_is_given_up"),
     ("WORKER_EVENTS", "host/node/src/workers.rs", "events_that_nobody_takes_wait_and_workers_go_on"),
+    ("SIGNALS", CONTROL, "signals_that_wait_are_bounded_and_take_no_players_place"),
     ("ADMIN_CONNECTIONS", DOOR, "connections_beyond_the_bound_wait_until_one_ends"),
     ("ADMIN_HEAD_TIMEOUT", DOOR, "who_stays_silent_or_never_ends_a_head_is_closed"),
     ("ADMIN_WRITE_STALL", DOOR, "who_takes_nothing_of_an_answer_is_closed"),
@@ -199,6 +201,7 @@ const OF_NODES: &[Reached] = &[
     ("SEGMENTS", RECORDER, "a_recording_ends_at_its_last_segment"),
     ("VERSIONS", "host/node/src/store/tests.rs", "a_game_has_a_last_version"),
     ("TOKEN_LIFETIME_S", ADMIN, "faults_in_requests_are_named"),
+    ("REMEMBERED_NODES", "host/node/src/cluster/remembered.rs", "what_is_written_is_read_and_rubbish_is_named"),
     ("STOP_TIMEOUT", "host/node/src/node/running.rs", "a_stop_that_does_not_end_is_given_up"),
 ];
 

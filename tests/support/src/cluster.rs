@@ -97,16 +97,25 @@ impl Cluster {
     /// # Panics
     /// If it does not come up.
     pub fn add(&mut self, number: u64, arguments: &[&str]) -> &Node {
+        let links = self.links();
+        let mut arguments = arguments.to_vec();
+        if let Some(links) = &links {
+            arguments.extend(["--join", links]);
+        }
+        self.begin(number, &arguments)
+    }
+
+    /// Starts a node with these arguments and no others that say where the cluster is, and waits until it is ready.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub fn begin(&mut self, number: u64, arguments: &[&str]) -> &Node {
         self.init(number);
         let store = self.directory.path().join("store");
         let store = store.to_string_lossy();
-        let links = self.links();
         let mut arguments = arguments.to_vec();
         if self.shares_store {
             arguments.extend(["--store", &*store]);
-        }
-        if let Some(links) = &links {
-            arguments.extend(["--join", links]);
         }
         let host = |network| Place::host(network, number as u8);
         let place = self.network.as_ref().map_or_else(Place::default, host);

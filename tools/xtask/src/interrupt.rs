@@ -40,19 +40,46 @@ pub fn tie(command: &mut Command) -> &mut Command {
     command
 }
 
-/// Asks a process to end, and ends it after `grace`.
+/// Whether a process runs. Of one that was waited for the number may be somebody else's by now.
+fn runs(child: &mut Child) -> bool {
+    matches!(child.try_wait(), Ok(None))
+}
+
+/// Asks a process to end, and ends it after `grace`. One that has ended is left alone.
 pub fn end(child: &mut Child, grace: Duration) {
+    if !runs(child) {
+        return;
+    }
     if let Ok(id) = libc::pid_t::try_from(child.id()) {
         // SAFETY: the child has not been waited for, so the id is still its own.
         unsafe { libc::kill(id, libc::SIGTERM) };
     }
     let deadline = Instant::now() + grace;
     while Instant::now() < deadline {
-        if !matches!(child.try_wait(), Ok(None)) {
+        if !runs(child) {
             return;
         }
         std::thread::sleep(Duration::from_millis(20));
     }
     let _ = child.kill();
     let _ = child.wait();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_ended_is_left_alone_and_what_runs_ends() {
+        let start =
+            |program: &str| Command::new(program).arg("60").stderr(std::process::Stdio::null()).spawn().unwrap();
+        let mut over = start("true");
+        over.wait().unwrap();
+        assert!(!runs(&mut over), "its number must not be signalled");
+        end(&mut over, Duration::ZERO);
+        let mut asleep = start("sleep");
+        assert!(runs(&mut asleep));
+        end(&mut asleep, Duration::from_secs(60));
+        assert!(!runs(&mut asleep));
+    }
 }

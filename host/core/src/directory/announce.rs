@@ -1,6 +1,6 @@
 //! Announcements: how a leader keeps the homes of its sessions informed. A home that wants to know (its ring changed)
 //! says so with a new *term*; the leader answers with all sessions that are that home's, then with each change, in
-//! parts of [`ANNOUNCED_ITEMS`] that the home takes in order and acknowledges one at a time. So loss, doubling and
+//! parts of [`ANNOUNCED_ITEMS`] and [`ANNOUNCED_BYTES`] at most that the home takes in order and acknowledges one at a time. So loss, doubling and
 //! reordering cost time and nothing else, and "everything is told" is a state that both ends agree on.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +9,7 @@ use super::context::{Context, RESEND_US, Timer};
 use super::led::Led;
 use super::message::{Item, Message, name_of};
 use crate::ids::{Node, SessionId};
-use crate::limits::{ANNOUNCED_ITEMS, UNTOLD_ENDS};
+use crate::limits::{ANNOUNCED_BYTES, ANNOUNCED_ITEMS, UNTOLD_ENDS};
 use crate::ring::RingDigest;
 
 /// A part that is on its way.
@@ -104,12 +104,7 @@ impl Announcements {
             if stream.sent.is_some() || stream.untold.is_empty() && stream.was_completed {
                 continue;
             }
-            let mut items = Vec::new();
-            while items.len() < ANNOUNCED_ITEMS
-                && let Some(session) = stream.untold.pop_first()
-            {
-                items.push(led.item(cx.me, &session));
-            }
+            let items = next_items(&mut stream.untold, |session| led.item(cx.me, session));
             let is_complete = stream.untold.is_empty();
             stream.was_completed |= is_complete;
             stream.serial += 1;
@@ -152,6 +147,23 @@ impl Announcements {
             cx.timers.set(cx.now + RESEND_US, Timer::Announce(home));
         }
     }
+}
+
+/// Takes what goes with the next part: at least one item, if there is any.
+fn next_items(untold: &mut BTreeSet<SessionId>, item: impl Fn(&SessionId) -> Item) -> Vec<Item> {
+    let (mut items, mut bytes) = (Vec::new(), 0);
+    while items.len() < ANNOUNCED_ITEMS
+        && let Some(session) = untold.pop_first()
+    {
+        let next = item(&session);
+        bytes += next.bytes();
+        if bytes > ANNOUNCED_BYTES && !items.is_empty() {
+            untold.insert(session);
+            break;
+        }
+        items.push(next);
+    }
+    items
 }
 
 /// The homes of a session's entry and of its list.

@@ -236,3 +236,65 @@ fn ends_that_a_home_was_not_told_of_are_bounded() {
     }
     assert!(begun_anew >= 1, "it is announced anew instead of remembered without end");
 }
+
+/// Sessions of a list led here for another home, each with every seat taken by a player whose name is as long as any.
+fn full_sessions(directory: &mut Directory, count: usize) -> Vec<Name> {
+    let game: GameName = "crowd".parse().unwrap();
+    let seats = limits::SLOTS as u32;
+    let facts = GameFacts { pace: Pace::Prompt, min_players: 1, max_players: seats, late_join: true };
+    directory.handle_game(game.clone(), facts);
+    let ring = directory.ring();
+    let policy = Policy::Pinned(ME.id);
+    let decision = crate::placement::place(&directory.cluster.ring, Position(0), policy, &Loads::new(), &[]).unwrap();
+    let cluster = directory.cluster.clone();
+    let keys = (0..).map(|number: u64| format!("{number:0>64}").parse::<SessionKey>().unwrap());
+    let keys = keys.filter(|key| cluster.home(Position::of_key(&game, key)) == Some(OTHER));
+    let mut names = Vec::new();
+    for key in keys.take(count) {
+        let birth = Birth {
+            session: SessionId { game: game.clone(), key: key.clone(), incarnation: Incarnation(u64::MAX) },
+            config: Bytes::new(),
+            record: false,
+            listed: Some("c".repeat(CRITERIA_BYTES)),
+            ends_when_empty: false,
+            policy,
+        };
+        let session = birth.session_at(ME);
+        let host = Message::Host { ring, birth: Box::new(birth), decision: Box::new(decision.clone()) };
+        directory.handle_message(0, OTHER, host);
+        directory.handle_created(0, &session, WorkerId(0), Ok(()));
+        for player in 0..seats {
+            directory.handle_joined(0, &session, &format!("{player:0>64}").parse().unwrap());
+        }
+        names.push((game.clone(), key));
+    }
+    names
+}
+
+#[test]
+fn announcements_and_answers_fit_a_frame_at_their_largest() {
+    let count = limits::ANNOUNCED_ITEMS;
+    let mut directory = directory(&[ME, OTHER], 2 * count);
+    let names = full_sessions(&mut directory, count);
+    let ring = directory.ring();
+    actions(&mut directory);
+    directory.handle_message(0, OTHER, Message::Sync { ring, term: 1 });
+    let (mut told, mut parts) = (0, 0);
+    loop {
+        let said = said(&mut directory, OTHER);
+        let part = said.into_iter().find(|message| matches!(message, Message::Announce { .. }));
+        let Some(message) = part else { break };
+        let bytes = postcard::to_allocvec(&message).unwrap().len();
+        assert!(bytes <= limits::ANNOUNCED_BYTES + 64, "{bytes}");
+        let Message::Announce { term, run, serial, items, .. } = message else { break };
+        (told, parts) = (told + items.len(), parts + 1);
+        directory.handle_message(0, OTHER, Message::Acknowledge { term, run, serial });
+    }
+    assert_eq!(told, count, "everything is told, in {parts} parts");
+    assert!(parts > 10, "{parts}");
+    directory.handle_message(0, OTHER, Message::Question { number: 1, ring, names });
+    let answers = said(&mut directory, OTHER);
+    let answer = answers.iter().find(|message| matches!(message, Message::Told { .. })).expect("an answer");
+    assert!(matches!(answer, Message::Told { known, .. } if known.len() == count));
+    assert!(postcard::to_allocvec(answer).unwrap().len() <= limits::ANNOUNCED_BYTES);
+}

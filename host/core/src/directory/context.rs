@@ -111,6 +111,8 @@ pub(super) struct Context<'a> {
     pub me: Node,
     pub cluster: &'a Cluster,
     pub games: &'a BTreeMap<GameName, GameFacts>,
+    /// Whether others may serve games that are not among these yet.
+    pub lacks_games: bool,
     pub timers: &'a mut Timers<Timer>,
     pub out: &'a mut Outbox,
 }

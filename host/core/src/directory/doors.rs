@@ -68,11 +68,11 @@ impl Doors {
             Err(Denial::Refused(Refusal::KeyTaken(_))) if pending.draw_again() => self.send(cx, number),
             Err(Denial::Refused(refusal)) => self.finish(cx, number, Err(refusal)),
             // The views will agree in a moment, and then it is asked again.
-            Err(Denial::OtherRing(_)) if pending.home == Some(from) => {
+            Err(Denial::OtherRing(_) | Denial::NotReady) if pending.home == Some(from) => {
                 let at = pending.until.min(cx.now + RESEND_US);
                 cx.timers.set(at, Timer::Door(number));
             }
-            Err(Denial::OtherRing(_)) => {}
+            Err(Denial::OtherRing(_) | Denial::NotReady) => {}
         }
     }
 

@@ -90,7 +90,8 @@ pub enum Message {
         number: u64,
         /// The ring of the node that answers: if it is another, the answer means nothing.
         ring: RingDigest,
-        /// The sessions that it leads, or knew of as their home before.
+        /// The sessions that it leads, or knew of as their home before; without their listings, which only announcements
+        /// tell.
         known: Vec<Lead>,
     },
     /// A home's verdict on one of several sessions of a key: another goes on.
@@ -190,6 +191,8 @@ pub enum Denial {
     Refused(Refusal),
     /// The two nodes have different rings: look again and ask anew.
     OtherRing(RingDigest),
+    /// The home has just come and may not know every game yet: ask again.
+    NotReady,
 }
 
 /// Why a node leads no session that it was ordered to lead.
@@ -274,4 +277,25 @@ pub enum Item {
     Led(Box<Lead>),
     /// One that was, and has ended.
     Ended(SessionId),
+}
+
+impl Item {
+    /// The most bytes that it takes in a message, or a little more: numbers at their longest.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Item::Led(lead) => {
+                let listing = lead.listing.as_ref().map_or(0, |listing| {
+                    let joined = listing.joined.iter().map(|player| player.as_str().len() + 2);
+                    listing.criteria.len() + joined.sum::<usize>() + 16
+                });
+                name_bytes(&lead.session) + size_of::<Lead>() + listing
+            }
+            Item::Ended(session) => name_bytes(session),
+        }
+    }
+}
+
+fn name_bytes(session: &SessionId) -> usize {
+    // Two lengths, the incarnation, the kind of the item.
+    session.game.as_str().len() + session.key.as_str().len() + 16
 }

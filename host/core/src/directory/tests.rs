@@ -353,6 +353,22 @@ fn a_match_that_is_used_again_is_not_ended() {
 }
 
 #[test]
+fn a_node_that_has_just_come_waits_for_the_games_of_the_others() {
+    let mut directory = directory(2, true);
+    directory.handle_lacks_games(true);
+    directory.handle_open(0, 1, open("chess", "a"));
+    assert_eq!(settle(&mut directory, 0), [], "it may be served elsewhere");
+    directory.handle_game("chess".parse().unwrap(), facts(2, true));
+    directory.handle_lacks_games(false);
+    directory.handle_timeout(RESEND_US);
+    let (game, key): (GameName, SessionKey) = ("chess".parse().unwrap(), "a".parse().unwrap());
+    assert_eq!(only(settle(&mut directory, RESEND_US)), Err(Refusal::NoSuchSession(game, key)));
+    directory.handle_open(RESEND_US, 2, open("go", "a"));
+    let unknown = Refusal::UnknownGame("go".parse().unwrap());
+    assert_eq!(only(settle(&mut directory, RESEND_US)), Err(unknown));
+}
+
+#[test]
 fn unknown_games_keys_and_long_criteria_are_refused_by_name() {
     let mut directory = directory(2, true);
     let chess: GameName = "chess".parse().unwrap();

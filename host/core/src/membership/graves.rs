@@ -14,6 +14,8 @@ const GRAVE_US: u64 = 300_000_000;
 #[derive(Debug, Clone, Copy)]
 struct Grave {
     stay: u32,
+    /// Whether it was ever more than joining: one that was not has succeeded nobody.
+    was_active: bool,
     is_presumed: bool,
     /// When it is forgotten.
     until: u64,
@@ -27,19 +29,22 @@ pub(super) struct Graves {
 
 impl Graves {
     /// A stay is over. Beyond the bound the one that would be forgotten first makes room.
-    pub fn bury(&mut self, now: u64, node: Node, stay: u32, is_presumed: bool) {
+    pub fn bury(&mut self, now: u64, node: Node, stay: u32, was_active: bool, is_presumed: bool) {
         if self.all.len() >= limits::NODES
             && let Some(oldest) = self.all.iter().min_by_key(|(_, grave)| grave.until).map(|(node, _)| *node)
         {
             self.all.remove(&oldest);
         }
-        self.all.insert(node, Grave { stay, is_presumed, until: now + GRAVE_US });
+        self.all.insert(node, Grave { stay, was_active, is_presumed, until: now + GRAVE_US });
     }
 
     /// Whether this stay is over.
     pub fn covers(&self, node: Node, stay: u32) -> bool {
         let is_over = self.all.get(&node).is_some_and(|grave| stay <= grave.stay);
-        is_over || self.all.keys().any(|other| other.id == node.id && other.generation > node.generation)
+        let succeeded = |(other, grave): (&Node, &Grave)| {
+            other.id == node.id && other.generation > node.generation && grave.was_active
+        };
+        is_over || self.all.iter().any(succeeded)
     }
 
     /// Somebody still speaks of a stay that is over.

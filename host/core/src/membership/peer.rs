@@ -1,6 +1,6 @@
 //! What is known of a node that is present.
 
-use super::Fact;
+use super::{Fact, State};
 
 /// How far the doubt of a node has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,10 +21,13 @@ pub(super) struct Peer {
     /// The newest sign of life, in this node's time, µs.
     pub heard_at: u64,
     pub asked: Asked,
+    /// Whether it was ever more than joining, as far as this node heard.
+    pub was_active: bool,
 }
 
 impl Peer {
     pub fn new(fact: Fact, heard_at: u64) -> Peer {
-        Peer { fact, heard_at, asked: Asked::No }
+        let was_active = fact.state != State::Joining;
+        Peer { fact, heard_at, asked: Asked::No, was_active }
     }
 }

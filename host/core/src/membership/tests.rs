@@ -316,3 +316,70 @@ fn bounds_hold_and_forgeries_are_counted() {
     node.handle_gossip(2, &fact(5000, 1, 20), u64::MAX);
     assert_eq!(node.ignored().beyond_limit, 9, "of unknown age: not there at all");
 }
+
+/// A node that hears what it is told; what it says to others is dropped.
+fn listener() -> Membership {
+    let mut node = Membership::new(0, Config { fact: fact(1, 1, 10), has_seeds: true });
+    node.activate(0);
+    node
+}
+
+/// Lets time pass in which nothing is heard.
+fn silence(node: &mut Membership, now: &mut u64, time: u64) {
+    let end = *now + time;
+    while *now < end {
+        *now += ROUND;
+        node.handle_timeout(*now);
+    }
+}
+
+#[test]
+fn a_run_that_only_ever_joined_keeps_no_earlier_one_away() {
+    let (mut node, mut now) = (listener(), 0);
+    let run = |generation: u64, stay: u32, state: State| Fact { state, stay, ..fact(2, generation, 20 + stay as u16) };
+    let sees = |node: &mut Membership| {
+        while node.poll_output().is_some() {}
+        node.view().node(NodeId(2)).map(|seen| seen.node.generation)
+    };
+    node.handle_gossip(now, &run(5, 0, State::Active), 0);
+    silence(&mut node, &mut now, 3 * SECOND);
+    // Another process with its number, which never gets so far, comes while it cannot be heard.
+    node.handle_gossip(now, &run(9, 0, State::Joining), 0);
+    assert_eq!(sees(&mut node), Some(9));
+    let presumed = vec![Presumed { node: Node { id: NodeId(2), generation: 5 }, stay: 0 }];
+    assert_eq!(node.own().presumed_gone, presumed, "the earlier run is to begin a new stay");
+    silence(&mut node, &mut now, 3 * SECOND);
+    assert_eq!(sees(&mut node), None);
+    assert_eq!(node.own().presumed_gone, presumed, "and to hear of no later one");
+    node.handle_gossip(now, &run(5, 1, State::Active), 0);
+    assert_eq!(sees(&mut node), Some(5));
+    // One that was active did succeed it.
+    silence(&mut node, &mut now, 3 * SECOND);
+    node.handle_gossip(now, &run(9, 0, State::Joining), 0);
+    node.handle_gossip(now, &Fact { version: 1, ..run(9, 0, State::Active) }, 0);
+    silence(&mut node, &mut now, 3 * SECOND);
+    node.handle_gossip(now, &run(5, 2, State::Active), 0);
+    assert_eq!(sees(&mut node), None);
+}
+
+#[test]
+fn the_era_of_a_node_whose_gossip_is_not_heard_comes_with_its_answers() {
+    let (mut node, mut other) = (listener(), listener());
+    let there = Node { id: NodeId(2), generation: 1 };
+    node.handle_gossip(0, &fact(2, 1, 20), 0);
+    node.handle_message(1, there.id, Message::Pong { node: there, era: 7 });
+    assert_eq!(node.era(there), Some(7));
+    node.handle_gossip(2, &Fact { version: 1, era: 6, ..fact(2, 1, 20) }, 0);
+    assert_eq!(node.era(there), Some(7), "gossip is slower");
+    node.handle_message(3, NodeId(3), Message::Vouch { node: there, era: 8 });
+    assert_eq!(node.era(there), Some(8));
+    node.handle_message(4, there.id, Message::Pong { node: Node { generation: 0, ..there }, era: 9 });
+    assert_eq!(node.era(there), Some(8), "of another run");
+    // And it answers with its own.
+    other.handle_gossip(0, &fact(2, 1, 20), 0);
+    other.handle_load(1, 0, 4);
+    other.handle_message(2, there.id, Message::Ping(Node { id: NodeId(1), generation: 1 }));
+    let said: Vec<Output> = std::iter::from_fn(|| other.poll_output()).collect();
+    let pong = Message::Pong { node: Node { id: NodeId(1), generation: 1 }, era: 4 };
+    assert!(said.iter().any(|output| matches!(output, Output::Send { message, .. } if *message == pong)), "{said:?}");
+}

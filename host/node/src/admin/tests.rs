@@ -68,6 +68,7 @@ impl Api {
             sessions: 0,
             games: 0,
             workers: Vec::new(),
+            other_doors: Vec::new(),
         };
         let secret = ClusterSecret::generate(std::time::SystemTime::now()).unwrap();
         let catalogue = Arc::new(Catalogue::new(sandbox, store.clone()));

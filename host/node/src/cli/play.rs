@@ -172,8 +172,11 @@ impl Door {
             may_create: matches!(target, Target::FindOrCreate { .. }),
         };
         let issued = token::issue(&self.connection, &asked).await?;
-        let addresses = self.node.workers.iter().filter(|worker| !worker.penalty).map(|worker| worker.address);
-        let trust = Trust::CertificateSha256(vec![self.certificate]);
+        // This node's first; should it end, the others know what became of the match.
+        let own = self.node.workers.iter().filter(|worker| !worker.penalty).map(|worker| worker.address);
+        let addresses = own.chain(self.node.other_doors.iter().map(|door| door.address));
+        let others = self.node.other_doors.iter().filter_map(|door| hex::decode32(&door.certificate_sha256));
+        let trust = Trust::CertificateSha256([self.certificate].into_iter().chain(others).collect());
         let mut options = Options::new(addresses, trust, issued.token, &format!("{}/any", target.game()))
             .map_err(|error| CliError::new("bad_request", error.to_string(), ""))?;
         options.target = target;

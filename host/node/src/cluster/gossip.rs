@@ -200,7 +200,8 @@ pub fn chitchat_config(config: &GossipConfig, cluster: String) -> ChitchatConfig
     }
 }
 
-/// Publishes and takes snapshots until nobody publishes any more.
+/// Publishes and takes snapshots until nobody publishes any more, or until chitchat's own task has ended: then snapshots
+/// end, and with them the node.
 async fn run(
     handle: &ChitchatHandle,
     mut values: mpsc::Receiver<(String, String)>,
@@ -209,8 +210,14 @@ async fn run(
     let mut tick = tokio::time::interval(INTERVAL);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last = Instant::now();
+    let mut ended = std::pin::pin!(handle.termination_watcher());
     loop {
         tokio::select! {
+            how = &mut ended => {
+                let error = how.err().map_or_else(|| "it gives no reason".to_owned(), |error| error.to_string());
+                tracing::error!(%error, "gossip ended by itself");
+                return;
+            }
             value = values.recv() => match value {
                 Some((key, value)) => {
                     handle.with_chitchat(|chitchat| chitchat.self_node_state().set(key.as_str(), value.as_str())).await;

@@ -26,11 +26,9 @@ pub async fn run(mut arrivals: mpsc::Receiver<Arrival<Message>>, member: Member,
         let from = Node { id: NodeId(node), generation };
         match message {
             Message::Member(words) => member.heard(from.id, words).await,
-            // What is for an earlier run of this node is none of its business.
             Message::Directory { to, message } if to == peers.me() => {
                 desk.control.heard(control::Message::Directory(from, message)).await;
             }
-            Message::Directory { .. } => {}
             Message::Signal { game, key, source, body } => {
                 let body = Bytes::from(body);
                 desk.control.heard(control::Message::Signal { game, key, source, body }).await;
@@ -38,7 +36,7 @@ pub async fn run(mut arrivals: mpsc::Receiver<Arrival<Message>>, member: Member,
             Message::Answer { number, index, part, is_last } => {
                 peers.handle_answer(from.id, number, index, &part, is_last);
             }
-            Message::Ask { number, ask } => {
+            Message::Ask { number, to, ask } if to == peers.me() => {
                 let Ok(place) = Arc::clone(&answers).try_acquire_owned() else { continue };
                 let (desk, peers) = (desk.clone(), peers.clone());
                 tokio::spawn(async move {
@@ -47,6 +45,8 @@ pub async fn run(mut arrivals: mpsc::Receiver<Arrival<Message>>, member: Member,
                     drop(place);
                 });
             }
+            // What is for an earlier run of this node is none of its business.
+            Message::Directory { .. } | Message::Ask { .. } => {}
         }
     }
 }

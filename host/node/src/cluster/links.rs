@@ -3,7 +3,7 @@
 //! one sender arrive in order; some are lost when a link is, which is what their state machines expect of a network.
 //!
 //! ```text
-//!  send ─► queue a peer ─► connection ─ hello ─► uni stream of frames ─► inbox (bounded; full: the sender's link waits)
+//!  send ─► queues a peer ─► connection ─ hello ─► uni stream of frames ─► inbox (bounded; full: the sender's link waits)
 //! ```
 
 mod accept;
@@ -17,6 +17,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, EndpointConfig, SendStream, TokioRuntime};
+use ringside_core::ids::Node;
+use ringside_core::membership::Seen;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -30,6 +32,8 @@ use super::secret::ClusterSecret;
 pub const VERSIONS: (u16, u16) = (1, 1);
 /// Messages to a peer that wait. Beyond: they are dropped and counted, and their state machines try again.
 const QUEUE: usize = 1024;
+/// Parts of long messages to a peer that wait, 64 KiB each. Beyond: whoever sends waits.
+const PARTS: usize = 4;
 /// Peers at a time. Beyond: messages to further ones are dropped and counted.
 const PEERS: usize = 1024;
 /// How long a handshake and a hello may take.
@@ -107,6 +111,12 @@ pub enum LinkError {
         /// What was seen.
         what: String,
     },
+    /// The node would join itself.
+    #[error("{address} is this node itself: --join takes the links of another node")]
+    Itself {
+        /// Where.
+        address: SocketAddr,
+    },
     /// Whoever answers is no member of this cluster.
     #[error(
         "{address} is no node of this cluster: its certificate was not signed by this cluster's authority, or it \
@@ -175,13 +185,64 @@ struct Shared<M> {
     own: Hello,
     admit: Admit,
     inbox: mpsc::Sender<Arrival<M>>,
-    peers: Mutex<HashMap<u64, Peer<M>>>,
+    peers: Mutex<HashMap<Node, Peer<M>>>,
     counters: LinkCounters,
+}
+
+/// Whom a message is for: this run of a node, there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Destination {
+    /// Which run of which node. A later run on the same address is another peer: what is sent to it must not go into the
+    /// connection to the one before, of which nobody knows yet that it is dead.
+    pub node: Node,
+    /// Where its links are reached.
+    pub address: SocketAddr,
+}
+
+impl From<&Seen> for Destination {
+    fn from(seen: &Seen) -> Destination {
+        Destination { node: seen.node, address: seen.contact.control }
+    }
 }
 
 struct Peer<M> {
     address: SocketAddr,
-    queue: mpsc::Sender<M>,
+    control: mpsc::Sender<M>,
+    parts: mpsc::Sender<M>,
+}
+
+/// What waits for a peer. Control messages go first: what is long comes in parts and has time.
+struct Queues<M> {
+    control: mpsc::Receiver<M>,
+    parts: mpsc::Receiver<M>,
+}
+
+impl<M> Peer<M> {
+    fn new(address: SocketAddr) -> (Peer<M>, Queues<M>) {
+        let ((control, from_control), (parts, from_parts)) = (mpsc::channel(QUEUE), mpsc::channel(PARTS));
+        (Peer { address, control, parts }, Queues { control: from_control, parts: from_parts })
+    }
+}
+
+impl<M> Queues<M> {
+    /// The next message; `None` when nobody has any.
+    async fn next(&mut self) -> Option<M> {
+        tokio::select! {
+            biased;
+            Some(message) = self.control.recv() => Some(message),
+            Some(message) = self.parts.recv() => Some(message),
+            else => None,
+        }
+    }
+
+    /// Forgets what waits; answers how much that was.
+    fn clear(&mut self) -> u64 {
+        let mut count = 0;
+        while self.control.try_recv().is_ok() || self.parts.try_recv().is_ok() {
+            count += 1;
+        }
+        count
+    }
 }
 
 impl<M: Serialize + DeserializeOwned + Send + 'static> Links<M> {
@@ -214,28 +275,48 @@ impl<M: Serialize + DeserializeOwned + Send + 'static> Links<M> {
     }
 
     /// Sends a message to a node, some time, or never: answers whether it waits to be sent.
-    pub fn send(&self, node: u64, address: SocketAddr, message: M) -> bool {
-        let mut peers = self.shared.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        // A node that came back elsewhere is another peer; one that was closed as unused is made anew.
-        let usable = peers.get(&node).is_some_and(|peer| peer.address == address && !peer.queue.is_closed());
-        if !usable {
-            peers.remove(&node);
-            if peers.len() >= PEERS {
-                peers.retain(|_, peer| !peer.queue.is_closed());
-            }
-            if peers.len() >= PEERS {
-                count(&self.shared.counters.dropped);
-                return false;
-            }
-            let (queue, messages) = mpsc::channel(QUEUE);
-            tokio::spawn(speak(Arc::clone(&self.shared), node, address, messages));
-            peers.insert(node, Peer { address, queue });
-        }
-        let sent = peers.get(&node).is_some_and(|peer| peer.queue.try_send(message).is_ok());
+    pub fn send(&self, to: Destination, message: M) -> bool {
+        let sent = self.with_peer(to, |peer| peer.control.try_send(message).is_ok()).unwrap_or(false);
         if !sent {
             count(&self.shared.counters.dropped);
         }
         sent
+    }
+
+    /// Sends a part of something long, after all other messages: waits for room. Answers whether it waits to be sent.
+    pub async fn send_part(&self, to: Destination, message: M) -> bool {
+        let parts = self.with_peer(to, |peer| peer.parts.clone());
+        let sent = match parts {
+            Some(parts) => parts.send(message).await.is_ok(),
+            None => false,
+        };
+        if !sent {
+            count(&self.shared.counters.dropped);
+        }
+        sent
+    }
+
+    /// The way to a peer, made where there is none; `None` where there are too many.
+    fn with_peer<T>(&self, to: Destination, act: impl FnOnce(&Peer<M>) -> T) -> Option<T> {
+        let mut peers = self.shared.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let Destination { node, address } = to;
+        // A node that came back elsewhere is another peer; one that was closed as unused is made anew.
+        if let Some(peer) = peers.get(&node).filter(|peer| peer.address == address && !peer.control.is_closed()) {
+            return Some(act(peer));
+        }
+        // Earlier runs are over.
+        peers.retain(|other, _| *other != node && (other.id != node.id || other.generation > node.generation));
+        if peers.len() >= PEERS {
+            peers.retain(|_, peer| !peer.control.is_closed());
+        }
+        if peers.len() >= PEERS {
+            return None;
+        }
+        let (peer, queues) = Peer::new(address);
+        tokio::spawn(speak(Arc::clone(&self.shared), to, queues));
+        let answer = act(&peer);
+        peers.insert(node, peer);
+        Some(answer)
     }
 
     /// Says hello to whatever node is at an address, and answers who it is.
@@ -313,13 +394,9 @@ async fn say(stream: &mut SendStream, frame: Result<Vec<u8>, FrameError>) -> Res
 }
 
 /// Carries a peer's queue until nothing was sent for a while or the links end.
-async fn speak<M: Serialize + Send>(
-    shared: Arc<Shared<M>>,
-    node: u64,
-    address: SocketAddr,
-    mut queue: mpsc::Receiver<M>,
-) {
-    let name = shared.secret.node_name(node);
+async fn speak<M: Serialize + Send>(shared: Arc<Shared<M>>, to: Destination, mut queues: Queues<M>) {
+    let Destination { node, address } = to;
+    let name = shared.secret.node_name(node.id.0);
     let mut wait = BACKOFF.0;
     loop {
         let attempt = async {
@@ -331,13 +408,18 @@ async fn speak<M: Serialize + Send>(
             Ok((connection, mut stream)) => {
                 wait = BACKOFF.0;
                 let ended = loop {
-                    match timeout(UNUSED, queue.recv()).await {
+                    match timeout(UNUSED, queues.next()).await {
                         Err(_) | Ok(None) => break true,
                         Ok(Some(message)) => match say(&mut stream, frame::encode(&message)).await {
                             Ok(()) => count(&shared.counters.sent),
+                            // Nothing of it was written: the link is good, and what comes next fits.
+                            Err(error @ FrameError::TooLong(_)) => {
+                                count(&shared.counters.dropped);
+                                tracing::error!(%node, %error, "a message was dropped");
+                            }
                             Err(error) => {
                                 count(&shared.counters.dropped);
-                                tracing::debug!(node = %format_args!("{node:016x}"), %error, "link");
+                                tracing::debug!(%node, %error, "link");
                                 break false;
                             }
                         },
@@ -352,18 +434,16 @@ async fn speak<M: Serialize + Send>(
                 }
             }
             Err(error) => {
-                tracing::debug!(node = %format_args!("{node:016x}"), %address, %error, "no link");
-                if queue.is_closed() {
+                tracing::debug!(%node, %address, %error, "no link");
+                if queues.control.is_closed() {
                     return;
                 }
                 // What was meant for a peer that cannot be reached is old when it can be.
-                while queue.try_recv().is_ok() {
-                    count(&shared.counters.dropped);
-                }
+                shared.counters.dropped.fetch_add(queues.clear(), Ordering::Relaxed);
                 tokio::time::sleep(wait).await;
                 wait = (wait * 2).min(BACKOFF.1);
                 // Nothing to say: no reason to connect.
-                match queue.recv().await {
+                match queues.next().await {
                     None => return,
                     Some(_) => count(&shared.counters.dropped),
                 }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::fact;
 use super::gossip::Gossip;
-use super::links::{Admit, Hello, Links, Refusal};
+use super::links::{Admit, Destination, Hello, Links, Refusal};
 use super::pulse::Pulses;
 use super::wire::Message;
 use crate::control::Control;
@@ -216,7 +216,8 @@ impl Task {
                     self.parts.gossip.publish(fact::KEY, fact::encode(&fact)).await;
                 }
                 Output::Send { to, contact, message } => {
-                    self.parts.links.send(to.0, contact, Message::Member(message));
+                    let to = Destination { node: to, address: contact };
+                    self.parts.links.send(to, Message::Member(message));
                 }
                 Output::View(view) => self.show(view).await,
                 Output::Refused(node) => {

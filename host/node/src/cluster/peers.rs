@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
 
-use super::links::Links;
+use super::links::{Destination, Links};
 use super::wire::{Ask, Message, PART_BYTES};
 use crate::api::{Coverage, Failure};
 
@@ -19,8 +19,6 @@ use crate::api::{Coverage, Failure};
 const WAITING: usize = 1024;
 /// How long an answer for an operator may take.
 pub const PATIENCE: Duration = Duration::from_secs(5);
-/// How long a full queue to a peer is waited for between two parts of an answer.
-const FULL: Duration = Duration::from_millis(5);
 /// How long all parts of an answer may wait for room.
 const ROOM: Duration = Duration::from_secs(30);
 
@@ -129,7 +127,7 @@ impl Peers {
             number
         };
         let _forget = Forget(&self.waiting, number);
-        if !self.links.send(id.0, node.contact.control, Message::Ask { number, ask }) {
+        if !self.links.send(node.into(), Message::Ask { number, to: node.node, ask }) {
             return None;
         }
         tokio::time::timeout(patience, answer).await.ok()?.ok()
@@ -172,7 +170,7 @@ impl Peers {
 
     /// Answers a question of another node, in parts. Waits where the queue to it is full.
     pub async fn answer(&self, to: NodeId, number: u64, bytes: &[u8]) {
-        let Some(contact) = self.view().node(to).map(|seen| seen.contact.control) else { return };
+        let Some(to) = self.view().node(to).map(Destination::from) else { return };
         let mut parts: Vec<&[u8]> = bytes.chunks(PART_BYTES).collect();
         if parts.is_empty() {
             parts.push(&[]);
@@ -180,25 +178,21 @@ impl Peers {
         let count = parts.len();
         let send = async {
             for (index, part) in parts.into_iter().enumerate() {
-                let message = || Message::Answer {
-                    number,
-                    index: index as u32,
-                    part: part.to_vec(),
-                    is_last: index + 1 == count,
-                };
-                while !self.links.send(to.0, contact, message()) {
-                    tokio::time::sleep(FULL).await;
+                let message =
+                    Message::Answer { number, index: index as u32, part: part.to_vec(), is_last: index + 1 == count };
+                if !self.links.send_part(to, message).await {
+                    return;
                 }
             }
         };
         if tokio::time::timeout(ROOM, send).await.is_err() {
-            tracing::debug!(node = %to, "an answer was given up: the link has no room");
+            tracing::debug!(node = %to.node, "an answer was given up: the link has no room");
         }
     }
 
     /// Sends something that needs no answer; answers whether it waits to be sent.
     pub fn tell(&self, to: &Seen, message: Message) -> bool {
-        self.links.send(to.node.id.0, to.contact.control, message)
+        self.links.send(to.into(), message)
     }
 }
 

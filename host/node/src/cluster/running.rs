@@ -11,16 +11,17 @@ use tokio::sync::mpsc;
 
 use super::gossip::{Gossip, GossipConfig, GossipError, INTERVAL};
 use super::inbox;
-use super::join;
+use super::join::{self, Candidates, NoGossip};
 use super::links::{Arrival, Hello, LinkError, Links, VERSIONS};
 use super::member::{Doorkeeper, Member, Parts};
 use super::peers::Peers;
 use super::secret::ClusterSecret;
 use super::wire::Message;
-use super::{fact, games};
+use super::{fact, games, remembered};
 use crate::config::Config;
 use crate::control::{Control, Outlet};
 use crate::operator;
+use crate::state_directory::{StateDirectory, StateError};
 
 /// How long a node that leaves goes on gossiping that it has left.
 const FAREWELL: Duration = Duration::from_millis(5 * INTERVAL.as_millis() as u64);
@@ -44,6 +45,12 @@ pub enum ClusterError {
     /// Gossip.
     #[error(transparent)]
     Gossip(#[from] GossipError),
+    /// The nodes that were there last cannot be read or kept.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// Nodes were found that do not gossip with this one.
+    #[error(transparent)]
+    NoGossip(#[from] NoGossip),
     /// Another process is this node.
     #[error(
         "another process runs as node {0}: two nodes must not share a state directory or a copy of one; start this one \
@@ -82,6 +89,8 @@ impl Sockets {
 
 /// What a node begins with.
 pub struct Beginning {
+    /// Where it keeps which nodes were there.
+    pub state: Arc<StateDirectory>,
     /// Which run of which node.
     pub node: Node,
     /// When that run began.
@@ -98,6 +107,7 @@ pub struct Beginning {
 
 /// Links and gossip that run; nobody is heard yet.
 pub struct Joined {
+    state: Arc<StateDirectory>,
     node: Node,
     started: Instant,
     links: Links<Message>,
@@ -115,7 +125,7 @@ impl Joined {
     /// # Errors
     /// [`ClusterError`].
     pub async fn start(config: &Config, beginning: Beginning) -> Result<Joined, ClusterError> {
-        let Beginning { node, started, certificate, workers, secret, sockets } = beginning;
+        let Beginning { state, node, started, certificate, workers, secret, sockets } = beginning;
         let Sockets { links, gossip, links_address, gossip_address } = sockets;
         let (inbox, arrivals) = mpsc::channel(inbox::QUEUE);
         let doorkeeper = Doorkeeper::default();
@@ -145,13 +155,19 @@ impl Joined {
             era: 0,
             presumed_gone: Vec::new(),
         };
-        let seeds = join::seeds(&links, &config.join).await?;
+        let candidates = Candidates { named: &config.join, remembered: &remembered::read(&state)? };
+        let found = join::seeds(&links, node, candidates).await?;
+        if !found.is_empty() {
+            // At once: views come later, and by then it may have been killed.
+            remembered::write(&state, &found.iter().map(|hello| hello.links).collect::<Vec<_>>())?;
+        }
+        let seeds: Vec<SocketAddr> = found.iter().map(|hello| hello.gossip).collect();
         let has_seeds = !seeds.is_empty();
         let values = vec![(fact::KEY.to_owned(), fact::encode(&fact))];
         let gossip_config =
             GossipConfig { node: node.id.0, generation: node.generation, advertised: gossip_address, seeds, values };
         let gossip = Arc::new(Gossip::start(gossip_config, &secret, gossip).await?);
-        Ok(Joined { node, started, links, arrivals, doorkeeper, gossip, gossip_address, fact, has_seeds })
+        Ok(Joined { state, node, started, links, arrivals, doorkeeper, gossip, gossip_address, fact, has_seeds })
     }
 
     /// Whether there are others to find.
@@ -162,7 +178,7 @@ impl Joined {
     /// What the directory speaks to other nodes through.
     pub fn outlet(&self) -> Outlet {
         let links = self.links.clone();
-        Box::new(move |to, message| links.send(to.node.id.0, to.contact.control, message))
+        Box::new(move |to, message| links.send(to.into(), message))
     }
 
     /// Takes part from now on: membership is driven; views go to the control task.
@@ -177,8 +193,10 @@ impl Joined {
             doorkeeper: self.doorkeeper,
             control,
         });
+        tokio::spawn(remembered::follow(self.state, self.node.id, member.views()));
         let peers = Peers::new(self.node, self.links.clone(), member.views());
-        let cluster = Cluster { member, peers, links: self.links, gossip: self.gossip };
+        let has_seeds = self.has_seeds;
+        let cluster = Cluster { member, peers, links: self.links, gossip: self.gossip, has_seeds };
         (cluster, Arrivals(self.arrivals))
     }
 }
@@ -194,13 +212,14 @@ pub struct Cluster {
     pub peers: Peers,
     links: Links<Message>,
     gossip: Arc<Gossip>,
+    has_seeds: bool,
 }
 
 impl Cluster {
     /// Answers others, follows their games, and becomes active; returns when the node is on the ring that it sees.
     ///
     /// # Errors
-    /// [`ClusterError::Duplicate`].
+    /// [`ClusterError::Duplicate`], [`ClusterError::NoGossip`].
     pub async fn serve(
         &self,
         arrivals: Arrivals,
@@ -208,16 +227,27 @@ impl Cluster {
         desk: operator::Desk,
     ) -> Result<(), ClusterError> {
         tokio::spawn(inbox::run(arrivals.0, self.member.clone(), self.peers.clone(), desk));
-        tokio::spawn(games.follow(Arc::clone(&self.gossip), self.peers.clone()));
+        tokio::spawn(games.clone().follow(Arc::clone(&self.gossip), self.peers.clone()));
+        let ready = self.become_active(&games);
+        tokio::select! {
+            duplicate = self.member.duplicate() => Err(ClusterError::Duplicate(duplicate)),
+            ready = ready => ready,
+        }
+    }
+
+    async fn become_active(&self, games: &games::Games) -> Result<(), ClusterError> {
+        if self.has_seeds {
+            join::heard(self.member.views()).await?;
+            games.catch_up(&self.peers).await;
+        }
         self.member.activate().await;
         let me = self.peers.me();
         let mut views = self.member.views();
         let active =
             views.wait_for(|view| view.node(me.id).is_some_and(|seen| seen.node == me && seen.state == State::Active));
-        tokio::select! {
-            duplicate = self.member.duplicate() => Err(ClusterError::Duplicate(duplicate)),
-            _ = active => Ok(()),
-        }
+        // Where views end, so does the node: that is said elsewhere.
+        let _ = active.await;
+        Ok(())
     }
 
     /// Gives the others a moment to hear that the node has left ([`Member::leave`]), and closes its links.

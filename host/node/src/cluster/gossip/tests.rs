@@ -108,3 +108,35 @@ async fn replayed_gossip_changes_nothing() {
     assert!(seen.members.iter().any(|member| member.values.get("load").is_some_and(|load| load == "new")));
     assert_eq!(live(&seen.members), [1, 2]);
 }
+
+/// A transport whose socket breaks at once.
+struct Broken;
+
+#[async_trait::async_trait]
+impl Transport for Broken {
+    async fn open(&self, _listen: SocketAddr) -> anyhow::Result<Box<dyn Socket>> {
+        Ok(Box::new(Broken))
+    }
+}
+
+#[async_trait::async_trait]
+impl Socket for Broken {
+    async fn send(&mut self, _to: SocketAddr, _message: ChitchatMessage) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    async fn recv(&mut self) -> anyhow::Result<(SocketAddr, ChitchatMessage)> {
+        Err(anyhow::anyhow!("the socket is broken"))
+    }
+}
+
+#[tokio::test]
+async fn gossip_that_ends_by_itself_ends_its_snapshots() {
+    let config =
+        GossipConfig { node: 1, generation: 1, advertised: ([127, 0, 0, 1], 1).into(), seeds: vec![], values: vec![] };
+    let handle = spawn_chitchat(chitchat_config(&config, "test".to_owned()), vec![], &Broken).await.unwrap();
+    let (_values, to_publish) = mpsc::channel(1);
+    let snapshot = Snapshot { at: Instant::now(), stalled: Duration::ZERO, members: vec![] };
+    let (snapshots, _) = watch::channel(snapshot);
+    run(&handle, to_publish, &snapshots).await;
+}

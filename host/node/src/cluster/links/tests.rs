@@ -2,20 +2,21 @@
 
 use std::time::SystemTime;
 
+use ringside_core::ids::NodeId;
+
 use super::*;
 
-struct Node {
+struct Started {
     links: Links<(u32, String)>,
     inbox: mpsc::Receiver<Arrival<(u32, String)>>,
     address: SocketAddr,
-    node: u64,
 }
 
 fn hello(node: u64, generation: u64, address: SocketAddr) -> Hello {
     Hello { versions: VERSIONS, node, generation, links: address, gossip: address }
 }
 
-fn start_as(secret: &ClusterSecret, certified: u64, hello: impl Fn(SocketAddr) -> Hello, admit: Admit) -> Node {
+fn start_as(secret: &ClusterSecret, certified: u64, hello: impl Fn(SocketAddr) -> Hello, admit: Admit) -> Started {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
     let (sender, inbox) = mpsc::channel(16);
@@ -38,11 +39,15 @@ fn start_as(secret: &ClusterSecret, certified: u64, hello: impl Fn(SocketAddr) -
         });
         Links { shared: Arc::new(shared) }
     };
-    Node { links, inbox, address, node }
+    Started { links, inbox, address }
 }
 
-fn start(secret: &ClusterSecret, node: u64) -> Node {
+fn start(secret: &ClusterSecret, node: u64) -> Started {
     start_as(secret, node, |address| hello(node, 1, address), Arc::new(|_| Ok(())))
+}
+
+fn to(node: u64, generation: u64, address: SocketAddr) -> Destination {
+    Destination { node: Node { id: NodeId(node), generation }, address }
 }
 
 fn secret() -> ClusterSecret {
@@ -56,7 +61,7 @@ async fn messages_arrive_in_order_with_the_senders_name() {
     let many = 5_000;
     for number in 0..many {
         // The queue is bounded: whoever sends faster than a link carries waits here.
-        while !one.links.send(two.node, two.address, (number, "text".into())) {
+        while !one.links.send(to(2, 1, two.address), (number, "text".into())) {
             tokio::task::yield_now().await;
         }
         while let Ok(arrival) = two.inbox.try_recv() {
@@ -120,7 +125,7 @@ async fn another_version_a_taken_number_and_a_false_certificate_are_refused_by_n
         assert!(matches!(error, LinkError::Refused { .. }) && error.to_string().contains(says), "{error}");
     }
     // Whoever means one node does not speak to another that is at its address.
-    assert!(newer.links.send(99, one.address, (0, String::new())));
+    assert!(newer.links.send(to(99, 1, one.address), (0, String::new())));
     assert_eq!(one.links.counters().received.load(Ordering::Relaxed), 0);
 }
 
@@ -128,12 +133,54 @@ async fn another_version_a_taken_number_and_a_false_certificate_are_refused_by_n
 async fn a_node_that_comes_back_elsewhere_is_found_again() {
     let secret = secret();
     let (one, mut two) = (start(&secret, 1), start(&secret, 2));
-    assert!(one.links.send(2, two.address, (1, "first".into())));
+    assert!(one.links.send(to(2, 1, two.address), (1, "first".into())));
     assert_eq!(two.inbox.recv().await.unwrap().message.0, 1);
     two.links.stop().await;
     let mut again = start(&secret, 2);
-    assert!(one.links.send(2, again.address, (2, "second".into())));
+    assert!(one.links.send(to(2, 1, again.address), (2, "second".into())));
     assert_eq!(again.inbox.recv().await.unwrap().message.0, 2);
+}
+
+#[test]
+fn a_run_that_follows_another_on_its_address_gets_a_connection_of_its_own() {
+    let secret = secret();
+    let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (here, there) = (runtime(), runtime());
+    let one = here.block_on(async { start(&secret, 1) });
+    let mut two = there.block_on(async { start(&secret, 2) });
+    assert!(here.block_on(async { one.links.send(to(2, 1, two.address), (1, "first".into())) }));
+    assert_eq!(there.block_on(two.inbox.recv()).unwrap().message.0, 1);
+    // It dies without a word, and its successor has its address before anybody knows.
+    let address = two.address;
+    there.shutdown_timeout(GREETING);
+    drop(two);
+    here.block_on(async {
+        let socket = UdpSocket::bind(address).unwrap();
+        let (sender, mut inbox) = mpsc::channel::<Arrival<(u32, String)>>(16);
+        let admit: Admit = Arc::new(|_| Ok(()));
+        let _again = Links::start(hello(2, 2, address), &secret, socket, admit, sender).unwrap();
+        assert!(one.links.send(to(2, 2, address), (2, "second".into())));
+        let arrived = timeout(4 * GREETING, inbox.recv()).await.expect("it does not go into the dead connection");
+        assert_eq!(arrived.unwrap().message, (2, "second".to_owned()));
+    });
+}
+
+#[tokio::test]
+async fn parts_of_long_messages_wait_for_room_and_for_everything_else() {
+    let (peer, mut queues) = Peer::new(([127, 0, 0, 1], 1).into());
+    for part in 0..PARTS {
+        assert!(peer.parts.try_send(part).is_ok());
+    }
+    assert!(peer.parts.try_send(PARTS).is_err(), "parts have no more room");
+    for message in 100..103 {
+        assert!(peer.control.try_send(message).is_ok(), "others have");
+    }
+    drop(peer);
+    let mut order = Vec::new();
+    while let Some(message) = queues.next().await {
+        order.push(message);
+    }
+    assert_eq!(order, [100, 101, 102, 0, 1, 2, 3]);
 }
 
 #[tokio::test]
@@ -144,7 +191,7 @@ async fn a_peer_that_nobody_reads_is_dropped_for_and_nothing_grows() {
     let text = "x".repeat(8 << 10);
     let mut refused = 0;
     while refused < 100 {
-        if !one.links.send(2, two.address, (0, text.clone())) {
+        if !one.links.send(to(2, 1, two.address), (0, text.clone())) {
             refused += 1;
             tokio::task::yield_now().await;
         }
@@ -153,6 +200,19 @@ async fn a_peer_that_nobody_reads_is_dropped_for_and_nothing_grows() {
     assert!(counters.dropped.load(Ordering::Relaxed) >= 100);
     let held = counters.sent.load(Ordering::Relaxed) - two.links.counters().received.load(Ordering::Relaxed);
     assert!(held * (8 << 10) < 8 << 20, "{held} messages are under way");
+}
+
+#[tokio::test]
+async fn a_message_that_fits_no_frame_is_dropped_and_the_link_goes_on() {
+    let secret = secret();
+    let (one, mut two) = (start(&secret, 1), start(&secret, 2));
+    for (number, length) in [(1, 1), (2, FRAME_BYTES + 1), (3, 1)] {
+        assert!(one.links.send(to(2, 1, two.address), (number, "x".repeat(length))));
+    }
+    assert_eq!(two.inbox.recv().await.unwrap().message.0, 1);
+    assert_eq!(two.inbox.recv().await.unwrap().message.0, 3, "over the same link");
+    assert_eq!(one.links.counters().dropped.load(Ordering::Relaxed), 1);
+    const { assert!(ringside_core::limits::ANNOUNCED_BYTES * 3 / 2 <= FRAME_BYTES) };
 }
 
 #[tokio::test]

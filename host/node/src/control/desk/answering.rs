@@ -4,21 +4,22 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use ringside_core::directory::{Draw, Open, Placed, Refusal, RequestId};
-use ringside_core::ids::{GameName, SessionId, SessionKey, WorkerId};
+use ringside_core::ids::{Epoch, GameName, Node, NodeId, SessionId, SessionKey, WorkerId};
 use ringside_core::routing::tickets::era;
 use ringside_protocol::reason::Reason;
-use ringside_worker::{Command, Resolved};
+use ringside_worker::{Command, Resolved, Resumed};
 
 use super::{Desk, Identity};
 use crate::cluster::wire::Message as PeerMessage;
 use crate::control::{ControlError, Reply};
+use crate::limits::SIGNALS;
 
 /// Who waits for an answer of the directory.
 pub(super) enum Waiting {
     /// An operator.
     Admin(Reply<(Placed, SocketAddr)>),
-    /// A player at a worker, in its request of that number.
-    Worker(WorkerId, u64),
+    /// A player at a worker, in its request of that number; and where they were attached before.
+    Worker(WorkerId, u64, Option<Resumed>),
     /// A signal on its way to whoever leads its target.
     Signal(Box<Signal>),
 }
@@ -47,18 +48,36 @@ impl Desk {
                 let _ = reply.send(answer);
             }
             // A worker that takes nothing answers its player itself when that one's time is over.
-            Some(Waiting::Worker(worker, request)) => {
-                let answer = answer.map_err(|refusal| refused(&refusal));
+            Some(Waiting::Worker(worker, request, resumes)) => {
+                let answer = answer.map_err(|refusal| refused(&self.lost(refusal, resumes)));
                 let answer = answer.and_then(|placed| self.place(&placed).ok_or_else(|| gone(&placed)));
                 let _ = self.send(worker, Command::Resolved { request, answer });
             }
             Some(Waiting::Signal(signal)) => {
+                self.signals_waiting -= 1;
                 if let Ok(placed) = answer {
                     self.pass_on(&placed, *signal);
                 }
             }
             None => {}
         }
+    }
+
+    /// What a player is told who comes back to a session that is not there: that it was lost, if the run of the node that
+    /// led it is not there either. Its home knows nothing of it where it was lost with that very node.
+    fn lost(&self, refusal: Refusal, resumes: Option<Resumed>) -> Refusal {
+        match (refusal, resumes) {
+            (Refusal::NoSuchSession(game, key), Some(Resumed { incarnation, epoch })) if !self.is_present(epoch) => {
+                Refusal::Lost(SessionId { game, key, incarnation })
+            }
+            (refusal, _) => refusal,
+        }
+    }
+
+    /// Whether the run of a node that led in an epoch is there.
+    fn is_present(&self, epoch: Epoch) -> bool {
+        let node = Node { id: NodeId(epoch.node), generation: epoch.node_generation };
+        node == self.directory.me() || self.view.as_ref().is_some_and(|view| view.has(node))
     }
 
     /// Where players find a session; `None` if its leader is not to be seen (any longer).
@@ -94,6 +113,12 @@ impl Desk {
         if self.directory.get(&game, &key).is_some() {
             return self.take_signal(game, key, source, body);
         }
+        if self.signals_waiting >= SIGNALS {
+            // A guest is told nothing of its signals: whoever floods loses its own, and no player's request.
+            self.signals_dropped += 1;
+            return;
+        }
+        self.signals_waiting += 1;
         let open = Open {
             game: game.clone(),
             key: key.clone(),

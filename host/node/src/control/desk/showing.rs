@@ -83,6 +83,7 @@ impl Desk {
         Status {
             sessions: self.directory.sessions().count(),
             draining: self.draining,
+            signals_dropped: self.signals_dropped,
             settled: self.directory.is_settled(now),
             workers: self.workers.iter().map(worker).collect(),
         }

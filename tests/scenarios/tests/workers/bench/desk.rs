@@ -89,7 +89,7 @@ impl Desk {
         let now = self.now_us();
         match event {
             Event::Created { session, result } => self.directory.handle_created(now, &session, worker, result),
-            Event::Resolve { request, player, target, may_create } => {
+            Event::Resolve { request, player, target, may_create, .. } => {
                 let request = self.request(Waiting::Worker(worker, request));
                 let draw = draw(request);
                 match target {

@@ -33,10 +33,7 @@ async fn session_tokens_are_refused_for_what_is_wrong_with_them() {
         assert_eq!(refused(&room, token).await, Reason::TokenInvalid);
         ended += 1;
     }
-    let mut not_yet = good.clone();
-    not_yet.issued_s = 4_000_000_000 - 1;
-    assert_eq!(refused(&room, room.bench.sign(&not_yet)).await, Reason::TokenInvalid);
-    room.ended(Reason::TokenInvalid, ended + 1).await;
+    room.ended(Reason::TokenInvalid, ended).await;
     let mut expired = good.clone();
     expired.expires_s = 1_000_000_000;
     assert_eq!(refused(&room, room.bench.sign(&expired)).await, Reason::TokenExpired);
