@@ -32,7 +32,7 @@ impl Cluster {
     /// # Panics
     /// If one does not come up.
     pub async fn start_with(count: u64, shares_store: bool) -> Cluster {
-        Cluster::begin(count, shares_store, None).await
+        Cluster::found(count, shares_store, None).await
     }
 
     /// The same on the hosts of a network, which share a disk.
@@ -40,10 +40,10 @@ impl Cluster {
     /// # Panics
     /// If one does not come up.
     pub async fn start_on(network: Network, count: u64) -> Cluster {
-        Cluster::begin(count, true, Some(network)).await
+        Cluster::found(count, true, Some(network)).await
     }
 
-    async fn begin(count: u64, shares_store: bool, network: Option<Network>) -> Cluster {
+    async fn found(count: u64, shares_store: bool, network: Option<Network>) -> Cluster {
         let mut cluster = Cluster { nodes: BTreeMap::new(), shares_store, directory: Directory::new(), network };
         for number in 1..=count {
             cluster.add(number, &[]);
