@@ -1,6 +1,7 @@
 //! Nodes come and go while sessions are created and players join.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use ringside_client::Event;
 use ringside_protocol::reason::Reason;
@@ -9,6 +10,12 @@ use ringside_test_support::node::Node;
 use ringside_test_support::wait::{until, within};
 
 use crate::player::Player;
+
+/// Matches at a time, and how long each is played.
+const MATCHES: u64 = 200;
+const MATCH: Duration = Duration::from_secs(30);
+/// How long nodes come and go under load.
+const CHANGE: Duration = Duration::from_secs(60);
 
 /// What was created, by key: which session was answered, on which node.
 type Created = BTreeMap<String, (String, String)>;
@@ -51,6 +58,7 @@ fn check(cluster: &Cluster, created: &Created, gone: &BTreeSet<String>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_session_has_one_leader_while_nodes_join_die_and_leave() {
+    let began = Instant::now();
     let mut cluster = Cluster::start(3).await;
     cluster.node(1).push("echo");
     let (mut created, mut players) = (Created::new(), Vec::new());
@@ -87,6 +95,14 @@ async fn each_session_has_one_leader_while_nodes_join_die_and_leave() {
     assert!(status.success(), "{status}");
     gone.insert("2".to_owned());
     load(&cluster, 4, "left", 6, &mut created, &mut players).await;
+    let mut rounds = 0;
+    while began.elapsed() < CHANGE {
+        rounds += 1;
+        load(&cluster, [1, 4][rounds % 2], &format!("round-{rounds}"), 4, &mut created, &mut players).await;
+        for player in &mut players {
+            player.exchange(5).await;
+        }
+    }
     cluster.agreed().await;
     check(&cluster, &created, &gone);
 
@@ -147,6 +163,33 @@ async fn a_node_whose_cluster_is_gone_begins_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_stands_still_for_two_seconds_keeps_its_matches() {
+    let cluster = Cluster::start(3).await;
+    cluster.node(1).push("echo");
+    let mut players = Vec::new();
+    for number in 0..6 {
+        let (by, key) = (cluster.node(number % 3 + 1), format!("k{number}"));
+        let on = (number % 3 + 1).to_string();
+        by.ringside(&["session", "create", "echo", "--key", &key, "--node", &on]).succeeded();
+        let mut player = Player::join(by, &format!("player-{number}"), &format!("echo/{key}")).await;
+        player.exchange(5).await;
+        players.push(player);
+    }
+    let before = cluster.sessions(1);
+    cluster.node(3).signal("-STOP");
+    // The stall itself, not a wait for anything.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    cluster.node(3).signal("-CONT");
+    for player in &mut players {
+        player.exchange(20).await;
+    }
+    cluster.agreed().await;
+    for node in 1..=3 {
+        assert_eq!(cluster.sessions(node), before, "node {node} says");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn players_of_a_match_whose_node_dies_are_told_that_it_is_lost() {
     let mut cluster = Cluster::start(3).await;
     cluster.node(1).push("echo");
@@ -185,7 +228,7 @@ async fn many_matches_lose_and_double_nothing_while_a_node_joins() {
     let mut cluster = Cluster::start(3).await;
     cluster.node(1).push("echo");
     let mut players = Vec::new();
-    for number in 0..30 {
+    for number in 0..MATCHES {
         let (by, key) = (cluster.node(number % 3 + 1), format!("m{number}"));
         by.ringside(&["session", "create", "echo", "--key", &key]).succeeded();
         let other = cluster.node((number + 1) % 3 + 1);
@@ -195,7 +238,10 @@ async fn many_matches_lose_and_double_nothing_while_a_node_joins() {
         .into_iter()
         .map(|mut player| {
             tokio::spawn(async move {
-                player.exchange(500).await;
+                let end = Instant::now() + MATCH;
+                while Instant::now() < end {
+                    player.exchange(10).await;
+                }
                 player
             })
         })
@@ -205,7 +251,7 @@ async fn many_matches_lose_and_double_nothing_while_a_node_joins() {
     for player in playing {
         player.await.expect("nothing is lost or doubled").exchange(50).await;
     }
-    assert_eq!(cluster.sessions(4).len(), 30);
+    assert_eq!(cluster.sessions(4).len() as u64, MATCHES);
 }
 
 /// Ports that nobody uses at the moment.
