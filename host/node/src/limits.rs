@@ -55,3 +55,9 @@ pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Other nodes whose links are kept between runs. Beyond: further ones are not, any one that answers leads to the rest.
 pub const REMEMBERED_NODES: usize = 32;
+/// Players that a node relays. Beyond: a further one is refused as overloaded. At one leader they all have this node's
+/// address, which may have 1 024 connections.
+pub const NODE_RELAYS: usize = 960;
+/// Relays of a node that are not let in by their leaders yet. Beyond: the next waits for its turn. At one leader an
+/// address may have 256 connections that are not attached.
+pub const OPENING_RELAYS: usize = 128;

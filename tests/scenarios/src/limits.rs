@@ -25,6 +25,7 @@ const HOSTILE_STREAMS: &str = "tests/scenarios/tests/workers/hostile/streams.rs"
 const RECORDER: &str = "host/node/src/recorder.rs";
 const CLUSTERED: &str = "host/core/src/directory/bounds.rs";
 const MEMBERSHIP: &str = "host/core/src/membership/tests.rs";
+const RELAYS: &str = "host/node/src/relay/tests.rs";
 const RELAYED: &str = "tests/scenarios/tests/bounds/relays.rs";
 const RETRY: &str = "tools/client/src/core/retry.rs";
 const RUNAWAYS: &str = "host/sandbox/tests/runtime/runaways.rs";
@@ -202,6 +203,8 @@ const OF_NODES: &[Reached] = &[
     ("VERSIONS", "host/node/src/store/tests.rs", "a_game_has_a_last_version"),
     ("TOKEN_LIFETIME_S", ADMIN, "faults_in_requests_are_named"),
     ("REMEMBERED_NODES", "host/node/src/cluster/remembered.rs", "what_is_written_is_read_and_rubbish_is_named"),
+    ("NODE_RELAYS", RELAYS, "relays_of_a_node_are_bounded_by_what_a_leader_takes_from_one_address"),
+    ("OPENING_RELAYS", RELAYS, "relays_of_a_node_are_bounded_by_what_a_leader_takes_from_one_address"),
     ("STOP_TIMEOUT", "host/node/src/node/running.rs", "a_stop_that_does_not_end_is_given_up"),
 ];
 
