@@ -21,21 +21,16 @@ use ringside_core::ids::Node;
 use ringside_core::membership::Seen;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
 pub use frame::{FRAME_BYTES, FrameError};
 
 use super::secret::ClusterSecret;
+use crate::limits::{LINK_GREETINGS, LINK_PARTS, LINK_PEERS, LINK_QUEUE, LINKS};
 
 /// Versions of the messages that this release understands, the oldest and the newest. Adjacent releases share one.
 pub const VERSIONS: (u16, u16) = (1, 1);
-/// Messages to a peer that wait. Beyond: they are dropped and counted, and their state machines try again.
-const QUEUE: usize = 1024;
-/// Parts of long messages to a peer that wait, 64 KiB each. Beyond: whoever sends waits.
-const PARTS: usize = 4;
-/// Peers at a time. Beyond: messages to further ones are dropped and counted.
-const PEERS: usize = 1024;
 /// How long a handshake and a hello may take.
 const GREETING: Duration = Duration::from_secs(3);
 /// How long to wait before connecting to a peer again: doubles from the first to the last.
@@ -186,6 +181,9 @@ struct Shared<M> {
     admit: Admit,
     inbox: mpsc::Sender<Arrival<M>>,
     peers: Mutex<HashMap<Node, Peer<M>>>,
+    /// Turns of those who greet this node, and places of the links that others made.
+    greetings: Arc<Semaphore>,
+    places: Arc<Semaphore>,
     counters: LinkCounters,
 }
 
@@ -219,7 +217,7 @@ struct Queues<M> {
 
 impl<M> Peer<M> {
     fn new(address: SocketAddr) -> (Peer<M>, Queues<M>) {
-        let ((control, from_control), (parts, from_parts)) = (mpsc::channel(QUEUE), mpsc::channel(PARTS));
+        let ((control, from_control), (parts, from_parts)) = (mpsc::channel(LINK_QUEUE), mpsc::channel(LINK_PARTS));
         (Peer { address, control, parts }, Queues { control: from_control, parts: from_parts })
     }
 }
@@ -268,6 +266,8 @@ impl<M: Serialize + DeserializeOwned + Send + 'static> Links<M> {
             admit,
             inbox,
             peers: Mutex::new(HashMap::new()),
+            greetings: Arc::new(Semaphore::new(LINK_GREETINGS)),
+            places: Arc::new(Semaphore::new(LINKS)),
             counters: LinkCounters::default(),
         });
         tokio::spawn(accept::run(Arc::clone(&shared)));
@@ -306,10 +306,10 @@ impl<M: Serialize + DeserializeOwned + Send + 'static> Links<M> {
         }
         // Earlier runs are over.
         peers.retain(|other, _| *other != node && (other.id != node.id || other.generation > node.generation));
-        if peers.len() >= PEERS {
+        if peers.len() >= LINK_PEERS {
             peers.retain(|_, peer| !peer.control.is_closed());
         }
-        if peers.len() >= PEERS {
+        if peers.len() >= LINK_PEERS {
             return None;
         }
         let (peer, queues) = Peer::new(address);
