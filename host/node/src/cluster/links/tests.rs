@@ -271,11 +271,11 @@ async fn links_and_those_who_begin_are_bounded() {
     let secret = secret();
     let (one, two) = (start(&secret, 1), start(&secret, 2));
     let shared = &two.links.shared;
-    let places = Arc::clone(&shared.places).try_acquire_many_owned(LINKS as u32).unwrap();
+    let places = Arc::clone(&shared.places).acquire_many_owned(LINKS as u32).await.unwrap();
     let error = one.links.greet(two.address).await.unwrap_err();
     assert!(matches!(error, LinkError::Refused { refusal: Refusal::Busy, .. }), "{error}");
     drop(places);
-    let turns = Arc::clone(&shared.greetings).try_acquire_many_owned(LINK_GREETINGS as u32).unwrap();
+    let turns = Arc::clone(&shared.greetings).acquire_many_owned(LINK_GREETINGS as u32).await.unwrap();
     let error = one.links.greet(two.address).await.unwrap_err();
     assert!(matches!(error, LinkError::Unreachable { .. }), "{error}");
     drop(turns);
