@@ -55,3 +55,29 @@ pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Other nodes whose links are kept between runs. Beyond: further ones are not, any one that answers leads to the rest.
 pub const REMEMBERED_NODES: usize = 32;
+/// Players that a node relays. Beyond: a further one is refused as overloaded. At one leader they all have this node's
+/// address, which may have 1 024 connections.
+pub const NODE_RELAYS: usize = 960;
+/// Relays of a node that are not let in by their leaders yet. Beyond: the next waits for its turn. At one leader an
+/// address may have 256 connections that are not attached.
+pub const OPENING_RELAYS: usize = 128;
+/// Messages to another node that wait. Beyond: they are dropped and counted, and their state machines try again.
+pub const LINK_QUEUE: usize = 1024;
+/// Parts of long messages to another node that wait, 64 KiB each. Beyond: whoever sends waits.
+pub const LINK_PARTS: usize = 4;
+/// Nodes that this one has links to, at a time. Beyond: messages to further ones are dropped and counted.
+pub const LINK_PEERS: usize = 1024;
+/// Handshakes and greetings of nodes at a time. Beyond: the connection is refused.
+pub const LINK_GREETINGS: usize = 64;
+/// Links that others made, at a time. Beyond: refused.
+pub const LINKS: usize = 2048;
+/// Questions to other nodes that wait for answers. Beyond: a question counts as not answered.
+pub const QUESTIONS: usize = 1024;
+/// Processes whose heartbeats are remembered, restarted ones included. Beyond: further ones are not heard.
+pub const PULSES: usize = 4 * ringside_core::limits::NODES;
+/// Runs of nodes that are kept out because their numbers are taken. Beyond: the oldest number is let try again.
+pub const REFUSED_RUNS: usize = 64;
+/// Bytes of a value in gossip, the longest: the fact of a node with all the workers that can be configured, on IPv6. An ordinary one
+/// has 200 to 300; what does not fit into one datagram goes with the next round.
+/// Beyond: it is not said.
+pub const GOSSIP_VALUE_BYTES: usize = 5120;

@@ -20,8 +20,10 @@ use ringside_protocol::reason::Reason;
 use ringside_worker::Command;
 use ringside_worker::relay::{RelayOrder, Relayed};
 use ringside_worker::shell::WorkerHandle;
-use tokio::sync::Notify;
 use tokio::sync::mpsc::{self, Receiver, Sender, UnboundedReceiver, UnboundedSender};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+use crate::limits::{NODE_RELAYS, OPENING_RELAYS};
 
 /// Datagrams to a leader that wait. Beyond: dropped.
 const DATAGRAMS: usize = 64;
@@ -39,6 +41,33 @@ pub struct Relays {
     runtime: tokio::runtime::Handle,
     endpoint: Endpoint,
     open: Arc<Mutex<HashMap<Name, Inlet>>>,
+    places: Places,
+}
+
+/// How many relays there may be. To a leader all players that a node relays come from one address, which it lets have so
+/// many connections and no more: those that have a place here find one there.
+#[derive(Clone)]
+struct Places {
+    all: Arc<Semaphore>,
+    opening: Arc<Semaphore>,
+}
+
+impl Default for Places {
+    fn default() -> Places {
+        Places { all: Arc::new(Semaphore::new(NODE_RELAYS)), opening: Arc::new(Semaphore::new(OPENING_RELAYS)) }
+    }
+}
+
+impl Places {
+    /// A relay's place, if there is any.
+    fn take(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.all).try_acquire_owned().ok()
+    }
+
+    /// Waits for the turn to be let in by a leader.
+    async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.opening).acquire_owned().await.ok()
+    }
 }
 
 type Name = (WorkerId, u64);
@@ -61,7 +90,8 @@ impl Relays {
         // The leader learns from this how large its packets may be.
         config.max_udp_payload_size(PACKET).map_err(std::io::Error::other)?;
         let endpoint = Endpoint::new(config, None, socket, Arc::new(TokioRuntime))?;
-        Ok(Relays { runtime: tokio::runtime::Handle::current(), endpoint, open: Arc::default() })
+        let (runtime, open, places) = (tokio::runtime::Handle::current(), Arc::default(), Places::default());
+        Ok(Relays { runtime, endpoint, open, places })
     }
 
     /// Begins a relay for a player at a worker.
@@ -70,13 +100,22 @@ impl Relays {
         let (stream, from_player) = mpsc::unbounded_channel();
         let (datagrams, datagrams_from_player) = mpsc::channel(DATAGRAMS);
         self.lock().insert(name, Inlet { stream, datagrams });
-        let (endpoint, open) = (self.endpoint.clone(), Arc::clone(&self.open));
+        let (endpoint, open, places) = (self.endpoint.clone(), Arc::clone(&self.open), self.places.clone());
+        let place = places.take();
         self.runtime.spawn(async move {
             let outlet = Outlet { handle, relay: order.relay, credit: Arc::default() };
-            let reason = match connect(&endpoint, order).await {
+            let leader = match &place {
+                Some(_) => {
+                    let _turn = places.turn().await;
+                    connect(&endpoint, order).await
+                }
+                None => Err(Reason::Overloaded),
+            };
+            let reason = match leader {
                 Ok(leader) => leader.pass(&outlet, from_player, datagrams_from_player).await,
                 Err(reason) => reason,
             };
+            drop(place);
             // The player must hear of it. A worker that has ended takes nothing any more: its node ends as well.
             while outlet.tell(Relayed::Closed(reason)).await.is_err() {}
             open.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);

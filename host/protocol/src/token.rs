@@ -101,6 +101,8 @@ pub struct TicketClaims {
     pub worker: WorkerId,
     /// In which era of that run it was written.
     pub era: u32,
+    /// Redirects that its holder has followed with this one: circles end.
+    pub redirects: u8,
     /// What the holder's session token expires at, s: a ticket does not prolong it.
     pub token_expires_s: u64,
     /// Makes it single-use.

@@ -101,8 +101,8 @@ impl Authority {
         }
     }
 
-    /// A ticket for a player to open a session at the worker that leads it.
-    pub fn ticket(&mut self, player: &PlayerId, to: &Resolved, token_expires_s: u64) -> Opaque {
+    /// A ticket for a player to open a session at the worker that leads it, after so many `redirects`.
+    pub fn ticket(&mut self, player: &PlayerId, to: &Resolved, redirects: u8, token_expires_s: u64) -> Opaque {
         let claims = TicketClaims {
             player: player.clone(),
             session: to.session.clone(),
@@ -110,6 +110,7 @@ impl Authority {
             generation: to.generation,
             worker: to.worker,
             era: to.era,
+            redirects,
             token_expires_s,
             nonce: self.nonce(),
         };
@@ -127,8 +128,7 @@ impl Authority {
             worker: claims.worker,
             era: claims.era,
             nonce: claims.nonce,
-            // The client counts them itself.
-            redirects: 0,
+            redirects: claims.redirects,
         };
         self.tickets.handle_era(era);
         match self.tickets.redeem(&stamp) {
@@ -229,16 +229,16 @@ mod tests {
     fn a_ticket_is_good_once_at_its_worker_in_its_time() {
         let (mut front, mut leader) = (authority(0), authority(1));
         let player: PlayerId = "ada".parse().unwrap();
-        let ticket = front.ticket(&player, &leader_place(), 99);
+        let ticket = front.ticket(&player, &leader_place(), 1, 99);
         assert_eq!(front.redeem_ticket(&ticket, 7), Err(Reason::TicketInvalid), "another worker");
         let mut later = Authority::new(Keys::new(&[], &[9; 32]), Node { generation: 2, ..NODE }, WorkerId(1), &[1; 32]);
         assert_eq!(later.redeem_ticket(&ticket, 7), Err(Reason::TicketInvalid), "a later run of the node");
         let claims = leader.redeem_ticket(&ticket, 8).unwrap();
         assert_eq!((claims.player.clone(), claims.session), (player.clone(), session()), "of the era before this one");
         assert_eq!(leader.redeem_ticket(&ticket, 8), Err(Reason::TicketInvalid), "used");
-        let old = front.ticket(&player, &leader_place(), 99);
+        let old = front.ticket(&player, &leader_place(), 1, 99);
         assert_eq!(leader.redeem_ticket(&old, 9), Err(Reason::TicketInvalid), "expired");
-        let early = front.ticket(&player, &Resolved { era: 10, ..leader_place() }, 99);
+        let early = front.ticket(&player, &Resolved { era: 10, ..leader_place() }, 1, 99);
         assert_eq!(leader.redeem_ticket(&early, 9), Err(Reason::TicketInvalid), "of an era that has not come");
     }
 

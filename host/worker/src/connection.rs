@@ -24,7 +24,7 @@ pub(crate) enum Stage {
     /// The open frame is awaited.
     Opening,
     /// The node is asked where the session is.
-    Resolving { request: u64, open: Box<Open>, player: PlayerId, expires_s: u64 },
+    Resolving { request: u64, open: Box<Open>, player: PlayerId, redirects: u8, expires_s: u64 },
     /// The session is here and takes nobody in at this moment: the player is let in when it does again.
     Waiting { session: usize, open: Box<Open>, player: PlayerId, expires_s: u64 },
     /// A player plays.

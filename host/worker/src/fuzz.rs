@@ -89,7 +89,7 @@ mod tests {
             address: "127.0.0.1:1".parse().unwrap(),
             certificate: Certificate([0; 32]),
         };
-        let ticket = authority.ticket(&player, &place, 99);
+        let ticket = authority.ticket(&player, &place, 1, 99);
         let resume = authority.resume_token(&player, &session, Slot(3), 0);
         let corpus = [token(), ticket.as_bytes().to_vec(), resume.as_bytes().to_vec()];
         assert!(authority.verify(std::str::from_utf8(&corpus[0]).unwrap()).is_ok(), "the honest one is good");

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use ringside_core::ids::{PlayerId, Position, SessionId, Slot};
 use ringside_core::log::Input;
 use ringside_core::output::Output;
+use ringside_core::routing::{self, Arrival};
 use ringside_protocol::channel::{self, Resumption, Standing};
 use ringside_protocol::frame::{
     Attached, Mode, Open, Refused, Resume, Route, Seat as SeatFrame, ServerFrame, Target, VERSION, cut_reason,
@@ -24,14 +25,24 @@ use crate::worker::Worker;
 /// What the client is told to wait before it tries again, where trying again helps.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
-/// Who it is, whether they may have sessions created, until when (s), and the session that their ticket names.
-type Admitted = (PlayerId, bool, u64, Option<SessionId>);
+/// Who was let so far.
+struct Admitted {
+    player: PlayerId,
+    /// Whether they may have sessions created.
+    may_create: bool,
+    /// Until when, s.
+    expires_s: u64,
+    /// The session that their ticket names, and how often they were redirected by then.
+    ticket: Option<(SessionId, u8)>,
+}
 
 /// A player at the door.
 struct Guest {
     link: LinkId,
     open: Box<Open>,
     player: PlayerId,
+    /// Redirects that brought them here.
+    redirects: u8,
     expires_s: u64,
 }
 
@@ -45,8 +56,10 @@ impl Worker {
     /// A connection's first frame.
     pub(crate) fn open(&mut self, now: Instant, link: LinkId, open: Box<Open>) {
         match self.admit_player(now, &open) {
-            Ok((player, may_create, expires_s, session)) => {
-                self.place_player(now, Guest { link, open, player, expires_s }, may_create, session);
+            Ok(Admitted { player, may_create, expires_s, ticket }) => {
+                let (session, redirects) = ticket.map_or((None, 0), |(session, count)| (Some(session), count));
+                let guest = Guest { link, open, player, redirects, expires_s };
+                self.place_player(now, guest, may_create, session);
             }
             Err((reason, message)) => self.refuse(now, link, reason, &message),
         }
@@ -73,7 +86,8 @@ impl Worker {
                 Reason::TokenExpired => (reason, expired(&claims, now_s)),
                 reason => plain(reason),
             })?;
-            return Ok((claims.player, may_create, claims.expires_s, None));
+            let (player, expires_s) = (claims.player, claims.expires_s);
+            return Ok(Admitted { player, may_create, expires_s, ticket: None });
         };
         // The door that wrote the ticket found the token good by its own clock.
         claims.covers(&open.target).map_err(plain)?;
@@ -82,7 +96,8 @@ impl Worker {
         if ticket.player != claims.player || ticket.session.game != *open.target.game() {
             return Err((Reason::TicketInvalid, "the ticket is another player's, or for another game".into()));
         }
-        Ok((claims.player, may_create, claims.expires_s, Some(ticket.session)))
+        let (player, expires_s) = (claims.player, claims.expires_s);
+        Ok(Admitted { player, may_create, expires_s, ticket: Some((ticket.session, ticket.redirects)) })
     }
 
     /// Attaches the player if the session is here, else asks the node.
@@ -94,16 +109,13 @@ impl Worker {
         };
         match here {
             Some(session) => self.attach(now, guest, session),
-            // The session may be on its way here; a ticket for one that is not is stale.
-            None if ticket.is_some() => {
-                self.refuse(now, guest.link, Reason::NotHere, "the session is not at this worker (any longer)");
-            }
+            // Nor may one be that a ticket names: it has ended or moved since, or whoever sent the player knew it wrong.
             None => self.ask(now, guest, may_create),
         }
     }
 
     fn ask(&mut self, now: Instant, guest: Guest, may_create: bool) {
-        let Guest { link, open, player, expires_s } = guest;
+        let Guest { link, open, player, redirects, expires_s } = guest;
         if self.resolving.len() >= limits::UNATTACHED {
             self.refuse(now, link, Reason::Overloaded, "too many players wait for a session");
             return;
@@ -120,7 +132,7 @@ impl Worker {
         self.tell(Event::Resolve { request, player: player.clone(), target, may_create, resumes });
         self.resolving.insert(request, link);
         let Some(connection) = self.connection(link) else { return };
-        connection.stage = Stage::Resolving { request, open, player, expires_s };
+        connection.stage = Stage::Resolving { request, open, player, redirects, expires_s };
         self.endpoint.set_deadline(link, Some(now + limits::RESOLVE_TIMEOUT));
     }
 
@@ -129,26 +141,32 @@ impl Worker {
         let Some(link) = self.resolving.remove(&request) else { return };
         let Some(connection) = self.connection(link) else { return };
         let stage = std::mem::replace(&mut connection.stage, Stage::Opening);
-        let Stage::Resolving { open, player, expires_s, .. } = stage else {
+        let Stage::Resolving { open, player, redirects, expires_s, .. } = stage else {
             connection.stage = stage;
             return;
         };
-        let guest = Guest { link, open, player, expires_s };
-        match answer {
-            Err(refusal) => self.refuse(now, link, refusal.reason, &refusal.message),
-            Ok(place) if place.node == self.config.node && place.worker == self.config.worker => {
-                match self.index_of(&place.session) {
-                    Some(session) => self.attach(now, guest, session),
-                    None => self.refuse(now, link, Reason::NotHere, "the session ended while it was looked for"),
-                }
-            }
-            Ok(place) => {
-                let place = self.place(&place, &guest.player, guest.expires_s);
-                if guest.open.relay {
-                    self.begin_relay(now, guest.link, place, guest.open, guest.player);
-                    return;
-                }
+        let guest = Guest { link, open, player, redirects, expires_s };
+        let place = match answer {
+            Ok(place) => place,
+            Err(refusal) => return self.refuse(now, link, refusal.reason, &refusal.message),
+        };
+        let is_led_here = place.node == self.config.node && place.worker == self.config.worker;
+        let arrival = Arrival { redirects, wants_relay: guest.open.relay };
+        match routing::route(is_led_here, arrival) {
+            routing::Route::Here => match self.index_of(&place.session) {
+                Some(session) => self.attach(now, guest, session),
+                None => self.refuse(now, link, Reason::NotHere, "the session ended while it was looked for"),
+            },
+            routing::Route::Redirect { redirects } => {
+                let place = self.place(&place, &guest.player, redirects, guest.expires_s);
                 self.last_frame(now, link, &ServerFrame::Redirect(place), Reason::NotHere);
+            }
+            routing::Route::Relay { redirects } => {
+                let place = self.place(&place, &guest.player, redirects, guest.expires_s);
+                self.begin_relay(now, guest.link, place, guest.open, guest.player);
+            }
+            routing::Route::NotHere => {
+                self.refuse(now, link, Reason::NotHere, "the session is not at this worker (any longer)");
             }
         }
     }
@@ -161,7 +179,7 @@ impl Worker {
             let stage = std::mem::replace(&mut connection.stage, Stage::Opening);
             match stage {
                 Stage::Waiting { open, player, expires_s, .. } => {
-                    self.attach(now, Guest { link, open, player, expires_s }, session);
+                    self.attach(now, Guest { link, open, player, redirects: 0, expires_s }, session);
                 }
                 other => connection.stage = other,
             }
@@ -190,7 +208,7 @@ impl Worker {
             return;
         }
         if self.must_wait(index) {
-            let Guest { link, open, player, expires_s } = guest;
+            let Guest { link, open, player, expires_s, .. } = guest;
             self.waiting.entry(index).or_default().push(link);
             let until = now + limits::RESOLVE_TIMEOUT;
             if let Some(connection) = self.connection(link) {
@@ -300,7 +318,7 @@ impl Worker {
 
     /// Attaches a connection to a seat.
     fn seat(&mut self, now: Instant, guest: Guest, index: usize, slot: Slot, seat: SeatFrame) {
-        let Guest { link, open, player, expires_s } = guest;
+        let Guest { link, open, player, expires_s, .. } = guest;
         let Some(session) = self.sessions[index].as_mut() else {
             // The call that let the player in has ended or moved the session: the node knows which.
             self.refuse(now, link, Reason::NotHere, "the session went away while the player joined");

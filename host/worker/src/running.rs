@@ -491,7 +491,7 @@ impl Worker {
             let Some(connection) = self.connection(link) else { continue };
             let Stage::Departing { player, expires_s, .. } = &connection.stage else { continue };
             let (player, expires_s) = (player.clone(), *expires_s);
-            let target = self.place(place, &player, expires_s);
+            let target = self.place(place, &player, 0, expires_s);
             if let Some(connection) = self.connection(link) {
                 connection.write(&ServerFrame::Moving(target));
             }

@@ -480,14 +480,15 @@ impl Worker {
         self.stopped = true;
     }
 
-    /// Where the worker tells its players to go instead of here.
+    /// Where the worker tells its players to go instead of here, with a ticket that says how often they were sent on.
     pub(crate) fn place(
         &mut self,
         to: &crate::command::Resolved,
         player: &ringside_core::ids::PlayerId,
+        redirects: u8,
         token_expires_s: u64,
     ) -> ringside_protocol::frame::Place {
-        let ticket = self.authority.ticket(player, to, token_expires_s);
+        let ticket = self.authority.ticket(player, to, redirects, token_expires_s);
         let address: SocketAddr = to.address;
         ringside_protocol::frame::Place { address, certificate_sha256: to.certificate, ticket }
     }

@@ -25,6 +25,8 @@ const HOSTILE_STREAMS: &str = "tests/scenarios/tests/workers/hostile/streams.rs"
 const RECORDER: &str = "host/node/src/recorder.rs";
 const CLUSTERED: &str = "host/core/src/directory/bounds.rs";
 const MEMBERSHIP: &str = "host/core/src/membership/tests.rs";
+const LINKS: &str = "host/node/src/cluster/links/tests.rs";
+const RELAYS: &str = "host/node/src/relay/tests.rs";
 const RELAYED: &str = "tests/scenarios/tests/bounds/relays.rs";
 const RETRY: &str = "tools/client/src/core/retry.rs";
 const RUNAWAYS: &str = "host/sandbox/tests/runtime/runaways.rs";
@@ -202,6 +204,21 @@ const OF_NODES: &[Reached] = &[
     ("VERSIONS", "host/node/src/store/tests.rs", "a_game_has_a_last_version"),
     ("TOKEN_LIFETIME_S", ADMIN, "faults_in_requests_are_named"),
     ("REMEMBERED_NODES", "host/node/src/cluster/remembered.rs", "what_is_written_is_read_and_rubbish_is_named"),
+    ("LINK_QUEUE", LINKS, "a_peer_that_nobody_reads_is_dropped_for_and_nothing_grows"),
+    ("LINK_PARTS", LINKS, "parts_of_long_messages_wait_for_room_and_for_everything_else"),
+    ("LINK_PEERS", LINKS, "peers_are_bounded_until_one_is_not_used_any_more"),
+    ("LINK_GREETINGS", LINKS, "links_and_those_who_begin_are_bounded"),
+    ("LINKS", LINKS, "links_and_those_who_begin_are_bounded"),
+    ("QUESTIONS", "host/node/src/cluster/peers/tests.rs", "questions_that_wait_are_bounded_and_silence_is_none"),
+    ("PULSES", "host/node/src/cluster/pulse.rs", "processes_that_are_heard_of_are_bounded"),
+    ("REFUSED_RUNS", "host/node/src/cluster/member.rs", "runs_that_are_kept_out_are_bounded"),
+    (
+        "GOSSIP_VALUE_BYTES",
+        "host/node/src/cluster/gossip/tests.rs",
+        "nodes_meet_hear_what_is_said_and_miss_who_is_gone",
+    ),
+    ("NODE_RELAYS", RELAYS, "relays_of_a_node_are_bounded_by_what_a_leader_takes_from_one_address"),
+    ("OPENING_RELAYS", RELAYS, "relays_of_a_node_are_bounded_by_what_a_leader_takes_from_one_address"),
     ("STOP_TIMEOUT", "host/node/src/node/running.rs", "a_stop_that_does_not_end_is_given_up"),
 ];
 

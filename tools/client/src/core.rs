@@ -148,6 +148,8 @@ pub struct Core {
     next_door: usize,
     /// Where it was redirected to could not be reached: ask the next door to relay.
     relay_next: bool,
+    /// Whether the last answer was that the session is not there.
+    was_not_there: bool,
     redirects: usize,
     retry: Retry,
     next_link: u32,
@@ -173,6 +175,7 @@ impl Core {
             route: None,
             next_door: 0,
             relay_next: false,
+            was_not_there: false,
             redirects: 0,
             next_link: 0,
             detached_since: None,

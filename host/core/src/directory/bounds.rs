@@ -119,6 +119,15 @@ fn ends_are_remembered_up_to_the_bound_and_for_their_time() {
     }
     let count = (0..limits::OVER_SESSIONS + 10).filter(|number| remembered.has_ended(&over(*number))).count();
     assert_eq!((count, remembered.has_ended(&over(9))), (limits::OVER_SESSIONS, false), "the oldest are forgotten");
+    // So are those that were lost, and what has ended after all was not lost.
+    let name = |number: usize| message::name_of(&over(number));
+    for number in 0..limits::OVER_SESSIONS + 10 {
+        remembered.remember(1, &over(100_000 + number), true);
+    }
+    assert_eq!(remembered.lost(&name(100_009)), None);
+    assert_eq!(remembered.lost(&name(100_010)), Some(&over(100_010)));
+    remembered.remember(1, &over(100_010), false);
+    assert_eq!(remembered.lost(&name(100_010)), None);
 }
 
 #[test]

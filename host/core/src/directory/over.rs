@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::message::Name;
+use super::message::{Name, name_of};
 use crate::ids::SessionId;
 use crate::limits::OVER_SESSIONS;
 
@@ -16,12 +16,18 @@ pub(super) struct Over {
     order: VecDeque<(u64, SessionId)>,
     /// Whether each was lost with its node.
     lost: BTreeMap<SessionId, bool>,
+    /// The last that was lost of each name: asked for with every request for a name that has no entry.
+    lost_last: BTreeMap<Name, SessionId>,
 }
 
 impl Over {
     /// A session is over. Beyond the bound the oldest is forgotten.
     pub fn remember(&mut self, now: u64, session: &SessionId, is_lost: bool) {
         self.forget_old(now);
+        match is_lost {
+            true => drop(self.lost_last.insert(name_of(session), session.clone())),
+            false => self.unlist(session),
+        }
         if self.lost.insert(session.clone(), is_lost).is_none() {
             self.order.push_back((now, session.clone()));
         }
@@ -34,12 +40,14 @@ impl Over {
 
     /// The session of a name that was lost last.
     pub fn lost(&self, name: &Name) -> Option<&SessionId> {
-        let is_it = |session: &SessionId| session.game == name.0 && session.key == name.1;
-        self.order
-            .iter()
-            .rev()
-            .map(|(_, session)| session)
-            .find(|session| is_it(session) && self.lost.get(*session) == Some(&true))
+        self.lost_last.get(name)
+    }
+
+    fn unlist(&mut self, session: &SessionId) {
+        let name = name_of(session);
+        if self.lost_last.get(&name) == Some(session) {
+            self.lost_last.remove(&name);
+        }
     }
 
     fn forget_old(&mut self, now: u64) {
@@ -48,6 +56,7 @@ impl Over {
             && let Some((_, session)) = self.order.pop_front()
         {
             self.lost.remove(&session);
+            self.unlist(&session);
         }
     }
 }

@@ -60,12 +60,12 @@ pub fn largest() -> Fact {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::gossip::VALUE_BYTES;
+    use crate::limits::GOSSIP_VALUE_BYTES;
 
     #[test]
     fn the_largest_fact_is_carried_and_others_are_refused() {
         let text = encode(&largest());
-        assert!(text.len() <= VALUE_BYTES, "{}", text.len());
+        assert!(text.len() <= GOSSIP_VALUE_BYTES, "{}", text.len());
         assert_eq!(decode(&text), Some(largest()));
         for bad in
             ["", "01", "zz", &text[2..], &text[..text.len() - 2], &format!("02{}", &text[2..]), &format!("{text}00")]

@@ -22,6 +22,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::seal::{OVERHEAD, Seal};
 use super::secret::ClusterSecret;
+use crate::limits::GOSSIP_VALUE_BYTES;
 
 /// How often a node gossips, and how often snapshots are taken.
 pub const INTERVAL: Duration = Duration::from_millis(100);
@@ -29,9 +30,6 @@ pub const INTERVAL: Duration = Duration::from_millis(100);
 const GRACE: Duration = Duration::from_secs(600);
 /// Values to be published that wait. Beyond: publishing waits.
 const QUEUE: usize = 256;
-/// The longest value, bytes: the fact of a node with all the workers that can be configured, on IPv6. An ordinary one
-/// has 200 to 300; what does not fit into one datagram goes with the next round.
-pub const VALUE_BYTES: usize = 5120;
 /// The longest UDP payload.
 const DATAGRAM_BYTES: usize = 65_507;
 
@@ -153,9 +151,9 @@ impl Gossip {
         }
     }
 
-    /// Says something of this node to everybody. A value longer than [`VALUE_BYTES`] is not said; answers whether it is.
+    /// Says something of this node to everybody. A value longer than [`GOSSIP_VALUE_BYTES`] is not said; answers whether it is.
     pub async fn publish(&self, key: &str, value: String) -> bool {
-        value.len() <= VALUE_BYTES && self.values.send((key.to_owned(), value)).await.is_ok()
+        value.len() <= GOSSIP_VALUE_BYTES && self.values.send((key.to_owned(), value)).await.is_ok()
     }
 
     /// The newest snapshot, and each one after it.

@@ -21,21 +21,16 @@ use ringside_core::ids::Node;
 use ringside_core::membership::Seen;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
 pub use frame::{FRAME_BYTES, FrameError};
 
 use super::secret::ClusterSecret;
+use crate::limits::{LINK_GREETINGS, LINK_PARTS, LINK_PEERS, LINK_QUEUE, LINKS};
 
 /// Versions of the messages that this release understands, the oldest and the newest. Adjacent releases share one.
 pub const VERSIONS: (u16, u16) = (1, 1);
-/// Messages to a peer that wait. Beyond: they are dropped and counted, and their state machines try again.
-const QUEUE: usize = 1024;
-/// Parts of long messages to a peer that wait, 64 KiB each. Beyond: whoever sends waits.
-const PARTS: usize = 4;
-/// Peers at a time. Beyond: messages to further ones are dropped and counted.
-const PEERS: usize = 1024;
 /// How long a handshake and a hello may take.
 const GREETING: Duration = Duration::from_secs(3);
 /// How long to wait before connecting to a peer again: doubles from the first to the last.
@@ -186,6 +181,9 @@ struct Shared<M> {
     admit: Admit,
     inbox: mpsc::Sender<Arrival<M>>,
     peers: Mutex<HashMap<Node, Peer<M>>>,
+    /// Turns of those who greet this node, and places of the links that others made.
+    greetings: Arc<Semaphore>,
+    places: Arc<Semaphore>,
     counters: LinkCounters,
 }
 
@@ -219,7 +217,7 @@ struct Queues<M> {
 
 impl<M> Peer<M> {
     fn new(address: SocketAddr) -> (Peer<M>, Queues<M>) {
-        let ((control, from_control), (parts, from_parts)) = (mpsc::channel(QUEUE), mpsc::channel(PARTS));
+        let ((control, from_control), (parts, from_parts)) = (mpsc::channel(LINK_QUEUE), mpsc::channel(LINK_PARTS));
         (Peer { address, control, parts }, Queues { control: from_control, parts: from_parts })
     }
 }
@@ -233,6 +231,12 @@ impl<M> Queues<M> {
             Some(message) = self.parts.recv() => Some(message),
             else => None,
         }
+    }
+
+    /// Takes nothing more; what waits can still be taken out.
+    fn close(&mut self) {
+        self.control.close();
+        self.parts.close();
     }
 
     /// Forgets what waits; answers how much that was.
@@ -268,6 +272,8 @@ impl<M: Serialize + DeserializeOwned + Send + 'static> Links<M> {
             admit,
             inbox,
             peers: Mutex::new(HashMap::new()),
+            greetings: Arc::new(Semaphore::new(LINK_GREETINGS)),
+            places: Arc::new(Semaphore::new(LINKS)),
             counters: LinkCounters::default(),
         });
         tokio::spawn(accept::run(Arc::clone(&shared)));
@@ -306,10 +312,10 @@ impl<M: Serialize + DeserializeOwned + Send + 'static> Links<M> {
         }
         // Earlier runs are over.
         peers.retain(|other, _| *other != node && (other.id != node.id || other.generation > node.generation));
-        if peers.len() >= PEERS {
+        if peers.len() >= LINK_PEERS {
             peers.retain(|_, peer| !peer.control.is_closed());
         }
-        if peers.len() >= PEERS {
+        if peers.len() >= LINK_PEERS {
             return None;
         }
         let (peer, queues) = Peer::new(address);
@@ -398,6 +404,8 @@ async fn speak<M: Serialize + Send>(shared: Arc<Shared<M>>, to: Destination, mut
     let Destination { node, address } = to;
     let name = shared.secret.node_name(node.id.0);
     let mut wait = BACKOFF.0;
+    // What there was to say before there was a connection.
+    let mut first = None;
     loop {
         let attempt = async {
             let (connection, _) = shared.connect(address, &name).await.map_err(|error| error.to_string())?;
@@ -408,24 +416,34 @@ async fn speak<M: Serialize + Send>(shared: Arc<Shared<M>>, to: Destination, mut
             Ok((connection, mut stream)) => {
                 wait = BACKOFF.0;
                 let ended = loop {
-                    match timeout(UNUSED, queues.next()).await {
-                        Err(_) | Ok(None) => break true,
-                        Ok(Some(message)) => match say(&mut stream, frame::encode(&message)).await {
-                            Ok(()) => count(&shared.counters.sent),
-                            // Nothing of it was written: the link is good, and what comes next fits.
-                            Err(error @ FrameError::TooLong(_)) => {
-                                count(&shared.counters.dropped);
-                                tracing::error!(%node, %error, "a message was dropped");
-                            }
-                            Err(error) => {
-                                count(&shared.counters.dropped);
-                                tracing::debug!(%node, %error, "link");
-                                break false;
-                            }
+                    let message = match first.take() {
+                        Some(message) => message,
+                        None => match timeout(UNUSED, queues.next()).await {
+                            Ok(Some(message)) => message,
+                            Err(_) | Ok(None) => break true,
                         },
+                    };
+                    match say(&mut stream, frame::encode(&message)).await {
+                        Ok(()) => count(&shared.counters.sent),
+                        // Nothing of it was written: the link is good, and what comes next fits.
+                        Err(error @ FrameError::TooLong(_)) => {
+                            count(&shared.counters.dropped);
+                            tracing::error!(%node, %error, "a message was dropped");
+                        }
+                        Err(error) => {
+                            count(&shared.counters.dropped);
+                            tracing::debug!(%node, %error, "link");
+                            break false;
+                        }
                     }
                 };
                 if ended {
+                    // Who speaks from now on makes a new connection; what was said until now still leaves on this.
+                    queues.close();
+                    while let Some(message) = queues.next().await {
+                        let said = say(&mut stream, frame::encode(&message)).await;
+                        count(if said.is_ok() { &shared.counters.sent } else { &shared.counters.dropped });
+                    }
                     // What was written arrives before the connection ends.
                     let _ = stream.finish();
                     let _ = timeout(GREETING, stream.stopped()).await;
@@ -439,13 +457,14 @@ async fn speak<M: Serialize + Send>(shared: Arc<Shared<M>>, to: Destination, mut
                     return;
                 }
                 // What was meant for a peer that cannot be reached is old when it can be.
-                shared.counters.dropped.fetch_add(queues.clear(), Ordering::Relaxed);
+                let old = queues.clear() + u64::from(first.take().is_some());
+                shared.counters.dropped.fetch_add(old, Ordering::Relaxed);
                 tokio::time::sleep(wait).await;
                 wait = (wait * 2).min(BACKOFF.1);
                 // Nothing to say: no reason to connect.
                 match queues.next().await {
                     None => return,
-                    Some(_) => count(&shared.counters.dropped),
+                    message => first = message,
                 }
             }
         }

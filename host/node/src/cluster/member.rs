@@ -18,13 +18,12 @@ use super::links::{Admit, Destination, Hello, Links, Refusal};
 use super::pulse::Pulses;
 use super::wire::Message;
 use crate::control::Control;
+use crate::limits::REFUSED_RUNS;
 
 /// Orders and messages that wait. Beyond: whoever has one waits.
 const QUEUE: usize = 1024;
 /// How often loads are exchanged.
 const SECOND: Duration = Duration::from_secs(1);
-/// Runs that are kept out. Beyond: the oldest number is let try again.
-const REFUSED: usize = 64;
 
 /// What the task is told.
 enum Order {
@@ -56,7 +55,7 @@ impl Doorkeeper {
 
     fn refuse(&self, node: Node) {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        if refused.len() >= REFUSED {
+        if refused.len() >= REFUSED_RUNS {
             refused.pop_first();
         }
         refused.insert(node);
@@ -242,5 +241,24 @@ impl Task {
         // Before the view: whoever is sent to a node needs a ticket of its era.
         self.parts.control.eras(self.eras(&view)).await;
         self.parts.control.view(view).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::links::VERSIONS;
+    use super::*;
+
+    #[test]
+    fn runs_that_are_kept_out_are_bounded() {
+        let doorkeeper = Doorkeeper::default();
+        let admit = doorkeeper.admit();
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        let hello = |node| Hello { versions: VERSIONS, node, generation: 1, links: address, gossip: address };
+        for node in 0..=REFUSED_RUNS as u64 {
+            doorkeeper.refuse(Node { id: NodeId(node), generation: 1 });
+        }
+        assert!(admit(&hello(REFUSED_RUNS as u64)).is_err());
+        assert!(admit(&hello(0)).is_ok(), "the first is let try again");
     }
 }

@@ -14,9 +14,8 @@ use tokio::sync::{oneshot, watch};
 use super::links::{Destination, Links};
 use super::wire::{Ask, Message, PART_BYTES};
 use crate::api::{Coverage, Failure};
+use crate::limits::QUESTIONS;
 
-/// Questions that wait for answers. Beyond: a question counts as not answered.
-const WAITING: usize = 1024;
 /// How long an answer for an operator may take.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 /// How long all parts of an answer may wait for room.
@@ -118,7 +117,7 @@ impl Peers {
         let pending = Pending { from: id, bytes: Vec::new(), next: 0, limit: ask.answer_bytes(), done };
         let number = {
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            if waiting.pending.len() >= WAITING {
+            if waiting.pending.len() >= QUESTIONS {
                 return None;
             }
             waiting.last += 1;

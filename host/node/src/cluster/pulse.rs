@@ -5,14 +5,11 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use ringside_core::limits;
 use ringside_core::membership::Fact;
 
 use super::fact;
 use super::gossip::{Member, Snapshot};
-
-/// Processes that are remembered, restarted ones included. Beyond: further ones are not heard.
-const PULSES: usize = 4 * limits::NODES;
+use crate::limits::PULSES;
 
 /// A process: a copy of a node differs in its address, if in nothing else.
 type Key = (u64, u64, SocketAddr);
@@ -137,5 +134,19 @@ mod tests {
         assert_eq!(hear(400, member(1, 9, text(1, 1))), [], "this node itself");
         assert_eq!(hear(400, member(3, 9, text(4, 1))), [], "it speaks for another");
         assert_eq!(hear(400, member(5, 9, "01ff".to_owned())), []);
+    }
+
+    #[test]
+    fn processes_that_are_heard_of_are_bounded() {
+        let mut pulses = Pulses::new(1, 1, ([127, 0, 0, 1], 2).into());
+        let members = |from: u64| {
+            let ids = from..from + PULSES as u64 + 10;
+            ids.map(|node| member(node, 1, fact::encode(&fact(node, 1)))).collect::<Vec<_>>()
+        };
+        let hear = |pulses: &mut Pulses, members| {
+            pulses.hear(&Snapshot { at: Instant::now(), stalled: Duration::ZERO, members }).len()
+        };
+        assert_eq!(hear(&mut pulses, members(10)), PULSES);
+        assert_eq!(hear(&mut pulses, members(100_000)), PULSES, "those that gossip has forgotten make room");
     }
 }

@@ -229,3 +229,20 @@ async fn bytes_that_the_players_worker_never_takes_end_the_relay() {
     assert_eq!(stuck, Err(Stuck), "and nothing is sent behind them");
     assert_eq!(tell(1, Relayed::Took(1), |_| Ok(())).await, Ok(()));
 }
+
+#[tokio::test]
+async fn relays_of_a_node_are_bounded_by_what_a_leader_takes_from_one_address() {
+    let places = Places::default();
+    let taken: Vec<_> = (0..NODE_RELAYS).map(|_| places.take().expect("a place")).collect();
+    assert!(places.take().is_none(), "the player is refused as overloaded");
+    drop(taken);
+    assert!(places.take().is_some());
+    let mut turns = Vec::new();
+    for _ in 0..OPENING_RELAYS {
+        turns.push(places.turn().await);
+    }
+    assert_eq!(places.opening.available_permits(), 0, "the next waits until one is let in");
+    const {
+        assert!(NODE_RELAYS < limits::CONNECTIONS_PER_ADDRESS && OPENING_RELAYS < limits::UNATTACHED_PER_ADDRESS);
+    }
+}

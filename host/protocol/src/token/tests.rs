@@ -87,6 +87,7 @@ fn sealed_claims_do_not_pass_as_one_another() {
         generation: 8,
         worker: WorkerId(2),
         era: 9,
+        redirects: 1,
         token_expires_s: 1,
         nonce: [3; 16],
     };

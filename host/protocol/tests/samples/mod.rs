@@ -213,6 +213,7 @@ fn sealed_claims() -> Vec<Vector> {
         generation: 1_760_000_000_000,
         worker: WorkerId(2),
         era: 300,
+        redirects: 1,
         token_expires_s: 1_760_003_600,
         nonce: *b"sixteen bytes ok",
     };

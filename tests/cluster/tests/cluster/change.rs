@@ -215,6 +215,7 @@ async fn players_of_a_match_whose_node_dies_are_told_that_it_is_lost() {
             }
         };
         match last {
+            // A client whose connection is closed before it has read why it was refused is told by the close.
             Event::Detached { reason: Reason::NoSuchSession, message }
             | Event::Failed { reason: Reason::NoSuchSession, message } => {
                 assert!(message.contains("was lost") && message.contains("is gone"), "{message}");

@@ -27,7 +27,7 @@ fn a_leader_whose_clock_is_ahead_takes_whom_a_door_sends() {
         address: address(0, 0),
         certificate: identity::CERTIFICATE,
     };
-    let ticket = door.ticket(&"ann".parse().expect("a player"), &place, 0);
+    let ticket = door.ticket(&"ann".parse().expect("a player"), &place, 1, 0);
     for (number, (ticket, is_let_in)) in [(None, false), (Some(ticket), true)].into_iter().enumerate() {
         let id = stage.connected(address(1, number));
         let ClientFrame::Open(mut asked) = open("ann", &session) else { panic!("an open frame") };

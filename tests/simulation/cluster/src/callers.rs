@@ -5,7 +5,7 @@ use ringside_core::directory::{Create, Draw, Find, Name, Open, Placed, REQUEST_U
 use ringside_core::ids::{GameName, Node, PlayerId, SessionId};
 use ringside_core::placement::Policy;
 use ringside_core::routing::tickets::{Stamp, TicketError};
-use ringside_core::routing::{Arrival, Known, REDIRECTS, Route, route};
+use ringside_core::routing::{Arrival, REDIRECTS, Route, route};
 
 use crate::conditions::Condition;
 use crate::packet::{Packet, Visit};
@@ -132,26 +132,27 @@ impl World {
     /// A player is sent to the session that they asked for.
     fn go(&mut self, slot: usize, request: &Request, placed: Placed) {
         let Some(process) = self.machines[slot].process.as_mut() else { return };
-        let known = Known { placed: placed.clone(), ring: process.directory.ring() };
-        let view = process.membership.view().clone();
+        let (node, worker) = (placed.leader, placed.worker);
+        if node != process.node && !process.membership.view().has(node) {
+            // Whoever cannot be seen cannot be sent to: the player asks again.
+            return;
+        }
         let (session, sent_on) = (placed.session, request.sent_on);
         let mut visit = Visit { player: request.player, session, stamp: None, arrival: request.arrival, sent_on };
-        match route(&view, (process.node, None), Some(&known), request.arrival) {
-            Route::Here | Route::AskHome => {}
-            Route::Redirect { node, worker, redirects, .. } => {
-                let Some(era) = process.membership.era(node) else { return };
-                let nonce = u128::from(self.random.next()).to_le_bytes();
-                visit.stamp = Some(Stamp { node, worker, era, nonce, redirects });
-                visit.arrival.redirects = redirects;
-                visit.sent_on += 1;
-                let times = visit.sent_on;
-                self.checks.check(Condition::RedirectsBounded, times <= u32::from(REDIRECTS), || {
-                    format!("player {} was redirected {times} times", request.player)
-                });
-                self.post_visit(slot, node, visit);
-            }
-            Route::Relay { node, .. } => self.post_visit(slot, node, visit),
+        let route = route(false, request.arrival);
+        let (Route::Redirect { redirects } | Route::Relay { redirects }) = route else { return };
+        let Some(era) = process.membership.era(node) else { return };
+        let nonce = u128::from(self.random.next()).to_le_bytes();
+        visit.stamp = Some(Stamp { node, worker, era, nonce, redirects });
+        visit.arrival.redirects = redirects;
+        if let Route::Redirect { .. } = route {
+            visit.sent_on += 1;
+            let times = visit.sent_on;
+            self.checks.check(Condition::RedirectsBounded, times <= u32::from(REDIRECTS), || {
+                format!("player {} was redirected {times} times", request.player)
+            });
         }
+        self.post_visit(slot, node, visit);
     }
 
     fn post_visit(&mut self, slot: usize, node: Node, visit: Visit) {

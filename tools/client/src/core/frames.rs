@@ -121,7 +121,7 @@ impl Core {
         }
         self.retry.reset();
         let redirects = std::mem::take(&mut self.redirects);
-        self.relay_next = false;
+        (self.relay_next, self.was_not_there) = (false, false);
         self.detached_since = None;
         self.phase = Phase::Attached;
         self.seat.told = attached.last_output;

@@ -224,6 +224,9 @@ impl Core {
             }
             return self.ask_for_less(now);
         }
+        let is_not_there = refused.cause == Reason::NotHere;
+        // Twice in a row: the nodes do not agree on where it is, or a circle came to its end.
+        self.relay_next |= std::mem::replace(&mut self.was_not_there, is_not_there) && is_not_there;
         match refused.cause.reaction() {
             Reaction::Retry | Reaction::RefreshRoute => {
                 self.try_again(now, refused.cause, String::new());

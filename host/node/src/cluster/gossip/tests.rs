@@ -39,7 +39,7 @@ async fn nodes_meet_hear_what_is_said_and_miss_who_is_gone() {
         assert!(seen.members.iter().all(|member| member.values["hello"] == format!("from {}", member.node)));
     }
     assert!(two.gossip.publish("load", "7".into()).await);
-    assert!(!two.gossip.publish("load", "x".repeat(VALUE_BYTES + 1)).await);
+    assert!(!two.gossip.publish("load", "x".repeat(GOSSIP_VALUE_BYTES + 1)).await);
     three.until(|members| members.iter().any(|member| member.values.get("load").is_some_and(|load| load == "7"))).await;
 
     two.gossip.stop().await;

@@ -6,34 +6,27 @@ use std::sync::Arc;
 use quinn::{Connection, Incoming};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::Semaphore;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::{Arrival, CLOSED, GREETING, Greeting, Hello, Refusal, Shared, VERSIONS, count, frame, say, tls};
 
-/// Handshakes and greetings at a time. Beyond: the connection is refused.
-const GREETINGS: usize = 64;
-/// Links that others made, at a time. Beyond: refused.
-const LINKS: usize = 2048;
-
 /// Accepts until the endpoint is closed.
 pub(super) async fn run<M: Serialize + DeserializeOwned + Send + 'static>(shared: Arc<Shared<M>>) {
-    let greetings = Arc::new(Semaphore::new(GREETINGS));
-    let links = Arc::new(Semaphore::new(LINKS));
     while let Some(incoming) = shared.endpoint.accept().await {
         if !incoming.remote_address_validated() && incoming.may_retry() {
             // Whoever hears the answer is at the address: only they cost a handshake.
             let _ = incoming.retry();
             continue;
         }
-        let Ok(greeting) = Arc::clone(&greetings).try_acquire_owned() else {
+        let Ok(greeting) = Arc::clone(&shared.greetings).try_acquire_owned() else {
             count(&shared.counters.refused);
             incoming.refuse();
             continue;
         };
-        let (shared, links) = (Arc::clone(&shared), Arc::clone(&links));
+        let shared = Arc::clone(&shared);
         tokio::spawn(async move {
-            let greeted = timeout(GREETING, greet(&shared, incoming, &links)).await;
+            let greeted = timeout(GREETING, greet(&shared, incoming)).await;
             drop(greeting);
             match greeted {
                 Ok(Some((connection, hello, place))) => {
@@ -48,15 +41,11 @@ pub(super) async fn run<M: Serialize + DeserializeOwned + Send + 'static>(shared
 }
 
 /// The hello of whoever connects, and the answer.
-async fn greet<M>(
-    shared: &Shared<M>,
-    incoming: Incoming,
-    links: &Arc<Semaphore>,
-) -> Option<(Connection, Hello, tokio::sync::OwnedSemaphorePermit)> {
+async fn greet<M>(shared: &Shared<M>, incoming: Incoming) -> Option<(Connection, Hello, OwnedSemaphorePermit)> {
     let connection = incoming.accept().ok()?.await.ok()?;
     let (mut words, mut hear) = connection.accept_bi().await.ok()?;
     let hello: Hello = frame::read(&mut hear).await.ok()?;
-    let place = Arc::clone(links).try_acquire_owned();
+    let place = Arc::clone(&shared.places).try_acquire_owned();
     let verdict = if hello.versions.0 > VERSIONS.1 || hello.versions.1 < VERSIONS.0 {
         Err(Refusal::Version { theirs: VERSIONS, ours: hello.versions })
     } else if !tls::is_node(&connection, &shared.secret.node_name(hello.node)) {

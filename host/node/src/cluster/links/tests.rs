@@ -35,6 +35,8 @@ fn start_as(secret: &ClusterSecret, certified: u64, hello: impl Fn(SocketAddr) -
             admit: Arc::clone(&shared.admit),
             inbox: shared.inbox.clone(),
             peers: Mutex::new(HashMap::new()),
+            greetings: Arc::clone(&shared.greetings),
+            places: Arc::clone(&shared.places),
             counters: LinkCounters::default(),
         });
         Links { shared: Arc::new(shared) }
@@ -168,10 +170,10 @@ fn a_run_that_follows_another_on_its_address_gets_a_connection_of_its_own() {
 #[tokio::test]
 async fn parts_of_long_messages_wait_for_room_and_for_everything_else() {
     let (peer, mut queues) = Peer::new(([127, 0, 0, 1], 1).into());
-    for part in 0..PARTS {
+    for part in 0..LINK_PARTS {
         assert!(peer.parts.try_send(part).is_ok());
     }
-    assert!(peer.parts.try_send(PARTS).is_err(), "parts have no more room");
+    assert!(peer.parts.try_send(LINK_PARTS).is_err(), "parts have no more room");
     for message in 100..103 {
         assert!(peer.control.try_send(message).is_ok(), "others have");
     }
@@ -262,4 +264,37 @@ fn frames_are_bounded_and_whole() {
     let mut longer = frame[4..].to_vec();
     longer.push(0);
     assert!(matches!(frame::decode::<(u32, String)>(&longer), Err(FrameError::Malformed)));
+}
+
+#[tokio::test]
+async fn links_and_those_who_begin_are_bounded() {
+    let secret = secret();
+    let (one, two) = (start(&secret, 1), start(&secret, 2));
+    let shared = &two.links.shared;
+    let places = Arc::clone(&shared.places).acquire_many_owned(LINKS as u32).await.unwrap();
+    let error = one.links.greet(two.address).await.unwrap_err();
+    assert!(matches!(error, LinkError::Refused { refusal: Refusal::Busy, .. }), "{error}");
+    drop(places);
+    let turns = Arc::clone(&shared.greetings).acquire_many_owned(LINK_GREETINGS as u32).await.unwrap();
+    let error = one.links.greet(two.address).await.unwrap_err();
+    assert!(matches!(error, LinkError::Unreachable { .. }), "{error}");
+    drop(turns);
+    assert!(one.links.greet(two.address).await.is_ok());
+}
+
+#[tokio::test]
+async fn peers_are_bounded_until_one_is_not_used_any_more() {
+    let secret = secret();
+    let (one, mut two) = (start(&secret, 1), start(&secret, 2));
+    let mut queues = Vec::new();
+    for node in 10..10 + LINK_PEERS as u64 {
+        let (peer, queue) = Peer::new(two.address);
+        queues.push(queue);
+        one.links.shared.peers.lock().unwrap().insert(Node { id: NodeId(node), generation: 1 }, peer);
+    }
+    assert!(!one.links.send(to(2, 1, two.address), (1, "no".into())));
+    assert_eq!(one.links.counters().dropped.load(Ordering::Relaxed), 1);
+    queues.pop();
+    assert!(one.links.send(to(2, 1, two.address), (2, "yes".into())));
+    assert_eq!(two.inbox.recv().await.unwrap().message.0, 2);
 }

@@ -133,9 +133,9 @@ async fn questions_that_wait_are_bounded_and_silence_is_none() {
     let two = Two::new();
     let seen = two.asker.others().pop().unwrap();
     let patience = Duration::from_millis(50);
-    let asked = (0..WAITING + 10).map(|_| two.asker.ask(&seen, Ask::Node, patience));
+    let asked = (0..QUESTIONS + 10).map(|_| two.asker.ask(&seen, Ask::Node, patience));
     let answers = futures_util::future::join_all(asked).await;
     assert!(answers.iter().all(Option::is_none));
     let waiting = two.asker.waiting.lock().unwrap();
-    assert_eq!((waiting.last, waiting.pending.len()), (WAITING as u64, 0), "the rest were refused at once");
+    assert_eq!((waiting.last, waiting.pending.len()), (QUESTIONS as u64, 0), "the rest were refused at once");
 }

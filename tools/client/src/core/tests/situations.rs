@@ -323,6 +323,19 @@ fn a_place_that_is_not_reached_in_time_is_relayed_to() {
 }
 
 #[test]
+fn who_is_twice_told_that_it_is_not_there_asks_to_be_relayed() {
+    let mut bench = Bench::new();
+    let refused =
+        || ServerFrame::Refused(Refused { cause: Reason::NotHere, message: String::new(), retry_after_ms: 0 });
+    for id in 0..3 {
+        assert_eq!(bench.open(LinkId(id)).relay, id == 2, "try {id}");
+        bench.say(LinkId(id), refused());
+        bench.did();
+        bench.wake();
+    }
+}
+
+#[test]
 fn a_redirect_names_the_certificate_to_expect() {
     let mut bench = Bench::new();
     bench.open(FIRST);
