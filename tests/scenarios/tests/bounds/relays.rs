@@ -2,12 +2,15 @@
 
 use bytes::Bytes;
 use ringside_client::core::LinkId;
-use ringside_core::ids::{Incarnation, SessionId};
+use ringside_core::ids::{Incarnation, Node, NodeId, SessionId, WorkerId};
+use ringside_core::routing::REDIRECTS;
 use ringside_protocol::frame::{ClientFrame, ServerFrame};
 use ringside_protocol::limits;
 use ringside_protocol::reason::Reason;
+use ringside_simulation::worker::identity;
+use ringside_worker::authority::Authority;
 use ringside_worker::relay::Relayed;
-use ringside_worker::{Command, Event};
+use ringside_worker::{Command, Event, Resolved};
 
 use crate::stage::{SECOND, Stage, address, open};
 
@@ -76,4 +79,42 @@ fn a_relayed_stream_is_not_read_on_until_what_is_under_way_has_arrived() {
     stage.tell(Command::Relayed { relay, what: Relayed::Took(first) });
     stage.pass(SECOND);
     assert!(under_way(&stage) > first, "there is room again");
+}
+
+/// What becomes of a player who shows a ticket for a session that has gone to another node, after so many redirects.
+fn sent_on(redirects: u8) -> (Option<ServerFrame>, usize) {
+    let mut stage = Stage::new(|_| {});
+    stage.elsewhere = true;
+    let session: SessionId = "echo/far@0000000000000001".parse().expect("a session");
+    let node = Node { id: NodeId(identity::NODE + 1), generation: identity::GENERATION };
+    let mut door = Authority::new(identity::keys(), node, WorkerId(0), &[1; 32]);
+    let place = Resolved {
+        session: session.clone(),
+        node: identity::NODE,
+        generation: identity::GENERATION,
+        era: 0,
+        worker: WorkerId(0),
+        address: address(0, 0),
+        certificate: identity::CERTIFICATE,
+    };
+    let ticket = door.ticket(&"ann".parse().expect("a player"), &place, redirects, u64::MAX);
+    let id = stage.connected(address(1, 0));
+    let ClientFrame::Open(mut asked) = open("ann", &session) else { panic!("an open frame") };
+    asked.ticket = Some(ticket);
+    stage.say(id, &ClientFrame::Open(asked));
+    stage.pass(SECOND);
+    (stage.link(id).frames.first().cloned(), orders(&stage))
+}
+
+#[test]
+fn circles_of_redirects_end_in_a_relay_and_relays_in_a_refusal() {
+    for redirects in 0..REDIRECTS {
+        let (frame, relays) = sent_on(redirects);
+        assert!(matches!(frame, Some(ServerFrame::Redirect(_))) && relays == 0, "{redirects}: {frame:?}");
+    }
+    let (frame, relays) = sent_on(REDIRECTS);
+    assert!(frame.is_none() && relays == 1, "{frame:?}");
+    let (frame, relays) = sent_on(REDIRECTS + 1);
+    let is_refused = matches!(&frame, Some(ServerFrame::Refused(refused)) if refused.cause == Reason::NotHere);
+    assert!(is_refused && relays == 0, "relays make no chain: {frame:?}");
 }
