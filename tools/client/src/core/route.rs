@@ -36,8 +36,12 @@ impl Core {
         let is_move = self.moving.as_ref().is_some_and(|link| link.id == id);
         let target = self.current_target();
         let resume = self.seat.resume();
-        let (token, relay) = (self.config.token.clone(), self.config.relay || self.relay_next);
+        let token = self.config.token.clone();
         let sent = self.seat.outbox.first() - 1;
+        let has_ticket = self.link_mut(id).is_some_and(|link| link.way.ticket.is_some());
+        // For one try: where relaying does not work either, the session may be reached directly by then.
+        let asks_for_relay = !has_ticket && std::mem::take(&mut self.relay_next);
+        let is_relayed = self.config.relay || asks_for_relay;
         let Some(link) = self.link_mut(id).filter(|link| link.stage == Stage::Connecting) else { return };
         // A move needs no resume token: the ticket is for this, and the token stays good for a lost connection.
         let resume = resume.map(|mut resume| {
@@ -48,7 +52,7 @@ impl Core {
         });
         link.stage = Stage::Opening;
         // Whoever shows a ticket is where it was sent.
-        let relay = relay && link.way.ticket.is_none();
+        let relay = is_relayed && link.way.ticket.is_none();
         link.resumed_after = resume.as_ref().map(|resume| resume.last_output);
         link.showed_resume_token = resume.as_ref().is_some_and(|resume| !resume.token.is_empty());
         link.sent = sent;

@@ -1,6 +1,8 @@
 //! What workers tell their node, and what it does about it.
 
 use ringside_core::ids::{PlayerId, SessionId};
+use ringside_protocol::reason::Reason;
+use ringside_worker::relay::Relayed;
 use ringside_worker::{Command, Event, MovedSession};
 
 use super::World;
@@ -56,8 +58,13 @@ impl World<'_> {
                 self.trace.say(now, "node", format_args!("{session} failed at {position}: {message}"));
             }
             Event::Flushed(flushed) => flushed.done(),
-            // With one node there is nobody to relay to.
-            Event::Relay(_) | Event::Relayed { .. } => {}
+            Event::Relay(order) => {
+                // This node relays nobody, as one that reaches no leader: its players try otherwise.
+                let closed = Relayed::Closed(Reason::Unreachable);
+                let delay = self.random.below(20_000);
+                self.say_later(now + delay, worker, Command::Relayed { relay: order.relay, what: closed });
+            }
+            Event::Relayed { .. } => {}
             Event::GuestLog { .. } | Event::GuestEvent { .. } | Event::Signal { .. } => {}
         }
     }
