@@ -1,11 +1,44 @@
-//! Who leads: the only place that compares epochs, and the one function that settles it when two lead one key.
+//! Who leads: the only place that compares epochs, and everything that decides who may lead a session, who counts as its
+//! follower, and what may leave when.
 //!
 //! Whoever has seen a newer epoch of a session accepts nothing of an older one. Two sessions of one key come to be when
-//! a cluster was cut in two, or changed faster than the nodes agreed on it; the same answer is found on every node.
+//! a cluster was cut in two, or changed faster than the nodes agreed on it; the same answer is found on every node
+//! ([`wins`]).
+//!
+//! | file | owns |
+//! |---|---|
+//! | [`timing`] | every length of time, and the inequalities between them |
+//! | [`record`] | who may make the next record of a session's chain |
+//! | [`chain`] | adding to a chain in the store |
+//! | [`lineage`] | what two logs have in common |
+//! | [`leader`] | output commit, the right to release, the in-sync set, the grant, the end of leadership |
+//! | [`follower`] | promises, suspicion, promotion |
+//! | [`healing`] | which of two branches goes on |
+//! | [`message`] | what members say, and what the shell is asked to do |
+//!
+//! # Driving it
+//!
+//! A worker has for each session a [`Leader`] or a [`Follower`]; the directory of the session's home has a
+//! [`record::Copy`] of its newest record and answers candidates from it ([`message::Stand::Tells`]). Each turn the shell
+//! reads its clock (µs since boot, which goes on while the machine sleeps), calls `handle_turn`, hands over what came,
+//! and takes [`message::Output`]s until there are none. All messages of a turn to one worker are one frame; they may be
+//! lost, doubled and late. A [`Leader`] becomes a [`Follower`] and the other way round only as an output says.
+
+pub mod chain;
+pub mod follower;
+pub mod healing;
+pub mod leader;
+pub mod lineage;
+pub mod message;
+pub mod record;
+pub mod timing;
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Epoch, SessionId};
+
+pub use follower::Follower;
+pub use leader::Leader;
 
 /// Whether `epoch` is newer than `than`. Epochs count promotions; where two nodes count alike, node and generation
 /// decide, so that two leaders never share one.

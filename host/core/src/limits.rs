@@ -153,3 +153,18 @@ pub const TOMBSTONE_US: u64 = 60_000_000;
 /// Tickets that a worker remembers for each of the eras in which one is good. Beyond: further ones are refused, to be
 /// asked for again: 4 000 players a second.
 pub const TICKETS: usize = 40_000;
+
+// Of a session's leadership.
+
+/// Followers that a record counts, and that a leader sends to. Beyond: further ones are not recruited, and a record that
+/// counts more is not valid.
+pub const FOLLOWERS: usize = 7;
+/// Terms that a log's lineage remembers. Beyond: the oldest is forgotten, and a log that ends in it begins with a
+/// checkpoint.
+pub const LINEAGE: usize = 64;
+/// Records in a log that do not count yet. Beyond: the set is not changed until one does.
+pub const PENDING_RECORDS: usize = 8;
+/// Entries of one batch to a follower. Further ones go with the next.
+pub const BATCH_ENTRIES: u64 = 512;
+/// Hashes of its fold that a follower keeps to compare. Beyond: the oldest is forgotten, and is not compared.
+pub const MARKS: usize = 64;

@@ -2,6 +2,7 @@
 //! so that the cluster's simulator builds in seconds, without the engine that the worker's needs.
 
 pub mod checks;
+pub mod history;
 pub mod random;
 pub mod scheduler;
 pub mod trace;

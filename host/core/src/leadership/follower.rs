@@ -1,0 +1,476 @@
+//! A session's follower: what it has, what it promises, whom it suspects, and how it comes to lead.
+//!
+//! Owns: the promise that goes with each acknowledgement, suspicion, the candidate's questions and answers, and what a log
+//! keeps when another leader goes on. Never appends anything.
+//!
+//! ```text
+//!             nothing heard for SUSPICION      nobody reached the leader within PROBE
+//!  following ─────────────────────────► suspecting ─────────────────────────► standing
+//!     ▲  ◄──────── heard, or reached ───────┘                                    │ the promise is over, and every
+//!     │  ◄──────── heard, reached, or a newer record ────────────────────────────┤ member has answered or is gone
+//!     │                                                                          ▼
+//!     └──────────── another made the next record ─────────────────── making ──► over (it leads)
+//! ```
+//!
+//! Drive it so, once a turn: [`Follower::handle_turn`] first, with a clock that was read in this turn; then messages, with
+//! their entries at hand; then [`Follower::poll`] until it is empty. An acknowledgement must leave after its entries are
+//! kept. A follower that nobody counts and nobody leads waits for ever: its shell drops it when the home knows better.
+
+mod candidate;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use super::chain::{Chain, Settled};
+use super::leader::ChainReply;
+use super::lineage::Lineage;
+use super::message::{Ack, Append, Mark, Message, Output, Party, Promotion};
+use super::newer;
+use super::record::{Cause, ChainHome, Member, Record, Terms};
+use super::timing::{HEARTBEAT_US, PROBE_US, PROMISE_US, STALL_US, SUSPICION_US};
+use crate::ids::{Epoch, Position};
+use crate::limits;
+use candidate::Round;
+
+#[derive(Debug)]
+enum Phase {
+    Following,
+    /// Others try to reach the leader since then.
+    Suspecting(u64),
+    Standing(Round),
+    /// Its record is being made in the store: until it is settled, nothing of the epoch before is heard.
+    Making(Promotion),
+    Over,
+}
+
+/// The candidate that was answered *yes*: nothing of an older epoch than its own is accepted until it leads, withdraws,
+/// or was not heard of for [`PROMISE_US`].
+#[derive(Debug)]
+struct Bound {
+    to: Member,
+    epoch: Epoch,
+    heard_at: u64,
+}
+
+/// A session's follower.
+#[derive(Debug)]
+pub struct Follower {
+    me: Member,
+    terms: Terms,
+    record: Option<Arc<Record>>,
+    lineage: Lineage,
+    end: Position,
+    applied: Position,
+    committed: Position,
+    /// The epoch that it follows.
+    epoch: Option<Epoch>,
+    stamp_us: Option<u64>,
+    /// The newest epoch that anything came of: nothing of an older one is accepted.
+    fence: Option<Epoch>,
+    /// The greatest number of an epoch that it has seen, candidates' included.
+    seen: u64,
+    heard_at: u64,
+    promised_until: u64,
+    last_turn: u64,
+    phase: Phase,
+    bound: Option<Bound>,
+    /// It granted the lead, and tells whom it granted it to until that one leads.
+    is_granter: bool,
+    next_grant: u64,
+    marks: BTreeMap<Position, Mark>,
+    leader_mark: Option<Mark>,
+    has_diverged: bool,
+    counts: bool,
+    /// It followed, or led; one that was begun anew has nothing, whatever a record says of its worker.
+    has_log: bool,
+    chain: Chain,
+    outputs: VecDeque<Output>,
+}
+
+impl Follower {
+    /// One that has nothing yet, or a checkpoint ([`Follower::handle_checkpoint`]). Never in place of one that counts: a
+    /// record that counts a worker says that it has the log. A follower that is to be begun anew stays until it has said
+    /// [`Output::Counts`]`(false)`.
+    pub fn new(now: u64, me: Member, terms: Terms) -> Follower {
+        Follower {
+            me,
+            terms,
+            record: None,
+            lineage: Lineage::default(),
+            end: 0,
+            applied: 0,
+            committed: 0,
+            epoch: None,
+            stamp_us: None,
+            fence: None,
+            seen: 0,
+            heard_at: now,
+            promised_until: now + PROMISE_US,
+            last_turn: now,
+            phase: Phase::Following,
+            bound: None,
+            is_granter: false,
+            next_grant: now,
+            marks: BTreeMap::new(),
+            leader_mark: None,
+            has_diverged: false,
+            counts: false,
+            has_log: false,
+            chain: Chain::default(),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// One that led until now, and gave way to the leader of a record: it has promised as if it had just acknowledged.
+    pub(super) fn after(
+        now: u64,
+        me: Member,
+        terms: Terms,
+        (record, lineage): (Arc<Record>, Lineage),
+        (end, committed): (Position, Position),
+        seen: u64,
+    ) -> Follower {
+        let is_granter = record.cause == Cause::Granted && record.counts(me);
+        let counts = record.counts(me);
+        let seen = seen.max(record.epoch.number);
+        let mut follower = Follower {
+            record: Some(record),
+            lineage,
+            end,
+            applied: end,
+            committed,
+            seen,
+            is_granter,
+            counts,
+            has_log: true,
+            ..Follower::new(now, me, terms)
+        };
+        if counts {
+            follower.outputs.push_back(Output::Counts(true));
+        }
+        follower.tell_granted(now);
+        follower
+    }
+
+    /// Who it is.
+    pub fn me(&self) -> Member {
+        self.me
+    }
+
+    /// The newest record that it knows.
+    pub fn record(&self) -> Option<&Arc<Record>> {
+        self.record.as_ref()
+    }
+
+    /// Where its log ends.
+    pub fn end(&self) -> Position {
+        self.end
+    }
+
+    /// Up to where it knows that nothing is ever withdrawn.
+    pub fn committed(&self) -> Position {
+        self.committed
+    }
+
+    /// Until when it has promised not to promote, by its own clock.
+    pub fn promised_until(&self) -> u64 {
+        self.promised_until
+    }
+
+    /// The lineage of its log.
+    pub fn lineage(&self) -> &Lineage {
+        &self.lineage
+    }
+
+    /// Whether the newest record that it knows counts it.
+    pub fn counts(&self) -> bool {
+        self.counts
+    }
+
+    /// A turn begins, or it is time. Must come before anything else of the turn, with a clock read in this turn.
+    ///
+    /// A turn that comes [`STALL_US`] after the last one is one of a worker that stood still: what it did not hear it may
+    /// not have listened to, so its silence begins anew.
+    pub fn handle_turn(&mut self, now: u64) {
+        if now >= self.last_turn + STALL_US {
+            self.forgive(now);
+        }
+        self.last_turn = now;
+        if self.is_over() {
+            return;
+        }
+        if self.chain.next_timeout().is_some_and(|due| due <= now) {
+            self.chain.handle_timeout(now);
+        }
+        if self.bound.as_ref().is_some_and(|bound| now >= bound.heard_at + PROMISE_US) {
+            self.bound = None;
+        }
+        self.tell_granted(now);
+        self.watch(now);
+    }
+
+    /// A message has come. The entries that a batch brings must be at hand until the outputs are done.
+    pub fn handle_message(&mut self, now: u64, from: Party, message: Message) {
+        if self.is_over() {
+            return;
+        }
+        match (from, message) {
+            (from, Message::Lead { record, end }) => self.introduced(now, from, Arc::new(*record), end),
+            (Party::Member(from), Message::Append(append)) => self.appended(now, from, append),
+            (_, Message::Ask(ask)) => self.asked(now, ask),
+            (from, Message::Answer(answer)) => self.answered(now, from, answer),
+            (Party::Member(from), Message::Withdraw(epoch)) => {
+                if self.bound.as_ref().is_some_and(|bound| bound.to == from && bound.epoch <= epoch) {
+                    self.bound = None;
+                }
+            }
+            // It speaks of an epoch in which it led.
+            (Party::Member(from), Message::Claim { record, .. }) => self.correct(from, record.epoch),
+            _ => {}
+        }
+    }
+
+    /// A leader says that it leads, or somebody that another does.
+    fn introduced(&mut self, now: u64, from: Party, record: Arc<Record>, end: Option<Position>) {
+        if let (Party::Member(from), Some(known)) = (from, &self.record)
+            && newer(known.epoch, record.epoch)
+        {
+            return self.correct(from, record.epoch);
+        }
+        self.learn(now, record.clone());
+        let is_leader = from == Party::Member(record.leader);
+        if let (true, Some(end), false) = (is_leader, end, self.is_over() || self.is_deaf_to(record.epoch)) {
+            self.join(&record, end);
+            self.heard(now);
+            self.acknowledge(record.leader);
+        }
+    }
+
+    /// Whether nothing of an epoch is accepted now.
+    fn is_deaf_to(&self, epoch: Epoch) -> bool {
+        let is_bound = self.bound.as_ref().is_some_and(|bound| newer(bound.epoch, epoch));
+        let is_making = matches!(&self.phase, Phase::Making(promotion) if newer(promotion.record.epoch, epoch));
+        let is_fenced = self.fence.is_some_and(|fence| newer(fence, epoch));
+        is_bound || is_making || is_fenced || self.record.as_ref().is_some_and(|record| newer(record.epoch, epoch))
+    }
+
+    /// Tells somebody who speaks of an older epoch that there is a newer one.
+    fn correct(&mut self, who: Member, epoch: Epoch) {
+        if let Some(record) = &self.record
+            && newer(record.epoch, epoch)
+        {
+            let message = Message::Lead { record: Box::new((**record).clone()), end: None };
+            self.send(Party::Member(who), message);
+        }
+    }
+
+    /// Follows another epoch: entries that its leader does not have never were.
+    fn join(&mut self, record: &Record, leaders_end: Position) {
+        if self.epoch == Some(record.epoch) {
+            return;
+        }
+        let common = self.lineage.common(self.end, &record.lineage, leaders_end);
+        if common < self.end {
+            self.end = common;
+            self.applied = self.applied.min(common);
+            self.marks.retain(|position, _| *position <= common);
+            self.outputs.push_back(Output::Truncate { to: common });
+        }
+        self.committed = self.committed.min(common);
+        self.lineage = record.lineage.clone();
+        (self.epoch, self.stamp_us, self.leader_mark) = (Some(record.epoch), None, None);
+        (self.is_granter, self.has_log) = (false, true);
+    }
+
+    fn appended(&mut self, now: u64, from: Member, append: Append) {
+        if self.is_deaf_to(append.epoch) {
+            return self.correct(from, append.epoch);
+        }
+        self.fence = Some(append.epoch);
+        self.seen = self.seen.max(append.epoch.number);
+        if self.epoch != Some(append.epoch) {
+            // The answer names the epoch that it follows, and is an invitation to be introduced to this one.
+            return self.acknowledge(from);
+        }
+        if let Some(record) = append.record {
+            self.learn(now, Arc::new(*record));
+        }
+        if append.from <= self.end && append.to > self.end {
+            self.outputs.push_back(Output::Keep { from: self.end + 1, to: append.to });
+            self.end = append.to;
+        }
+        self.committed = self.committed.max(append.committed.min(self.end));
+        self.stamp_us = self.stamp_us.max(Some(append.stamp_us));
+        if let Some(mark) = append.mark {
+            self.leader_mark = Some(mark);
+            self.compare();
+        }
+        self.heard(now);
+        self.acknowledge(from);
+    }
+
+    fn acknowledge(&mut self, to: Member) {
+        let (Some(epoch), Some(record)) = (self.epoch, &self.record) else { return };
+        let ack = Ack {
+            epoch,
+            stamp_us: self.stamp_us,
+            received: self.end,
+            applied: self.applied,
+            record: if record.epoch == epoch { record.number } else { 0 },
+            has_diverged: self.has_diverged,
+        };
+        self.send(Party::Member(to), Message::Ack(ack));
+    }
+
+    /// The leader was heard of directly: the acknowledgement that follows promises.
+    fn heard(&mut self, now: u64) {
+        self.forgive(now);
+        self.stop_standing();
+    }
+
+    fn forgive(&mut self, now: u64) {
+        self.heard_at = self.heard_at.max(now);
+        self.promised_until = self.promised_until.max(now + PROMISE_US);
+    }
+
+    /// A record was heard of, from whomever.
+    fn learn(&mut self, now: u64, record: Arc<Record>) {
+        self.seen = self.seen.max(record.epoch.number);
+        let (is_newer, is_another) = match &self.record {
+            Some(known) => (record.is_newer(known), newer(record.epoch, known.epoch)),
+            None => (true, true),
+        };
+        if is_newer {
+            if is_another {
+                // Its leader has the time that any leader has to be heard of.
+                self.stop_standing();
+                self.forgive(now);
+                self.bound.take_if(|bound| record.epoch >= bound.epoch);
+            }
+            let counts = record.counts(self.me);
+            self.record = Some(record);
+            if counts != self.counts {
+                self.counts = counts;
+                self.outputs.push_back(Output::Counts(counts));
+            }
+        }
+        self.take_up();
+    }
+
+    /// It was granted the lead, and has all of the log that goes with it.
+    fn take_up(&mut self) {
+        let Some(record) = self.record.clone() else { return };
+        let end = record.position - u64::from(self.terms.home() == ChainHome::Log && record.position > 0);
+        let follows_source = record.lineage.before_newest() == self.epoch && self.epoch.is_some();
+        let is_granted = record.leader == self.me && record.cause == Cause::Granted && follows_source;
+        if is_granted && self.end == end && self.bound.is_none() && matches!(self.phase, Phase::Following) {
+            let former = record.in_sync.clone();
+            // The source has released nothing since this position.
+            self.lead(Promotion { record, end, committed: self.committed, is_complete: true, former });
+        }
+    }
+
+    fn lead(&mut self, promotion: Promotion) {
+        self.phase = Phase::Over;
+        self.outputs.push_back(Output::Lead(promotion));
+    }
+
+    /// The source of a move tells the target that it leads, until it does.
+    fn tell_granted(&mut self, now: u64) {
+        if let (true, Some(record)) = (self.is_granter && now >= self.next_grant, self.record.clone()) {
+            self.next_grant = now + HEARTBEAT_US;
+            let message = Message::Lead { record: Box::new((*record).clone()), end: None };
+            self.send(Party::Member(record.leader), message);
+        }
+    }
+
+    /// Its fold is at a position, and came to a hash.
+    pub fn handle_applied(&mut self, mark: Mark) {
+        if mark.position > self.end {
+            return;
+        }
+        self.applied = self.applied.max(mark.position);
+        self.marks.insert(mark.position, mark);
+        if self.marks.len() > limits::MARKS {
+            self.marks.pop_first();
+        }
+        self.compare();
+    }
+
+    /// The leader's fold and its own at one position. One that differs says so and never stands: which of the two is
+    /// wrong is not known, but the leader's is what players saw.
+    fn compare(&mut self) {
+        let Some(leader) = self.leader_mark else { return };
+        let Some(own) = self.marks.get(&leader.position).copied() else { return };
+        if own.hash != leader.hash && !self.has_diverged {
+            self.has_diverged = true;
+            self.outputs.push_back(Output::Diverged { leader, own });
+        }
+    }
+
+    /// A checkpoint of the leader's was restored: the log begins after it.
+    pub fn handle_checkpoint(&mut self, position: Position, lineage: Lineage) {
+        (self.end, self.applied, self.lineage) = (position, position, lineage);
+        (self.epoch, self.has_diverged) = (None, false);
+        self.marks.clear();
+    }
+
+    /// The store has answered.
+    pub fn handle_chain(&mut self, now: u64, reply: ChainReply) {
+        let settled = match reply {
+            ChainReply::Created => {
+                self.chain.handle_created(now);
+                None
+            }
+            ChainReply::Newest(newest) => self.chain.handle_newest(now, newest),
+        };
+        match settled {
+            Some(Settled::Made(record)) => self.made(&record),
+            Some(Settled::Overtaken(record)) => {
+                if matches!(self.phase, Phase::Making(_)) {
+                    self.phase = Phase::Following;
+                    self.forgive(now);
+                }
+                self.learn(now, record);
+            }
+            Some(Settled::Read(record)) => {
+                record.into_iter().for_each(|record| self.learn(now, record));
+                self.note_read(now);
+            }
+            None => {}
+        }
+    }
+
+    fn made(&mut self, record: &Arc<Record>) {
+        match std::mem::replace(&mut self.phase, Phase::Following) {
+            Phase::Making(promotion) if promotion.record == *record => self.lead(promotion),
+            other => self.phase = other,
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Over)
+    }
+
+    fn send(&mut self, to: Party, message: Message) {
+        self.outputs.push_back(Output::Send { to, message });
+    }
+
+    /// When [`Follower::handle_turn`] is due at the latest.
+    pub fn next_timeout(&self) -> Option<u64> {
+        let pulse = match self.phase {
+            Phase::Over => return None,
+            Phase::Following if !self.is_granter => (self.last_turn + PROBE_US).min(self.heard_at + SUSPICION_US),
+            _ => self.last_turn + HEARTBEAT_US,
+        };
+        Some(pulse.max(self.last_turn + 1).min(self.chain.next_timeout().unwrap_or(u64::MAX)))
+    }
+
+    /// What to do next.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front().or_else(|| self.chain.poll().map(Output::Chain))
+    }
+}

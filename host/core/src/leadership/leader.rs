@@ -1,0 +1,465 @@
+//! A session's leader: what it may append, what may leave when, who counts, and when it is over.
+//!
+//! Owns: output commit (a reliable output leaves when its inputs are safe at the session's tier), the right to release,
+//! the removal and admission of followers, the grant of a planned promotion, and the end of leadership. Never promotes
+//! itself: that is the follower's part.
+//!
+//! ```text
+//!            handle_move            its end acknowledged
+//!   leading ────────────► holding ──────────────────────► granting ──► over (granted: a follower now)
+//!    │  ▲ ◄── HOLD_US ─────┘            the record is made
+//!    │  │ a new epoch above both
+//!    │  └──────── claiming ◄── somebody leads in a newer epoch, and this one had gone on without it
+//!    │  └──────── yielding ◄── somebody of a lesser epoch had accepted more ──► over (superseded)
+//!    └──────────────────────── a newer record that it may not contradict ─────► over (deposed)
+//! ```
+//!
+//! Drive it so, once a turn: [`Leader::handle_turn`] first, with a clock that was read in this turn; then messages,
+//! appends, stored positions; then [`Leader::handle_flush`]; then [`Leader::poll`] until it is empty. What it says may be
+//! released may leave in the same turn only. A packet of an epoch that is over finds nobody: when it says
+//! [`Output::Deposed`] or [`Output::Superseded`] turn it into a follower at once.
+
+mod change;
+mod meeting;
+mod peer;
+mod release;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use super::chain::{Chain, Settled};
+use super::follower::Follower;
+use super::message::{Ack, Answer, Append, Ask, Mark, Message, Output, Party, Promotion, Release, Stand};
+use super::record::{ChainHome, Member, Record, Terms};
+use super::timing::{HEARTBEAT_US, INTRODUCTION_US, STALL_US};
+use crate::ids::{Epoch, Position};
+use crate::limits;
+use meeting::Rival;
+use peer::Peer;
+
+/// Where a leader is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Phase {
+    Leading,
+    /// Inputs wait until `to` has all of the log.
+    Holding { to: Member, until: u64 },
+    /// The record that grants `to` the lead is being made: nothing is appended or released until it is settled.
+    Granting,
+    /// Somebody leads in a newer epoch; stopped until it is settled who goes on.
+    Claiming,
+    /// Somebody who had accepted more goes on; stopped until its new epoch is heard of.
+    Yielding,
+    Over,
+}
+
+/// Why nothing is appended now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotNow {
+    /// A move is about to be granted: keep the input until it is, or fails.
+    #[error("the session is about to move")]
+    Moving,
+    /// It is being settled who goes on: keep the input.
+    #[error("it is being settled who leads")]
+    Unsettled,
+    /// It does not lead any more.
+    #[error("leadership is over")]
+    Over,
+}
+
+/// A session's leader.
+#[derive(Debug)]
+pub struct Leader {
+    me: Member,
+    terms: Terms,
+    /// The newest record that counts.
+    record: Arc<Record>,
+    /// Records that were made after it and do not count yet, oldest first.
+    pending: Vec<Arc<Record>>,
+    phase: Phase,
+    end: Position,
+    stored: Position,
+    committed: Position,
+    released: Option<Release>,
+    peers: BTreeMap<Member, Peer>,
+    /// Members of the record before, who have not answered yet, and when they are told again.
+    former: BTreeMap<Member, u64>,
+    mark: Option<Mark>,
+    /// When its epoch began.
+    began: u64,
+    /// Acknowledgements of what was sent earlier give no right.
+    confirmed_from: u64,
+    /// Whether the store has confirmed the epoch since the last stall; matters where no follower can.
+    is_confirmed: bool,
+    last_turn: u64,
+    next_beat: u64,
+    /// The greatest number of an epoch that was seen.
+    seen: u64,
+    rival: Option<Rival>,
+    chain: Chain,
+    is_paused: bool,
+    is_degraded: bool,
+    outputs: VecDeque<Output>,
+}
+
+impl Leader {
+    /// Of a session that begins. Its first record is in its chain already, or is the directory's order to begin it.
+    pub fn create(now: u64, me: Member, terms: Terms) -> Leader {
+        let record = Arc::new(Record::first(terms.session.clone(), me));
+        let mut leader = Leader::new(now, me, terms, record, 0);
+        leader.tell_home();
+        leader.note_degraded();
+        leader
+    }
+
+    /// Of a follower that was promoted.
+    pub fn promoted(now: u64, me: Member, terms: Terms, promotion: Promotion) -> Leader {
+        let Promotion { record, end, committed, former, .. } = promotion;
+        let mut leader = Leader::new(now, me, terms, record, end);
+        leader.committed = committed;
+        leader.stored = committed;
+        leader.former = former.into_iter().filter(|who| *who != me).map(|who| (who, now)).collect();
+        if leader.terms.home() == ChainHome::Log {
+            leader.end += 1;
+            leader.outputs.push_back(Output::Record(leader.record.clone()));
+        }
+        leader.tell_home();
+        leader.note_degraded();
+        leader
+    }
+
+    fn new(now: u64, me: Member, terms: Terms, record: Arc<Record>, end: Position) -> Leader {
+        let peers = record.in_sync.iter().map(|who| (*who, Peer::new(now))).collect();
+        Leader {
+            me,
+            terms,
+            seen: record.epoch.number,
+            record,
+            pending: Vec::new(),
+            phase: Phase::Leading,
+            end,
+            stored: 0,
+            committed: 0,
+            released: None,
+            peers,
+            former: BTreeMap::new(),
+            mark: None,
+            began: now,
+            confirmed_from: now,
+            is_confirmed: true,
+            last_turn: now,
+            next_beat: now,
+            rival: None,
+            chain: Chain::default(),
+            is_paused: false,
+            is_degraded: false,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Its epoch.
+    pub fn epoch(&self) -> Epoch {
+        self.record.epoch
+    }
+
+    /// The newest record that counts.
+    pub fn record(&self) -> &Arc<Record> {
+        &self.record
+    }
+
+    /// Where its log ends.
+    pub fn end(&self) -> Position {
+        self.end
+    }
+
+    /// Up to where nothing is ever withdrawn.
+    pub fn committed(&self) -> Position {
+        self.committed
+    }
+
+    /// Whether nobody else has what is appended now, against the session's tier.
+    pub fn is_degraded(&self) -> bool {
+        self.is_degraded
+    }
+
+    /// Whether it leads no more.
+    pub fn is_over(&self) -> bool {
+        self.phase == Phase::Over
+    }
+
+    /// How far each follower's log and fold are behind, entries.
+    pub fn lags(&self) -> impl Iterator<Item = (Member, u64, u64)> + '_ {
+        self.peers.iter().map(|(who, peer)| {
+            (*who, self.end.saturating_sub(peer.received), self.end.saturating_sub(peer.applied))
+        })
+    }
+
+    /// A turn begins, or it is time. Must come before anything else of the turn, with a clock read in this turn.
+    ///
+    /// A turn that comes [`STALL_US`] after the last one is one of a worker that stood still: what was sent before it
+    /// gives no right any more, and silence says nothing, for nobody was listened to.
+    pub fn handle_turn(&mut self, now: u64) {
+        if now >= self.last_turn + STALL_US {
+            self.confirmed_from = now;
+            self.is_confirmed = self.terms.home() == ChainHome::Log;
+            self.peers.values_mut().for_each(|peer| peer.excuse(now));
+            self.next_beat = now;
+        }
+        self.last_turn = now;
+        if self.is_over() {
+            return;
+        }
+        if self.chain.next_timeout().is_some_and(|due| due <= now) {
+            self.chain.handle_timeout(now);
+        }
+        if !self.is_confirmed && self.counted().is_empty() {
+            self.chain.read(now);
+        }
+        self.end_hold(now);
+        self.pursue_rival(now);
+        if now >= self.next_beat {
+            self.next_beat = now + HEARTBEAT_US;
+            self.beat(now);
+        }
+        self.change_set(now);
+        self.release(now);
+        self.note_pause(now);
+    }
+
+    /// Appends an entry: its position. What [`Leader::poll`] has must be done before, for it may hold a record that comes
+    /// first.
+    ///
+    /// # Errors
+    /// [`NotNow`], and what to do with the input meanwhile.
+    pub fn handle_append(&mut self, now: u64) -> Result<Position, NotNow> {
+        match self.phase {
+            Phase::Leading => Ok(self.append(now)),
+            Phase::Holding { .. } | Phase::Granting => Err(NotNow::Moving),
+            Phase::Claiming | Phase::Yielding => Err(NotNow::Unsettled),
+            Phase::Over => Err(NotNow::Over),
+        }
+    }
+
+    fn append(&mut self, now: u64) -> Position {
+        self.peers.values_mut().for_each(|peer| peer.behind(now, self.end));
+        self.end += 1;
+        self.end
+    }
+
+    /// The turn's entries are appended: they are sent, and what needs nobody is released.
+    pub fn handle_flush(&mut self, now: u64) {
+        if self.is_over() || self.phase == Phase::Claiming {
+            return;
+        }
+        let behind: Vec<Member> =
+            self.peers.iter().filter(|(_, peer)| peer.is_introduced && peer.sent < self.end).map(|(who, _)| *who).collect();
+        behind.into_iter().for_each(|who| self.send_entries(now, who));
+        self.release(now);
+    }
+
+    /// The store has this node's log up to a position.
+    pub fn handle_stored(&mut self, now: u64, position: Position) {
+        self.stored = self.stored.max(position.min(self.end));
+        self.release(now);
+    }
+
+    /// The fold came to a hash, for followers to compare.
+    pub fn handle_mark(&mut self, mark: Mark) {
+        self.mark = Some(mark);
+    }
+
+    /// Somebody should follow. Beyond [`limits::FOLLOWERS`], the leader and former members included: ignored.
+    pub fn handle_recruit(&mut self, now: u64, who: Member) {
+        if who != self.me && self.peers.len() < limits::FOLLOWERS {
+            self.peers.entry(who).or_insert_with(|| Peer::new(now));
+        }
+    }
+
+    /// A message has come.
+    pub fn handle_message(&mut self, now: u64, from: Party, message: Message) {
+        if self.is_over() {
+            return;
+        }
+        match (from, message) {
+            (Party::Member(from), Message::Ack(ack)) => self.acknowledged(now, from, &ack),
+            (_, Message::Ask(ask)) => self.asked(now, ask),
+            (Party::Member(from), Message::Append(append)) if self.is_stale(append.epoch) => self.correct(from),
+            (Party::Member(from), Message::Lead { record, .. }) if self.is_stale(record.epoch) => self.correct(from),
+            (_, Message::Lead { record, .. }) => self.met(now, Arc::new(*record)),
+            (_, Message::Answer(Answer { record: Some(record), .. })) => self.met(now, Arc::new(*record)),
+            (Party::Member(from), Message::Claim { claim, record, end }) => {
+                self.claimed(now, from, claim, Arc::new(*record), end);
+            }
+            (_, Message::Yield { winner, loser }) => self.yielded(now, &winner, &loser),
+            _ => {}
+        }
+        self.release(now);
+    }
+
+    fn is_stale(&self, epoch: Epoch) -> bool {
+        super::newer(self.record.epoch, epoch)
+    }
+
+    /// Somebody speaks of an epoch that is over.
+    fn correct(&mut self, who: Member) {
+        if self.phase == Phase::Claiming {
+            return;
+        }
+        let message = self.introduction();
+        self.send(who, message);
+    }
+
+    fn acknowledged(&mut self, now: u64, from: Member, ack: &Ack) {
+        self.former.remove(&from);
+        if ack.epoch != self.record.epoch {
+            // It follows another epoch; if that is a newer one its leader will say so.
+            if self.is_stale(ack.epoch)
+                && let Some(peer) = self.peers.get_mut(&from)
+            {
+                peer.is_introduced = false;
+            }
+            return;
+        }
+        if !self.peers.contains_key(&from) {
+            // One of the record before, which has most of the log.
+            self.handle_recruit(now, from);
+        }
+        let end = self.end;
+        if let Some(peer) = self.peers.get_mut(&from) {
+            peer.acknowledged(now, ack, end);
+        }
+        self.count_records();
+        self.try_grant(now);
+        self.change_set(now);
+    }
+
+    /// A candidate asks: the leader is there.
+    fn asked(&mut self, now: u64, ask: Ask) {
+        self.seen = self.seen.max(ask.epoch.number);
+        let candidate = ask.candidate;
+        if ask.record.is_newer(&self.record) && ask.record.epoch != self.record.epoch {
+            return self.met(now, Arc::new(*ask.record));
+        }
+        let record = Some(Box::new((*self.record).clone()));
+        let answer = Answer { asked: ask.epoch, number: self.seen, record, stand: Stand::Lives, stamp_us: ask.stamp_us };
+        self.send(candidate, Message::Answer(answer));
+    }
+
+    /// The store has answered.
+    pub fn handle_chain(&mut self, now: u64, reply: ChainReply) {
+        let settled = match reply {
+            ChainReply::Created => {
+                self.chain.handle_created(now);
+                None
+            }
+            ChainReply::Newest(newest) => self.chain.handle_newest(now, newest),
+        };
+        if self.is_over() {
+            return;
+        }
+        match settled {
+            Some(Settled::Made(record)) => self.made(now, record),
+            Some(Settled::Overtaken(record)) => self.overtaken(now, record),
+            Some(Settled::Read(Some(record))) if record.epoch == self.record.epoch => {
+                self.is_confirmed = record.number >= self.record.number;
+            }
+            Some(Settled::Read(Some(record))) => self.met(now, record),
+            Some(Settled::Read(None)) | None => {}
+        }
+        self.release(now);
+    }
+
+    /// Heartbeats, and introductions to who does not follow yet.
+    fn beat(&mut self, now: u64) {
+        if self.phase == Phase::Claiming {
+            // It has seen a newer epoch, and says nothing under its own any more.
+            return;
+        }
+        let silent: Vec<Member> = {
+            let counted = self.counted();
+            self.peers.iter().filter(|(who, peer)| !counted.contains(who) && peer.is_lost(now)).map(|(who, _)| *who).collect()
+        };
+        silent.iter().for_each(|who| drop(self.peers.remove(who)));
+        let all: Vec<(Member, bool)> = self.peers.iter().map(|(who, peer)| (*who, peer.is_introduced)).collect();
+        for (who, is_introduced) in all {
+            if is_introduced {
+                self.send_entries(now, who);
+            } else {
+                self.correct(who);
+            }
+        }
+        let told: Vec<Member> = self.former.iter().filter(|(_, due)| **due <= now).map(|(who, _)| *who).collect();
+        for who in told {
+            self.former.insert(who, now + INTRODUCTION_US);
+            self.correct(who);
+        }
+    }
+
+    fn introduction(&self) -> Message {
+        Message::Lead { record: Box::new(Record::clone(self.told())), end: Some(self.end) }
+    }
+
+    fn send_entries(&mut self, now: u64, who: Member) {
+        let (epoch, end, committed, newest) = (self.record.epoch, self.end, self.committed, self.told().clone());
+        let mark = self.mark;
+        let Some(peer) = self.peers.get_mut(&who) else { return };
+        let (from, to) = peer.next(now, end);
+        let record = (peer.record < newest.number).then(|| Box::new((*newest).clone()));
+        let append = Append { epoch, stamp_us: now, from, to, committed, record, mark };
+        self.send(who, Message::Append(append));
+    }
+
+    fn send(&mut self, to: Member, message: Message) {
+        self.outputs.push_back(Output::Send { to: Party::Member(to), message });
+    }
+
+    fn tell_home(&mut self) {
+        let message = self.introduction();
+        self.outputs.push_back(Output::Send { to: Party::Home, message });
+    }
+
+    /// When [`Leader::handle_turn`] is due at the latest.
+    pub fn next_timeout(&self) -> Option<u64> {
+        if self.is_over() { None } else { Some(self.next_beat.min(self.chain.next_timeout().unwrap_or(u64::MAX))) }
+    }
+
+    /// What to do next.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front().or_else(|| self.chain.poll().map(Output::Chain))
+    }
+
+    /// It led, and does not any more: it follows whoever does.
+    pub fn into_follower(self, now: u64) -> Follower {
+        let by = self.rival.map(|rival| rival.record).unwrap_or_else(|| self.record.clone());
+        let lineage = self.record.lineage.clone();
+        Follower::after(now, self.me, self.terms, (by, lineage), (self.end, self.committed), self.seen)
+    }
+
+    /// Whoever counts: named by the record that counts or by one that may come to.
+    fn counted(&self) -> BTreeSet<Member> {
+        self.pending.iter().chain([&self.record]).flat_map(|record| record.in_sync.iter().copied()).collect()
+    }
+
+    fn newest(&self) -> &Arc<Record> {
+        self.pending.last().unwrap_or(&self.record)
+    }
+
+    /// What others are told: in the log a record must be told to come to count, in the store it is none before it is made.
+    fn told(&self) -> &Arc<Record> {
+        match self.terms.home() {
+            ChainHome::Log => self.newest(),
+            ChainHome::Store => &self.record,
+        }
+    }
+}
+
+/// What the store said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChainReply {
+    /// A create was answered, well or not.
+    Created,
+    /// The record with the highest number.
+    Newest(Option<Arc<Record>>),
+}

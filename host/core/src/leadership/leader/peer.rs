@@ -1,0 +1,114 @@
+//! What a leader knows of one who follows it, in its present epoch.
+
+use crate::ids::Position;
+use crate::leadership::message::Ack;
+use crate::leadership::timing::{HEARTBEAT_US, LAGGING_US, PAUSE_US, REMOVAL_US, RESEND_US};
+use crate::limits;
+
+#[derive(Debug)]
+pub(super) struct Peer {
+    /// Whether it follows this epoch.
+    pub is_introduced: bool,
+    /// It has the log up to here.
+    pub received: Position,
+    pub applied: Position,
+    /// The newest record that it knows.
+    pub record: u64,
+    /// When the newest batch or heartbeat was *sent* that it acknowledged.
+    pub stamp_us: Option<u64>,
+    /// Entries were sent up to here, and since when some wait.
+    pub sent: Position,
+    sent_at: u64,
+    heard_at: u64,
+    /// Since when it takes nothing, if there is something to take.
+    progress_at: u64,
+    pub has_diverged: bool,
+}
+
+impl Peer {
+    pub fn new(now: u64) -> Peer {
+        Peer {
+            is_introduced: false,
+            received: 0,
+            applied: 0,
+            record: 0,
+            stamp_us: None,
+            sent: 0,
+            sent_at: now,
+            heard_at: now,
+            progress_at: now,
+            has_diverged: false,
+        }
+    }
+
+    /// A new epoch of the same leader: it must be introduced, and what it acknowledged gives no right in that one.
+    pub fn renew(&mut self) {
+        (self.is_introduced, self.stamp_us, self.record) = (false, None, 0);
+    }
+
+    /// The leader stood still: this one's silence was the leader's own.
+    pub fn excuse(&mut self, now: u64) {
+        (self.heard_at, self.progress_at) = (now, now);
+    }
+
+    /// An entry is about to be appended after `end`.
+    pub fn behind(&mut self, now: u64, end: Position) {
+        if self.received >= end {
+            self.progress_at = now;
+        }
+    }
+
+    pub fn acknowledged(&mut self, now: u64, ack: &Ack, end: Position) {
+        let received = ack.received.min(end);
+        if !self.is_introduced || received > self.received || received == end {
+            self.progress_at = now;
+            self.sent_at = now;
+        }
+        if !self.is_introduced {
+            (self.is_introduced, self.received) = (true, received);
+            self.sent = received;
+        }
+        self.received = self.received.max(received);
+        self.sent = self.sent.max(self.received);
+        self.applied = self.applied.max(ack.applied.min(end));
+        self.record = self.record.max(ack.record);
+        self.stamp_us = self.stamp_us.max(ack.stamp_us);
+        self.heard_at = now;
+        self.has_diverged |= ack.has_diverged;
+    }
+
+    /// What to send next: the position before the first entry, and the last one's. What was not acknowledged for long is
+    /// sent again. At most [`limits::BATCH_ENTRIES`]; the rest comes with the next.
+    pub fn next(&mut self, now: u64, end: Position) -> (Position, Position) {
+        if self.received < self.sent && now >= self.sent_at + RESEND_US {
+            self.sent = self.received;
+        }
+        let from = self.sent;
+        let to = end.min(from + limits::BATCH_ENTRIES);
+        if from == self.received {
+            self.sent_at = now;
+        }
+        self.sent = to;
+        (from, to)
+    }
+
+    /// Whether reliable output has waited for it long enough.
+    pub fn is_silent(&self, now: u64, end: Position) -> bool {
+        self.has_diverged
+            || now >= self.heard_at + REMOVAL_US
+            || self.received < end && now >= self.progress_at + LAGGING_US
+    }
+
+    /// Whether it may be counted: it follows, was heard of just now, and has all but the last batch.
+    pub fn is_current(&self, now: u64, end: Position) -> bool {
+        self.is_introduced
+            && !self.has_diverged
+            && now < self.heard_at + 3 * HEARTBEAT_US
+            && self.received + limits::BATCH_ENTRIES >= end
+    }
+
+    /// Whether nothing is to be expected of it.
+    pub fn is_lost(&self, now: u64) -> bool {
+        now >= self.heard_at + PAUSE_US
+    }
+}

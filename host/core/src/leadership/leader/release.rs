@@ -1,0 +1,85 @@
+//! What may leave when: output commit and the right to release.
+//!
+//! An output leaves when the inputs that it depends on are safe at the session's tier: *volatile* at once, *replicated*
+//! when every follower that counts has them, *durable* when the store has them, too. Ticks and views never wait.
+//!
+//! That they are safe was true once; that this leader still leads must be true now. It has a right to say so for
+//! [`RIGHT_US`] from the sending of the last thing that *every* follower that counts has acknowledged: one follower whose
+//! promise has run out is enough to promote, so one whose acknowledgement is missing is enough to be silent. Without a
+//! follower that counts nobody may promote, and no right is needed; after a stall the store is asked all the same where
+//! it has the chain.
+
+use crate::ids::Position;
+use crate::leadership::message::{Output, Release};
+use crate::leadership::record::{PartitionPolicy, Tier};
+use crate::leadership::timing::{PAUSE_US, RIGHT_US};
+
+use super::{Leader, Phase};
+
+impl Leader {
+    /// Until when it may release: none if nobody but itself could end that.
+    pub fn right_until(&self) -> Option<u64> {
+        let stamps = self.counted().into_iter().map(|who| self.peers.get(&who).and_then(|peer| peer.stamp_us));
+        stamps.map(|stamp| stamp.filter(|stamp| *stamp >= self.confirmed_from).map_or(0, |stamp| stamp + RIGHT_US)).min()
+    }
+
+    /// Whether it may release now.
+    pub fn has_right(&self, now: u64) -> bool {
+        let is_free = matches!(self.phase, Phase::Leading | Phase::Holding { .. });
+        is_free && self.right_until().map_or(self.is_confirmed, |until| now < until)
+    }
+
+    /// Up to where the log is safe at the session's tier.
+    fn safe(&self) -> Position {
+        let everywhere = self.counted().iter().map(|who| self.peers.get(who).map_or(0, |peer| peer.received)).min();
+        match self.terms.tier {
+            Tier::Volatile => self.end,
+            // Nobody else has anything: the mark stands still.
+            Tier::Replicated => everywhere.unwrap_or(self.committed),
+            Tier::Durable => everywhere.unwrap_or(self.end).min(self.stored),
+        }
+    }
+
+    /// Releases what may leave.
+    pub(super) fn release(&mut self, now: u64) {
+        self.note_degraded();
+        if !self.has_right(now) {
+            return;
+        }
+        self.committed = self.committed.max(self.safe().min(self.end));
+        let (up_to, tier) = match self.is_degraded {
+            true => (self.end, Tier::Volatile),
+            false => (self.committed, self.terms.tier),
+        };
+        let release = Release { up_to, tier, committed: self.committed };
+        if self.released != Some(release) {
+            self.released = Some(release);
+            self.outputs.push_back(Output::Release(release));
+        }
+    }
+
+    /// A session that is to be replicated and has nobody to replicate to goes on: acknowledgements name *volatile*, the
+    /// committed mark stands still. A durable one needs no follower for its promise, the store keeps it.
+    pub(super) fn note_degraded(&mut self) {
+        let is_degraded = self.terms.tier == Tier::Replicated && self.counted().is_empty();
+        if is_degraded != self.is_degraded {
+            self.is_degraded = is_degraded;
+            self.outputs.push_back(Output::Degraded(is_degraded));
+        }
+    }
+
+    /// Views of a consistent session pause when the right has lapsed for long: somebody else may be showing others.
+    pub(super) fn note_pause(&mut self, now: u64) {
+        let until = self.counted().into_iter().map(|who| {
+            let stamp = self.peers.get(&who).and_then(|peer| peer.stamp_us);
+            stamp.unwrap_or(self.began) + RIGHT_US
+        });
+        let lapsed = until.min().is_some_and(|until| now >= until + PAUSE_US);
+        let is_stopped = matches!(self.phase, Phase::Claiming | Phase::Yielding);
+        let is_paused = lapsed && self.terms.policy == PartitionPolicy::Consistent || is_stopped;
+        if is_paused != self.is_paused {
+            self.is_paused = is_paused;
+            self.outputs.push_back(Output::Paused(is_paused));
+        }
+    }
+}

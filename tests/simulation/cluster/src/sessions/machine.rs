@@ -1,0 +1,179 @@
+//! A machine, its process, and the sessions on it.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use ringside_core::ids::{Epoch, Node, NodeId, Position, WorkerId};
+use ringside_core::leadership::leader::Leader;
+use ringside_core::leadership::message::Release;
+use ringside_core::leadership::record::{Copy, Member};
+use ringside_core::leadership::{Follower, newer};
+use ringside_simulation_kit::scheduler::Micros;
+
+use super::log::Log;
+use super::world::Event;
+
+/// A machine.
+#[derive(Debug)]
+pub struct Machine {
+    /// The number of its node.
+    pub id: NodeId,
+    /// The last generation of it.
+    pub generation: u64,
+    /// What runs on it.
+    pub process: Option<Process>,
+    /// Its clock at the beginning, jumps included.
+    pub clock: Micros,
+    /// How much faster its clock runs, parts in a million.
+    pub rate: i64,
+    /// Stands still from when to when, last.
+    pub stall: (Micros, Micros),
+    /// When its clock jumped last.
+    pub jumped_at: Option<Micros>,
+    /// What came while it stood still.
+    pub backlog: VecDeque<Event>,
+    /// Of the release before: it leaves out and ignores what is new.
+    pub is_old: bool,
+}
+
+impl Machine {
+    /// What its clock says.
+    pub fn clock(&self, now: Micros) -> u64 {
+        (self.clock as i64 + now as i64 + now as i64 * self.rate / 1_000_000) as u64
+    }
+
+    /// The virtual time at which its clock says so.
+    pub fn real(&self, clock: u64) -> Micros {
+        let since = clock as i64 - self.clock as i64;
+        (since * 1_000_000 / (1_000_000 + self.rate)).max(0) as Micros
+    }
+
+    /// Whether it stands still.
+    pub fn is_still(&self, now: Micros) -> bool {
+        now < self.stall.1
+    }
+
+    /// A session on it.
+    pub fn replica(&self, session: usize) -> Option<&Replica> {
+        self.process.as_ref()?.replicas[session].as_ref()
+    }
+
+    /// Whether a member is what runs on it.
+    pub fn runs(&self, member: Member) -> bool {
+        self.process.as_ref().is_some_and(|process| process.node == member.node)
+    }
+}
+
+/// A run of a node.
+#[derive(Debug)]
+pub struct Process {
+    /// Which.
+    pub node: Node,
+    /// Its sessions.
+    pub replicas: Vec<Option<Replica>>,
+    /// Copies of records of the sessions whose home it is.
+    pub copies: Vec<Copy>,
+    /// Turns so far.
+    pub turns: u64,
+}
+
+impl Process {
+    /// A new run.
+    pub fn new(node: Node, sessions: usize) -> Process {
+        let replicas = (0..sessions).map(|_| None).collect();
+        Process { node, replicas, copies: vec![Copy::default(); sessions], turns: 0 }
+    }
+
+    /// Its worker.
+    pub fn member(&self) -> Member {
+        Member { node: self.node, worker: WorkerId(0) }
+    }
+}
+
+/// What a replica is.
+#[derive(Debug)]
+pub enum Role {
+    /// It leads.
+    Leader(Box<Leader>),
+    /// It follows.
+    Follower(Box<Follower>),
+}
+
+/// A session on a machine.
+#[derive(Debug)]
+pub struct Replica {
+    /// What it is; none only while it changes.
+    pub role: Option<Role>,
+    /// Its log.
+    pub log: Log,
+    /// The newest epoch that it was told of.
+    pub saw: Option<Epoch>,
+    /// What it released last.
+    pub release: Option<Release>,
+    /// Up to where its players' messages are safe at the session's tier.
+    pub safe: Position,
+    /// Whether its views pause.
+    pub is_paused: bool,
+    /// Who is attached.
+    pub players: BTreeMap<usize, usize>,
+    /// Messages that are held back for a move: the last one's number.
+    pub held: BTreeMap<usize, u64>,
+    /// What was sent to the store up to where, and when; and what it has.
+    pub storing: (Position, Micros),
+    /// The store has the log up to here.
+    pub stored: Position,
+    /// Its memory is damaged from this position on, and whether it said so.
+    pub damage: Option<Position>,
+    /// Whether a divergence was reported.
+    pub has_diverged: bool,
+}
+
+impl Replica {
+    /// One that has nothing.
+    pub fn new(role: Role) -> Replica {
+        Replica {
+            role: Some(role),
+            log: Log::default(),
+            saw: None,
+            release: None,
+            safe: 0,
+            is_paused: false,
+            players: BTreeMap::new(),
+            held: BTreeMap::new(),
+            storing: (0, 0),
+            stored: 0,
+            damage: None,
+            has_diverged: false,
+        }
+    }
+
+    /// If it leads.
+    pub fn leader(&self) -> Option<&Leader> {
+        match &self.role {
+            Some(Role::Leader(leader)) => Some(leader),
+            _ => None,
+        }
+    }
+
+    /// If it leads.
+    pub fn leader_mut(&mut self) -> Option<&mut Leader> {
+        match &mut self.role {
+            Some(Role::Leader(leader)) => Some(leader),
+            _ => None,
+        }
+    }
+
+    /// If it follows.
+    pub fn follower(&self) -> Option<&Follower> {
+        match &self.role {
+            Some(Role::Follower(follower)) => Some(follower),
+            _ => None,
+        }
+    }
+
+    /// It was told of an epoch.
+    pub fn sees(&mut self, epoch: Epoch) {
+        if self.saw.is_none_or(|saw| newer(epoch, saw)) {
+            self.saw = Some(epoch);
+        }
+    }
+}

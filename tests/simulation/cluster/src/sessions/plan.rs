@@ -1,0 +1,187 @@
+//! What a run is to be, from its seed and mode.
+
+use ringside_core::leadership::record::{PartitionPolicy, Tier};
+use ringside_simulation_kit::random::Random;
+use ringside_simulation_kit::scheduler::Micros;
+
+use crate::plan::Weather;
+
+/// Which faults come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// One at a time, with time to recover: everything must go on.
+    Bounded,
+    /// Any: things may stop, and must not be wrong.
+    Unbounded,
+}
+
+/// When the faults are over.
+pub const PEACE: Micros = 30_000_000;
+/// When the run ends.
+pub const END: Micros = 38_000_000;
+/// Time between two faults of a bounded run.
+const SPACING: Micros = 5_000_000;
+
+/// How the store is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreMood {
+    /// Quick and right.
+    Well,
+    /// Slow.
+    Slow,
+    /// Asks are lost, or their answers are.
+    Failing,
+    /// Says that it made what it did not.
+    Lying,
+    /// Does not answer.
+    Away,
+}
+
+/// Something that goes wrong, or is done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Deed {
+    /// A process ends, and another run of it begins a while later.
+    Crash { slot: usize, down: Micros },
+    /// Whoever leads a session ends.
+    CrashLeader { session: usize, down: Micros },
+    /// A process stands still.
+    Stall { slot: usize, length: Micros },
+    /// Whoever leads a session stands still.
+    StallLeader { session: usize, length: Micros },
+    /// Nothing passes from some machines to the others; back neither if it is not one-way.
+    Cut { side: u64, is_one_way: bool, length: Micros },
+    /// The network is bad.
+    Storm { weather: Weather, length: Micros },
+    /// A machine's clock jumps ahead.
+    Jump { slot: usize, by: Micros },
+    /// The store is not well.
+    Store { mood: StoreMood, length: Micros },
+    /// A session is moved to one of its followers.
+    Move { session: usize },
+    /// A follower's memory is damaged.
+    Damage { session: usize },
+}
+
+/// A session.
+#[derive(Debug, Clone, Copy)]
+pub struct Kind {
+    /// Its tier.
+    pub tier: Tier,
+    /// Its policy.
+    pub policy: PartitionPolicy,
+    /// Followers that it should have.
+    pub followers: usize,
+}
+
+/// A run.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Its mode.
+    pub mode: Mode,
+    /// How many machines.
+    pub machines: usize,
+    /// Which sessions.
+    pub sessions: Vec<Kind>,
+    /// What goes wrong when.
+    pub deeds: Vec<(Micros, Deed)>,
+    /// Each machine's clock against virtual time: a start, and parts in a million.
+    pub clocks: Vec<(Micros, i64)>,
+    /// Machines of the release before.
+    pub old: u64,
+}
+
+impl Plan {
+    /// The plan of a seed.
+    pub fn draw(random: &mut Random, mode: Mode) -> Plan {
+        let machines = 4 + random.below(2) as usize;
+        let kind = |tier, policy, random: &mut Random| Kind { tier, policy, followers: 1 + random.below(2) as usize };
+        let sessions = vec![
+            kind(Tier::Replicated, PartitionPolicy::Consistent, random),
+            kind(Tier::Replicated, PartitionPolicy::Available, random),
+            kind(Tier::Durable, PartitionPolicy::Consistent, random),
+        ];
+        let clocks = (0..machines).map(|_| (random.below(3_600_000_000), random.below(20_000) as i64 - 10_000)).collect();
+        let old = random.next() & random.next();
+        let mut plan = Plan { mode, machines, sessions, deeds: Vec::new(), clocks, old };
+        match mode {
+            Mode::Bounded => plan.draw_bounded(random),
+            Mode::Unbounded => plan.draw_unbounded(random),
+        }
+        plan
+    }
+
+    fn draw_bounded(&mut self, random: &mut Random) {
+        let mut at = SPACING;
+        while at + SPACING <= PEACE {
+            let session = random.below(self.sessions.len() as u64) as usize;
+            let slot = random.below(self.machines as u64) as usize;
+            let deed = match random.below(12) {
+                0..3 => Deed::CrashLeader { session, down: random.below(3_000_000) },
+                3 => Deed::Crash { slot, down: random.below(3_000_000) },
+                4 => Deed::StallLeader { session, length: random.below(300_000) },
+                5 => Deed::StallLeader { session, length: 1_000_000 + random.below(1_000_000) },
+                6 => Deed::Stall { slot, length: random.below(300_000) },
+                7 => {
+                    let delay = 1_000 + random.below(10_000);
+                    let weather = Weather { loss: random.below(20) as f64 / 100.0, doubles: 0.1, delay };
+                    Deed::Storm { weather, length: 2_000_000 }
+                }
+                8 => Deed::Store { mood: StoreMood::Slow, length: 1_000_000 },
+                9 => Deed::Jump { slot, by: random.below(80_000) },
+                10 => Deed::Damage { session },
+                _ => Deed::Move { session },
+            };
+            self.deeds.push((at + random.below(500_000), deed));
+            at += SPACING;
+        }
+    }
+
+    fn draw_unbounded(&mut self, random: &mut Random) {
+        for _ in 0..6 + random.below(14) {
+            let deed = self.deed(random);
+            self.deeds.push((3_000_000 + random.below(PEACE - 6_000_000), deed));
+        }
+        // What is rare and must be looked at: a cluster that is cut for long enough that both sides go on.
+        if random.happens(0.5) {
+            let length = 1_500_000 + random.below(6_000_000);
+            self.deeds.push((5_000_000 + random.below(12_000_000), self.cut(random, length)));
+        }
+    }
+
+    fn cut(&self, random: &mut Random, length: Micros) -> Deed {
+        let all = (1_u64 << self.machines) - 1;
+        let side = 1 + random.below(all - 1);
+        Deed::Cut { side, is_one_way: random.happens(0.3), length }
+    }
+
+    fn deed(&self, random: &mut Random) -> Deed {
+        let session = random.below(self.sessions.len() as u64) as usize;
+        let slot = random.below(self.machines as u64) as usize;
+        match random.below(16) {
+            0 => Deed::Crash { slot, down: random.below(4_000_000) },
+            1 | 2 => Deed::CrashLeader { session, down: random.below(4_000_000) },
+            3 | 4 => Deed::StallLeader { session, length: random.below(3_000_000) },
+            5 => Deed::Stall { slot, length: random.below(3_000_000) },
+            6..9 => {
+                let length = 200_000 + random.below(4_000_000);
+                self.cut(random, length)
+            }
+            9 | 10 => {
+                let weather = Weather {
+                    loss: random.below(50) as f64 / 100.0,
+                    doubles: random.below(30) as f64 / 100.0,
+                    delay: 1_000 + random.below(300_000),
+                };
+                Deed::Storm { weather, length: 500_000 + random.below(4_000_000) }
+            }
+            11 => Deed::Jump { slot, by: if random.happens(0.5) { random.below(80_000) } else { 600_000 } },
+            12 | 13 => {
+                let moods = [StoreMood::Slow, StoreMood::Failing, StoreMood::Lying, StoreMood::Away];
+                let mood = moods[random.below(4) as usize];
+                Deed::Store { mood, length: 500_000 + random.below(4_000_000) }
+            }
+            14 => Deed::Damage { session },
+            _ => Deed::Move { session },
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Planted bugs: what a run does wrong on purpose, at the seam between the pure core and its worker. A search over seeds
+//! must catch each, by the condition that it breaks.
+
+use super::conditions::Condition;
+
+/// A planted bug.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Plant {
+    /// A leader does not hear of newer epochs.
+    SkipsTheFence,
+    /// A promoted follower leads on in the epoch of its leader.
+    ReusesAnEpoch,
+    /// Output leaves before it is safe.
+    ReleasesEarly,
+    /// Inputs that are held back for a move are acknowledged and dropped.
+    DropsTheQueueOnAMove,
+    /// A follower that was taken out believes that it counts.
+    PromotesOneThatIsNotInSync,
+    /// After a stall the first turn goes by the clock of before.
+    TrustsAStalledClock,
+    /// The right to release counts from when an acknowledgement came.
+    CountsALeaseFromItsAnswer,
+    /// A follower's clock runs at twice the speed.
+    HurriesAPromise,
+    /// A follower acknowledges entries that it drops.
+    AcknowledgesBeforeKeeping,
+    /// A follower keeps what its new leader does not have.
+    KeepsWhatNeverWas,
+    /// A leader takes a message that it has already.
+    AppliesTwice,
+    /// Players are not told that something was withdrawn.
+    HidesARewind,
+    /// A degraded leader says that everything is committed.
+    CommitsWhileDegraded,
+    /// A degraded leader's acknowledgements name the session's tier.
+    NamesTheWrongTier,
+    /// Whoever makes a record believes the first answer.
+    BelievesTheStore,
+    /// The store makes a number twice.
+    MakesANumberTwice,
+    /// A candidate answers its own questions.
+    AsksNobody,
+    /// Who granted the lead goes on to lead.
+    LeadsOnAfterTheGrant,
+    /// Views of a paused session go on.
+    ShowsAPausedSession,
+    /// A newcomer counts before it has the log.
+    AdmitsTooEarly,
+    /// A log is said to be stored when it is sent to the store.
+    ConfirmsTheUnstored,
+    /// A leader miscounts the inputs of its branch.
+    MiscountsABranch,
+    /// Hashes are not compared.
+    ComparesNothing,
+    /// Entries that were lost are not sent again.
+    ForgetsToResend,
+    /// Nobody new is recruited.
+    RecruitsNobody,
+    /// A new leader's log does not say who appended what.
+    ForgetsItsLineage,
+}
+
+impl Plant {
+    /// All of them, and the condition that each breaks.
+    pub const ALL: &[(Plant, Condition)] = &[
+        (Plant::SkipsTheFence, Condition::NothingOlder),
+        (Plant::ReusesAnEpoch, Condition::OneLeaderPerEpoch),
+        (Plant::ReleasesEarly, Condition::ReleaseSafe),
+        (Plant::DropsTheQueueOnAMove, Condition::ReadYourWrites),
+        (Plant::PromotesOneThatIsNotInSync, Condition::Entitled),
+        (Plant::TrustsAStalledClock, Condition::PromiseOutlastsRight),
+        (Plant::CountsALeaseFromItsAnswer, Condition::PromiseOutlastsRight),
+        (Plant::HurriesAPromise, Condition::PromiseOutlastsRight),
+        (Plant::AcknowledgesBeforeKeeping, Condition::LogsAgree),
+        (Plant::KeepsWhatNeverWas, Condition::LogsAgree),
+        (Plant::AppliesTwice, Condition::ExactlyOnce),
+        (Plant::HidesARewind, Condition::MonotonicReads),
+        (Plant::CommitsWhileDegraded, Condition::DegradedSaysSo),
+        (Plant::NamesTheWrongTier, Condition::DegradedSaysSo),
+        (Plant::BelievesTheStore, Condition::OneReleases),
+        (Plant::MakesANumberTwice, Condition::Entitled),
+        (Plant::AsksNobody, Condition::NoFalsePromotion),
+        (Plant::LeadsOnAfterTheGrant, Condition::NothingOlder),
+        (Plant::ShowsAPausedSession, Condition::ViewsPause),
+        (Plant::AdmitsTooEarly, Condition::ReleaseSafe),
+        (Plant::ConfirmsTheUnstored, Condition::ReleaseSafe),
+        (Plant::MiscountsABranch, Condition::HealedRight),
+        (Plant::ComparesNothing, Condition::DivergenceReported),
+        (Plant::ForgetsToResend, Condition::LedAgain),
+        (Plant::RecruitsNobody, Condition::LedAgain),
+        (Plant::ForgetsItsLineage, Condition::CommittedKept),
+    ];
+}

@@ -1,0 +1,55 @@
+//! What really is, which no machine knows.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ringside_core::ids::{Epoch, Position};
+use ringside_core::leadership::record::{Member, Record};
+use ringside_simulation_kit::scheduler::Micros;
+
+/// What really is, by session.
+#[derive(Debug)]
+pub struct Truth {
+    /// Every record that was ever made.
+    pub records: Vec<Vec<Arc<Record>>>,
+    /// Who ever led in which epoch.
+    pub led: BTreeMap<(usize, Epoch), Member>,
+    /// The newest epoch that anybody took, and when.
+    pub newest: Vec<Option<(Epoch, Micros)>>,
+    /// The last position of which anybody said that it is committed, and the log's hash there.
+    pub committed: Vec<(Position, u64)>,
+}
+
+impl Truth {
+    /// Nothing yet.
+    pub fn new(sessions: usize) -> Truth {
+        Truth {
+            records: vec![Vec::new(); sessions],
+            led: BTreeMap::new(),
+            newest: vec![None; sessions],
+            committed: vec![(0, 0); sessions],
+        }
+    }
+
+    /// A record was made. Whether a record that there is entitles its maker.
+    pub fn made(&mut self, now: Micros, session: usize, record: &Arc<Record>) -> Result<(), String> {
+        let all = &mut self.records[session];
+        if all.contains(record) {
+            return Ok(());
+        }
+        let before = all.iter().filter(|before| before.number + 1 == record.number);
+        let why: Vec<String> =
+            before.map(|before| before.entitles(record)).map(|it| it.map_or_else(|why| why.to_string(), |()| String::new())).collect();
+        let is_good = all.is_empty() || why.iter().any(String::is_empty);
+        all.push(record.clone());
+        if self.newest[session].is_none_or(|(epoch, _)| record.epoch > epoch) {
+            self.newest[session] = Some((record.epoch, now));
+        }
+        if is_good { Ok(()) } else { Err(why.join(", ")) }
+    }
+
+    /// Somebody begins to lead. Whether nobody did in that epoch.
+    pub fn leads(&mut self, session: usize, epoch: Epoch, who: Member) -> bool {
+        self.led.insert((session, epoch), who).is_none()
+    }
+}

@@ -1,0 +1,511 @@
+//! The world of a run: machines, the order in which things happen, and what goes wrong.
+
+use std::sync::Arc;
+
+use ringside_core::ids::{Epoch, Node, NodeId, Position};
+use ringside_core::leadership::Leader;
+use ringside_core::leadership::chain::Request;
+use ringside_core::leadership::leader::ChainReply;
+use ringside_core::leadership::message::Message;
+use ringside_core::leadership::record::{Member, Terms};
+use ringside_simulation_kit::checks::Checks;
+use ringside_simulation_kit::random::Random;
+use ringside_simulation_kit::scheduler::{Micros, Scheduler};
+use ringside_simulation_kit::trace::Trace;
+
+use super::Outcome;
+use super::conditions::Condition;
+use super::log::PLAYERS;
+use super::machine::{Machine, Process, Replica, Role};
+use super::network::Network;
+use super::packet::Packet;
+use super::plan::{Deed, END, Mode, PEACE, Plan, StoreMood};
+use super::plant::Plant;
+use super::players::Player;
+use super::store::Store;
+use super::truth::Truth;
+
+/// Time between two turns of a worker.
+const TURN: Micros = 10_000;
+/// Time within which a session is led and served again after a fault is over, in a bounded run: a failover, and a new
+/// follower that catches up.
+const RECOVERY: Micros = 3_500_000;
+
+/// What happens.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A worker's turn.
+    Turn { slot: usize, node: Node },
+    /// A packet arrives at a machine.
+    Arrive { slot: usize, packet: Packet },
+    /// A packet arrives at a player.
+    Told { session: usize, player: usize, said: super::packet::Said },
+    /// A request reaches the store.
+    Ask { slot: usize, node: Node, session: usize, request: Request },
+    /// The store's answer arrives.
+    Chain { slot: usize, node: Node, session: usize, reply: ChainReply },
+    /// Entries reach the store.
+    Put { slot: usize, node: Node, session: usize, epoch: Epoch, hashes: Vec<(Position, u64)> },
+    /// They are there.
+    Stored { slot: usize, node: Node, session: usize, epoch: Epoch, position: Position },
+    /// A player does something.
+    Player { session: usize, player: usize },
+    /// A run begins on a machine.
+    Start { slot: usize },
+    /// A process that stood still goes on.
+    Resume { slot: usize, node: Node },
+    /// Something goes wrong.
+    Deed(usize),
+    /// Somebody looks whether everything goes on.
+    Look,
+}
+
+/// A run.
+pub struct World {
+    pub scheduler: Scheduler<Event>,
+    pub random: Random,
+    pub network: Network,
+    pub machines: Vec<Machine>,
+    pub plan: Plan,
+    pub plant: Option<Plant>,
+    pub truth: Truth,
+    pub store: Store,
+    pub terms: Vec<Terms>,
+    pub players: Vec<Vec<Player>>,
+    pub checks: Checks<Condition>,
+    pub trace: Trace,
+    /// Until when the last fault lasts.
+    pub troubled_until: Micros,
+    /// Whose turn goes by the clock of before a stall.
+    pub stale_clock: Option<(usize, Micros)>,
+    events: u64,
+}
+
+impl World {
+    /// The run of a seed.
+    pub fn new(seed: u64, mode: Mode, plant: Option<Plant>, lines: usize) -> World {
+        let mut random = Random::new(seed);
+        let plan = Plan::draw(&mut random, mode);
+        let machines = (0..plan.machines)
+            .map(|slot| Machine {
+                id: NodeId(slot as u64 + 1),
+                generation: 0,
+                process: None,
+                clock: plan.clocks[slot].0,
+                rate: plan.clocks[slot].1,
+                stall: (0, 0),
+                jumped_at: None,
+                backlog: Default::default(),
+                is_old: plan.old & 1 << slot != 0,
+            })
+            .collect();
+        let count = plan.sessions.len();
+        let terms = plan.sessions.iter().enumerate().filter_map(|(number, kind)| {
+            let session = format!("arena/match-{number}@{:016x}", number + 1).parse().ok()?;
+            Some(Terms { session, tier: kind.tier, policy: kind.policy, followers: kind.followers })
+        });
+        let mut world = World {
+            network: Network::new(random.fork(1)),
+            machines,
+            truth: Truth::new(count),
+            store: Store::new(count),
+            terms: terms.collect(),
+            players: (0..count).map(|at| (0..PLAYERS).map(|player| Player::new(at + player)).collect()).collect(),
+            checks: Checks::of(Condition::ALL),
+            trace: Trace::keeping(lines),
+            scheduler: Scheduler::default(),
+            troubled_until: 0,
+            stale_clock: None,
+            events: 0,
+            random,
+            plan,
+            plant,
+        };
+        world.begin();
+        world
+    }
+
+    fn begin(&mut self) {
+        for slot in 0..self.machines.len() {
+            self.start(slot);
+        }
+        for session in 0..self.terms.len() {
+            let slot = session % self.machines.len();
+            let now = self.machines[slot].clock(0);
+            let Some(process) = self.machines[slot].process.as_mut() else { continue };
+            let leader = Leader::create(now, process.member(), self.terms[session].clone());
+            let (record, member) = (leader.record().clone(), process.member());
+            let mut replica = Replica::new(Role::Leader(Box::new(leader)));
+            replica.sees(record.epoch);
+            process.replicas[session] = Some(replica);
+            self.store.create(session, &record);
+            // The first of a chain follows nothing.
+            let _ = self.truth.made(0, session, &record);
+            self.truth.leads(session, record.epoch, member);
+            for player in 0..PLAYERS {
+                let at = 100_000 + self.random.below(100_000);
+                self.scheduler.at(at, Event::Player { session, player });
+            }
+        }
+        for number in 0..self.plan.deeds.len() {
+            self.scheduler.at(self.plan.deeds[number].0, Event::Deed(number));
+        }
+        self.scheduler.at(2_000_000, Event::Look);
+    }
+
+    /// Runs to the end, or to the first condition that does not hold.
+    pub fn run(mut self) -> Outcome {
+        while self.checks.violation().is_none()
+            && let Some(event) = self.scheduler.pop_before(END)
+        {
+            self.events += 1;
+            self.handle(event);
+        }
+        if self.checks.violation().is_none() {
+            self.settle_histories();
+        }
+        Outcome { checks: self.checks, trace: self.trace, ended: self.scheduler.now(), events: self.events }
+    }
+
+    /// The time.
+    pub fn now(&self) -> Micros {
+        self.scheduler.now()
+    }
+
+    /// What a machine's clock says.
+    pub fn clock(&self, slot: usize) -> u64 {
+        let at = self.stale_clock.filter(|(of, _)| *of == slot).map_or(self.now(), |(_, at)| at);
+        self.machines[slot].clock(at)
+    }
+
+    /// Whether a bug is planted.
+    pub fn is_planted(&self, plant: Plant) -> bool {
+        self.plant == Some(plant)
+    }
+
+    /// Adds a line to the trace.
+    pub fn say(&mut self, slot: usize, what: std::fmt::Arguments<'_>) {
+        const NAMES: [&str; 6] = ["m0", "m1", "m2", "m3", "m4", "m5"];
+        self.trace.say(self.scheduler.now(), NAMES.get(slot).unwrap_or(&"m"), what);
+    }
+
+    /// Which machine a member is on.
+    pub fn slot_of(&self, member: Member) -> usize {
+        member.node.id.0 as usize - 1
+    }
+
+    /// Whose home a session has.
+    pub fn home_of(&self, session: usize) -> usize {
+        (session + 2) % self.machines.len()
+    }
+
+    fn runs(&self, slot: usize, node: Node) -> bool {
+        self.machines[slot].process.as_ref().is_some_and(|process| process.node == node)
+    }
+
+    fn handle(&mut self, event: Event) {
+        let slot = match &event {
+            Event::Turn { slot, .. }
+            | Event::Arrive { slot, .. }
+            | Event::Chain { slot, .. }
+            | Event::Stored { slot, .. } => Some(*slot),
+            _ => None,
+        };
+        if let Some(slot) = slot
+            && self.machines[slot].is_still(self.now())
+        {
+            if !matches!(event, Event::Turn { .. }) {
+                self.machines[slot].backlog.push_back(event);
+            }
+            return;
+        }
+        match event {
+            Event::Turn { slot, node } if self.runs(slot, node) => {
+                self.turn(slot);
+                self.scheduler.after(TURN, Event::Turn { slot, node });
+            }
+            Event::Arrive { slot, packet } => self.arrive(slot, packet),
+            Event::Told { session, player, said } => self.told(session, player, said),
+            Event::Ask { slot, node, session, request } => self.ask_store(slot, node, session, request),
+            Event::Chain { slot, node, session, reply } if self.runs(slot, node) => {
+                self.act(slot, session, super::outputs::Act::Chain(reply));
+            }
+            Event::Put { slot, node, session, epoch, hashes } => self.put(slot, node, session, epoch, &hashes),
+            Event::Stored { slot, node, session, epoch, position } if self.runs(slot, node) => {
+                self.act(slot, session, super::outputs::Act::Stored(epoch, position));
+            }
+            Event::Player { session, player } => self.player_acts(session, player),
+            Event::Start { slot } => self.start(slot),
+            Event::Resume { slot, node } if self.runs(slot, node) => self.resume(slot, node),
+            Event::Deed(number) => {
+                let deed = self.plan.deeds[number].1.clone();
+                self.commit(deed);
+            }
+            Event::Look => {
+                self.look();
+                self.scheduler.after(500_000, Event::Look);
+            }
+            _ => {}
+        }
+    }
+
+    fn start(&mut self, slot: usize) {
+        let sessions = self.terms.len();
+        let machine = &mut self.machines[slot];
+        if machine.process.is_some() {
+            return;
+        }
+        machine.generation += 1;
+        let node = Node { id: machine.id, generation: machine.generation };
+        machine.process = Some(Process::new(node, sessions));
+        let after = self.random.below(TURN);
+        self.scheduler.after(after, Event::Turn { slot, node });
+        self.say(slot, format_args!("begins as {node}"));
+    }
+
+    fn resume(&mut self, slot: usize, node: Node) {
+        let (now, (from, _)) = (self.now(), self.machines[slot].stall);
+        if self.machines[slot].is_still(now) {
+            return;
+        }
+        self.say(slot, format_args!("goes on"));
+        self.stale_clock = self.is_planted(Plant::TrustsAStalledClock).then_some((slot, from));
+        if self.stale_clock.is_none() {
+            self.turn(slot);
+        }
+        for event in std::mem::take(&mut self.machines[slot].backlog) {
+            self.handle(event);
+        }
+        self.stale_clock = None;
+        self.scheduler.after(TURN, Event::Turn { slot, node });
+    }
+
+    /// Whoever leads a session in the newest epoch.
+    pub fn leader_of(&self, session: usize) -> Option<usize> {
+        let (newest, _) = self.truth.newest[session]?;
+        (0..self.machines.len()).find(|slot| {
+            let leader = self.machines[*slot].replica(session).and_then(Replica::leader);
+            leader.is_some_and(|leader| leader.epoch() == newest && !leader.is_over())
+        })
+    }
+
+    fn commit(&mut self, deed: Deed) {
+        let now = self.now();
+        let until = match deed {
+            Deed::Stall { length, .. }
+            | Deed::StallLeader { length, .. }
+            | Deed::Cut { length, .. }
+            | Deed::Storm { length, .. }
+            | Deed::Store { length, .. } => now + length,
+            _ => now,
+        };
+        self.troubled_until = self.troubled_until.max(until);
+        match deed {
+            Deed::Crash { slot, down } => self.crash(slot, down),
+            Deed::CrashLeader { session, down } => {
+                if let Some(slot) = self.leader_of(session) {
+                    self.crash(slot, down);
+                }
+            }
+            Deed::Stall { slot, length } => self.stall(slot, length),
+            Deed::StallLeader { session, length } => {
+                if let Some(slot) = self.leader_of(session) {
+                    self.stall(slot, length);
+                }
+            }
+            Deed::Cut { side, is_one_way, length } => {
+                self.say(usize::MAX, format_args!("cut {side:b} {} ms, one way {is_one_way}", length / 1000));
+                self.network.cut(now, side, is_one_way, length);
+            }
+            Deed::Storm { weather, length } => {
+                self.say(usize::MAX, format_args!("storm {weather:?} {} ms", length / 1000));
+                self.network.storm(now, weather, length);
+            }
+            Deed::Jump { slot, by } => {
+                self.say(slot, format_args!("clock jumps by {} ms", by / 1000));
+                self.machines[slot].clock += by;
+                self.machines[slot].jumped_at = Some(now);
+            }
+            Deed::Store { mood, length } => {
+                self.say(usize::MAX, format_args!("the store is {mood:?} for {} ms", length / 1000));
+                self.store.be(mood, now + length);
+            }
+            Deed::Move { session } => {
+                if let Some(slot) = self.leader_of(session) {
+                    self.act(slot, session, super::outputs::Act::Move);
+                }
+            }
+            Deed::Damage { session } => self.damage(session),
+        }
+    }
+
+    fn damage(&mut self, session: usize) {
+        let follows = |machine: &Machine| machine.replica(session).is_some_and(|it| it.follower().is_some());
+        let Some(slot) = (0..self.machines.len()).find(|slot| follows(&self.machines[*slot])) else { return };
+        self.say(slot, format_args!("{session}: memory is damaged"));
+        if let Some(replica) = self.machines[slot].process.as_mut().and_then(|it| it.replicas[session].as_mut()) {
+            replica.damage.get_or_insert(replica.log.end() + 1);
+        }
+    }
+
+    fn crash(&mut self, slot: usize, down: Micros) {
+        if self.machines[slot].process.take().is_some() {
+            self.machines[slot].backlog.clear();
+            self.machines[slot].stall = (0, 0);
+            self.say(slot, format_args!("crashes"));
+            self.scheduler.after(down + 1, Event::Start { slot });
+        }
+    }
+
+    fn stall(&mut self, slot: usize, length: Micros) {
+        let now = self.now();
+        let Some(node) = self.machines[slot].process.as_ref().map(|process| process.node) else { return };
+        let (from, to) = self.machines[slot].stall;
+        self.machines[slot].stall = if now < to { (from, to.max(now + length)) } else { (now, now + length) };
+        let until = self.machines[slot].stall.1;
+        self.say(slot, format_args!("stands still for {} ms", length / 1000));
+        self.scheduler.at(until, Event::Resume { slot, node });
+    }
+
+    /// A request reaches the store.
+    fn ask_store(&mut self, slot: usize, node: Node, session: usize, request: Request) {
+        let now = self.now();
+        let mood = self.store.mood(now);
+        let fails = matches!(mood, StoreMood::Failing) && self.random.happens(0.5);
+        let lies = matches!(mood, StoreMood::Lying) && self.random.happens(0.5);
+        if mood == StoreMood::Away {
+            return;
+        }
+        let reply = match request {
+            Request::Create(record) => {
+                if !(fails && self.random.happens(0.5) || lies) {
+                    self.create(session, &record);
+                }
+                if self.is_planted(Plant::BelievesTheStore) {
+                    let reply = ChainReply::Newest(Some(record.clone()));
+                    self.scheduler.after(6_000, Event::Chain { slot, node, session, reply });
+                }
+                ChainReply::Created
+            }
+            Request::Newest if fails => return,
+            Request::Newest => ChainReply::Newest(self.store.newest(session).cloned()),
+        };
+        if fails && self.random.happens(0.5) {
+            return;
+        }
+        let after = self.store_delay();
+        self.scheduler.after(after, Event::Chain { slot, node, session, reply });
+    }
+
+    fn create(&mut self, session: usize, record: &Arc<ringside_core::leadership::record::Record>) {
+        let now = self.now();
+        let overwrites = self.is_planted(Plant::MakesANumberTwice);
+        if self.store.create(session, record) || overwrites {
+            if overwrites {
+                self.store.overwrite(session, record);
+            }
+            self.say(usize::MAX, format_args!("{session}: record {} in {:?}: {:?} {:?}", record.number, record.epoch, record.cause, record.in_sync));
+            let verdict = self.truth.made(now, session, record);
+            let all = &self.truth.records[session];
+            let is_once = all.iter().filter(|other| other.number == record.number).count() == 1;
+            self.checks.check(Condition::Entitled, verdict.is_ok() && is_once, || format!("{verdict:?}: {record:?}"));
+        }
+        if self.random.happens(0.1) {
+            self.store.clean(session);
+        }
+    }
+
+    /// How long the way to the store takes now.
+    pub fn store_delay(&mut self) -> Micros {
+        match self.store.mood(self.now()) {
+            StoreMood::Slow => 100_000 + self.random.below(700_000),
+            _ => 1_000 + self.random.below(15_000),
+        }
+    }
+
+    fn put(&mut self, slot: usize, node: Node, session: usize, epoch: Epoch, hashes: &[(Position, u64)]) {
+        let mood = self.store.mood(self.now());
+        let fails = match mood {
+            StoreMood::Away => true,
+            StoreMood::Failing | StoreMood::Lying => self.random.happens(0.5),
+            StoreMood::Well | StoreMood::Slow => false,
+        };
+        let Some((position, _)) = hashes.last().copied() else { return };
+        if !fails {
+            hashes.iter().for_each(|(position, hash)| self.store.keep(session, *position, *hash));
+            let after = self.store_delay();
+            self.scheduler.after(after, Event::Stored { slot, node, session, epoch, position });
+        }
+    }
+
+    /// Sends a packet between machines.
+    pub fn post(&mut self, from: usize, to: usize, packet: Packet) {
+        let now = self.now();
+        let [first, second] = self.network.carry(now, from, to);
+        for delay in [second, first].into_iter().flatten() {
+            self.scheduler.after(delay, Event::Arrive { slot: to, packet: packet.clone() });
+        }
+    }
+
+    /// Whether everything goes on.
+    fn look(&mut self) {
+        let now = self.now();
+        if now >= PEACE && self.network.beyond_bounds_until > now {
+            self.network.calm(now);
+        }
+        let is_due = match self.plan.mode {
+            Mode::Bounded => now > self.troubled_until + RECOVERY,
+            Mode::Unbounded => now > PEACE + 2 * RECOVERY,
+        };
+        if !is_due {
+            return;
+        }
+        for session in 0..self.terms.len() {
+            if self.plan.mode == Mode::Unbounded && self.is_lost(session) {
+                continue;
+            }
+            let served = self.served(session);
+            self.checks.check(Condition::LedAgain, served.is_ok(), || format!("{session}: {served:?}"));
+        }
+    }
+
+    /// Whether nobody is left who may lead.
+    pub fn is_lost(&self, session: usize) -> bool {
+        let counts = |member: Member| {
+            let machine = &self.machines[self.slot_of(member)];
+            let may = |replica: &Replica| !replica.has_diverged && (replica.leader().is_some() || replica.follower().is_some_and(|it| it.counts()));
+            machine.runs(member) && machine.replica(session).is_some_and(may)
+        };
+        !self.truth.records[session].last().is_some_and(|record| record.members().any(counts))
+    }
+
+    fn served(&self, session: usize) -> Result<(), String> {
+        let Some(slot) = self.leader_of(session) else { return Err("nobody leads".into()) };
+        let Some(leader) = self.machines[slot].replica(session).and_then(Replica::leader) else { return Ok(()) };
+        if leader.record().in_sync.len() < self.terms[session].followers {
+            return Err(format!("m{slot} has {:?} in sync", leader.record().in_sync));
+        }
+        match self.players[session].iter().position(|player| player.waits(self.now()) > RECOVERY / 2) {
+            Some(player) => Err(format!("m{slot} does not answer player {player}")),
+            None => Ok(()),
+        }
+    }
+
+    /// Somebody's home is told or asked.
+    pub fn at_home(&mut self, slot: usize, session: usize, from: Member, message: Message) {
+        let Some(process) = self.machines[slot].process.as_mut() else { return };
+        let copy = &mut process.copies[session];
+        let answer = match message {
+            Message::Lead { record, .. } => {
+                copy.offer(&Arc::new(*record));
+                return;
+            }
+            Message::Ask(ask) => copy.answer(&ask),
+            _ => return,
+        };
+        let to = self.slot_of(from);
+        let (party, message) = (ringside_core::leadership::message::Party::Home, Message::Answer(answer));
+        let packet = Packet::Member { session, from: party, to: from, message, entries: Vec::new() };
+        self.post(slot, to, packet);
+    }
+}
