@@ -45,7 +45,10 @@ use peer::Peer;
 enum Phase {
     Leading,
     /// Inputs wait until `to` has all of the log.
-    Holding { to: Member, until: u64 },
+    Holding {
+        to: Member,
+        until: u64,
+    },
     /// The record that grants `to` the lead is being made: nothing is appended or released until it is settled.
     Granting,
     /// Somebody leads in a newer epoch; stopped until it is settled who goes on.
@@ -191,9 +194,9 @@ impl Leader {
 
     /// How far each follower's log and fold are behind, entries.
     pub fn lags(&self) -> impl Iterator<Item = (Member, u64, u64)> + '_ {
-        self.peers.iter().map(|(who, peer)| {
-            (*who, self.end.saturating_sub(peer.received), self.end.saturating_sub(peer.applied))
-        })
+        self.peers
+            .iter()
+            .map(|(who, peer)| (*who, self.end.saturating_sub(peer.received), self.end.saturating_sub(peer.applied)))
     }
 
     /// A turn begins, or it is time. Must come before anything else of the turn, with a clock read in this turn.
@@ -253,8 +256,12 @@ impl Leader {
         if self.is_over() || self.phase == Phase::Claiming {
             return;
         }
-        let behind: Vec<Member> =
-            self.peers.iter().filter(|(_, peer)| peer.is_introduced && peer.sent < self.end).map(|(who, _)| *who).collect();
+        let behind: Vec<Member> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.is_introduced && peer.sent < self.end)
+            .map(|(who, _)| *who)
+            .collect();
         behind.into_iter().for_each(|who| self.send_entries(now, who));
         self.release(now);
     }
@@ -343,7 +350,8 @@ impl Leader {
             return self.met(now, Arc::new(*ask.record));
         }
         let record = Some(Box::new((*self.record).clone()));
-        let answer = Answer { asked: ask.epoch, number: self.seen, record, stand: Stand::Lives, stamp_us: ask.stamp_us };
+        let answer =
+            Answer { asked: ask.epoch, number: self.seen, record, stand: Stand::Lives, stamp_us: ask.stamp_us };
         self.send(candidate, Message::Answer(answer));
     }
 
@@ -379,7 +387,11 @@ impl Leader {
         }
         let silent: Vec<Member> = {
             let counted = self.counted();
-            self.peers.iter().filter(|(who, peer)| !counted.contains(who) && peer.is_lost(now)).map(|(who, _)| *who).collect()
+            self.peers
+                .iter()
+                .filter(|(who, peer)| !counted.contains(who) && peer.is_lost(now))
+                .map(|(who, _)| *who)
+                .collect()
         };
         silent.iter().for_each(|who| drop(self.peers.remove(who)));
         let all: Vec<(Member, bool)> = self.peers.iter().map(|(who, peer)| (*who, peer.is_introduced)).collect();

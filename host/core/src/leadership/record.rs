@@ -215,7 +215,16 @@ impl Record {
         let mut lineage = self.lineage.clone();
         lineage.begin(epoch, end);
         let position = end + u64::from(home == ChainHome::Log);
-        Record { session: self.session.clone(), number: self.number + 1, epoch, leader, in_sync, position, cause, lineage }
+        Record {
+            session: self.session.clone(),
+            number: self.number + 1,
+            epoch,
+            leader,
+            in_sync,
+            position,
+            cause,
+            lineage,
+        }
     }
 
     /// Whether this record entitles the maker of `next` to make it.
@@ -241,7 +250,11 @@ impl Record {
             Cause::Removed if !next.in_sync.is_subset(&self.in_sync) => Err(Denied::NotInSync),
             Cause::Admitted if !self.in_sync.is_subset(&next.in_sync) => Err(Denied::NotEntitled),
             Cause::Removed | Cause::Admitted | Cause::Evicted | Cause::Ended => {
-                if is_same { Ok(()) } else { Err(Denied::Epoch) }
+                if is_same {
+                    Ok(())
+                } else {
+                    Err(Denied::Epoch)
+                }
             }
             Cause::Promoted | Cause::Granted => {
                 if !self.counts(next.leader) {
@@ -266,7 +279,11 @@ impl Record {
             Cause::Activated if self.cause != Cause::Evicted => Err(Denied::NotEntitled),
             Cause::Activated if !next.in_sync.is_empty() => Err(Denied::NotInSync),
             Cause::Recovered { .. } | Cause::Activated => {
-                if is_next { Ok(()) } else { Err(Denied::Epoch) }
+                if is_next {
+                    Ok(())
+                } else {
+                    Err(Denied::Epoch)
+                }
             }
         }
     }
@@ -274,9 +291,8 @@ impl Record {
     fn check_set(&self) -> Result<(), Denied> {
         // Followers share no node: two of one would die together, and a node's epochs would be taken by two of them.
         let nodes: BTreeSet<_> = self.in_sync.iter().map(|who| who.node.id).collect();
-        let is_good = !self.counts(self.leader)
-            && nodes.len() == self.in_sync.len()
-            && self.in_sync.len() <= limits::FOLLOWERS;
+        let is_good =
+            !self.counts(self.leader) && nodes.len() == self.in_sync.len() && self.in_sync.len() <= limits::FOLLOWERS;
         if is_good { Ok(()) } else { Err(Denied::MalformedSet) }
     }
 }

@@ -105,7 +105,11 @@ impl History {
             Event::Acknowledged { number } => self.safe = self.safe.max(number),
             Event::Rewound { to } => {
                 let committed = self.committed;
-                check(Promise::NothingWithdrawn, to >= committed, format!("rewound to {to}, {committed} was committed"));
+                check(
+                    Promise::NothingWithdrawn,
+                    to >= committed,
+                    format!("rewound to {to}, {committed} was committed"),
+                );
                 self.forget(to);
             }
             Event::Superseded { to } => {
@@ -138,7 +142,8 @@ impl History {
         check(Promise::MonotonicReads, heard.position >= seen, format!("{} after {seen}", heard.position));
         for (position, hash) in heard.before.into_iter().chain([(heard.position, heard.hash)]) {
             if let Some(known) = self.seen.get(&position) {
-                let promise = if position <= self.committed { Promise::NothingWithdrawn } else { Promise::MonotonicReads };
+                let promise =
+                    if position <= self.committed { Promise::NothingWithdrawn } else { Promise::MonotonicReads };
                 check(promise, *known == hash, format!("{position} was {known:x} and is {hash:x}"));
             }
         }

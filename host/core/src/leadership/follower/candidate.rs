@@ -136,7 +136,14 @@ impl Follower {
         let voice = || Voice { stand: None, waits_since: now };
         let voices = members.chain([Party::Home]).map(|whom| (whom, voice())).collect();
         let is_read = self.terms.home() == ChainHome::Log;
-        self.phase = Phase::Standing(Round { epoch, record: (record.epoch, record.number), voices, next_ask: now, next_probe: now, is_read });
+        self.phase = Phase::Standing(Round {
+            epoch,
+            record: (record.epoch, record.number),
+            voices,
+            next_ask: now,
+            next_probe: now,
+            is_read,
+        });
         if !is_read {
             self.chain.read(now);
         }
@@ -231,7 +238,8 @@ impl Follower {
             self.bound = Some(Bound { to: candidate, epoch, heard_at: now });
             Stand::Yes
         };
-        let answer = Answer { asked: epoch, number: self.seen, record: Some(Box::new((*record).clone())), stand, stamp_us };
+        let answer =
+            Answer { asked: epoch, number: self.seen, record: Some(Box::new((*record).clone())), stand, stamp_us };
         self.send(Party::Member(candidate), Message::Answer(answer));
     }
 

@@ -113,9 +113,10 @@ impl Leader {
             return;
         }
         let is_free = |who: &Member| !newest.in_sync.iter().any(|other| other.node.id == who.node.id);
-        let newcomer = self.peers.iter().find(|(who, peer)| {
-            !newest.counts(**who) && is_free(who) && peer.is_current(now, self.end)
-        });
+        let newcomer = self
+            .peers
+            .iter()
+            .find(|(who, peer)| !newest.counts(**who) && is_free(who) && peer.is_current(now, self.end));
         if let Some((who, peer)) = newcomer {
             let (who, received) = (*who, peer.received);
             let mut in_sync = newest.in_sync.clone();

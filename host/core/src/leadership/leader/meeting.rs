@@ -48,7 +48,8 @@ impl Leader {
         if !newer(record.epoch, self.record.epoch) {
             return;
         }
-        let is_fork = self.terms.home() == ChainHome::Log && self.record.number >= record.number && record.leader != self.me;
+        let is_fork =
+            self.terms.home() == ChainHome::Log && self.record.number >= record.number && record.leader != self.me;
         let fork = self.record.lineage.common(self.end, &record.lineage, Position::MAX);
         if !is_fork {
             self.rival = Some(Rival::of(record));

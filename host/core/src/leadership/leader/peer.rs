@@ -102,6 +102,7 @@ impl Peer {
     /// Whether it may be counted: it follows, was heard of just now, and has all but the last batch.
     pub fn is_current(&self, now: u64, end: Position) -> bool {
         self.is_introduced
+            && self.stamp_us.is_some()
             && !self.has_diverged
             && now < self.heard_at + 3 * HEARTBEAT_US
             && self.received + limits::BATCH_ENTRIES >= end

@@ -20,7 +20,9 @@ impl Leader {
     /// Until when it may release: none if nobody but itself could end that.
     pub fn right_until(&self) -> Option<u64> {
         let stamps = self.counted().into_iter().map(|who| self.peers.get(&who).and_then(|peer| peer.stamp_us));
-        stamps.map(|stamp| stamp.filter(|stamp| *stamp >= self.confirmed_from).map_or(0, |stamp| stamp + RIGHT_US)).min()
+        stamps
+            .map(|stamp| stamp.filter(|stamp| *stamp >= self.confirmed_from).map_or(0, |stamp| stamp + RIGHT_US))
+            .min()
     }
 
     /// Whether it may release now.

@@ -98,7 +98,8 @@ impl World {
     /// Somebody begins to lead in a new epoch.
     pub fn begins(&mut self, slot: usize, session: usize, replica: &mut Replica, record: &Arc<Record>) {
         let is_first = self.truth.leads(session, record.epoch, record.leader);
-        self.checks.check(Condition::OneLeaderPerEpoch, is_first, || format!("m{slot} in {:?} of {session}", record.epoch));
+        self.checks
+            .check(Condition::OneLeaderPerEpoch, is_first, || format!("m{slot} in {:?} of {session}", record.epoch));
         replica.sees(record.epoch);
     }
 
@@ -133,8 +134,14 @@ impl World {
             return;
         }
         let losers = self.machines.iter().filter_map(|machine| machine.replica(session));
-        let Some(loser) = losers.into_iter().find(|it| it.leader().is_some_and(|it| it.epoch() == over)) else { return };
-        let fork = record.lineage.common(replica.log.end(), &loser.leader().map(Leader::record).map_or_else(Default::default, |it| it.lineage.clone()), loser.log.end());
+        let Some(loser) = losers.into_iter().find(|it| it.leader().is_some_and(|it| it.epoch() == over)) else {
+            return;
+        };
+        let fork = record.lineage.common(
+            replica.log.end(),
+            &loser.leader().map(Leader::record).map_or_else(Default::default, |it| it.lineage.clone()),
+            loser.log.end(),
+        );
         let (mine, theirs) = (replica.log.inputs_since(fork), loser.log.inputs_since(fork));
         self.checks.check(Condition::HealedRight, mine >= theirs, || {
             format!("{session}: a branch of {mine} inputs goes on over one of {theirs}")
@@ -148,7 +155,9 @@ impl World {
         }
         let now = self.now();
         let before = promotion.record.number - 1;
-        let Some(before) = self.truth.records[session].iter().rev().find(|record| record.number == before) else { return };
+        let Some(before) = self.truth.records[session].iter().rev().find(|record| record.number == before) else {
+            return;
+        };
         let machine = &self.machines[self.slot_of(before.leader)];
         let (from, to) = machine.stall;
         let is_stalled = to - from > 300_000 && to + 1_500_000 > now;

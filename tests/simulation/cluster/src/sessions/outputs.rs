@@ -91,7 +91,11 @@ impl World {
             return;
         }
         let is_free = |machine: &Machine| {
-            machine.process.as_ref().map(|process| process.member()).filter(|who| !peers.iter().any(|peer| peer.node == who.node))
+            machine
+                .process
+                .as_ref()
+                .map(|process| process.member())
+                .filter(|who| !peers.iter().any(|peer| peer.node == who.node))
         };
         let others = self.machines.iter().enumerate().filter(|(other, _)| *other != slot);
         let free: Vec<Member> = others.filter_map(|(_, machine)| is_free(machine)).collect();
@@ -112,7 +116,9 @@ impl World {
         let Some(process) = self.machines[slot].process.as_mut() else { return };
         let node = process.node;
         let Some(replica) = process.replicas[session].as_mut() else { return };
-        let Some((epoch, committed)) = replica.leader().map(|leader| (leader.epoch(), leader.committed())) else { return };
+        let Some((epoch, committed)) = replica.leader().map(|leader| (leader.epoch(), leader.committed())) else {
+            return;
+        };
         // One after the other: an object of a chain without gaps is not made before the one before it.
         let (sent, at) = replica.storing;
         let (from, end) = (replica.stored.max(committed), replica.log.end());
@@ -394,7 +400,8 @@ impl World {
         });
         if let Some(theirs) = theirs {
             let is_same = mine == Some(theirs.hash);
-            self.checks.check(Condition::LogsAgree, is_same, || format!("m{slot} has another log of {session} at {to}"));
+            self.checks
+                .check(Condition::LogsAgree, is_same, || format!("m{slot} has another log of {session} at {to}"));
         }
         for position in from..=to {
             let Some(state) = replica.log.state(position) else { return };
@@ -435,7 +442,10 @@ impl World {
         let record = promotion.record.clone();
         self.say(
             slot,
-            format_args!("{session}: leads in {:?} from {} on: {:?}, with {:?}", record.epoch, promotion.end, record.cause, record.in_sync),
+            format_args!(
+                "{session}: leads in {:?} from {} on: {:?}, with {:?}",
+                record.epoch, promotion.end, record.cause, record.in_sync
+            ),
         );
         if self.is_planted(Plant::ReusesAnEpoch) {
             let mut reused = Record::clone(&record);
@@ -506,11 +516,16 @@ impl World {
         self.post(slot, there, Packet::Member { session, from: Party::Member(me), to, message, entries });
     }
 
-    fn answer_oneself(&mut self, slot: usize, session: usize, whom: Party, ask: &ringside_core::leadership::message::Ask) {
+    fn answer_oneself(
+        &mut self,
+        slot: usize,
+        session: usize,
+        whom: Party,
+        ask: &ringside_core::leadership::message::Ask,
+    ) {
         use ringside_core::leadership::message::{Answer, Stand};
         let stand = if whom == Party::Home { Stand::Tells } else { Stand::Yes };
-        let answer =
-            Answer { asked: ask.epoch, number: 0, record: None, stand, stamp_us: ask.stamp_us };
+        let answer = Answer { asked: ask.epoch, number: 0, record: None, stand, stamp_us: ask.stamp_us };
         let to = ask.candidate;
         let message = Message::Answer(answer);
         self.post(slot, slot, Packet::Member { session, from: whom, to, message, entries: Vec::new() });
@@ -520,8 +535,9 @@ impl World {
         let epoch = match message {
             Message::Append(Append { epoch, .. }) => *epoch,
             // The answer to a leader of a newer epoch names the one that is followed, and acknowledges nothing to it.
-            Message::Ack(Ack { epoch, .. })
-                if !matches!((to, replica.saw), (Party::Member(to), Some(saw)) if to.owns(saw)) => *epoch,
+            Message::Ack(Ack { epoch, .. }) if !matches!((to, replica.saw), (Party::Member(to), Some(saw)) if to.owns(saw)) => {
+                *epoch
+            }
             _ => return,
         };
         let Some(saw) = replica.saw else { return };

@@ -100,7 +100,8 @@ impl Plan {
             kind(Tier::Replicated, PartitionPolicy::Available, random),
             kind(Tier::Durable, PartitionPolicy::Consistent, random),
         ];
-        let clocks = (0..machines).map(|_| (random.below(3_600_000_000), random.below(20_000) as i64 - 10_000)).collect();
+        let clocks =
+            (0..machines).map(|_| (random.below(3_600_000_000), random.below(20_000) as i64 - 10_000)).collect();
         let old = random.next() & random.next();
         let mut plan = Plan { mode, machines, sessions, deeds: Vec::new(), clocks, old };
         match mode {

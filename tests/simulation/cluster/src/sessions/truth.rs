@@ -38,8 +38,10 @@ impl Truth {
             return Ok(());
         }
         let before = all.iter().filter(|before| before.number + 1 == record.number);
-        let why: Vec<String> =
-            before.map(|before| before.entitles(record)).map(|it| it.map_or_else(|why| why.to_string(), |()| String::new())).collect();
+        let why: Vec<String> = before
+            .map(|before| before.entitles(record))
+            .map(|it| it.map_or_else(|why| why.to_string(), |()| String::new()))
+            .collect();
         let is_good = all.is_empty() || why.iter().any(String::is_empty);
         all.push(record.clone());
         if self.newest[session].is_none_or(|(epoch, _)| record.epoch > epoch) {

@@ -404,7 +404,13 @@ impl World {
             if overwrites {
                 self.store.overwrite(session, record);
             }
-            self.say(usize::MAX, format_args!("{session}: record {} in {:?}: {:?} {:?}", record.number, record.epoch, record.cause, record.in_sync));
+            self.say(
+                usize::MAX,
+                format_args!(
+                    "{session}: record {} in {:?}: {:?} {:?}",
+                    record.number, record.epoch, record.cause, record.in_sync
+                ),
+            );
             let verdict = self.truth.made(now, session, record);
             let all = &self.truth.records[session];
             let is_once = all.iter().filter(|other| other.number == record.number).count() == 1;
@@ -473,7 +479,10 @@ impl World {
     pub fn is_lost(&self, session: usize) -> bool {
         let counts = |member: Member| {
             let machine = &self.machines[self.slot_of(member)];
-            let may = |replica: &Replica| !replica.has_diverged && (replica.leader().is_some() || replica.follower().is_some_and(|it| it.counts()));
+            let may = |replica: &Replica| {
+                !replica.has_diverged
+                    && (replica.leader().is_some() || replica.follower().is_some_and(|it| it.counts()))
+            };
             machine.runs(member) && machine.replica(session).is_some_and(may)
         };
         !self.truth.records[session].last().is_some_and(|record| record.members().any(counts))
