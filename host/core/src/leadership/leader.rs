@@ -50,7 +50,7 @@ enum Phase {
         until: u64,
     },
     /// The record that grants `to` the lead is being made: nothing is appended or released until it is settled.
-    Granting,
+    Granting { since: u64 },
     /// Somebody leads in a newer epoch; stopped until it is settled who goes on.
     Claiming,
     /// Somebody who had accepted more goes on; stopped until its new epoch is heard of.
@@ -239,7 +239,7 @@ impl Leader {
     pub fn handle_append(&mut self, now: u64) -> Result<Position, NotNow> {
         match self.phase {
             Phase::Leading => Ok(self.append(now)),
-            Phase::Holding { .. } | Phase::Granting => Err(NotNow::Moving),
+            Phase::Holding { .. } | Phase::Granting { .. } => Err(NotNow::Moving),
             Phase::Claiming | Phase::Yielding => Err(NotNow::Unsettled),
             Phase::Over => Err(NotNow::Over),
         }

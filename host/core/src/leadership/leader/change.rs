@@ -75,7 +75,7 @@ impl Leader {
         match home {
             ChainHome::Log => self.granted(record),
             ChainHome::Store => {
-                self.phase = Phase::Granting;
+                self.phase = Phase::Granting { since: now };
                 self.chain.make(now, record);
             }
         }
@@ -112,11 +112,12 @@ impl Leader {
         if !self.pending.is_empty() || newest.in_sync.len() >= self.terms.followers.min(limits::FOLLOWERS) {
             return;
         }
+        // Whoever counts has all that was ever committed: so it is before it is named, and so it stays.
         let is_free = |who: &Member| !newest.in_sync.iter().any(|other| other.node.id == who.node.id);
         let newcomer = self
             .peers
             .iter()
-            .find(|(who, peer)| !newest.counts(**who) && is_free(who) && peer.is_current(now, self.end));
+            .find(|(who, peer)| !newest.counts(**who) && is_free(who) && peer.is_current(now, self.end) && peer.received >= self.committed);
         if let Some((who, peer)) = newcomer {
             let (who, received) = (*who, peer.received);
             let mut in_sync = newest.in_sync.clone();
@@ -160,7 +161,7 @@ impl Leader {
 
     /// The store has made a record.
     pub(super) fn made(&mut self, _now: u64, record: Arc<Record>) {
-        if self.phase == Phase::Granting {
+        if matches!(self.phase, Phase::Granting { .. }) {
             return self.granted(record);
         }
         self.pending.clear();

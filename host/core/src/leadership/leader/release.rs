@@ -76,7 +76,12 @@ impl Leader {
             let stamp = self.peers.get(&who).and_then(|peer| peer.stamp_us);
             stamp.unwrap_or(self.began) + RIGHT_US
         });
-        let lapsed = until.min().is_some_and(|until| now >= until + PAUSE_US);
+        // Once a grant is on its way the other may lead, and this one has no right.
+        let granted = match self.phase {
+            Phase::Granting { since } => Some(since),
+            _ => None,
+        };
+        let lapsed = until.chain(granted).min().is_some_and(|until| now >= until + PAUSE_US);
         let is_stopped = matches!(self.phase, Phase::Claiming | Phase::Yielding);
         let is_paused = lapsed && self.terms.policy == PartitionPolicy::Consistent || is_stopped;
         if is_paused != self.is_paused {
