@@ -117,6 +117,9 @@ pub enum Cause {
         /// The other's epoch, which is over.
         over: Epoch,
     },
+    /// The leader heard of a newer epoch and found nobody who leads in it: it goes on in one above. Nothing is decided by
+    /// that; should the two meet, they compare what they have.
+    Raised,
     /// Nobody leads it: its state is in the store until somebody asks for it.
     Evicted,
     /// Somebody asked for it.
@@ -265,14 +268,18 @@ impl Record {
                 }
                 if is_next { Ok(()) } else { Err(Denied::Epoch) }
             }
-            Cause::Healed { over } => {
+            Cause::Healed { .. } | Cause::Raised => {
+                let over = match next.cause {
+                    Cause::Healed { over } => over.number,
+                    _ => 0,
+                };
                 if next.leader != self.leader {
                     return Err(Denied::NotEntitled);
                 }
                 if !next.in_sync.is_subset(&self.in_sync) {
                     return Err(Denied::NotInSync);
                 }
-                if is_next && next.epoch.number > over.number { Ok(()) } else { Err(Denied::Epoch) }
+                if is_next && next.epoch.number > over { Ok(()) } else { Err(Denied::Epoch) }
             }
             // That the seal is there is the store's to say.
             Cause::Recovered { .. } if !next.in_sync.is_empty() => Err(Denied::NotInSync),

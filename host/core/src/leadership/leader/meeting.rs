@@ -106,7 +106,7 @@ impl Leader {
         let Some(Rival { record, theirs: Some(theirs), mine: Some(mine), .. }) = &self.rival else { return };
         if healing::goes_on(mine, theirs) {
             let (over, whom) = (theirs.epoch, record.leader);
-            self.renew(now, over, whom);
+            self.renew(now, Cause::Healed { over }, Some(whom));
         } else {
             let (to, message) = (record.leader, Message::Yield { winner: theirs.clone(), loser: mine.clone() });
             self.phase = Phase::Yielding;
@@ -123,17 +123,18 @@ impl Leader {
         let is_mine = winner.epoch == self.record.epoch && healing::goes_on(winner, loser);
         if self.phase == Phase::Claiming && is_mine {
             let whom = self.rival.as_ref().map(|rival| rival.record.leader);
-            self.renew(now, loser.epoch, whom.unwrap_or(self.me));
+            self.seen = self.seen.max(loser.epoch.number);
+            self.renew(now, Cause::Healed { over: loser.epoch }, whom);
         }
     }
 
     /// Goes on in an epoch above both. Followers are introduced to it, and what they acknowledged before gives no right.
-    fn renew(&mut self, now: u64, over: Epoch, whom: Member) {
-        self.seen = self.seen.max(over.number).max(self.record.epoch.number);
+    fn renew(&mut self, now: u64, cause: Cause, whom: Option<Member>) {
+        self.seen = self.seen.max(self.record.epoch.number);
         let epoch = self.me.epoch_after(self.seen);
         let newest = self.newest().clone();
-        let cause = (Cause::Healed { over }, ChainHome::Log);
-        self.record = Arc::new(newest.succeeded(self.me, epoch, newest.in_sync.clone(), self.end, cause));
+        let in_sync = newest.in_sync.clone();
+        self.record = Arc::new(newest.succeeded(self.me, epoch, in_sync, self.end, (cause, ChainHome::Log)));
         self.pending.clear();
         self.append(now);
         (self.phase, self.rival) = (Phase::Leading, None);
@@ -142,13 +143,28 @@ impl Leader {
             peer.renew();
             peer.excuse(now);
         });
-        self.former.insert(whom, now);
+        self.former.extend(whom.map(|whom| (whom, now)));
         self.outputs.push_back(Output::Record(self.record.clone()));
         self.outputs.push_back(Output::Renewed(self.record.clone()));
         self.next_beat = now;
         self.tell_home();
         self.note_degraded();
         self.note_pause(now);
+    }
+
+    /// A client has seen an epoch: from what this cluster has sealed for it, for on a stranger's word nobody stops. A newer
+    /// one is over if its leader died with all who followed it, and then nobody but the client can tell: the client
+    /// accepts nothing of an older one, so this leader reads the store, or goes on above it.
+    pub fn handle_seen(&mut self, now: u64, epoch: Epoch) {
+        self.seen = self.seen.max(epoch.number);
+        if !newer(epoch, self.record.epoch) {
+            return;
+        }
+        match (self.terms.home(), &self.phase) {
+            (ChainHome::Store, _) => self.chain.read(now),
+            (ChainHome::Log, Phase::Leading) => self.renew(now, Cause::Raised, None),
+            (ChainHome::Log, _) => {}
+        }
     }
 
     /// Repeats the claim; goes on if the other is silent for long.
@@ -160,8 +176,8 @@ impl Leader {
         let is_late = now >= rival.since + YIELD_US;
         match self.phase {
             Phase::Claiming if is_late => {
-                let (over, whom) = (rival.record.epoch, rival.record.leader);
-                self.renew(now, over, whom);
+                let whom = rival.record.leader;
+                self.renew(now, Cause::Raised, Some(whom));
             }
             Phase::Claiming if now >= rival.next_claim => {
                 let Some(claim) = rival.mine.clone() else { return };

@@ -178,8 +178,9 @@ impl World {
                 }
             }
             let last = replica.log.newest().last;
+            let Some(epoch) = replica.leader().map(Leader::epoch) else { continue };
             for player in 0..PLAYERS {
-                self.settle_history(session, player, &settled[player], last[player]);
+                self.settle_history(session, player, epoch, &settled[player], last[player]);
             }
         }
     }

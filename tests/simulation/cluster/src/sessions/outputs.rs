@@ -35,6 +35,8 @@ pub enum Act {
     Input { player: usize, number: u64 },
     /// The session is to move.
     Move,
+    /// A player has seen an epoch.
+    Seen(Epoch),
     /// A machine is to follow.
     Recruit(Member),
 }
@@ -219,6 +221,7 @@ impl World {
                 replica.stored = replica.stored.max(position);
                 leader.handle_stored(clock, position);
             }
+            (Act::Seen(epoch), Some(Role::Leader(leader))) => leader.handle_seen(clock, epoch),
             (Act::Recruit(who), Some(Role::Leader(leader))) => leader.handle_recruit(clock, who),
             (Act::Move, Some(Role::Leader(leader))) => {
                 if let Some(to) = leader.record().in_sync.first().copied() {

@@ -33,6 +33,8 @@ pub struct Player {
     committed: Position,
     /// The machine that it asks.
     guess: usize,
+    /// The one that it asked last because nobody answered.
+    next: usize,
     /// The machine from which it reaches others.
     from: usize,
     heard_at: Micros,
@@ -52,6 +54,7 @@ impl Player {
             position: 0,
             committed: 0,
             guess,
+            next: guess,
             from: guess,
             heard_at: 0,
             sent: 0,
@@ -80,7 +83,9 @@ impl World {
         let wants = self.random.happens(0.5);
         let it = &mut self.players[session][player];
         if now >= it.heard_at + PATIENCE {
-            it.guess = (it.guess + 1) % machines;
+            // Each in turn: who is told of another place may be told so by one that knows no better.
+            it.next = (it.next + 1) % machines;
+            it.guess = it.next;
         }
         if wants && it.sent < it.safe + UNSAFE {
             it.sent += 1;
@@ -109,8 +114,8 @@ impl World {
             }
             return;
         };
-        if hello.epoch.is_some_and(|epoch| newer(epoch, leader.epoch())) {
-            return;
+        if let Some(epoch) = hello.epoch.filter(|epoch| newer(*epoch, leader.epoch())) {
+            return self.act(slot, session, Act::Seen(epoch));
         }
         let twice = self.is_planted(Plant::AppliesTwice) && self.random.happens(0.1);
         let last = replica.log.newest().last[player];
@@ -231,8 +236,18 @@ impl World {
         }
     }
 
-    /// At the end.
-    pub fn settle_history(&mut self, session: usize, player: usize, settled: &[(u64, Position)], last: u64) {
+    /// At the end: of a player that has come to where the session is led, in that epoch.
+    pub fn settle_history(
+        &mut self,
+        session: usize,
+        player: usize,
+        epoch: Epoch,
+        settled: &[(u64, Position)],
+        last: u64,
+    ) {
+        if self.players[session][player].epoch != Some(epoch) {
+            return;
+        }
         for (number, position) in settled.iter().copied() {
             self.note(session, player, &Seen::Settled { number, position });
         }

@@ -280,13 +280,13 @@ impl World {
         self.scheduler.after(TURN, Event::Turn { slot, node });
     }
 
-    /// Whoever leads a session in the newest epoch.
+    /// Whoever leads a session, in the newest epoch in which anybody does.
     pub fn leader_of(&self, session: usize) -> Option<usize> {
-        let (newest, _) = self.truth.newest[session]?;
-        (0..self.machines.len()).find(|slot| {
-            let leader = self.machines[*slot].replica(session).and_then(Replica::leader);
-            leader.is_some_and(|leader| leader.epoch() == newest && !leader.is_over())
-        })
+        let leaders = self.machines.iter().enumerate().filter_map(|(slot, machine)| {
+            let leader = machine.replica(session)?.leader()?;
+            (!leader.is_over()).then_some((leader.epoch(), slot))
+        });
+        leaders.max().map(|(_, slot)| slot)
     }
 
     fn commit(&mut self, deed: Deed) {
@@ -400,7 +400,9 @@ impl World {
     fn create(&mut self, session: usize, record: &Arc<ringside_core::leadership::record::Record>) {
         let now = self.now();
         let overwrites = self.is_planted(Plant::MakesANumberTwice);
-        if self.store.create(session, record) || overwrites {
+        // A number that was cleaned away can be made once more, by somebody who will see that it is not the newest.
+        let is_late = self.store.newest(session).is_some_and(|newest| newest.number > record.number);
+        if (self.store.create(session, record) || overwrites) && !is_late {
             if overwrites {
                 self.store.overwrite(session, record);
             }
@@ -495,7 +497,9 @@ impl World {
             return Err(format!("m{slot} has {:?} in sync", leader.record().in_sync));
         }
         match self.players[session].iter().position(|player| player.waits(self.now()) > RECOVERY / 2) {
-            Some(player) => Err(format!("m{slot} does not answer player {player}")),
+            Some(player) => {
+                Err(format!("m{slot} does not answer player {player}"))
+            },
             None => Ok(()),
         }
     }
