@@ -72,6 +72,10 @@ pub struct Follower {
     fence: Option<Epoch>,
     /// The greatest number of an epoch that it has seen, candidates' included.
     seen: u64,
+    /// When the leader itself was heard last, if ever. Only this is told to candidates: what others say of a leader's life
+    /// must not come back as what one has heard, or it never dies.
+    direct_at: Option<u64>,
+    /// When silence began to count: heard, reached by others, or this worker's own stall.
     heard_at: u64,
     promised_until: u64,
     last_turn: u64,
@@ -107,6 +111,7 @@ impl Follower {
             stamp_us: None,
             fence: None,
             seen: 0,
+            direct_at: None,
             heard_at: now,
             promised_until: now + PROMISE_US,
             last_turn: now,
@@ -327,6 +332,7 @@ impl Follower {
 
     /// The leader was heard of directly: the acknowledgement that follows promises.
     fn heard(&mut self, now: u64) {
+        self.direct_at = Some(now);
         self.forgive(now);
         self.stop_standing();
     }

@@ -50,7 +50,9 @@ enum Phase {
         until: u64,
     },
     /// The record that grants `to` the lead is being made: nothing is appended or released until it is settled.
-    Granting { since: u64 },
+    Granting {
+        since: u64,
+    },
     /// Somebody leads in a newer epoch; stopped until it is settled who goes on.
     Claiming,
     /// Somebody who had accepted more goes on; stopped until its new epoch is heard of.
@@ -329,7 +331,7 @@ impl Leader {
             }
             return;
         }
-        if !self.peers.contains_key(&from) {
+        if !self.peers.contains_key(&from) && !ack.has_diverged {
             // One of the record before, which has most of the log.
             self.handle_recruit(now, from);
         }
@@ -389,7 +391,7 @@ impl Leader {
             let counted = self.counted();
             self.peers
                 .iter()
-                .filter(|(who, peer)| !counted.contains(who) && peer.is_lost(now))
+                .filter(|(who, peer)| !counted.contains(who) && (peer.has_diverged || peer.is_lost(now)))
                 .map(|(who, _)| *who)
                 .collect()
         };

@@ -224,7 +224,8 @@ impl Follower {
         let log = ask.log;
         self.learn(now, Arc::new(*ask.record));
         let Some(record) = self.record.clone() else { return };
-        let is_heard = now < self.heard_at + SUSPICION_US && self.epoch == Some(record.epoch);
+        let is_recent = self.direct_at.is_some_and(|at| now < at + SUSPICION_US);
+        let is_heard = is_recent && self.epoch == Some(record.epoch);
         let mine = (self.lineage.epoch_at(self.end), self.end);
         let is_better = (mine, std::cmp::Reverse(self.me)) > (log, std::cmp::Reverse(candidate));
         let stand = if self.is_over() || !record.counts(candidate) || !record.names(self.me) {

@@ -114,10 +114,9 @@ impl Leader {
         }
         // Whoever counts has all that was ever committed: so it is before it is named, and so it stays.
         let is_free = |who: &Member| !newest.in_sync.iter().any(|other| other.node.id == who.node.id);
-        let newcomer = self
-            .peers
-            .iter()
-            .find(|(who, peer)| !newest.counts(**who) && is_free(who) && peer.is_current(now, self.end) && peer.received >= self.committed);
+        let newcomer = self.peers.iter().find(|(who, peer)| {
+            !newest.counts(**who) && is_free(who) && peer.is_current(now, self.end) && peer.received >= self.committed
+        });
         if let Some((who, peer)) = newcomer {
             let (who, received) = (*who, peer.received);
             let mut in_sync = newest.in_sync.clone();

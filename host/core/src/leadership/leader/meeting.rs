@@ -48,6 +48,13 @@ impl Leader {
         if !newer(record.epoch, self.record.epoch) {
             return;
         }
+        if let (Phase::Claiming, Some(rival)) = (&self.phase, &self.rival)
+            && newer(rival.record.epoch, record.epoch)
+        {
+            // It has seen a newer one than this, and says so.
+            let message = Message::Lead { record: Box::new(Record::clone(&rival.record)), end: None };
+            return self.send(record.leader, message);
+        }
         let is_fork =
             self.terms.home() == ChainHome::Log && self.record.number >= record.number && record.leader != self.me;
         let fork = self.record.lineage.common(self.end, &record.lineage, Position::MAX);

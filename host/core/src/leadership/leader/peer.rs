@@ -60,6 +60,8 @@ impl Peer {
 
     pub fn acknowledged(&mut self, now: u64, ack: &Ack, end: Position) {
         let received = ack.received.min(end);
+        // Within an epoch a log does not shrink: a later word of a shorter one is of a follower that was begun anew.
+        self.has_diverged |= self.is_introduced && ack.stamp_us > self.stamp_us && received < self.received;
         if !self.is_introduced || received > self.received || received == end {
             self.progress_at = now;
             self.sent_at = now;

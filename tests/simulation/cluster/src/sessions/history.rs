@@ -126,6 +126,17 @@ impl World {
         }
     }
 
+    /// A follower was told what the leader's fold came to.
+    pub fn compared(&mut self, slot: usize, session: usize, replica: &Replica, mark: Option<(Epoch, Position)>) {
+        let Some((epoch, position)) = mark.filter(|(epoch, _)| replica.acknowledged == Some(*epoch)) else { return };
+        let differs = replica.damage.is_some_and(|from| from <= position && position <= replica.log.end());
+        if differs && replica.follower().is_some() {
+            self.checks.check(Condition::DivergenceReported, replica.has_diverged, || {
+                format!("m{slot} has another state of {session} at {position} than {epoch:?} says")
+            });
+        }
+    }
+
     /// Of two branches one was found to go on.
     pub fn healed(&mut self, session: usize, replica: &Replica, record: &Record, verdict: Option<Epoch>) {
         let Cause::Healed { over } = record.cause else { return };

@@ -123,6 +123,10 @@ pub struct Replica {
     pub stored: Position,
     /// Its memory is damaged from this position on, and whether it said so.
     pub damage: Option<Position>,
+    /// When anybody spoke to it last.
+    pub spoken_to_at: Option<Micros>,
+    /// The epoch that it acknowledged in this turn.
+    pub acknowledged: Option<Epoch>,
     /// Whether a divergence was reported.
     pub has_diverged: bool,
 }
@@ -142,6 +146,8 @@ impl Replica {
             storing: (0, 0),
             stored: 0,
             damage: None,
+            spoken_to_at: None,
+            acknowledged: None,
             has_diverged: false,
         }
     }

@@ -96,6 +96,8 @@ impl World {
             machine
                 .process
                 .as_ref()
+                // One whose copy was found to differ refuses.
+                .filter(|_| !machine.replica(session).is_some_and(|replica| replica.has_diverged))
                 .map(|process| process.member())
                 .filter(|who| !peers.iter().any(|peer| peer.node == who.node))
         };
@@ -175,7 +177,7 @@ impl World {
 
     /// Something happens to a session on a machine.
     pub fn act(&mut self, slot: usize, session: usize, act: Act) {
-        let clock = self.clock(slot);
+        let (now, clock) = (self.now(), self.clock(slot));
         let Some(process) = self.machines[slot].process.as_mut() else { return };
         let Some(mut replica) = process.replicas[session].take() else { return };
         let none = Batch { from: 0, entries: Vec::new() };
@@ -190,8 +192,10 @@ impl World {
         self.drain(slot, session, &mut replica, &none, None);
         self.perform(slot, session, &mut replica, act);
         if let Some(process) = self.machines[slot].process.as_mut() {
+            // One that is of no use is begun anew once nobody speaks to it any more.
             let is_useless = replica.has_diverged && replica.follower().is_some_and(|follower| !follower.counts());
-            process.replicas[session] = (!is_useless).then_some(replica);
+            let is_forgotten = replica.spoken_to_at.is_some_and(|at| now > at + 2_000_000);
+            process.replicas[session] = (!is_useless || !is_forgotten).then_some(replica);
         }
     }
 
@@ -199,12 +203,17 @@ impl World {
         let clock = self.clock(slot);
         let mut batch = Batch { from: 0, entries: Vec::new() };
         let mut verdict = None;
+        let mut compared = None;
+        replica.acknowledged = None;
         match (act, &mut replica.role) {
             (Act::Message { from, message, entries }, Some(_)) => {
                 if let Some(epoch) = told(&message) {
                     replica.sees(epoch);
                 }
+                replica.spoken_to_at = Some(self.now());
                 if let Message::Append(append) = &message {
+                    let mark = append.mark.filter(|_| !self.machines[slot].is_old);
+                    compared = mark.map(|mark| (append.epoch, mark.position));
                     batch = Batch { from: append.from, entries };
                 }
                 verdict = match &message {
@@ -249,6 +258,7 @@ impl World {
             leader.handle_flush(clock);
         }
         self.drain(slot, session, replica, &batch, verdict);
+        self.compared(slot, session, replica, compared);
     }
 
     fn append(&mut self, slot: usize, replica: &mut Replica, item: Item) -> Result<(), NotNow> {
@@ -396,15 +406,17 @@ impl World {
             }
         }
         let mine = replica.log.state(to).map(|state| state.hash);
-        let leader = replica.follower().and_then(|it| it.record()).map(|record| record.leader);
-        let theirs = leader.and_then(|leader| {
-            let machine = &self.machines[self.slot_of(leader)];
-            machine.replica(session).filter(|it| machine.runs(leader) && it.leader().is_some())?.log.state(to)
+        let record = replica.follower().and_then(|it| it.record());
+        let theirs = record.and_then(|record| {
+            let machine = &self.machines[self.slot_of(record.leader)];
+            let leads = |it: &&Replica| it.leader().is_some_and(|leader| leader.epoch() == record.epoch);
+            machine.replica(session).filter(|_| machine.runs(record.leader)).filter(leads)?.log.state(to)
         });
         if let Some(theirs) = theirs {
             let is_same = mine == Some(theirs.hash);
-            self.checks
-                .check(Condition::LogsAgree, is_same, || format!("m{slot} has another log of {session} at {to}"));
+            self.checks.check(Condition::LogsAgree, is_same, || {
+                format!("m{slot} has another log of {session} at {to}: {mine:x?} for {:x}", theirs.hash)
+            });
         }
         for position in from..=to {
             let Some(state) = replica.log.state(position) else { return };
@@ -493,6 +505,9 @@ impl World {
     fn send(&mut self, slot: usize, session: usize, replica: &mut Replica, to: Party, message: Message) {
         let Some(me) = self.machines[slot].process.as_ref().map(|process| process.member()) else { return };
         self.nothing_older(slot, session, replica, to, &message);
+        if let Message::Ack(ack) = &message {
+            replica.acknowledged = Some(ack.epoch);
+        }
         let Party::Member(to) = to else {
             let home = self.home_of(session);
             if let (Message::Ask(ask), true) = (&message, self.is_planted(Plant::AsksNobody)) {

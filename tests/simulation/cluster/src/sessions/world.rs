@@ -497,9 +497,7 @@ impl World {
             return Err(format!("m{slot} has {:?} in sync", leader.record().in_sync));
         }
         match self.players[session].iter().position(|player| player.waits(self.now()) > RECOVERY / 2) {
-            Some(player) => {
-                Err(format!("m{slot} does not answer player {player}"))
-            },
+            Some(player) => Err(format!("m{slot} does not answer player {player}")),
             None => Ok(()),
         }
     }
