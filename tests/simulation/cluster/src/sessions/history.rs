@@ -24,7 +24,7 @@ impl World {
         let Some(leader) = replica.leader() else { return };
         let (epoch, record, end) = (leader.epoch(), leader.record().clone(), replica.log.end());
         let (before, is_degraded) = (replica.release, leader.is_degraded());
-        if self.is_planted(Plant::ReleasesEarly) {
+        if self.is_planted(Plant::ReleasesEarly) && !is_degraded {
             (release.up_to, release.committed) = (end, end);
         }
         if is_degraded && self.is_planted(Plant::CommitsWhileDegraded) {
@@ -37,13 +37,7 @@ impl World {
         if release.tier != Tier::Volatile {
             self.safe_everywhere(slot, session, replica, &record, release.up_to);
         }
-        self.right_is_good(session, slot, &record);
-        if self.is_consistent(session) {
-            let newest = self.truth.newest[session].map(|(newest, _)| newest);
-            self.checks.check(Condition::OneReleases, newest == Some(epoch), || {
-                format!("m{slot} releases {session} in {epoch:?}, {newest:?} leads")
-            });
-        }
+        self.may_release(slot, session, epoch, &record);
         if release.tier == self.terms[session].tier {
             replica.safe = replica.safe.max(release.up_to);
         }
@@ -52,6 +46,17 @@ impl World {
             self.truth.committed[session] = (release.committed, hash);
         }
         replica.release = Some(release);
+    }
+
+    /// A leader may release now: nobody else leads, and nobody who counts may come to.
+    pub fn may_release(&mut self, slot: usize, session: usize, epoch: Epoch, record: &Record) {
+        self.right_is_good(session, slot, record);
+        if self.is_consistent(session) {
+            let newest = self.truth.newest[session].map(|(newest, _)| newest);
+            self.checks.check(Condition::OneReleases, newest == Some(epoch), || {
+                format!("m{slot} may release {session} in {epoch:?}, {newest:?} leads")
+            });
+        }
     }
 
     fn honest_when_degraded(&mut self, session: usize, is_degraded: bool, before: Option<Release>, release: Release) {

@@ -190,6 +190,9 @@ impl World {
             None => {}
         }
         self.drain(slot, session, &mut replica, &none, None);
+        if let Some(leader) = replica.leader().filter(|leader| !leader.is_over() && leader.has_right(clock)) {
+            self.may_release(slot, session, leader.epoch(), &leader.record().clone());
+        }
         self.perform(slot, session, &mut replica, act);
         if let Some(process) = self.machines[slot].process.as_mut() {
             // One that is of no use is begun anew once nobody speaks to it any more.
@@ -287,7 +290,7 @@ impl World {
                     record.in_sync.insert(follower.me());
                 }
             }
-            Message::Ack(ack) if self.is_planted(Plant::CountsALeaseFromItsAnswer) => {
+            Message::Ack(ack) if self.is_planted(Plant::CountsALeaseFromItsAnswer) && ack.received == end => {
                 ack.stamp_us = ack.stamp_us.map(|_| clock);
             }
             Message::Ack(ack) if self.is_planted(Plant::AdmitsTooEarly) => ack.received = end,
@@ -489,6 +492,9 @@ impl World {
     }
 
     fn probe(&mut self, slot: usize, session: usize, whom: Party) {
+        if self.is_planted(Plant::AsksNobody) {
+            return;
+        }
         let Some(asker) = self.machines[slot].process.as_ref().map(|process| process.node) else { return };
         let (there, target) = match whom {
             Party::Member(member) => (self.slot_of(member), Some(member.node)),

@@ -50,6 +50,8 @@ pub enum Deed {
     StallLeader { session: usize, length: Micros },
     /// Nothing passes from some machines to the others; back neither if it is not one-way.
     Cut { side: u64, is_one_way: bool, length: Micros },
+    /// A leader and its first follower do not reach each other.
+    CutLink { session: usize, length: Micros },
     /// The network is bad.
     Storm { weather: Weather, length: Micros },
     /// A machine's clock jumps ahead.
@@ -116,7 +118,7 @@ impl Plan {
         while at + SPACING <= PEACE {
             let session = random.below(self.sessions.len() as u64) as usize;
             let slot = random.below(self.machines as u64) as usize;
-            let deed = match random.below(12) {
+            let deed = match random.below(13) {
                 0..3 => Deed::CrashLeader { session, down: random.below(3_000_000) },
                 3 => Deed::Crash { slot, down: random.below(3_000_000) },
                 4 => Deed::StallLeader { session, length: random.below(300_000) },
@@ -130,6 +132,7 @@ impl Plan {
                 8 => Deed::Store { mood: StoreMood::Slow, length: 1_000_000 },
                 9 => Deed::Jump { slot, by: random.below(80_000) },
                 10 => Deed::Damage { session },
+                11 => Deed::CutLink { session, length: 1_000_000 + random.below(1_000_000) },
                 _ => Deed::Move { session },
             };
             self.deeds.push((at + random.below(500_000), deed));

@@ -38,7 +38,7 @@ pub enum Plant {
     BelievesTheStore,
     /// The store makes a number twice.
     MakesANumberTwice,
-    /// A candidate answers its own questions.
+    /// A candidate answers its own questions, and has nobody reached by others.
     AsksNobody,
     /// Who granted the lead goes on to lead.
     LeadsOnAfterTheGrant,
@@ -68,7 +68,7 @@ impl Plant {
         (Plant::ReleasesEarly, Condition::ReleaseSafe),
         (Plant::DropsTheQueueOnAMove, Condition::ReadYourWrites),
         (Plant::PromotesOneThatIsNotInSync, Condition::Entitled),
-        (Plant::TrustsAStalledClock, Condition::PromiseOutlastsRight),
+        (Plant::TrustsAStalledClock, Condition::OneReleases),
         (Plant::CountsALeaseFromItsAnswer, Condition::PromiseOutlastsRight),
         (Plant::HurriesAPromise, Condition::PromiseOutlastsRight),
         (Plant::AcknowledgesBeforeKeeping, Condition::LogsAgree),

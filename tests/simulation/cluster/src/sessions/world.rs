@@ -295,6 +295,7 @@ impl World {
             Deed::Stall { length, .. }
             | Deed::StallLeader { length, .. }
             | Deed::Cut { length, .. }
+            | Deed::CutLink { length, .. }
             | Deed::Storm { length, .. }
             | Deed::Store { length, .. } => now + length,
             _ => now,
@@ -316,6 +317,17 @@ impl World {
             Deed::Cut { side, is_one_way, length } => {
                 self.say(usize::MAX, format_args!("cut {side:b} {} ms, one way {is_one_way}", length / 1000));
                 self.network.cut(now, side, is_one_way, length);
+            }
+            Deed::CutLink { session, length } => {
+                let leader = self.leader_of(session).and_then(|slot| {
+                    let leader = self.machines[slot].replica(session)?.leader()?;
+                    Some((slot, *leader.record().in_sync.first()?))
+                });
+                if let Some((slot, follower)) = leader {
+                    self.say(slot, format_args!("does not reach {follower} for {} ms", length / 1000));
+                    let other = self.slot_of(follower);
+                    self.network.cut_link(now + length, slot, other);
+                }
             }
             Deed::Storm { weather, length } => {
                 self.say(usize::MAX, format_args!("storm {weather:?} {} ms", length / 1000));
