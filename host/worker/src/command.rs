@@ -83,6 +83,16 @@ pub enum Command {
         /// The answer.
         reply: Reply<bool>,
     },
+    /// End a session if nobody sits in it or waits to be let in: whoever orders it may not have heard of the last who
+    /// came. [`Event::Ended`] follows if it ends. Answers whether there was one.
+    EndEmpty {
+        /// Which.
+        session: SessionId,
+        /// Why, for its recording.
+        reason: String,
+        /// The answer.
+        reply: Reply<bool>,
+    },
     /// Say what is known of a session.
     Show {
         /// Which.

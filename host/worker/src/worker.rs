@@ -264,6 +264,13 @@ impl Worker {
                     self.end_session(now, index, &reason);
                 }
             }
+            Command::EndEmpty { session, reason, reply } => {
+                let index = self.index_of(&session);
+                reply(index.is_some());
+                if let Some(index) = index.filter(|index| self.is_empty(*index)) {
+                    self.end_session(now, index, &reason);
+                }
+            }
             Command::Show { session, reply } => {
                 let index = self.index_of(&session);
                 let shown = index.and_then(|index| self.sessions[index].as_ref());

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
 
-use ringside_core::directory::{Action, Create, Directory, Draw, Find, Limits, Open, RequestId, SessionEntry};
+use ringside_core::directory::{Action, Create, Directory, Draw, Ending, Find, Limits, Open, RequestId, SessionEntry};
 use ringside_core::ids::{Epoch, GameName, Node, NodeId, SessionId, WorkerId};
 use ringside_core::membership::{Seen, State, View};
 use ringside_protocol::frame::{Certificate, Target};
@@ -324,7 +324,11 @@ impl Desk {
                         }
                     });
                     let reason = why.to_string();
-                    if self.send(worker, Command::End { session, reason, reply }).is_err() {
+                    let order = match why {
+                        Ending::Empty => Command::EndEmpty { session, reason, reply },
+                        _ => Command::End { session, reason, reply },
+                    };
+                    if self.send(worker, order).is_err() {
                         tracing::warn!(session = %id, %worker, "the worker is too busy to end a session: it is told again");
                     }
                 }
