@@ -1,5 +1,5 @@
-//! The thin shell round a [`Worker`]: its thread, socket, clock and queues. The only part that waits, and it waits for
-//! the socket, a command or the next due instant. A ticking worker sleeps through arriving packets until its grid's
+//! The thin shell round a [`Worker`]: its thread, sockets, clock and queues. The only part that waits, and it waits for
+//! a socket, a command or the next due instant. A ticking worker sleeps through arriving packets until its grid's
 //! next instant; a prompt one wakes for each.
 
 use std::io;
@@ -18,12 +18,14 @@ use ringside_protocol::frame::Certificate;
 use crate::accounting::Counters;
 use crate::authority::{Authority, Keys};
 use crate::command::{Command, Event};
-use crate::limits::COMMANDS;
+use crate::limits::{COMMANDS, PEER_TURN_DATAGRAMS};
 use crate::outlet::{Destination, Outlet};
-use crate::receive::Receiver as Socket;
+use crate::peers::Peer;
+use crate::peers::tls::Membership;
+use crate::receive::{Datagram, Receiver as Socket};
 use crate::transmit::Transmitter;
-use crate::transport;
-use crate::worker::{SERVICE_INTERVAL, Turn, Worker, WorkerConfig};
+use crate::transport::{self, CryptoError};
+use crate::worker::{LONGEST_SLEEP, SERVICE_INTERVAL, Turn, Worker, WorkerConfig};
 
 /// Datagrams that are read before the worker's turn.
 const RECEIVED_A_TURN: usize = 2048;
@@ -54,6 +56,16 @@ pub struct Config {
     pub events: SyncSender<(WorkerId, Event)>,
     /// The processor that its thread is bound to, if any.
     pub processor: Option<usize>,
+    /// What links it to workers of other nodes, if anything.
+    pub peers: Option<PeerConfig>,
+}
+
+/// How a worker speaks to workers of other nodes.
+pub struct PeerConfig {
+    /// A bound socket of its own.
+    pub socket: UdpSocket,
+    /// What makes it a member of the cluster.
+    pub membership: Membership,
 }
 
 /// A running worker.
@@ -63,12 +75,18 @@ pub struct WorkerHandle {
     bell: Arc<Bell>,
     counters: Arc<Counters>,
     address: SocketAddr,
+    peer_address: Option<SocketAddr>,
 }
 
 impl WorkerHandle {
-    fn new(bell: Arc<Bell>, counters: Arc<Counters>, address: SocketAddr) -> (WorkerHandle, Receiver<Command>) {
+    fn new(
+        bell: Arc<Bell>,
+        counters: Arc<Counters>,
+        address: SocketAddr,
+        peer_address: Option<SocketAddr>,
+    ) -> (WorkerHandle, Receiver<Command>) {
         let (commands, queue) = sync_channel(COMMANDS);
-        (WorkerHandle { commands, bell, counters, address }, queue)
+        (WorkerHandle { commands, bell, counters, address, peer_address }, queue)
     }
 
     /// Tells the worker something.
@@ -94,33 +112,57 @@ impl WorkerHandle {
     pub fn address(&self) -> SocketAddr {
         self.address
     }
+
+    /// Where its socket for peers is bound, if it has one.
+    pub fn peer_address(&self) -> Option<SocketAddr> {
+        self.peer_address
+    }
+}
+
+/// Why a worker does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum SpawnError {
+    /// A socket cannot be prepared, or the system gives no thread.
+    #[error(transparent)]
+    System(#[from] io::Error),
+    /// The certificate for peers cannot serve.
+    #[error(transparent)]
+    Crypto(#[from] CryptoError),
 }
 
 /// Starts a worker on a socket. The thread ends after [`Command::Stop`].
 ///
 /// # Errors
-/// The socket cannot be prepared, or the system gives no thread.
-pub fn spawn(config: Config, socket: UdpSocket) -> io::Result<(WorkerHandle, JoinHandle<()>)> {
+/// [`SpawnError`].
+pub fn spawn(config: Config, socket: UdpSocket) -> Result<(WorkerHandle, JoinHandle<()>), SpawnError> {
     let address = socket.local_addr()?;
-    let socket = Socket::new(socket)?;
+    let players = Port::new(socket)?;
     let bell = Arc::new(Bell::new()?);
     let started_ms = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |age| age.as_millis() as u64);
     let mut worker = WorkerConfig::new(config.node.id.0, config.worker, config.certificate, started_ms, Instant::now());
     worker.seat_window = config.seat_window;
     worker.penalty = config.penalty;
     (worker.generation, worker.node_started) = (config.node.generation, config.node_started);
-    let worker = Worker::new(
+    let mut worker = Worker::new(
         worker,
         Arc::new(transport::endpoint_config(config.worker, &config.seed)),
         Arc::new(transport::server_config(config.crypto, &config.seed)),
         Authority::new(config.keys, config.node, config.worker, &config.seed),
-        !socket.may_fragment(),
+        !players.socket.may_fragment(),
     );
-    let (handle, queue) = WorkerHandle::new(Arc::clone(&bell), worker.counters(), address);
+    let (mut peers, mut peer_address) = (None, None);
+    if let Some(PeerConfig { socket, membership }) = config.peers {
+        peer_address = Some(socket.local_addr()?);
+        let port = Port::new(socket)?;
+        let own = Peer { node: config.node, worker: config.worker };
+        worker = worker.with_peers(membership.configure(own, &config.seed, !port.socket.may_fragment())?);
+        peers = Some(PeerPort { port, looked: Instant::now(), heard: false });
+    }
+    let (handle, queue) = WorkerHandle::new(Arc::clone(&bell), worker.counters(), address, peer_address);
     let shell = Shell {
-        out: SocketOutlet { transmitter: Transmitter::new(socket.socket().as_raw_fd()) },
         worker,
-        socket,
+        players,
+        peers,
         queue,
         bell,
         events: config.events,
@@ -208,10 +250,59 @@ impl Outlet for SocketOutlet {
     }
 }
 
-struct Shell {
-    worker: Worker,
+/// A socket of the worker, both ways.
+struct Port {
     socket: Socket,
     out: SocketOutlet,
+}
+
+impl Port {
+    fn new(socket: UdpSocket) -> io::Result<Port> {
+        let socket = Socket::new(socket)?;
+        Ok(Port { out: SocketOutlet { transmitter: Transmitter::new(socket.socket().as_raw_fd()) }, socket })
+    }
+
+    fn descriptor(&self) -> RawFd {
+        self.socket.socket().as_raw_fd()
+    }
+
+    /// Hands over what has arrived, up to so many datagrams and the rest of a batch.
+    fn receive(&mut self, most: usize, mut take: impl FnMut(Instant, Datagram<'_>)) {
+        let mut received = 0;
+        loop {
+            let now = Instant::now();
+            let (datagrams, more) = self.socket.receive(|datagram| take(now, datagram));
+            received += datagrams;
+            if !more || received >= most {
+                return;
+            }
+        }
+    }
+}
+
+/// The socket for peers. While nobody is linked it is looked at now and then, or when it was heard: a worker without
+/// peers makes no system call for them in a turn.
+struct PeerPort {
+    port: Port,
+    looked: Instant,
+    heard: bool,
+}
+
+impl PeerPort {
+    fn is_due(&mut self, now: Instant, alone: bool) -> bool {
+        let due =
+            !alone || std::mem::take(&mut self.heard) || now.saturating_duration_since(self.looked) >= LONGEST_SLEEP;
+        if due {
+            self.looked = now;
+        }
+        due
+    }
+}
+
+struct Shell {
+    worker: Worker,
+    players: Port,
+    peers: Option<PeerPort>,
     queue: Receiver<Command>,
     bell: Arc<Bell>,
     events: SyncSender<(WorkerId, Event)>,
@@ -227,8 +318,7 @@ impl Shell {
             self.receive();
             self.bell.hush(std::mem::take(&mut heard));
             let commands_wait = self.handle_commands();
-            let turn = self.worker.turn(&mut self.out);
-            self.out.transmitter.flush();
+            let turn = self.turn();
             self.send_events(&mut unsent);
             self.count();
             if turn == Turn::Done && !commands_wait && !self.worker.is_stopped() {
@@ -242,20 +332,28 @@ impl Shell {
                 break;
             }
         }
-        self.worker.turn(&mut self.out);
-        self.out.transmitter.flush();
+        self.turn();
+    }
+
+    fn turn(&mut self) -> Turn {
+        let turn = self.worker.turn(&mut self.players.out);
+        self.players.out.transmitter.flush();
+        if let Some(PeerPort { port, .. }) = &mut self.peers
+            && !self.worker.is_alone()
+        {
+            self.worker.send_to_peers(&mut port.out);
+            port.out.transmitter.flush();
+        }
+        turn
     }
 
     fn receive(&mut self) {
-        let mut received = 0;
-        loop {
-            let now = Instant::now();
-            let worker = &mut self.worker;
-            let (datagrams, more) = self.socket.receive(|datagram| worker.handle_datagram(now, datagram));
-            received += datagrams;
-            if !more || received >= RECEIVED_A_TURN {
-                return;
-            }
+        let worker = &mut self.worker;
+        self.players.receive(RECEIVED_A_TURN, |now, datagram| worker.handle_datagram(now, datagram));
+        if let Some(peers) = &mut self.peers
+            && peers.is_due(Instant::now(), worker.is_alone())
+        {
+            peers.port.receive(PEER_TURN_DATAGRAMS, |now, datagram| worker.handle_peer_datagram(now, datagram));
         }
     }
 
@@ -292,8 +390,12 @@ impl Shell {
         if timeout.is_zero() {
             return false;
         }
-        let socket = self.worker.is_prompt().then(|| self.socket.socket().as_raw_fd());
-        wait_for(self.bell.descriptor.as_raw_fd(), socket, timeout)
+        let is_prompt = self.worker.is_prompt();
+        let players = is_prompt.then(|| self.players.descriptor());
+        let peers = self.peers.as_ref().filter(|_| is_prompt).map(|peers| peers.port.descriptor());
+        let [bell, _, heard] = wait_for([Some(self.bell.descriptor.as_raw_fd()), players, peers], timeout);
+        self.peers.iter_mut().for_each(|peers| peers.heard |= heard);
+        bell
     }
 
     fn count(&mut self) {
@@ -303,24 +405,24 @@ impl Shell {
         }
         self.slow_counters = now;
         let counters = self.worker.counters();
-        counters.kernel_drops.store(self.socket.kernel_drops(), Relaxed);
-        counters.send_drops.store(self.out.transmitter.sent().dropped, Relaxed);
+        let ports = || [Some(&self.players), self.peers.as_ref().map(|peers| &peers.port)].into_iter().flatten();
+        counters.kernel_drops.store(ports().map(|port| port.socket.kernel_drops()).sum(), Relaxed);
+        counters.send_drops.store(ports().map(|port| port.out.transmitter.sent().dropped).sum(), Relaxed);
         counters.busy_us.store(thread_time_us(), Relaxed);
     }
 }
 
-/// Waits for the bell, the socket if given, or the timeout; answers whether it was the bell.
-fn wait_for(bell: RawFd, socket: Option<RawFd>, timeout: Duration) -> bool {
-    let poll = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+/// Waits for one of these to be readable, or the timeout; answers which are.
+fn wait_for<const N: usize>(descriptors: [Option<RawFd>; N], timeout: Duration) -> [bool; N] {
     // A negative descriptor is passed over.
-    let mut descriptors = [poll(bell), poll(socket.unwrap_or(-1))];
+    let mut descriptors = descriptors.map(|fd| libc::pollfd { fd: fd.unwrap_or(-1), events: libc::POLLIN, revents: 0 });
     let timeout = libc::timespec {
         tv_sec: timeout.as_secs() as libc::time_t,
         tv_nsec: libc::c_long::from(timeout.subsec_nanos() as i32),
     };
     // SAFETY: the array and the timeout outlive the call; an interrupted wait is a short one.
-    let ready = unsafe { libc::ppoll(descriptors.as_mut_ptr(), 2, &timeout, std::ptr::null()) };
-    ready > 0 && descriptors[0].revents != 0
+    let ready = unsafe { libc::ppoll(descriptors.as_mut_ptr(), N as libc::nfds_t, &timeout, std::ptr::null()) };
+    descriptors.map(|descriptor| ready > 0 && descriptor.revents != 0)
 }
 
 fn thread_time_us() -> u64 {
@@ -338,7 +440,7 @@ mod tests {
     fn commands_beyond_the_bound_come_back() {
         let bell = Arc::new(Bell::new().unwrap());
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
-        let (handle, queue) = WorkerHandle::new(bell, Arc::default(), address);
+        let (handle, queue) = WorkerHandle::new(bell, Arc::default(), address, None);
         for _ in 0..COMMANDS {
             assert!(handle.send(Command::Stop).is_ok());
         }
@@ -356,10 +458,11 @@ mod tests {
         let one = 1_u64;
         // SAFETY: eight bytes of a local number.
         unsafe { libc::write(bell.descriptor.as_raw_fd(), (&raw const one).cast(), 8) };
-        let heard = wait_for(bell.descriptor.as_raw_fd(), None, Duration::from_secs(20));
+        let [heard] = wait_for([Some(bell.descriptor.as_raw_fd())], Duration::from_secs(20));
         assert!(heard);
         bell.hush(heard);
-        assert!(!wait_for(bell.descriptor.as_raw_fd(), None, Duration::from_millis(1)), "it rings on for ever");
+        let [rings] = wait_for([Some(bell.descriptor.as_raw_fd())], Duration::from_millis(1));
+        assert!(!rings, "it rings on for ever");
     }
 
     #[test]
@@ -378,7 +481,7 @@ mod tests {
         let mut taken = 0;
         while taken < rings {
             let began = Instant::now();
-            let heard = wait_for(bell.descriptor.as_raw_fd(), None, patience);
+            let [heard] = wait_for([Some(bell.descriptor.as_raw_fd())], patience);
             assert!(began.elapsed() < patience, "the bell is rung and cannot be heard");
             bell.hush(heard);
             taken += queue.try_iter().count();

@@ -26,9 +26,10 @@ use crate::authority::Authority;
 use crate::command::{Command, Event, Flushed};
 use crate::connection::Connection;
 use crate::endpoint::{Endpoint, LinkId, LinkLimits};
-use crate::limits::{EVENT_BYTES, EVENTS, SESSIONS};
+use crate::limits::{EVENT_BYTES, EVENTS, HANDSHAKES, PEER_TURN_BYTES, SESSIONS};
 use crate::outbound::Chunks;
 use crate::outlet::Outlet;
+use crate::peers::{self, LinkError, Peers, PeersConfig, SendError};
 use crate::receive::Datagram;
 use crate::session::{CostOf, Session};
 use crate::timers::Timers;
@@ -134,12 +135,19 @@ pub struct Held {
     pub frame_bytes: usize,
     /// Bytes of datagrams that wait for packets, the most of any connection.
     pub datagram_bytes: usize,
+    /// Connections with peers, those closing included.
+    pub peer_connections: usize,
+    /// Peers that are linked or dialed.
+    pub peers: usize,
+    /// Bytes of frames that wait for a peer's stream, the most of any.
+    pub peer_frame_bytes: usize,
 }
 
 /// One core's share of a node.
 pub struct Worker {
     pub(crate) config: WorkerConfig,
     pub(crate) endpoint: Endpoint,
+    peers: Option<Box<Peers>>,
     pub(crate) connections: Vec<Option<Connection>>,
     pub(crate) dirty: Vec<LinkId>,
     pub(crate) sessions: Vec<Option<Box<Session>>>,
@@ -182,9 +190,15 @@ impl Worker {
         authority: Authority,
         unfragmented: bool,
     ) -> Worker {
-        let links = LinkLimits { connections: config.connections, per_address: config.connections_per_address };
+        let links = LinkLimits {
+            connections: config.connections,
+            per_address: config.connections_per_address,
+            handshakes: HANDSHAKES,
+            handshake: limits::HANDSHAKE_TIMEOUT,
+        };
         Worker {
             endpoint: Endpoint::new(endpoint, server, links, unfragmented),
+            peers: None,
             connections: Vec::new(),
             dirty: Vec::new(),
             sessions: Vec::new(),
@@ -217,6 +231,12 @@ impl Worker {
         }
     }
 
+    /// Gives it a socket for peers: [`Worker::handle_peer_datagram`] and [`Worker::send_to_peers`] serve it.
+    pub fn with_peers(mut self, config: PeersConfig) -> Worker {
+        self.peers = Some(Box::new(Peers::new(config)));
+        self
+    }
+
     /// Its counters, for other threads.
     pub fn counters(&self) -> Arc<Counters> {
         Arc::clone(&self.counters)
@@ -227,7 +247,11 @@ impl Worker {
         let links: Vec<LinkId> = self.connections.iter().flatten().map(|connection| connection.link).collect();
         let unsent = links.iter().filter_map(|&link| Some(self.endpoint.link(link)?.datagrams().send_buffer_space()));
         let least_space = unsent.min().unwrap_or(DATAGRAM_SEND_BYTES);
+        let (peer_connections, peers, peer_frame_bytes) = self.peers.as_ref().map_or((0, 0, 0), |peers| peers.held());
         Held {
+            peer_connections,
+            peers,
+            peer_frame_bytes,
             events: self.events.len(),
             event_bytes: self.event_bytes,
             resolving: self.resolving.len(),
@@ -245,6 +269,18 @@ impl Worker {
     /// Takes a datagram in.
     pub fn handle_datagram(&mut self, now: Instant, datagram: Datagram<'_>) {
         self.endpoint.handle_datagram(now, datagram);
+    }
+
+    /// Takes a datagram of the peers' socket in.
+    pub fn handle_peer_datagram(&mut self, now: Instant, datagram: Datagram<'_>) {
+        if let Some(peers) = &mut self.peers {
+            peers.handle_datagram(now, datagram);
+        }
+    }
+
+    /// Whether there is no link to a peer, none is to be made and nobody else's begins.
+    pub fn is_alone(&self) -> bool {
+        self.peers.as_ref().is_none_or(|peers| peers.is_idle())
     }
 
     /// New connections are served with this from now on.
@@ -286,6 +322,7 @@ impl Worker {
             Command::Relayed { relay, what } => self.relayed(now, relay, what),
             Command::Signal { game, key, source, body } => self.signal(now, game, key, source, body),
             Command::Certify { server, certificate } => self.set_server_config(server, certificate),
+            Command::Peers(order) => self.handle_order(now, order),
             Command::GoAway(reason) => self.go_away(reason),
             Command::Stop => self.stop(now),
         }
@@ -327,11 +364,15 @@ impl Worker {
     /// Links' data, due sessions, a slice of what is long. Where one of them takes all the time until the socket is served,
     /// the next turn begins with what comes after it: none keeps another from its turn. Answers whether more is to be done.
     fn go_on(&mut self, outlet: &mut dyn Outlet) -> bool {
-        const PARTS: [fn(&mut Worker, &mut dyn Outlet) -> bool; 3] =
-            [Worker::read_links, Worker::run_due, Worker::work_some];
+        const READ_PEERS: usize = 1;
+        const PARTS: [fn(&mut Worker, &mut dyn Outlet) -> bool; 4] =
+            [Worker::read_links, Worker::read_peers, Worker::run_due, Worker::work_some];
         let first = std::mem::take(&mut self.first_part);
         let mut more = false;
         for part in (first..PARTS.len()).chain(0..first) {
+            if part == READ_PEERS && self.peers.is_none() {
+                continue;
+            }
             more |= PARTS[part](self, outlet);
             if self.is_turn_over(outlet) {
                 self.first_part = (part + 1) % PARTS.len();
@@ -339,6 +380,59 @@ impl Worker {
             }
         }
         more
+    }
+
+    /// What peers sent: after players, who wait for nothing longer than a frame, and before sessions run, so that what peers
+    /// acknowledge or ask for counts in this turn and its packets. A bounded number of bytes a turn: a checkpoint that
+    /// comes in takes as many turns as it needs, with due sessions between. Nothing is read where the node does not take
+    /// what was read before: then peers are held back by QUIC's windows.
+    fn read_peers(&mut self, outlet: &mut dyn Outlet) -> bool {
+        let has_room = self.has_room_for_peers();
+        let Some(peers) = self.peers.as_mut().filter(|_| has_room) else { return false };
+        let more = peers.read(outlet.now(), PEER_TURN_BYTES);
+        self.hand_on_news();
+        more
+    }
+
+    /// Peers' news take half of the queue at most, and leave the rest to players' and guests'.
+    fn has_room_for_peers(&self) -> bool {
+        self.events.len() < EVENTS / 4 && self.event_bytes < EVENT_BYTES / 4
+    }
+
+    fn hand_on_news(&mut self) {
+        while let Some((peer, news)) = self.peers.as_mut().and_then(|peers| peers.poll_news()) {
+            self.tell(Event::Peer { peer, news });
+        }
+    }
+
+    /// Sends what peers are to get: after [`Worker::turn`], so that a turn's frames leave with it. The outlet is that of the
+    /// peers' socket.
+    pub fn send_to_peers(&mut self, outlet: &mut dyn Outlet) {
+        if let Some(peers) = &mut self.peers {
+            peers.send(outlet);
+        }
+    }
+
+    fn handle_order(&mut self, now: Instant, order: peers::Order) {
+        let peers = self.peers.as_mut();
+        match order {
+            peers::Order::Link { session, peer, address, reply } => {
+                reply(peers.map_or(Err(LinkError::Stopped), |peers| peers.link(now, session, peer, address)));
+            }
+            peers::Order::Unlink { session, peer } => {
+                peers.into_iter().for_each(|peers| peers.unlink(now, &session, peer));
+            }
+            peers::Order::Frame { peer, body, reply } => {
+                reply(peers.map_or(Err(SendError::NotLinked), |peers| peers.send_frame(now, peer, &body)));
+            }
+            peers::Order::Datagram { peer, body, reply } => {
+                reply(peers.map_or(Err(SendError::NotLinked), |peers| peers.send_datagram(peer, body)));
+            }
+            peers::Order::Long { peer, body, reply } => {
+                reply(peers.map_or(Err(SendError::NotLinked), |peers| peers.send_long(peer, body)));
+            }
+        }
+        self.hand_on_news();
     }
 
     /// Whether guests ran for so long that the socket is to be served before the next call.
@@ -356,7 +450,13 @@ impl Worker {
         if self.endpoint.has_waiting() || self.endpoint.has_ready() || !self.working.is_empty() {
             return Some(now);
         }
-        let wake = [self.endpoint.next_timeout(), self.schedule.next()].into_iter().flatten().min();
+        // Held back, they wait for the node.
+        let peers = self.peers.as_ref().filter(|_| self.has_room_for_peers());
+        if peers.is_some_and(|peers| peers.has_work()) {
+            return Some(now);
+        }
+        let peers = peers.and_then(|peers| peers.next_timeout());
+        let wake = [self.endpoint.next_timeout(), self.schedule.next(), peers].into_iter().flatten().min();
         if self.is_prompt() { wake } else { Some(self.on_grid(now, wake)) }
     }
 
@@ -450,6 +550,12 @@ impl Worker {
         counters.handshakes_dropped.store(counts.dropped, Relaxed);
         counters.connections.store(self.endpoint.open_links() as u64, Relaxed);
         counters.sessions.store(self.live_sessions as u64, Relaxed);
+        if let Some(counts) = self.peers.as_ref().filter(|peers| !peers.is_idle()).map(|peers| peers.counts()) {
+            counters.peers.store(counts.up, Relaxed);
+            counters.peer_frames_in.store(counts.frames_in, Relaxed);
+            counters.peer_frames_out.store(counts.frames_out, Relaxed);
+            counters.peers_refused.store(counts.refused, Relaxed);
+        }
     }
 
     fn go_away(&mut self, reason: Reason) {
@@ -476,6 +582,9 @@ impl Worker {
         let links: Vec<LinkId> = self.connections.iter().flatten().map(|connection| connection.link).collect();
         for link in links {
             self.endpoint.close(now, link, u32::from(reason.code()), reason.text());
+        }
+        if let Some(peers) = &mut self.peers {
+            peers.stop(now);
         }
         self.stopped = true;
     }
