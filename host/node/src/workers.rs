@@ -7,19 +7,21 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ringside_core::ids::{Node, NodeId, SessionId, WorkerId};
+use ringside_core::membership::PeerPorts;
 use ringside_core::output::LogLevel;
 use ringside_protocol::frame::ALPN;
 use ringside_worker::authority::Keys;
-use ringside_worker::shell::{self, WorkerHandle};
+use ringside_worker::peers::News;
+use ringside_worker::shell::{self, PeerConfig, SpawnError, WorkerHandle};
 use ringside_worker::transport::{self, CryptoError};
 use ringside_worker::{Command, Event};
 
 use crate::certificate::ServerCertificate;
 use crate::cli::plain;
-use crate::cluster::secret::ClusterSecret;
+use crate::cluster::secret::{ClusterSecret, SecretError};
 use crate::config::Config;
 use crate::control::{Control, Identity, Port, Usage};
 use crate::limits::WORKER_EVENTS;
@@ -35,10 +37,12 @@ const LOOK: Duration = Duration::from_millis(250);
 #[derive(Debug, thiserror::Error)]
 pub enum WorkersError {
     /// A socket cannot be bound.
-    #[error("cannot listen on {address} for players: {source}")]
+    #[error("cannot listen on {address} for {whom}: {source}")]
     Bind {
         /// The address.
         address: SocketAddr,
+        /// Whom the socket is for.
+        whom: &'static str,
         /// Why not.
         source: io::Error,
     },
@@ -53,12 +57,18 @@ pub enum WorkersError {
     /// The certificate cannot serve.
     #[error(transparent)]
     Crypto(#[from] CryptoError),
+    /// Workers cannot be made members of the cluster.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// The system gives no socket for relays.
     #[error("cannot relay players: {0}")]
     Relays(io::Error),
     /// The system gives no thread.
     #[error("cannot start a worker: {0}")]
     Thread(io::Error),
+    /// A worker cannot be started.
+    #[error("cannot start a worker: {0}")]
+    Spawn(SpawnError),
 }
 
 /// The running workers.
@@ -105,7 +115,9 @@ impl Workers {
         control: Control,
         recorder: Recorder,
     ) -> Result<(Workers, BTreeMap<WorkerId, Port>), WorkersError> {
-        let sockets = bind(config)?;
+        let sockets = bind(config.workers, config.listen, "players")?;
+        let mut peers = bind(config.workers, config.peers(), "workers of other nodes")?.into_iter();
+        let membership = secret.membership(identity.node, SystemTime::now())?;
         let relays = Relays::start().map_err(WorkersError::Relays)?;
         let (sender, events) = sync_channel(WORKER_EVENTS);
         // Shared by all workers of the cluster: any of them makes tickets for any other.
@@ -129,13 +141,14 @@ impl Workers {
                 seed,
                 events: sender.clone(),
                 processor: None,
+                peers: peers.next().map(|socket| PeerConfig { socket, membership: membership.clone() }),
             };
             let started = shell::spawn(settings, socket);
             let (handle, thread) = match started {
                 Ok(started) => started,
                 Err(error) => {
                     stop_all(&handles);
-                    return Err(WorkersError::Thread(error));
+                    return Err(WorkersError::Spawn(error));
                 }
             };
             ports.insert(worker, port(&handle, config.advertised(handle.address()), penalty));
@@ -171,6 +184,15 @@ impl Workers {
         }
     }
 
+    /// Where workers of other nodes reach these.
+    pub fn peers(&self, config: &Config) -> PeerPorts {
+        let bound = self.handles.iter().filter_map(WorkerHandle::peer_address);
+        PeerPorts {
+            address: config.advertised(config.peers()).ip(),
+            ports: bound.map(|address| address.port()).collect(),
+        }
+    }
+
     /// What gives the workers another certificate.
     pub fn certifier(&self) -> Certifier {
         Certifier { workers: self.handles.iter().cloned().zip(self.seeds.iter().copied()).collect() }
@@ -202,14 +224,14 @@ fn stop_all(handles: &[WorkerHandle]) {
 }
 
 /// One socket a worker and one for the penalty worker, on consecutive ports or, from port 0, on any.
-fn bind(config: &Config) -> Result<Vec<UdpSocket>, WorkersError> {
-    let count = usize::from(config.workers) + 1;
-    let first = config.listen.port();
+fn bind(workers: u8, at: SocketAddr, whom: &'static str) -> Result<Vec<UdpSocket>, WorkersError> {
+    let count = usize::from(workers) + 1;
+    let first = at.port();
     let mut port = first;
     let mut sockets = Vec::with_capacity(count);
     for number in 0..count {
-        let address = SocketAddr::new(config.listen.ip(), port);
-        sockets.push(UdpSocket::bind(address).map_err(|source| WorkersError::Bind { address, source })?);
+        let address = SocketAddr::new(at.ip(), port);
+        sockets.push(UdpSocket::bind(address).map_err(|source| WorkersError::Bind { address, whom, source })?);
         if first != 0 && number + 1 < count {
             port = port.checked_add(1).ok_or(WorkersError::Ports { first, workers: count })?;
         }
@@ -246,6 +268,10 @@ fn forward(
             }
             Event::Relayed { relay, what } => relays.handle(worker, relay, what),
             Event::GuestLog { session, level, line } => log(&session, level, &line),
+            Event::Peer { peer, news: News::Up { version } } => tracing::debug!(%worker, %peer, version, "link up"),
+            Event::Peer { peer, news: News::Down { end, detail, .. } } => {
+                tracing::debug!(%worker, %peer, ?end, %detail, "link down");
+            }
             Event::GuestEvent { session, body } => {
                 tracing::info!(%session, bytes = body.len(), "the game emitted an event");
             }

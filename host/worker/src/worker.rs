@@ -135,6 +135,8 @@ pub struct Held {
     pub frame_bytes: usize,
     /// Bytes of datagrams that wait for packets, the most of any connection.
     pub datagram_bytes: usize,
+    /// Handshakes of peers under way, those that this worker began not counted.
+    pub peer_handshakes: usize,
     /// Connections with peers, those closing included.
     pub peer_connections: usize,
     /// Peers that are linked or dialed.
@@ -247,11 +249,12 @@ impl Worker {
         let links: Vec<LinkId> = self.connections.iter().flatten().map(|connection| connection.link).collect();
         let unsent = links.iter().filter_map(|&link| Some(self.endpoint.link(link)?.datagrams().send_buffer_space()));
         let least_space = unsent.min().unwrap_or(DATAGRAM_SEND_BYTES);
-        let (peer_connections, peers, peer_frame_bytes) = self.peers.as_ref().map_or((0, 0, 0), |peers| peers.held());
+        let peers = self.peers.as_ref().map(|peers| peers.held()).unwrap_or_default();
         Held {
-            peer_connections,
-            peers,
-            peer_frame_bytes,
+            peer_handshakes: peers.handshakes,
+            peer_connections: peers.connections,
+            peers: peers.peers,
+            peer_frame_bytes: peers.frame_bytes,
             events: self.events.len(),
             event_bytes: self.event_bytes,
             resolving: self.resolving.len(),

@@ -18,7 +18,7 @@ use super::frame::{self, Frame, Greeting, VERSIONS};
 use super::links::{Action, Change, LinkError, Links};
 use super::{End, News, Peer, SendError, tls};
 use crate::endpoint::{Endpoint, LinkId, LinkLimits};
-use crate::limits::{PEER_CONNECTIONS, PEER_GREETING, PEER_HANDSHAKE_SHARE, PEER_HANDSHAKES};
+use crate::limits::{PEER_GREETING, PEER_HANDSHAKE_SHARE, PEER_HANDSHAKES};
 use crate::outlet::Outlet;
 use crate::receive::Datagram;
 use talk::Talk;
@@ -40,6 +40,8 @@ pub struct PeersConfig {
     pub domain: String,
     /// Whether the socket never fragments, so that larger packets may be tried.
     pub unfragmented: bool,
+    /// Connections at a time, at most.
+    pub connections: usize,
 }
 
 /// What was counted of peers.
@@ -53,6 +55,19 @@ pub struct PeerCounts {
     pub frames_out: u64,
     /// Connections that this worker closed because of what the peer is or says.
     pub refused: u64,
+}
+
+/// How full tables and queues are.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct PeersHeld {
+    /// Handshakes of others under way.
+    pub handshakes: usize,
+    /// Connections, those closing included.
+    pub connections: usize,
+    /// Peers that are linked or dialed.
+    pub peers: usize,
+    /// Bytes of frames that wait for a stream, the most of any.
+    pub frame_bytes: usize,
 }
 
 /// A worker's peers.
@@ -74,9 +89,9 @@ impl Peers {
     /// Those of a worker that has none.
     pub fn new(config: PeersConfig) -> Peers {
         let limits = LinkLimits {
-            connections: PEER_CONNECTIONS,
+            connections: config.connections,
             // The workers of a node share an address.
-            per_address: PEER_CONNECTIONS,
+            per_address: config.connections,
             handshakes: PEER_HANDSHAKES,
             handshake: PEER_GREETING,
         };
@@ -199,10 +214,14 @@ impl Peers {
         self.endpoint.open_links() == 0 && self.links.peers() == 0 && !self.has_work()
     }
 
-    /// Connections, those closing included; peers; and the most bytes of frames that wait for a stream.
-    pub fn held(&self) -> (usize, usize, usize) {
-        let most = self.talks.iter().flatten().map(Talk::waiting_bytes).max().unwrap_or(0);
-        (self.endpoint.open_links(), self.links.peers(), most)
+    /// How full it is.
+    pub fn held(&self) -> PeersHeld {
+        PeersHeld {
+            handshakes: self.endpoint.handshakes(),
+            connections: self.endpoint.open_links(),
+            peers: self.links.peers(),
+            frame_bytes: self.talks.iter().flatten().map(Talk::waiting_bytes).max().unwrap_or(0),
+        }
     }
 
     /// What was counted.

@@ -16,6 +16,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 
 use super::{Peer, PeersConfig};
+use crate::limits::PEER_CONNECTIONS;
 use crate::transport::{self, CryptoError};
 
 /// What peers speak: a name of its own, so that clients of players and of control links are refused by the handshake.
@@ -74,6 +75,7 @@ impl Membership {
             client,
             domain: self.domain.clone(),
             unfragmented,
+            connections: PEER_CONNECTIONS,
         })
     }
 }
