@@ -301,25 +301,58 @@ fn log(session: &SessionId, level: LogLevel, line: &str) {
 mod tests {
     use std::sync::mpsc::channel;
 
+    use ringside_worker::peers::{Order, Peer};
+
     use super::*;
     use crate::scratch::Scratch;
     use crate::state_directory::StateDirectory;
     use crate::store::Store;
 
     fn start(name: &str) -> (Scratch, Workers) {
+        let secret = ClusterSecret::generate(SystemTime::now()).expect("a secret");
+        let (scratch, workers, _) = start_node(name, 1, &secret);
+        (scratch, workers)
+    }
+
+    fn start_node(name: &str, node: u64, secret: &ClusterSecret) -> (Scratch, Workers, PeerPorts) {
         let scratch = Scratch::new(name);
         let state = StateDirectory::open(&scratch.0).expect("a state directory");
-        let certificate = ServerCertificate::open(&state, 14, std::time::SystemTime::now()).expect("a certificate");
+        let certificate = ServerCertificate::open(&state, 14, SystemTime::now()).expect("a certificate");
         let config = Config { listen: ([127, 0, 0, 1], 0).into(), workers: 1, ..Config::default() };
-        let secret = ClusterSecret::generate(std::time::SystemTime::now()).expect("a secret");
         let tokens = TokenKey::new(secret.token_key()).expect("a key");
         let (control, _) = Control::queue(Default::default());
         let identity =
-            Identity { node: 1, generation: 1, started: std::time::Instant::now(), certificate: certificate.sha256() };
+            Identity { node, generation: 1, started: std::time::Instant::now(), certificate: certificate.sha256() };
         let recorder = Recorder::start(Store::memory());
         let (workers, _) =
-            Workers::start(&config, identity, &certificate, &secret, &tokens, control, recorder).expect("workers");
-        (scratch, workers)
+            Workers::start(&config, identity, &certificate, secret, &tokens, control, recorder).expect("workers");
+        let peers = workers.peers(&config);
+        (scratch, workers, peers)
+    }
+
+    /// What a node says of its workers in its fact is enough for a worker of another node to link to one.
+    #[tokio::test]
+    async fn workers_of_two_nodes_link_by_what_the_nodes_say_of_them() {
+        let secret = ClusterSecret::generate(SystemTime::now()).expect("a secret");
+        let (_one, one, _) = start_node("workers-link-one", 1, &secret);
+        let (_two, two, ports) = start_node("workers-link-two", 2, &secret);
+        assert_eq!(ports.ports.len(), 2, "the penalty worker's as well");
+        for (number, port) in (0..).zip(&ports.ports) {
+            let node = Node { id: NodeId(2), generation: 1 };
+            let order = Order::Link {
+                session: "pong/none@0000000000000001".parse().expect("a session"),
+                peer: Peer { node, worker: WorkerId(number) },
+                address: SocketAddr::new(ports.address, *port),
+                reply: Box::new(|linked| linked.expect("a link")),
+            };
+            assert!(one.handles[0].send(Command::Peers(order)).is_ok());
+        }
+        let up = |handle: &WorkerHandle| handle.counters().peers.load(std::sync::atomic::Ordering::Relaxed);
+        while (up(&one.handles[0]), up(&two.handles[0]), up(&two.handles[1])) != (2, 1, 1) {
+            tokio::task::yield_now().await;
+        }
+        one.stop().await;
+        two.stop().await;
     }
 
     /// The forwarding thread is held up by the first answer. A worker that waited for it would take no further commands,

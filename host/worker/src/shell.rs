@@ -155,7 +155,7 @@ pub fn spawn(config: Config, socket: UdpSocket) -> Result<(WorkerHandle, JoinHan
         peer_address = Some(socket.local_addr()?);
         let port = Port::new(socket)?;
         let own = Peer { node: config.node, worker: config.worker };
-        worker = worker.with_peers(membership.configure(own, &config.seed, !port.socket.may_fragment())?);
+        worker.open_to_peers(membership.configure(own, &config.seed, !port.socket.may_fragment())?);
         peers = Some(PeerPort { port, looked: Instant::now(), heard: false });
     }
     let (handle, queue) = WorkerHandle::new(Arc::clone(&bell), worker.counters(), address, peer_address);
@@ -447,6 +447,38 @@ mod tests {
         assert!(matches!(handle.send(Command::Stop).map_err(|command| *command), Err(Command::Stop)));
         assert!(queue.try_recv().is_ok());
         assert!(handle.send(Command::Stop).is_ok(), "there is room again");
+    }
+
+    #[test]
+    fn a_socket_is_read_in_parts_and_the_rest_waits() {
+        let mut port = Port::new(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
+        let address = port.socket.socket().local_addr().unwrap();
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (most, sent) = (PEER_TURN_DATAGRAMS / 8, PEER_TURN_DATAGRAMS / 2);
+        for _ in 0..sent {
+            sender.send_to(&[7; 30], address).unwrap();
+        }
+        let mut taken = 0;
+        port.receive(most, |_, _| taken += 1);
+        assert!(taken >= most && taken < 2 * most, "{taken}");
+        while taken < sent {
+            port.receive(most, |_, _| taken += 1);
+        }
+        assert_eq!(taken, sent);
+    }
+
+    /// While nobody is linked the socket is looked at when it was heard, or its time has come.
+    #[test]
+    fn a_socket_that_nobody_uses_is_left_alone() {
+        let port = Port::new(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
+        let now = Instant::now();
+        let mut peers = PeerPort { port, looked: now, heard: false };
+        assert!(!peers.is_due(now + LONGEST_SLEEP / 2, true));
+        assert!(peers.is_due(now + LONGEST_SLEEP / 2, false), "somebody is linked");
+        assert!(!peers.is_due(now + LONGEST_SLEEP, true));
+        peers.heard = true;
+        assert!(peers.is_due(now + LONGEST_SLEEP, true) && !peers.is_due(now + LONGEST_SLEEP, true));
+        assert!(peers.is_due(now + 2 * LONGEST_SLEEP, true));
     }
 
     /// The worker was awake for another reason and took the ring back before its ringer wrote.

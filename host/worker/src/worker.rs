@@ -233,10 +233,9 @@ impl Worker {
         }
     }
 
-    /// Gives it a socket for peers: [`Worker::handle_peer_datagram`] and [`Worker::send_to_peers`] serve it.
-    pub fn with_peers(mut self, config: PeersConfig) -> Worker {
+    /// Gives it an endpoint for peers, once: [`Worker::handle_peer_datagram`] and [`Worker::send_to_peers`] serve it.
+    pub fn open_to_peers(&mut self, config: PeersConfig) {
         self.peers = Some(Box::new(Peers::new(config)));
-        self
     }
 
     /// Its counters, for other threads.

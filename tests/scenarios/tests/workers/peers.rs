@@ -321,8 +321,8 @@ async fn who_shows_no_certificate_or_one_of_another_cluster_is_refused_by_the_ha
     drop((nobody, spy));
 }
 
-/// A peer that is linked and reads nothing.
-#[tokio::test]
+/// A peer that is linked and reads nothing; its own packets go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_peer_is_given_up_as_too_slow() {
     let cluster = Authority::new();
     let one = Running::start(peer(1, 5), cluster.member(1));

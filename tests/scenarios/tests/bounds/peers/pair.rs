@@ -81,8 +81,9 @@ impl Side {
         let own = peer(number as u64 + 1, 1);
         let mut config = authority.member(own.node.id.0).configure(own, &[number as u8 + 1; 32], true).unwrap();
         adjust(&mut config);
-        let side = Side::without_peers(number, now);
-        Side { worker: side.worker.with_peers(config), ..side }
+        let mut side = Side::without_peers(number, now);
+        side.worker.open_to_peers(config);
+        side
     }
 
     fn asked<T: Send + 'static>(&mut self, order: impl FnOnce(Box<dyn FnOnce(T) + Send>) -> Order) -> T {
