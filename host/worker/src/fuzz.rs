@@ -59,11 +59,11 @@ pub fn fuzz_peer_frames(bytes: &[u8]) {
         for piece in pieces {
             decoder.push(piece);
             loop {
-                match decoder.next() {
+                match decoder.next_frame() {
                     Ok(Some(frame)) => frames.push(frame),
                     Ok(None) => break,
                     Err(error) => {
-                        assert_eq!(decoder.next(), Err(error));
+                        assert_eq!(decoder.next_frame(), Err(error));
                         return frames;
                     }
                 }

@@ -132,7 +132,7 @@ impl Decoder {
     ///
     /// # Errors
     /// [`FrameError`], for ever: nothing behind it can be read.
-    pub fn next(&mut self) -> Result<Option<Frame>, FrameError> {
+    pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
         let Some(head) = self.bytes.first_chunk::<4>() else { return Ok(None) };
         let length = u32::from_le_bytes(*head) as usize;
         let most = if self.greeted { PEER_FRAME_BYTES } else { PEER_GREETING_BYTES };
@@ -197,7 +197,7 @@ mod tests {
         expected.extend([7, 7, 7]);
         let mut decoder = Decoder::default();
         decoder.push(&expected);
-        assert_eq!(decoder.next(), Ok(Some(Frame::Hello(hello()))));
+        assert_eq!(decoder.next_frame(), Ok(Some(Frame::Hello(hello()))));
     }
 
     #[test]
@@ -216,14 +216,14 @@ mod tests {
             let mut bytes = BytesMut::new();
             encode(&Frame::Hello(hello()), &mut bytes);
             decoder.push(&bytes);
-            assert!(matches!(decoder.next(), Ok(Some(Frame::Hello(_)))));
+            assert!(matches!(decoder.next_frame(), Ok(Some(Frame::Hello(_)))));
             decoder
         };
         let head = |length: usize, kind: u8| [&(length as u32).to_le_bytes()[..], &[kind]].concat();
         let refused = |mut decoder: Decoder, bytes: &[u8]| {
             decoder.push(bytes);
-            let error = decoder.next().unwrap_err();
-            assert_eq!(decoder.next(), Err(error), "for ever");
+            let error = decoder.next_frame().unwrap_err();
+            assert_eq!(decoder.next_frame(), Err(error), "for ever");
             error
         };
         let long = PEER_GREETING_BYTES + 2;
@@ -239,9 +239,9 @@ mod tests {
         let mut decoder = greeted();
         decoder.push(&head(PEER_FRAME_BYTES + 1, BODY));
         decoder.push(&vec![1; PEER_FRAME_BYTES - 1]);
-        assert_eq!(decoder.next(), Ok(None));
+        assert_eq!(decoder.next_frame(), Ok(None));
         decoder.push(&[1]);
-        assert_eq!(decoder.next(), Ok(Some(Frame::Body(vec![1; PEER_FRAME_BYTES].into()))));
+        assert_eq!(decoder.next_frame(), Ok(Some(Frame::Body(vec![1; PEER_FRAME_BYTES].into()))));
     }
 
     proptest! {
@@ -257,7 +257,7 @@ mod tests {
             let (mut decoder, mut read) = (Decoder::default(), Vec::new());
             for piece in bytes.chunks(cut) {
                 decoder.push(piece);
-                while let Some(frame) = decoder.next().unwrap() {
+                while let Some(frame) = decoder.next_frame().unwrap() {
                     read.push(frame);
                 }
             }

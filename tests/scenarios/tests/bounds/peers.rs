@@ -149,7 +149,7 @@ fn peers_are_read_by_a_bounded_number_of_bytes_a_turn() {
     let before = pair.sides[1].frame_bytes();
     assert_eq!(pair.sides[1].turn(), Turn::More, "the rest is read in the next turns");
     let read = pair.sides[1].frame_bytes() - before;
-    assert!(read >= PEER_FRAME_BYTES / 2 && read <= PEER_TURN_BYTES + PEER_FRAME_BYTES, "{read} bytes in a turn");
+    assert!((PEER_FRAME_BYTES / 2..=PEER_TURN_BYTES + PEER_FRAME_BYTES).contains(&read), "{read} bytes in a turn");
     pair.settle();
     assert_eq!(pair.sides[1].frames().len(), frames);
 }

@@ -85,7 +85,7 @@ impl Stranger {
         let mut decoder = Decoder::default();
         while let Ok(Some(chunk)) = within("a welcome", receive.read_chunk(1024, true)).await {
             decoder.push(&chunk.bytes);
-            if let Some(frame) = decoder.next().unwrap() {
+            if let Some(frame) = decoder.next_frame().unwrap() {
                 return matches!(frame, Frame::Welcome(_));
             }
         }

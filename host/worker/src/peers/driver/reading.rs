@@ -145,7 +145,7 @@ impl Peers {
     fn read_frames(&mut self, now: Instant, link: LinkId, budget: &mut usize) {
         while *budget > 0 {
             let Some(talk) = self.talk(link) else { return };
-            match talk.decoder.next() {
+            match talk.decoder.next_frame() {
                 Ok(Some(frame)) => {
                     *budget = budget.saturating_sub(NEWS_BYTES);
                     self.handle_frame(now, link, frame);

@@ -57,7 +57,7 @@ impl Outlet for Out {
 }
 
 fn session() -> SessionId {
-    "echo/linked@0000000000000001".parse().unwrap()
+    "echo/linked@0000000000000001".parse().expect("a session")
 }
 
 impl Side {
@@ -79,7 +79,8 @@ impl Side {
 
     fn new(number: usize, now: Instant, authority: &Authority, adjust: &impl Fn(&mut PeersConfig)) -> Side {
         let own = peer(number as u64 + 1, 1);
-        let mut config = authority.member(own.node.id.0).configure(own, &[number as u8 + 1; 32], true).unwrap();
+        let mut config =
+            authority.member(own.node.id.0).configure(own, &[number as u8 + 1; 32], true).expect("a member");
         adjust(&mut config);
         let mut side = Side::without_peers(number, now);
         side.worker.open_to_peers(config);
@@ -220,7 +221,7 @@ impl Pair {
     pub fn linked() -> Pair {
         let mut pair = Pair::new(2);
         let address = pair.sides[1].address;
-        pair.sides[0].link(peer(2, 1), address).unwrap();
+        pair.sides[0].link(peer(2, 1), address).expect("a link");
         pair.sides[1].linked = Some(peer(1, 1));
         pair.settle();
         assert!(pair.sides.iter().all(Side::is_up));
