@@ -26,6 +26,7 @@ pub mod limits;
 mod opening;
 mod outbound;
 pub mod outlet;
+mod peering;
 pub mod peers;
 pub mod receive;
 mod recording;

@@ -2,11 +2,13 @@
 //! a socket, a command or the next due instant. A ticking worker sleeps through arriving packets until its grid's
 //! next instant; a prompt one wakes for each.
 
+mod bell;
+mod port;
+
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
@@ -19,13 +21,12 @@ use crate::accounting::Counters;
 use crate::authority::{Authority, Keys};
 use crate::command::{Command, Event};
 use crate::limits::{COMMANDS, PEER_TURN_DATAGRAMS};
-use crate::outlet::{Destination, Outlet};
 use crate::peers::Peer;
 use crate::peers::tls::Membership;
-use crate::receive::{Datagram, Receiver as Socket};
-use crate::transmit::Transmitter;
 use crate::transport::{self, CryptoError};
-use crate::worker::{LONGEST_SLEEP, SERVICE_INTERVAL, Turn, Worker, WorkerConfig};
+use crate::worker::{SERVICE_INTERVAL, Turn, Worker, WorkerConfig};
+use bell::{Bell, wait_for};
+use port::{PeerPort, Port};
 
 /// Datagrams that are read before the worker's turn.
 const RECEIVED_A_TURN: usize = 2048;
@@ -193,112 +194,6 @@ fn settle_thread(penalty: bool, processor: Option<usize>) {
     }
 }
 
-/// Wakes a sleeping worker: an eventfd that is written at most once until it is read.
-struct Bell {
-    descriptor: OwnedFd,
-    rung: AtomicBool,
-}
-
-impl Bell {
-    fn new() -> io::Result<Bell> {
-        // SAFETY: no pointers; the result is checked.
-        let descriptor = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
-        if descriptor < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: a descriptor that was just made and is nobody else's.
-        let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
-        Ok(Bell { descriptor, rung: AtomicBool::new(false) })
-    }
-
-    fn ring(&self) {
-        if !self.rung.swap(true, SeqCst) {
-            let one = 1_u64;
-            // SAFETY: eight bytes of a local number. A full counter wakes as well.
-            unsafe { libc::write(self.descriptor.as_raw_fd(), (&raw const one).cast(), 8) };
-        }
-    }
-
-    /// Takes the ring back; commands sent from now on ring again. Those sent before are in the queue, to be looked at
-    /// after this. The descriptor is emptied first: a ring in between must not be lost while it counts as rung. One that
-    /// was heard is taken back though it does not count as rung: its ringer was slow to write.
-    fn hush(&self, heard: bool) {
-        if heard || self.rung.load(SeqCst) {
-            let mut count = 0_u64;
-            // SAFETY: eight bytes of a local number.
-            unsafe { libc::read(self.descriptor.as_raw_fd(), (&raw mut count).cast(), 8) };
-            self.rung.swap(false, SeqCst);
-        }
-    }
-}
-
-struct SocketOutlet {
-    transmitter: Transmitter,
-}
-
-impl Outlet for SocketOutlet {
-    fn now(&mut self) -> Instant {
-        Instant::now()
-    }
-
-    fn buffer(&mut self) -> &mut Vec<u8> {
-        self.transmitter.buffer()
-    }
-
-    fn commit(&mut self, to: Destination) {
-        self.transmitter.commit(to);
-    }
-}
-
-/// A socket of the worker, both ways.
-struct Port {
-    socket: Socket,
-    out: SocketOutlet,
-}
-
-impl Port {
-    fn new(socket: UdpSocket) -> io::Result<Port> {
-        let socket = Socket::new(socket)?;
-        Ok(Port { out: SocketOutlet { transmitter: Transmitter::new(socket.socket().as_raw_fd()) }, socket })
-    }
-
-    fn descriptor(&self) -> RawFd {
-        self.socket.socket().as_raw_fd()
-    }
-
-    /// Hands over what has arrived, up to so many datagrams and the rest of a batch.
-    fn receive(&mut self, most: usize, mut take: impl FnMut(Instant, Datagram<'_>)) {
-        let mut received = 0;
-        loop {
-            let now = Instant::now();
-            let (datagrams, more) = self.socket.receive(|datagram| take(now, datagram));
-            received += datagrams;
-            if !more || received >= most {
-                return;
-            }
-        }
-    }
-}
-
-/// The socket for peers. While nobody is linked it is looked at now and then, or when it was heard: a worker without
-/// peers makes no system call for them in a turn.
-struct PeerPort {
-    port: Port,
-    looked: Instant,
-    heard: bool,
-}
-
-impl PeerPort {
-    fn is_due(&mut self, now: Instant, alone: bool) -> bool {
-        let due =
-            !alone || std::mem::take(&mut self.heard) || now.saturating_duration_since(self.looked) >= LONGEST_SLEEP;
-        if due {
-            self.looked = now;
-        }
-        due
-    }
-}
-
 struct Shell {
     worker: Worker,
     players: Port,
@@ -393,7 +288,7 @@ impl Shell {
         let is_prompt = self.worker.is_prompt();
         let players = is_prompt.then(|| self.players.descriptor());
         let peers = self.peers.as_ref().filter(|_| is_prompt).map(|peers| peers.port.descriptor());
-        let [bell, _, heard] = wait_for([Some(self.bell.descriptor.as_raw_fd()), players, peers], timeout);
+        let [bell, _, heard] = wait_for([Some(self.bell.descriptor()), players, peers], timeout);
         self.peers.iter_mut().for_each(|peers| peers.heard |= heard);
         bell
     }
@@ -410,19 +305,6 @@ impl Shell {
         counters.send_drops.store(ports().map(|port| port.out.transmitter.sent().dropped).sum(), Relaxed);
         counters.busy_us.store(thread_time_us(), Relaxed);
     }
-}
-
-/// Waits for one of these to be readable, or the timeout; answers which are.
-fn wait_for<const N: usize>(descriptors: [Option<RawFd>; N], timeout: Duration) -> [bool; N] {
-    // A negative descriptor is passed over.
-    let mut descriptors = descriptors.map(|fd| libc::pollfd { fd: fd.unwrap_or(-1), events: libc::POLLIN, revents: 0 });
-    let timeout = libc::timespec {
-        tv_sec: timeout.as_secs() as libc::time_t,
-        tv_nsec: libc::c_long::from(timeout.subsec_nanos() as i32),
-    };
-    // SAFETY: the array and the timeout outlive the call; an interrupted wait is a short one.
-    let ready = unsafe { libc::ppoll(descriptors.as_mut_ptr(), N as libc::nfds_t, &timeout, std::ptr::null()) };
-    descriptors.map(|descriptor| ready > 0 && descriptor.revents != 0)
 }
 
 fn thread_time_us() -> u64 {
@@ -447,77 +329,5 @@ mod tests {
         assert!(matches!(handle.send(Command::Stop).map_err(|command| *command), Err(Command::Stop)));
         assert!(queue.try_recv().is_ok());
         assert!(handle.send(Command::Stop).is_ok(), "there is room again");
-    }
-
-    #[test]
-    fn a_socket_is_read_in_parts_and_the_rest_waits() {
-        let mut port = Port::new(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
-        let address = port.socket.socket().local_addr().unwrap();
-        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let (most, sent) = (PEER_TURN_DATAGRAMS / 8, PEER_TURN_DATAGRAMS / 2);
-        for _ in 0..sent {
-            sender.send_to(&[7; 30], address).unwrap();
-        }
-        let mut taken = 0;
-        port.receive(most, |_, _| taken += 1);
-        assert!(taken >= most && taken < 2 * most, "{taken}");
-        while taken < sent {
-            port.receive(most, |_, _| taken += 1);
-        }
-        assert_eq!(taken, sent);
-    }
-
-    /// While nobody is linked the socket is looked at when it was heard, or its time has come.
-    #[test]
-    fn a_socket_that_nobody_uses_is_left_alone() {
-        let port = Port::new(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
-        let now = Instant::now();
-        let mut peers = PeerPort { port, looked: now, heard: false };
-        assert!(!peers.is_due(now + LONGEST_SLEEP / 2, true));
-        assert!(peers.is_due(now + LONGEST_SLEEP / 2, false), "somebody is linked");
-        assert!(!peers.is_due(now + LONGEST_SLEEP, true));
-        peers.heard = true;
-        assert!(peers.is_due(now + LONGEST_SLEEP, true) && !peers.is_due(now + LONGEST_SLEEP, true));
-        assert!(peers.is_due(now + 2 * LONGEST_SLEEP, true));
-    }
-
-    /// The worker was awake for another reason and took the ring back before its ringer wrote.
-    #[test]
-    fn a_ring_that_is_written_late_is_heard_once() {
-        let bell = Bell::new().unwrap();
-        assert!(!bell.rung.swap(true, SeqCst));
-        bell.hush(false);
-        let one = 1_u64;
-        // SAFETY: eight bytes of a local number.
-        unsafe { libc::write(bell.descriptor.as_raw_fd(), (&raw const one).cast(), 8) };
-        let [heard] = wait_for([Some(bell.descriptor.as_raw_fd())], Duration::from_secs(20));
-        assert!(heard);
-        bell.hush(heard);
-        let [rings] = wait_for([Some(bell.descriptor.as_raw_fd())], Duration::from_millis(1));
-        assert!(!rings, "it rings on for ever");
-    }
-
-    #[test]
-    fn no_ring_is_lost_between_two() {
-        let patience = Duration::from_secs(20);
-        let bell = Arc::new(Bell::new().unwrap());
-        let (sender, queue) = sync_channel(1 << 20);
-        let ringer = Arc::clone(&bell);
-        let rings = 300_000;
-        let thread = std::thread::spawn(move || {
-            for number in 0..rings {
-                sender.send(number).unwrap();
-                ringer.ring();
-            }
-        });
-        let mut taken = 0;
-        while taken < rings {
-            let began = Instant::now();
-            let [heard] = wait_for([Some(bell.descriptor.as_raw_fd())], patience);
-            assert!(began.elapsed() < patience, "the bell is rung and cannot be heard");
-            bell.hush(heard);
-            taken += queue.try_iter().count();
-        }
-        thread.join().unwrap();
     }
 }

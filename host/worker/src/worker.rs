@@ -1,6 +1,7 @@
 //! The worker: a turn, and what a turn is made of. Holds connections and sessions together, since nothing on a
 //! player's way may cross a thread or wait for a lock. Split by what is done: `opening` lets players in, `inbound`
-//! takes frames and datagrams, `running` drives sessions, `outbound` writes frames and views.
+//! takes frames and datagrams, `running` drives sessions, `outbound` writes frames and views, `peering` serves workers of
+//! other nodes.
 //!
 //! Drive it so: [`Worker::handle_datagram`] for what arrived, [`Worker::handle_command`] for what was said, then
 //! [`Worker::turn`] until it answers [`Turn::Done`], [`Worker::poll_event`] until it is empty, and again at
@@ -26,10 +27,10 @@ use crate::authority::Authority;
 use crate::command::{Command, Event, Flushed};
 use crate::connection::Connection;
 use crate::endpoint::{Endpoint, LinkId, LinkLimits};
-use crate::limits::{EVENT_BYTES, EVENTS, HANDSHAKES, PEER_TURN_BYTES, SESSIONS};
+use crate::limits::{EVENT_BYTES, EVENTS, HANDSHAKES, SESSIONS};
 use crate::outbound::Chunks;
 use crate::outlet::Outlet;
-use crate::peers::{self, LinkError, Peers, PeersConfig, SendError};
+use crate::peers::Peers;
 use crate::receive::Datagram;
 use crate::session::{CostOf, Session};
 use crate::timers::Timers;
@@ -149,7 +150,7 @@ pub struct Held {
 pub struct Worker {
     pub(crate) config: WorkerConfig,
     pub(crate) endpoint: Endpoint,
-    peers: Option<Box<Peers>>,
+    pub(crate) peers: Option<Box<Peers>>,
     pub(crate) connections: Vec<Option<Connection>>,
     pub(crate) dirty: Vec<LinkId>,
     pub(crate) sessions: Vec<Option<Box<Session>>>,
@@ -233,11 +234,6 @@ impl Worker {
         }
     }
 
-    /// Gives it an endpoint for peers, once: [`Worker::handle_peer_datagram`] and [`Worker::send_to_peers`] serve it.
-    pub fn open_to_peers(&mut self, config: PeersConfig) {
-        self.peers = Some(Box::new(Peers::new(config)));
-    }
-
     /// Its counters, for other threads.
     pub fn counters(&self) -> Arc<Counters> {
         Arc::clone(&self.counters)
@@ -271,18 +267,6 @@ impl Worker {
     /// Takes a datagram in.
     pub fn handle_datagram(&mut self, now: Instant, datagram: Datagram<'_>) {
         self.endpoint.handle_datagram(now, datagram);
-    }
-
-    /// Takes a datagram of the peers' socket in.
-    pub fn handle_peer_datagram(&mut self, now: Instant, datagram: Datagram<'_>) {
-        if let Some(peers) = &mut self.peers {
-            peers.handle_datagram(now, datagram);
-        }
-    }
-
-    /// Whether there is no link to a peer, none is to be made and nobody else's begins.
-    pub fn is_alone(&self) -> bool {
-        self.peers.as_ref().is_none_or(|peers| peers.is_idle())
     }
 
     /// New connections are served with this from now on.
@@ -382,59 +366,6 @@ impl Worker {
             }
         }
         more
-    }
-
-    /// What peers sent: after players, who wait for nothing longer than a frame, and before sessions run, so that what peers
-    /// acknowledge or ask for counts in this turn and its packets. A bounded number of bytes a turn: a checkpoint that
-    /// comes in takes as many turns as it needs, with due sessions between. Nothing is read where the node does not take
-    /// what was read before: then peers are held back by QUIC's windows.
-    fn read_peers(&mut self, outlet: &mut dyn Outlet) -> bool {
-        let has_room = self.has_room_for_peers();
-        let Some(peers) = self.peers.as_mut().filter(|_| has_room) else { return false };
-        let more = peers.read(outlet.now(), PEER_TURN_BYTES);
-        self.hand_on_news();
-        more
-    }
-
-    /// Peers' news take half of the queue at most, and leave the rest to players' and guests'.
-    fn has_room_for_peers(&self) -> bool {
-        self.events.len() < EVENTS / 4 && self.event_bytes < EVENT_BYTES / 4
-    }
-
-    fn hand_on_news(&mut self) {
-        while let Some((peer, news)) = self.peers.as_mut().and_then(|peers| peers.poll_news()) {
-            self.tell(Event::Peer { peer, news });
-        }
-    }
-
-    /// Sends what peers are to get: after [`Worker::turn`], so that a turn's frames leave with it. The outlet is that of the
-    /// peers' socket.
-    pub fn send_to_peers(&mut self, outlet: &mut dyn Outlet) {
-        if let Some(peers) = &mut self.peers {
-            peers.send(outlet);
-        }
-    }
-
-    fn handle_order(&mut self, now: Instant, order: peers::Order) {
-        let peers = self.peers.as_mut();
-        match order {
-            peers::Order::Link { session, peer, address, reply } => {
-                reply(peers.map_or(Err(LinkError::Stopped), |peers| peers.link(now, session, peer, address)));
-            }
-            peers::Order::Unlink { session, peer } => {
-                peers.into_iter().for_each(|peers| peers.unlink(now, &session, peer));
-            }
-            peers::Order::Frame { peer, body, reply } => {
-                reply(peers.map_or(Err(SendError::NotLinked), |peers| peers.send_frame(now, peer, &body)));
-            }
-            peers::Order::Datagram { peer, body, reply } => {
-                reply(peers.map_or(Err(SendError::NotLinked), |peers| peers.send_datagram(peer, body)));
-            }
-            peers::Order::Long { peer, body, reply } => {
-                reply(peers.map_or(Err(SendError::NotLinked), |peers| peers.send_long(peer, body)));
-            }
-        }
-        self.hand_on_news();
     }
 
     /// Whether guests ran for so long that the socket is to be served before the next call.

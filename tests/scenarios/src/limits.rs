@@ -197,7 +197,7 @@ const OF_WORKERS: &[Reached] = &[
     ("PEER_LONG_BYTES", HOSTILE_PEERS, "something_long_without_end_closes_the_link"),
     ("PEER_HANDSHAKE_SHARE", PEERS, "handshakes_of_peers_have_a_share_of_a_turn"),
     ("PEER_TURN_BYTES", PEERS, "peers_are_read_by_a_bounded_number_of_bytes_a_turn"),
-    ("PEER_TURN_DATAGRAMS", "host/worker/src/shell.rs", "a_socket_is_read_in_parts_and_the_rest_waits"),
+    ("PEER_TURN_DATAGRAMS", "host/worker/src/shell/port.rs", "a_socket_is_read_in_parts_and_the_rest_waits"),
     ("PEER_BACKOFF_FIRST", PEER_LINKS, "failures_are_tried_again_after_longer_and_longer_waits"),
     ("PEER_BACKOFF_LONGEST", PEER_LINKS, "failures_are_tried_again_after_longer_and_longer_waits"),
     ("PEER_IDLE", PEERS, "a_peer_that_goes_silent_is_lost_in_time_and_dialed_again"),
