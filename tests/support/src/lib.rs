@@ -4,6 +4,7 @@
 pub mod cluster;
 pub mod directory;
 pub mod guests;
+pub mod members;
 pub mod network;
 pub mod node;
 pub mod proxy;

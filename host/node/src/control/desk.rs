@@ -263,6 +263,7 @@ impl Desk {
             | Event::Flushed(_)
             | Event::Relay(_)
             | Event::Relayed { .. }
+            | Event::Peer { .. }
             | Event::GuestLog { .. }
             | Event::GuestEvent { .. }
             | Event::GuestFault { .. } => {}

@@ -116,6 +116,7 @@ impl Running {
             started: identity.started,
             certificate: identity.certificate,
             workers: ports.iter().map(|(worker, port)| (*worker, port.address)).collect(),
+            peers: workers.peers(&config),
             secret,
             sockets,
         };

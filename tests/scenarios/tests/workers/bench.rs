@@ -23,7 +23,8 @@ use ringside_test_support::guests;
 use ringside_test_support::wait::{until, within};
 use ringside_worker::accounting::Counters;
 use ringside_worker::authority::Keys;
-use ringside_worker::shell::{self, Config, WorkerHandle};
+use ringside_worker::peers::tls::Membership;
+use ringside_worker::shell::{self, Config, PeerConfig, WorkerHandle};
 use ringside_worker::{Command, Event, SessionReport, transport};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -57,6 +58,15 @@ impl Bench {
     }
 
     pub fn with_seat_window(seat_window: Duration) -> Bench {
+        Bench::with(seat_window, None)
+    }
+
+    /// Workers that may be linked to others: those of node 1 in its first run.
+    pub fn with_peers(membership: Membership) -> Bench {
+        Bench::with(limits::SEAT_WINDOW, Some(membership))
+    }
+
+    fn with(seat_window: Duration, membership: Option<Membership>) -> Bench {
         let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
         let certificate = made.cert.der().clone();
         let (signing, public) = signing_key();
@@ -77,6 +87,9 @@ impl Bench {
                 seed: [number + 1; 32],
                 events: events.clone(),
                 processor: None,
+                peers: membership
+                    .clone()
+                    .map(|membership| PeerConfig { socket: UdpSocket::bind("127.0.0.1:0").unwrap(), membership }),
             };
             let (handle, thread) = shell::spawn(config, UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
             handles.push(handle);
