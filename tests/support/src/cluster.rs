@@ -1,14 +1,15 @@
 //! A cluster of real nodes on one machine, with a store that they share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::directory::Directory;
 use crate::network::Network;
 use crate::node::{Node, Place, ringside};
-use crate::wait::until;
+use crate::wait::{PATIENCE, until};
 
 /// Nodes by their numbers. They end with the value.
 pub struct Cluster {
@@ -177,6 +178,41 @@ impl Cluster {
             of(&node["sees"]) == wanted && active && node["state"] == "active" && node["settled"] == true
         };
         cluster["agree"] == true && of(&cluster["nodes"]) == wanted && nodes.iter().all(is_settled)
+    }
+
+    /// Waits until the directories agree: whatever a node leads, one home keeps, as its leader says it, and homes keep
+    /// nothing else. Answers where each session is.
+    ///
+    /// # Panics
+    /// If that does not come to be.
+    pub async fn directories_agree(&self) -> BTreeMap<String, (String, u64)> {
+        let mut last = Vec::new();
+        let agreed = tokio::time::timeout(PATIENCE, async {
+            loop {
+                last = self.nodes.values().map(|node| node.get("/v1/directory")).collect();
+                let of = |what: &str| {
+                    let entries = last.iter().flat_map(|node| node[what].as_array().cloned().unwrap_or_default());
+                    let entry = |entry: Value| {
+                        let text = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
+                        (text("session"), (text("node"), entry["worker"].as_u64().unwrap_or(u64::MAX)))
+                    };
+                    let mut all: Vec<_> = entries.map(entry).collect();
+                    all.sort();
+                    all
+                };
+                let (leads, keeps) = (of("leads"), of("keeps"));
+                let is_settled = last.iter().all(|node| node["settled"] == true && node["ring"] == last[0]["ring"]);
+                let keys: BTreeSet<_> = leads.iter().filter_map(|(session, _)| session.split('@').next()).collect();
+                if is_settled && leads == keeps && keys.len() == leads.len() {
+                    return leads.into_iter().collect();
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        });
+        match agreed.await {
+            Ok(places) => places,
+            Err(_) => panic!("the directories do not agree: {last:#?}"),
+        }
     }
 
     /// The live sessions as a node lists them: `game/key@incarnation` and the node that leads each.

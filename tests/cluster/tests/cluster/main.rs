@@ -4,7 +4,9 @@
 mod change;
 mod entry;
 mod games;
+mod gossip;
 mod leaving;
 mod network;
 mod player;
+mod reach;
 mod refusals;
