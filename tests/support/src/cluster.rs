@@ -98,12 +98,25 @@ impl Cluster {
     /// # Panics
     /// If it does not come up.
     pub fn add(&mut self, number: u64, arguments: &[&str]) -> &Node {
+        self.add_at(self.place_of(number), number, arguments)
+    }
+
+    /// The same at another place.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub fn add_at(&mut self, place: Place, number: u64, arguments: &[&str]) -> &Node {
         let links = self.links();
         let mut arguments = arguments.to_vec();
         if let Some(links) = &links {
             arguments.extend(["--join", links]);
         }
-        self.begin(number, &arguments)
+        self.begin_at(place, number, &arguments)
+    }
+
+    fn place_of(&self, number: u64) -> Place {
+        let host = |network| Place::host(network, number as u8);
+        self.network.as_ref().map_or_else(Place::default, host)
     }
 
     /// Starts a node with these arguments and no others that say where the cluster is, and waits until it is ready.
@@ -111,6 +124,10 @@ impl Cluster {
     /// # Panics
     /// If it does not come up.
     pub fn begin(&mut self, number: u64, arguments: &[&str]) -> &Node {
+        self.begin_at(self.place_of(number), number, arguments)
+    }
+
+    fn begin_at(&mut self, place: Place, number: u64, arguments: &[&str]) -> &Node {
         self.init(number);
         let store = self.directory.path().join("store");
         let store = store.to_string_lossy();
@@ -118,8 +135,6 @@ impl Cluster {
         if self.shares_store {
             arguments.extend(["--store", &*store]);
         }
-        let host = |network| Place::host(network, number as u8);
-        let place = self.network.as_ref().map_or_else(Place::default, host);
         let node = Node::start_at(place, &self.state_of(number), &arguments);
         self.nodes.insert(number, node);
         self.node(number)
@@ -153,17 +168,22 @@ impl Cluster {
     /// If that does not come to be.
     pub async fn agreed(&self) -> Value {
         until("all nodes to agree", async || {
-            let mut first = None;
-            for node in self.nodes.values() {
-                let cluster = node.ringside(&["node", "list", "--json"]).json();
-                if !self.agrees(&cluster) {
-                    return None;
-                }
-                first.get_or_insert(cluster);
-            }
-            first
+            // All at a time: whoever waits for a node that does not answer keeps nobody else waiting.
+            let said = self.get_of_all("/v1/cluster");
+            said.iter().all(|cluster| self.agrees(cluster)).then(|| said.into_iter().next())?
         })
         .await
+    }
+
+    /// What the admin APIs of all nodes say, in order of their numbers, asked at a time.
+    ///
+    /// # Panics
+    /// If one has no answer.
+    pub fn get_of_all(&self, path: &str) -> Vec<Value> {
+        std::thread::scope(|scope| {
+            let asked: Vec<_> = self.nodes.values().map(|node| scope.spawn(|| node.get(path))).collect();
+            asked.into_iter().map(|asked| asked.join().unwrap_or_else(|_| panic!("no answer"))).collect()
+        })
     }
 
     fn agrees(&self, cluster: &Value) -> bool {
@@ -189,7 +209,7 @@ impl Cluster {
         let mut last = Vec::new();
         let agreed = tokio::time::timeout(PATIENCE, async {
             loop {
-                last = self.nodes.values().map(|node| node.get("/v1/directory")).collect();
+                last = self.get_of_all("/v1/directory");
                 let of = |what: &str| {
                     let entries = last.iter().flat_map(|node| node[what].as_array().cloned().unwrap_or_default());
                     let entry = |entry: Value| {

@@ -7,6 +7,7 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -192,7 +193,7 @@ pub struct Node {
     place: Place,
     state: PathBuf,
     process: Child,
-    lines: Receiver<String>,
+    lines: Mutex<Receiver<String>>,
     ready: Value,
 }
 
@@ -240,7 +241,7 @@ impl Node {
             let status = process.wait();
             panic!("the node did not come up ({status:?}): {first}{}", lines.iter().collect::<Vec<_>>().join("\n"));
         };
-        Node { place, state: state.to_owned(), process, lines, ready }
+        Node { place, state: state.to_owned(), process, lines: Mutex::new(lines), ready }
     }
 
     /// What it said when it was ready.
@@ -342,7 +343,8 @@ impl Node {
     pub fn logged(&self, text: &str) -> String {
         let deadline = std::time::Instant::now() + PATIENCE;
         let left = || deadline.saturating_duration_since(std::time::Instant::now());
-        while let Ok(line) = self.lines.recv_timeout(left()) {
+        let lines = self.lines();
+        while let Ok(line) = lines.recv_timeout(left()) {
             if line.contains(text) {
                 return line;
             }
@@ -383,7 +385,8 @@ impl Node {
     pub fn stop(mut self) -> (ExitStatus, Vec<String>) {
         self.signal("-TERM");
         let status = self.wait();
-        (status, self.lines.iter().collect())
+        let logged = self.lines().iter().collect();
+        (status, logged)
     }
 
     /// Ends it as a crash would.
@@ -401,6 +404,10 @@ impl Node {
     /// If it does not end.
     pub fn wait_for_end(mut self) -> ExitStatus {
         self.wait()
+    }
+
+    fn lines(&self) -> MutexGuard<'_, Receiver<String>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn wait(&mut self) -> ExitStatus {
