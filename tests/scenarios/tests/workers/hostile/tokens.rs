@@ -209,10 +209,8 @@ async fn a_ticket_of_an_era_that_is_over_or_has_not_come_is_refused() {
         let ticket = other.ticket(&"ada".parse().unwrap(), &place, 1, 4_000_000_000);
         Open { ticket: Some(ticket), ..bench.open("ada", ROOM) }
     };
-    let mut ended = 0;
-    for era in [0, eras - 2, eras + 100] {
+    for (ended, era) in (1..).zip([0, eras - 2, eras + 100]) {
         assert_eq!(Raw::connect(&bench).await.refused(written(era)).await, Reason::TicketInvalid, "era {era}");
-        ended += 1;
         until("the end to be counted", async || (bench.ended(Reason::TicketInvalid) == ended).then_some(())).await;
     }
     // What is fresh is let in; on a busy machine an era may have passed since it began.
