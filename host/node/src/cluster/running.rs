@@ -9,6 +9,7 @@ use ringside_core::ids::{Certificate, Node, WorkerId};
 use ringside_core::membership::{Contact, Fact, PeerPorts, State};
 use tokio::sync::mpsc;
 
+use super::counted::Counted;
 use super::gossip::{Gossip, GossipConfig, GossipError, INTERVAL};
 use super::inbox;
 use super::join::{self, Candidates, NoGossip};
@@ -219,6 +220,11 @@ pub struct Cluster {
 }
 
 impl Cluster {
+    /// What was counted.
+    pub fn counted(&self) -> Counted {
+        Counted::new(Arc::clone(self.gossip.traffic()), self.links.clone(), self.member.ignored())
+    }
+
     /// Answers others, follows their games, and becomes active; returns when the node is on the ring that it sees.
     ///
     /// # Errors

@@ -164,6 +164,9 @@ impl Desk {
             Message::Status(reply) => {
                 let _ = reply.send(Ok(self.status(now)));
             }
+            Message::Entries(reply) => {
+                let _ = reply.send(Ok(self.entries(now)));
+            }
             Message::Explain(name, reply) => self.explain(&name, reply),
             Message::EndAll(reason) => self.end_all(&reason),
             Message::View(view) => self.handle_view(now, view),
