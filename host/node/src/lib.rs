@@ -11,7 +11,6 @@ pub mod config;
 pub mod control;
 #[doc(hidden)]
 pub mod fuzz;
-pub mod hex;
 pub mod limits;
 pub mod metrics;
 pub mod node;
@@ -27,6 +26,8 @@ pub mod state_directory;
 pub mod store;
 pub mod tokens;
 pub mod workers;
+
+pub use ringside_protocol::hex;
 
 #[cfg(test)]
 mod scratch;

@@ -49,6 +49,8 @@ pub(super) fn random_seed() -> u64 {
 pub(super) struct Dialer {
     endpoint: Endpoint,
     trusting: ClientConfig,
+    /// The same trust, for whoever speaks something else than QUIC.
+    tls: rustls::ClientConfig,
     transport: Arc<TransportConfig>,
     name: String,
     loopback_only: bool,
@@ -63,15 +65,26 @@ impl Dialer {
             Trust::InsecureLoopback => (believing(Believe::Anybody)?, ANY_NAME.to_owned()),
             Trust::Roots(roots, name) => (builder()?.with_root_certificates(roots).with_no_client_auth(), name),
         };
-        let trusting = quic(tls, &transport)?;
-        Ok(Dialer { endpoint, trusting, transport, name, loopback_only })
+        let trusting = quic(tls.clone(), &transport)?;
+        Ok(Dialer { endpoint, trusting, tls, transport, name, loopback_only })
+    }
+
+    /// Whom to believe, by which name.
+    pub fn tls(&self) -> (rustls::ClientConfig, &str) {
+        (self.tls.clone(), &self.name)
+    }
+
+    /// Whether a server at an address may be spoken to at all.
+    pub fn may_reach(&self, address: SocketAddr) -> Result<(), Lost> {
+        if self.loopback_only && !address.ip().is_loopback() {
+            return Err(Lost::Untrusted(format!("{address} is not a loopback address: name a certificate to trust")));
+        }
+        Ok(())
     }
 
     /// Begins a handshake.
     pub fn dial(&self, address: SocketAddr, certificate: Option<Certificate>) -> Result<quinn::Connecting, Lost> {
-        if self.loopback_only && !address.ip().is_loopback() {
-            return Err(Lost::Untrusted(format!("{address} is not a loopback address: name a certificate to trust")));
-        }
+        self.may_reach(address)?;
         let (config, name) = match certificate {
             None => (self.trusting.clone(), self.name.as_str()),
             Some(certificate) => {
