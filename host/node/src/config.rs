@@ -27,6 +27,8 @@ pub struct Config {
     pub advertise: Option<IpAddr>,
     /// Where the admin API listens; loopback only. Port 0: any.
     pub admin: SocketAddr,
+    /// Where clients ask in advance where their session is (TCP); `None`: as `listen`. Port 0: any.
+    pub resolve: Option<SocketAddr>,
     /// Where other nodes' links come in. Port 0: any.
     pub links: SocketAddr,
     /// Where other nodes' gossip comes in. Port 0: any.
@@ -62,6 +64,7 @@ impl Default for Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7400)),
             advertise: None,
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 7401)),
+            resolve: None,
             links: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             gossip: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             join: Vec::new(),
@@ -159,11 +162,14 @@ impl Config {
                 )));
             }
         }
-        if self.listen.ip().is_unspecified() && self.advertise.is_none() {
-            return Err(ConfigError::Together(format!(
-                "`listen` is {}, which players cannot connect to: set `advertise` to the address that they reach",
-                self.listen
-            )));
+        for (key, address) in [("listen", Some(self.listen)), ("resolve", self.resolve)] {
+            if let Some(address) = address.filter(|address| address.ip().is_unspecified())
+                && self.advertise.is_none()
+            {
+                return Err(ConfigError::Together(format!(
+                    "`{key}` is {address}, which players cannot connect to: set `advertise` to the address that they reach"
+                )));
+            }
         }
         let last = u32::from(self.listen.port()) + u32::from(self.workers);
         if self.listen.port() != 0 && last > u32::from(u16::MAX) {

@@ -11,6 +11,7 @@ pub mod config;
 pub mod control;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod http;
 pub mod limits;
 pub mod metrics;
 pub mod node;
@@ -21,6 +22,7 @@ pub mod random;
 pub mod recorder;
 pub mod relay;
 pub mod renewal;
+pub mod resolve;
 pub mod starter;
 pub mod state_directory;
 pub mod store;

@@ -18,7 +18,8 @@ use tokio::sync::{Notify, mpsc};
 use crate::core::{Action, Attachment, Core, Event, LinkId, SendError};
 
 pub use options::{ConnectError, Options, Trust, endpoint};
-pub use tls::{PINNED_NAME, pinned};
+pub use resolve::resolve;
+pub use tls::{PINNED_NAME, pinned, pinned_tls};
 
 use link::Order;
 use options::Prepared;

@@ -8,3 +8,4 @@ mod leaving;
 mod network;
 mod player;
 mod refusals;
+mod resolve;

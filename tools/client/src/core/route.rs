@@ -23,7 +23,8 @@ pub enum Lost {
 }
 
 impl Lost {
-    fn text(self) -> String {
+    /// What is known about it.
+    pub(crate) fn text(self) -> String {
         match self {
             Lost::Closed(reason, text) if text.is_empty() => reason.to_string(),
             Lost::Closed(_, text) | Lost::Transport(text) | Lost::Untrusted(text) => text,

@@ -9,7 +9,7 @@ use ringside_protocol::limits;
 use ringside_protocol::reason::Reason;
 
 use super::resolve::Resolver;
-use super::tls::{self, Dialer};
+use super::tls::{self, Believed, Dialer};
 use crate::core::{Config, TargetText};
 
 /// Whom to believe to be the server. Workers that a trusted server names are expected with the certificate that it
@@ -100,8 +100,9 @@ impl Options {
             Some(endpoint) => endpoint,
             None => endpoint(first)?,
         };
-        let dialer = Dialer::new(endpoint, self.trust, self.idle_timeout)?;
-        let resolver = self.resolver.as_deref().map(|url| Resolver::new(url, &dialer)).transpose()?;
+        let believed = Believed::new(self.trust)?;
+        let resolver = self.resolver.map(|url| Resolver::new(&url, believed.clone())).transpose()?;
+        let dialer = Dialer::new(endpoint, believed, self.idle_timeout)?;
         let config = Config {
             token: self.token,
             target: self.target,

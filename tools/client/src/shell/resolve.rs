@@ -7,8 +7,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use ringside_protocol::frame::{Place, Refused};
-use ringside_protocol::limits::CLIENT_ANSWER_BYTES;
+use ringside_protocol::frame::{Place, Refused, Target};
+use ringside_protocol::limits::{CLIENT_ANSWER_BYTES, CLIENT_ATTACH_TIMEOUT};
+use ringside_protocol::reason::Reason;
 use ringside_protocol::resolve::{Answer, PATH, Question, Refusal};
 use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
@@ -18,8 +19,8 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::Shared;
 use super::link::Order;
-use super::options::ConnectError;
-use super::tls::Dialer;
+use super::options::{ConnectError, Trust};
+use super::tls::Believed;
 use crate::core::{LinkId, Lost};
 
 /// Bytes that are read from the socket at a time.
@@ -30,16 +31,34 @@ const PIECE_BYTES: usize = 4 << 10;
 pub(super) struct Resolver {
     /// Host and port.
     authority: String,
+    believed: Believed,
     tls: Arc<rustls::ClientConfig>,
-    /// The name that its certificate is for.
     name: ServerName<'static>,
+}
+
+/// Asks the node at a URL (`https://HOST:PORT`) where a player is to open a session, for programs that hand the answer to
+/// somebody else or speak the frames themselves: [`Options::resolve`](super::Options::resolve) has a client do it. The
+/// place's ticket is good once, for ten seconds at least.
+///
+/// # Errors
+/// [`ConnectError`]: a URL that cannot be asked, a refusal, or nobody answered in time.
+pub async fn resolve(url: &str, trust: Trust, token: impl Into<String>, target: Target) -> Result<Place, ConnectError> {
+    let resolver = Resolver::new(url, Believed::new(trust)?)?;
+    let question = Question::new(token.into(), target);
+    let unreachable = |message| ConnectError::Refused { reason: Reason::Unreachable, message };
+    match tokio::time::timeout(CLIENT_ATTACH_TIMEOUT, resolver.ask(&question)).await {
+        Ok(Ok(Ok(place))) => Ok(place),
+        Ok(Ok(Err(refused))) => Err(ConnectError::Refused { reason: refused.cause, message: refused.message }),
+        Ok(Err(lost)) => Err(unreachable(lost.text())),
+        Err(_) => Err(unreachable("nobody answered in time".to_owned())),
+    }
 }
 
 /// Asks, and tells the core, unless the core has ended it.
 pub(super) async fn run(shared: Arc<Shared>, id: LinkId, question: Question, mut orders: UnboundedReceiver<Order>) {
     let asking = async {
         match &shared.resolver {
-            Some(resolver) => resolver.ask(&shared.dialer, &question).await,
+            Some(resolver) => resolver.ask(&question).await,
             None => Err(Lost::Transport("there is nobody to ask".to_owned())),
         }
     };
@@ -56,21 +75,21 @@ pub(super) async fn run(shared: Arc<Shared>, id: LinkId, question: Question, mut
 }
 
 impl Resolver {
-    /// The node at a URL, believed as the dialer believes servers.
-    pub fn new(url: &str, dialer: &Dialer) -> Result<Resolver, ConnectError> {
+    /// The node at a URL, believed as its doors are.
+    pub fn new(url: &str, believed: Believed) -> Result<Resolver, ConnectError> {
         let wrong = || ConnectError::ResolverUrl(url.to_owned());
         let authority = authority(url).ok_or_else(wrong)?;
-        let (mut tls, name) = dialer.tls();
+        let mut tls = believed.tls.clone();
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let name = ServerName::try_from(name.to_owned()).map_err(|error| ConnectError::Tls(error.to_string()))?;
-        Ok(Resolver { authority, tls: Arc::new(tls), name })
+        let name = ServerName::try_from(believed.name.clone()).map_err(|error| ConnectError::Tls(error.to_string()))?;
+        Ok(Resolver { authority, believed, tls: Arc::new(tls), name })
     }
 
-    async fn ask(&self, dialer: &Dialer, question: &Question) -> Result<Result<Place, Refused>, Lost> {
+    async fn ask(&self, question: &Question) -> Result<Result<Place, Refused>, Lost> {
         let failed = |error: io::Error| Lost::Transport(format!("{}: {error}", self.authority));
         let mut last = failed(io::ErrorKind::NotFound.into());
         for address in tokio::net::lookup_host(&self.authority).await.map_err(failed)? {
-            dialer.may_reach(address)?;
+            self.believed.may_reach(address)?;
             match self.ask_at(address, question).await {
                 Ok(answer) => return Ok(answer),
                 Err(lost @ Lost::Untrusted(_)) => return Err(lost),
@@ -169,7 +188,6 @@ fn lost(error: &io::Error) -> Lost {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use ringside_protocol::reason::Reason;
 
     use super::*;
 
@@ -204,6 +222,60 @@ mod tests {
         assert_eq!(answered("HTTP/1.1 502 Bad Gateway", "<html>"), None);
         assert_eq!(answered("ICY 200 OK", &refusal), None);
         assert_eq!(understand(b"HTTP/1.0 200 OK"), None);
+    }
+
+    /// A server that says these bytes over TLS to whoever comes.
+    fn server(says: Vec<u8>) -> SocketAddr {
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+        let certificate =
+            rcgen::CertificateParams::new(vec!["ringside".to_owned()]).unwrap().self_signed(&key).unwrap();
+        let tls = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], key.serialize_der().try_into().unwrap())
+            .unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let (socket, _) = listener.accept().unwrap();
+            let tls = rustls::ServerConnection::new(Arc::new(tls)).unwrap();
+            let mut stream = rustls::StreamOwned::new(tls, socket);
+            stream.read_exact(&mut [0; 4]).unwrap();
+            // Who has read enough may have gone.
+            let _ = stream.write_all(&says);
+            stream.conn.send_close_notify();
+            let _ = stream.flush();
+        });
+        address
+    }
+
+    async fn asked(says: &[u8]) -> Result<Place, ConnectError> {
+        let url = format!("https://{}", server(says.to_vec()));
+        let target = Target::FindOrCreate { game: "pong".parse().unwrap(), criteria: String::new() };
+        resolve(&url, Trust::InsecureLoopback, "token", target).await
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_too_long_is_none() {
+        let refusal = serde_json::to_vec(&Refusal::new(Reason::NoSuchGame, "none", 0)).unwrap();
+        let answer = [b"HTTP/1.0 404 Not Found\r\n\r\n", &refusal[..]].concat();
+        let padded = |length: usize| [&answer[..], &vec![b' '; length - answer.len()]].concat();
+        for says in [answer.clone(), padded(CLIENT_ANSWER_BYTES)] {
+            let error = asked(&says).await.unwrap_err();
+            assert!(matches!(error, ConnectError::Refused { reason: Reason::NoSuchGame, .. }), "{error}");
+        }
+        let error = asked(&padded(CLIENT_ANSWER_BYTES + 1)).await.unwrap_err();
+        assert!(error.to_string().contains("too long"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_url_that_cannot_be_asked_is_refused_before_anything_is_sent() {
+        let target = Target::FindOrCreate { game: "pong".parse().unwrap(), criteria: String::new() };
+        let at = async |url: &str| resolve(url, Trust::InsecureLoopback, "t", target.clone()).await.unwrap_err();
+        assert!(matches!(at("http://127.0.0.1:1").await, ConnectError::ResolverUrl(_)));
+        let far = at("https://192.0.2.7:1").await.to_string();
+        assert!(far.contains("not a loopback address"), "{far}");
     }
 
     proptest! {
