@@ -53,6 +53,8 @@ pub struct NodeInfo {
     pub certificate_sha256: String,
     /// Valid until, seconds since 1970.
     pub certificate_not_after_s: u64,
+    /// URL where clients ask in advance where their session is.
+    pub resolve: String,
     /// Where other nodes reach its links: what `--join` takes.
     pub links: SocketAddr,
     /// Where other nodes reach its gossip.

@@ -27,6 +27,8 @@ pub struct Config {
     pub advertise: Option<IpAddr>,
     /// Where the admin API listens; loopback only. Port 0: any.
     pub admin: SocketAddr,
+    /// Where clients ask in advance where their session is (TCP); `None`: as `listen`. Port 0: any.
+    pub resolve: Option<SocketAddr>,
     /// Where other nodes' links come in. Port 0: any.
     pub links: SocketAddr,
     /// Where other nodes' gossip comes in. Port 0: any.
@@ -65,6 +67,7 @@ impl Default for Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7400)),
             advertise: None,
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 7401)),
+            resolve: None,
             links: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             gossip: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             peers: None,
@@ -168,11 +171,14 @@ impl Config {
                 )));
             }
         }
-        if self.listen.ip().is_unspecified() && self.advertise.is_none() {
-            return Err(ConfigError::Together(format!(
-                "`listen` is {}, which players cannot connect to: set `advertise` to the address that they reach",
-                self.listen
-            )));
+        for (key, address) in [("listen", Some(self.listen)), ("resolve", self.resolve)] {
+            if let Some(address) = address.filter(|address| address.ip().is_unspecified())
+                && self.advertise.is_none()
+            {
+                return Err(ConfigError::Together(format!(
+                    "`{key}` is {address}, which players cannot connect to: set `advertise` to the address that they reach"
+                )));
+            }
         }
         for (key, first) in [("listen", self.listen.port()), ("peers", self.peers().port())] {
             let last = u32::from(first) + u32::from(self.workers);

@@ -13,10 +13,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ringside_core::directory::{self, Create, Placed, Refusal};
-use ringside_core::ids::{Certificate, GameName, Incarnation, Node, NodeId, SessionId, SessionKey, WorkerId};
+use ringside_core::ids::{Certificate, GameName, Incarnation, Node, NodeId, PlayerId, SessionId, SessionKey, WorkerId};
 use ringside_core::membership::View;
 use ringside_core::placement::Loads;
-use ringside_worker::Event;
+use ringside_protocol::frame::Target;
+use ringside_protocol::reason::Reason;
+use ringside_worker::{Event, Resolved};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -81,6 +83,17 @@ pub struct SessionName {
     pub incarnation: Option<Incarnation>,
 }
 
+/// What a client asks who has opened nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolve {
+    /// Who.
+    pub player: PlayerId,
+    /// What for.
+    pub target: Target,
+    /// Whether a session may be created for it.
+    pub may_create: bool,
+}
+
 /// What the control task is told.
 pub enum Message {
     /// A worker said something.
@@ -107,6 +120,8 @@ pub enum Message {
     Status(Reply<Status>),
     /// Somebody wants to know why a session is here.
     Explain(SessionName, Reply<Explanation>),
+    /// A client wants to know where a session is before it opens anything.
+    Resolve(Box<Resolve>, Reply<Result<Resolved, ringside_worker::Refusal>>),
     /// All sessions are to end, for this reason.
     EndAll(String),
     /// The cluster is another one.
@@ -185,6 +200,20 @@ impl Control {
     /// [`ControlError`].
     pub async fn explain(&self, name: SessionName) -> Result<Explanation, ControlError> {
         self.ask(|reply| Message::Explain(name, reply)).await
+    }
+
+    /// Where a client who asks in advance is to go.
+    ///
+    /// # Errors
+    /// Why there is no such place, as a worker would say it.
+    pub async fn resolve(&self, resolve: Resolve) -> Result<Resolved, ringside_worker::Refusal> {
+        match self.ask(|reply| Message::Resolve(Box::new(resolve), reply)).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                let reason = if error == ControlError::Stopping { Reason::Stopping } else { Reason::Overloaded };
+                Err(ringside_worker::Refusal { reason, message: error.to_string() })
+            }
+        }
     }
 
     /// Ends all sessions.

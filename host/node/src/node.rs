@@ -57,6 +57,14 @@ pub enum NodeError {
         /// Why not.
         source: std::io::Error,
     },
+    /// The address where clients ask in advance.
+    #[error("cannot listen on {address} (TCP) for clients who ask where their session is: {source}")]
+    Resolve {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// A part that runs for as long as the node does has ended.
     #[error("{0} ended by itself: the node cannot go on, and has stopped")]
     Broken(String),
@@ -70,6 +78,7 @@ impl NodeError {
     pub fn hint(&self) -> &'static str {
         match self {
             NodeError::Admin { .. } => "choose another address with --admin (port 0 takes any free one)",
+            NodeError::Resolve { .. } => "choose another address with --resolve (port 0 takes any free one)",
             NodeError::Workers(_) => "choose another address with --listen (port 0 takes any free one)",
             NodeError::Cluster(ClusterError::Bind { what: "links", .. }) => {
                 "choose another address with --links (port 0 takes any free one)"

@@ -554,7 +554,7 @@ fn mark(flag: &mut bool, index: u32, push: impl FnOnce(u32)) {
 }
 
 /// Whom a limit for each address counts together: an IPv6 customer has a /64.
-pub(crate) fn address_group(address: IpAddr) -> IpAddr {
+pub fn address_group(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
         address => address,

@@ -14,7 +14,7 @@ pub mod accounting;
 pub mod admission;
 mod arena;
 pub mod authority;
-mod bucket;
+pub mod bucket;
 pub mod cid;
 pub mod command;
 mod connection;

@@ -15,7 +15,7 @@ const CONTROL: &str = "host/node/src/control/tests.rs";
 const DATAGRAMS: &str = "host/protocol/src/datagram/tests.rs";
 const DIRECTORY: &str = "host/core/src/directory/tests.rs";
 const ISOLATION: &str = "tests/scenarios/tests/bounds/isolation.rs";
-const DOOR: &str = "host/node/src/admin/door/tests.rs";
+const DOOR: &str = "host/node/src/http/door/tests.rs";
 const EFFECTS: &str = "host/sandbox/tests/runtime/effects.rs";
 const CITIZENS: &str = "host/sandbox/tests/runtime/citizens.rs";
 const FRAMES: &str = "host/protocol/src/frame/tests.rs";
@@ -31,6 +31,8 @@ const MEMBERSHIP: &str = "host/core/src/membership/tests.rs";
 const LINKS: &str = "host/node/src/cluster/links/tests.rs";
 const RELAYS: &str = "host/node/src/relay/tests.rs";
 const RELAYED: &str = "tests/scenarios/tests/bounds/relays.rs";
+const RESOLVE: &str = "host/node/src/resolve/tests.rs";
+const ASKERS: &str = "host/node/src/resolve/addresses.rs";
 const RETRY: &str = "tools/client/src/core/retry.rs";
 const RUNAWAYS: &str = "host/sandbox/tests/runtime/runaways.rs";
 const SESSIONS: &str = "tests/scenarios/tests/bounds/sessions.rs";
@@ -88,6 +90,7 @@ const OF_PLAYERS: &[Reached] = &[
     ("CLIENT_QUEUED_BYTES", CLIENT, "an_honest_server_cannot_fill_the_queue_and_a_hostile_one_is_left"),
     ("CLIENT_QUEUED_DATAGRAMS", CLIENT, "unread_datagrams_are_dropped_from_the_oldest"),
     ("CLIENT_REDIRECTS", CLIENT, "redirects_are_followed_and_bounded"),
+    ("CLIENT_ANSWER_BYTES", "tools/client/src/shell/resolve.rs", "an_answer_that_is_too_long_is_none"),
     ("CLIENT_IDLE_TIMEOUT", "tests/scenarios/tests/workers/links.rs", "a_client_that_hears_nothing_knows_in_time"),
     ("CLIENT_REACH_TIMEOUT", CLIENT, "a_place_that_is_not_reached_in_time_is_relayed_to"),
     ("CLIENT_ATTACH_TIMEOUT", CLIENT, "a_try_that_nobody_answers_is_made_again"),
@@ -217,6 +220,21 @@ const OF_NODES: &[Reached] = &[
     ("BODY_BYTES", ADMIN, "a_body_that_is_too_large_is_refused"),
     ("BODY_TIMEOUT", ADMIN, "a_body_that_does_not_come_is_given_up"),
     ("UPLOADS", ADMIN, "uploads_at_a_time_are_bounded_and_their_turns_come_back"),
+    ("RESOLVE_CONNECTIONS", RESOLVE, "connections_beyond_the_bound_wait_and_an_address_has_its_share"),
+    (
+        "RESOLVE_ADDRESS_CONNECTIONS",
+        ASKERS,
+        "connections_of_an_address_at_a_time_are_bounded_and_a_network_of_64_bits_is_one",
+    ),
+    ("RESOLVE_RATE", RESOLVE, "an_address_that_asks_too_often_is_refused_by_name_and_then_closed"),
+    ("RESOLVE_BURST", ASKERS, "who_asks_too_often_is_told_so_and_then_not_spoken_to"),
+    ("RESOLVE_ADDRESSES", ASKERS, "addresses_are_remembered_up_to_the_bound_and_no_longer_than_they_must"),
+    ("RESOLVE_HANDSHAKE_TIMEOUT", RESOLVE, "a_question_that_does_not_come_is_given_up"),
+    ("RESOLVE_HEAD_TIMEOUT", RESOLVE, "a_question_that_does_not_come_is_given_up"),
+    ("RESOLVE_BODY_BYTES", RESOLVE, "a_question_that_is_too_large_is_refused"),
+    ("RESOLVE_BODY_TIMEOUT", RESOLVE, "a_question_that_does_not_come_is_given_up"),
+    ("RESOLVE_WRITE_STALL", DOOR, "who_takes_nothing_of_an_answer_is_closed"),
+    ("RESOLVES", CONTROL, "questions_in_advance_that_wait_are_bounded_and_take_no_players_place"),
     ("RECORDER_BATCHES", RECORDER, "a_full_queue_ends_the_recording_and_is_counted_once"),
     ("RECORDER_BYTES", RECORDER, "a_full_queue_ends_the_recording_and_is_counted_once"),
     ("SEGMENT_BYTES", RECORDER, "batches_come_back_in_order_after_a_flush"),

@@ -33,7 +33,7 @@ struct Api {
 
 impl Api {
     async fn start() -> Api {
-        Api::bounded(Bounds::default()).await
+        Api::bounded(bounds()).await
     }
 
     async fn bounded(bounds: Bounds) -> Api {
@@ -61,6 +61,7 @@ impl Api {
             state: String::new(),
             store: store.name().to_owned(),
             certificate_sha256: String::new(),
+            resolve: String::new(),
             certificate_not_after_s: 0,
             links: nowhere,
             gossip: nowhere,
@@ -192,7 +193,7 @@ async fn a_body_that_is_too_large_is_refused() {
 
 #[tokio::test]
 async fn a_body_that_does_not_come_is_given_up() {
-    let bounds = Bounds { body: std::time::Duration::from_millis(50), ..Bounds::default() };
+    let bounds = Bounds { body: std::time::Duration::from_millis(50), ..bounds() };
     let api = Api::bounded(bounds).await;
     for path in ["POST /v1/modules", "POST /v1/sessions"] {
         let mut stream = api.begins(path, "content-length: 100\r\nconnection: close").await;

@@ -11,6 +11,7 @@ fn from_toml(text: &str) -> Result<Config, String> {
 fn every_key_is_taken_from_a_file() {
     let config = from_toml(
         "state = \"/var/lib/ringside\"\nlisten = \"0.0.0.0:9000\"\nadvertise = \"192.0.2.7\"\nadmin = \"[::1]:9100\"\n\
+         resolve = \"192.0.2.7:443\"\n\
          workers = 3\nstore = \"/srv/store\"\nseat_window_s = 5\nrecord = true\nsessions = 10\ncertificate_days = 2\n\
          log = \"warn\"\n",
     )
@@ -25,6 +26,7 @@ fn every_key_is_taken_from_a_file() {
         config.sessions == 10,
         config.certificate_days == 2,
         config.log == "warn",
+        config.resolve == "192.0.2.7:443".parse().ok(),
         config.admin == "[::1]:9100".parse().unwrap(),
     ];
     assert!(different.iter().all(|set| *set), "{different:?}");
@@ -44,6 +46,8 @@ fn errors_name_place_value_and_what_is_allowed() {
         ("listen = 7400", "line 1: `listen` is 7400: expected an address and a port such as"),
         ("listen = \"localhost\"", "`listen` is localhost: expected an address and a port"),
         ("listen = \"0.0.0.0:7400\"", "`listen` is 0.0.0.0:7400, which players cannot connect to: set `advertise`"),
+        ("resolve = \"0.0.0.0:443\"", "`resolve` is 0.0.0.0:443, which players cannot connect to: set `advertise`"),
+        ("resolve = \"443\"", "`resolve` is 443: expected an address and a port"),
         ("listen = \"127.0.0.1:65530\"\nworkers = 9", "ports end at 65535"),
         ("listen = \"127.0.0.1:0\"\npeers = \"127.0.0.1:65530\"\nworkers = 9", "`peers` has port 65530"),
         ("peers = \"0.0.0.0:7392\"", "`peers` is 0.0.0.0:7392, which other nodes cannot connect to: set `advertise`"),

@@ -14,7 +14,7 @@ use ringside_test_support::guests;
 use ringside_worker::{Command, Resumed, SessionReport};
 
 use super::*;
-use crate::limits::SIGNALS;
+use crate::limits::{RESOLVES, SIGNALS};
 
 /// What a fake worker was told, and whether its queue is full.
 #[derive(Default)]
@@ -333,4 +333,27 @@ fn the_penalty_worker_gets_no_new_sessions() {
     }
     assert!(bench.commands(2).is_empty());
     assert_eq!(bench.commands(0).len() + bench.commands(1).len(), 4);
+}
+
+#[test]
+fn questions_in_advance_that_wait_are_bounded_and_take_no_players_place() {
+    let mut bench = Bench::new(1);
+    let target = Target::Session { game: "pong".parse().unwrap(), key: "slow".parse().unwrap() };
+    let resolve = || Box::new(Resolve { player: player("ada"), target: target.clone(), may_create: true });
+    let mut waiting: Vec<_> = (0..RESOLVES).map(|_| bench.ask(|reply| Message::Resolve(resolve(), reply))).collect();
+    let mut beyond = bench.ask(|reply| Message::Resolve(resolve(), reply));
+    assert_eq!(beyond.try_recv().unwrap(), Err(ControlError::Overloaded));
+    // A worker's player is none of those.
+    let (resumes, may_create) = (None, true);
+    bench.event(0, Event::Resolve { request: 7, player: player("bob"), target: target.clone(), may_create, resumes });
+    let commands = bench.commands(0);
+    let [Command::Create(order)] = &commands[..] else { panic!("one session for all") };
+    bench.event(0, Event::Created { session: order.session.clone(), result: Ok(()) });
+    for answer in &mut waiting {
+        let place = answer.try_recv().unwrap().unwrap().unwrap();
+        assert_eq!((&place.session, place.worker, place.address.port()), (&order.session, WorkerId(0), 7000));
+    }
+    let commands = bench.commands(0);
+    assert!(matches!(&commands[..], [Command::Resolved { request: 7, answer: Ok(_) }]));
+    assert!(bench.ask(|reply| Message::Resolve(resolve(), reply)).try_recv().unwrap().unwrap().is_ok());
 }

@@ -1,32 +1,36 @@
 //! A node that runs.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use ringside_core::directory::Limits;
-use ringside_core::ids::{Node, NodeId};
+use ringside_core::ids::{Node, NodeId, WorkerId};
+use ringside_worker::authority::{Authority, Keys};
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::NodeError;
 use super::kept::Kept;
-use crate::admin::{self, Bounds, Services};
+use crate::admin::{self, Services};
 use crate::api::NodeInfo;
 use crate::catalogue::Catalogue;
 use crate::cli::{facts, print};
 use crate::cluster::games::Games;
 use crate::cluster::member::Member;
 use crate::cluster::running::{Beginning, Cluster, Joined, Sockets};
+use crate::config::Config;
 use crate::control::{self, Control, ControlError, Desk, Status};
 use crate::limits::STOP_TIMEOUT;
 use crate::metrics::Metrics;
 use crate::operator::{self, Leaving};
 use crate::recorder::Recorder;
 use crate::renewal::{Renewal, Shown};
+use crate::resolve::{self, Entrance, Resolver};
 use crate::state_directory::{NodeFile, StateDirectory};
-use crate::workers::Workers;
+use crate::workers::{Workers, WorkersError};
 
 /// How often a node that drains looks whether its sessions are over.
 const LOOK: Duration = Duration::from_millis(100);
@@ -59,6 +63,8 @@ pub struct Running {
     workers: Workers,
     stop_admin: oneshot::Sender<()>,
     admin: JoinHandle<()>,
+    stop_resolver: oneshot::Sender<()>,
+    resolver: JoinHandle<()>,
     renewal: JoinHandle<()>,
 }
 
@@ -80,6 +86,14 @@ impl Running {
         let (control, queue) = Control::queue(Arc::clone(&load_us));
         let (workers, ports) =
             Workers::start(&config, identity, &certificate, &secret, &tokens, control.clone(), recorder.clone())?;
+        let door = ports.get(&WorkerId(0)).map_or(config.listen, |port| port.address);
+        let resolve = bind_resolve(&config, door.port()).await?;
+        let resolve_address = config.advertised(resolve.local_addr().map_err(NodeError::System)?);
+        let (served, resolve_tls) = watch::channel(resolve::tls(&certificate).map_err(WorkersError::Crypto)?);
+        let me = Node { id: NodeId(identity.node), generation: identity.generation };
+        // It is no worker, and redeems nothing.
+        let keys = Keys::new(&[tokens.public()], secret.ticket_key());
+        let authority = Authority::new(keys, me, WorkerId(u8::MAX), &crate::random::bytes());
         let sockets = Sockets::bind(&config)?;
         let file = NodeFile {
             pid: std::process::id(),
@@ -100,6 +114,7 @@ impl Running {
             store: store.name().to_owned(),
             certificate_sha256: String::new(),
             certificate_not_after_s: 0,
+            resolve: format!("https://{resolve_address}"),
             links: sockets.links_address,
             gossip: sockets.gossip_address,
             draining: false,
@@ -110,7 +125,7 @@ impl Running {
         });
         let beginning = Beginning {
             state: Arc::clone(&state),
-            node: Node { id: NodeId(identity.node), generation: identity.generation },
+            node: me,
             started: identity.started,
             certificate: identity.certificate,
             workers: ports.iter().map(|(worker, port)| (*worker, port.address)).collect(),
@@ -142,7 +157,7 @@ impl Running {
         };
         cluster.serve(arrivals, games, desk.clone()).await?;
         tokio::spawn(tell_certificate(shown, control.clone(), cluster.member.clone()));
-        let (bounds, metrics) = (Bounds::default(), Metrics::default());
+        let (bounds, metrics) = (admin::bounds(), Metrics::default());
         let services =
             Services { secret: token, desk, store, tokens, bounds, metrics, counted: Some(cluster.counted()) };
         let (stop_admin, stopped) = oneshot::channel::<()>();
@@ -150,11 +165,18 @@ impl Running {
             let _ = stopped.await;
         };
         let admin = tokio::spawn(admin::serve(listener, Arc::new(services), stopped));
+        let resolver = Resolver::new(control.clone(), authority, resolve::bounds());
+        let (stop_resolver, stopped) = oneshot::channel::<()>();
+        let stopped = async {
+            let _ = stopped.await;
+        };
+        let resolver = tokio::spawn(resolver.serve(resolve, Entrance::new(resolve_tls), stopped));
         state.publish(&file)?;
         let renewal = Renewal {
             state: state.clone(),
             days: config.certificate_days,
             certifier: workers.certifier(),
+            resolve: served,
             file: file.clone(),
             shown: certified,
         };
@@ -172,6 +194,8 @@ impl Running {
             workers,
             stop_admin,
             admin,
+            stop_resolver,
+            resolver,
             renewal,
         })
     }
@@ -186,6 +210,7 @@ impl Running {
                 "state": self.state.path().display().to_string(),
                 "store": self.about.store,
                 "admin": self.file.admin,
+                "resolve": self.about.resolve,
                 "links": self.file.links,
                 "gossip": self.about.gossip,
                 "workers": self.file.workers,
@@ -199,6 +224,7 @@ impl Running {
             ("node", format!("{} of cluster {}", self.file.node, self.about.cluster)),
             ("players", workers.join(", ")),
             ("certificate", format!("{} (SHA-256)", self.file.certificate_sha256)),
+            ("resolve", self.about.resolve.clone()),
             ("admin API", self.file.admin.clone()),
             ("links", format!("{} (for --join of other nodes)", self.file.links)),
             ("state", self.state.path().display().to_string()),
@@ -220,6 +246,7 @@ impl Running {
             () = self.recorder.broken() => End::Broken("the recorder".to_owned()),
             () = self.cluster.member.broken() => End::Broken("the membership task".to_owned()),
             _ = &mut self.admin => End::Broken("the admin API".to_owned()),
+            _ = &mut self.resolver => End::Broken("resolve".to_owned()),
             _ = &mut self.renewal => End::Broken("the renewal of the certificate".to_owned()),
         }
     }
@@ -259,7 +286,11 @@ impl Running {
         self.state.unpublish();
         self.control.drain().await;
         let finish = async {
-            // First: whoever is put out here is to be told by the others where to go.
+            // Nobody is sent here any more, nor from here.
+            if self.stop_resolver.send(()).is_ok() {
+                let _ = self.resolver.await;
+            }
+            // Then: whoever is put out here is to be told by the others where to go.
             self.cluster.member.leave().await;
             self.workers.stop().await;
             self.cluster.stop().await;
@@ -271,6 +302,19 @@ impl Running {
         };
         give_up_after(STOP_TIMEOUT, finish).await;
     }
+}
+
+/// The socket for clients who ask in advance: at the door's own port unless the configuration says otherwise. Where the
+/// configuration leaves the door any port, so may this one.
+async fn bind_resolve(config: &Config, door: u16) -> Result<TcpListener, NodeError> {
+    let address = config.resolve.unwrap_or(SocketAddr::new(config.listen.ip(), door));
+    let bound = match TcpListener::bind(address).await {
+        Err(_) if config.resolve.is_none() && config.listen.port() == 0 => {
+            TcpListener::bind((config.listen.ip(), 0)).await
+        }
+        bound => bound,
+    };
+    bound.map_err(|source| NodeError::Resolve { address, source })
 }
 
 /// Says it where players are sent on from when the workers serve another certificate.

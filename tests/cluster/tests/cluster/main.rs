@@ -14,4 +14,5 @@ mod placement;
 mod player;
 mod reach;
 mod refusals;
+mod resolve;
 mod twins;

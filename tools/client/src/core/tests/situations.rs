@@ -7,7 +7,7 @@ use ringside_protocol::channel::Outbox;
 use ringside_protocol::datagram::{ClientDatagram, encode_datagram};
 use ringside_protocol::frame::{
     Attached, Certificate, ClientFrame, FrameDecoder, Mode, Opaque, Open, Refused, Rewound, Route, Seat, ServerFrame,
-    WireFrame,
+    Target, WireFrame,
 };
 use ringside_protocol::ids::{Branch, Incarnation, Slot, WorkerId};
 use ringside_protocol::limits;
@@ -17,6 +17,8 @@ use ringside_protocol::view::ViewEncoder;
 
 use super::model::{address, epoch, place, session};
 use crate::core::{Action, Config, Core, Event, LinkId, Lost, SendError, TargetText};
+
+mod resolving;
 
 /// A core and what it said, by connection.
 struct Bench {
@@ -29,6 +31,7 @@ struct Bench {
 #[derive(Debug, PartialEq)]
 enum Did {
     Connect(LinkId, std::net::SocketAddr, Option<Certificate>),
+    Resolve(LinkId, Target),
     Frame(LinkId, ClientFrame),
     Datagram(LinkId, ClientDatagram),
     Close(LinkId, Reason),
@@ -80,12 +83,18 @@ fn message(number: u64) -> ServerFrame {
 
 impl Bench {
     fn new() -> Self {
+        Bench::with(false)
+    }
+
+    /// One whose shell can ask where the session is, if `resolve`.
+    fn with(resolve: bool) -> Self {
         let config = Config {
             token: "token".into(),
             target: "echo?any".parse::<TargetText>().unwrap().0,
             doors: vec![(address(1), None), (address(2), None)],
             relay: false,
             seed: 1,
+            resolve,
             give_up_after: limits::CLIENT_GIVE_UP,
         };
         let mut bench = Bench { core: Core::new(config), now: Instant::now(), decoders: Default::default() };
@@ -108,6 +117,11 @@ impl Bench {
         while let Some(action) = self.core.poll_action() {
             match action {
                 Action::Connect { link, address, certificate } => did.push(Did::Connect(link, address, certificate)),
+                Action::Resolve { link, question } => {
+                    let (token, target) = question.check().unwrap();
+                    assert_eq!(token, "token");
+                    did.push(Did::Resolve(link, target));
+                }
                 Action::Close { link, reason } => did.push(Did::Close(link, reason)),
                 Action::Datagram { link, bytes } => {
                     did.push(Did::Datagram(link, ClientDatagram::decode(bytes).unwrap()));
