@@ -109,7 +109,7 @@ pub async fn info(desk: &Desk) -> Result<NodeInfo, ApiError> {
 /// Begins to leave the cluster. A second order may only shorten the grace.
 pub async fn drain(desk: &Desk, grace: Duration) -> Result<Draining, ApiError> {
     let sessions = desk.control.status().await?.sessions;
-    let left = desk.leaving.order(grace.min(LONGEST_GRACE));
+    let left = desk.leaving.order(tokio::time::Instant::now(), grace.min(LONGEST_GRACE));
     let grace_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
     Ok(Draining { node: desk.peers.me().id.to_string(), sessions, grace_ms })
 }

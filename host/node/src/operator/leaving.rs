@@ -12,8 +12,7 @@ pub struct Leaving(watch::Sender<Option<Instant>>);
 impl Leaving {
     /// The node is to leave, when its matches are over or at the end of this grace. Answers how much of the grace there
     /// is: an earlier order that ends before this one still counts.
-    pub fn order(&self, grace: Duration) -> Duration {
-        let now = Instant::now();
+    pub fn order(&self, now: Instant, grace: Duration) -> Duration {
         let asked = now + grace;
         self.0.send_if_modified(|deadline| {
             let is_first = deadline.is_none_or(|deadline| asked < deadline);
@@ -45,19 +44,18 @@ impl Leaving {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn of_many_orders_the_one_that_ends_first_counts() {
-        let leaving = Leaving::default();
+        let (leaving, start) = (Leaving::default(), Instant::now());
         let minute = Duration::from_secs(60);
-        assert_eq!(leaving.order(minute), minute);
-        let first = leaving.ordered().await;
+        assert_eq!(leaving.order(start, minute), minute);
+        assert_eq!(leaving.ordered().await, start + minute);
         for _ in 0..1000 {
-            assert_eq!(leaving.order(10 * minute), minute, "a longer one changes nothing");
+            assert_eq!(leaving.order(start, 10 * minute), minute, "a longer one changes nothing");
         }
-        assert_eq!(leaving.ordered().await, first);
-        assert_eq!(leaving.order(minute / 2), minute / 2);
-        tokio::time::advance(minute / 4).await;
-        assert_eq!(leaving.order(minute), minute / 4, "what is left of it");
-        assert_eq!(leaving.deadline(), first - minute / 2);
+        assert_eq!(leaving.order(start, minute / 2), minute / 2);
+        assert_eq!(leaving.order(start + minute / 4, minute), minute / 4, "what is left of it");
+        assert_eq!(leaving.order(start + minute, minute), Duration::ZERO);
+        assert_eq!(leaving.deadline(), start + minute / 2);
     }
 }

@@ -30,7 +30,7 @@ impl Dev {
         // As a shell does for what is typed: the terminal's Ctrl-C goes to the whole group.
         dev.process_group(0);
         let mut process = dev.spawn().unwrap_or_else(|error| panic!("{}: {error}", program.display()));
-        let mut errors = process.stderr.take().unwrap();
+        let mut errors = process.stderr.take().expect("its errors");
         let log = std::thread::spawn(move || {
             let mut said = Vec::new();
             let _ = errors.read_to_end(&mut said);
@@ -42,7 +42,7 @@ impl Dev {
     /// What it says when everything runs.
     fn explained(&mut self) -> String {
         let mut said = String::new();
-        for line in BufReader::new(self.process.stdout.take().unwrap()).lines().map_while(Result::ok) {
+        for line in BufReader::new(self.process.stdout.take().expect("its output")).lines().map_while(Result::ok) {
             said.push_str(&line);
             said.push('\n');
             if line.contains("Ctrl-C") {
@@ -54,18 +54,19 @@ impl Dev {
 
     /// Ctrl-C, and what comes of it.
     fn interrupt(mut self) -> (ExitStatus, String) {
-        let group = libc::pid_t::try_from(self.process.id()).unwrap();
+        let group = libc::pid_t::try_from(self.process.id()).expect("a process");
         // SAFETY: plain numbers; the child has not been waited for, so the group is its own.
         assert_eq!(unsafe { libc::kill(-group, libc::SIGINT) }, 0);
-        let status = self.process.wait().unwrap();
-        (status, self.log.join().unwrap())
+        let status = self.process.wait().expect("its end");
+        (status, self.log.join().expect("its log"))
     }
 }
 
 /// Processes that were told of a file or directory, but for the one that is named.
 fn processes_of(path: &Path, but: u32) -> BTreeSet<u32> {
     let text = path.as_os_str().as_encoded_bytes();
-    let names = std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let names =
+        std::fs::read_dir("/proc").expect("processes").filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let is_told = |id: &u32| {
         let told = |what: &str| std::fs::read(format!("/proc/{id}/{what}")).unwrap_or_default();
         [told("environ"), told("cmdline")].iter().any(|bytes| bytes.windows(text.len()).any(|part| part == text))
