@@ -2,7 +2,6 @@
 //! what a request means is decided by the control task, the catalogue and the store.
 
 mod cluster;
-mod door;
 mod error;
 mod games;
 mod openapi;
@@ -22,12 +21,16 @@ use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 
 use crate::api::{IssueToken, IssuedToken, NodeInfo};
-use crate::limits::{BODY_BYTES, TOKEN_LIFETIME_S};
+use crate::cluster::counted::Counted;
+use crate::http::door::{self, Bounds, Plain};
+use crate::http::{self, BodyError};
+use crate::limits::{
+    ADMIN_CONNECTIONS, ADMIN_HEAD_TIMEOUT, ADMIN_WRITE_STALL, BODY_BYTES, BODY_TIMEOUT, TOKEN_LIFETIME_S,
+};
 use crate::metrics::Metrics;
 use crate::operator::{self, Desk};
 use crate::store::Store;
-use crate::tokens::TokenKey;
-pub use door::Bounds;
+use crate::tokens::{TokenKey, now_s};
 pub use error::ApiError;
 
 /// What the routes translate for.
@@ -44,6 +47,8 @@ pub struct Services {
     pub bounds: Bounds,
     /// The metrics page.
     pub metrics: Metrics,
+    /// What the cluster has counted; a node alone in its process has none.
+    pub counted: Option<Counted>,
 }
 
 type Shared = State<Arc<Services>>;
@@ -51,7 +56,17 @@ type Shared = State<Arc<Services>>;
 /// Serves until `stop` is ready; requests under way are finished.
 pub async fn serve(listener: TcpListener, services: Arc<Services>, stop: impl Future<Output = ()>) {
     let bounds = services.bounds;
-    door::serve(listener, router(services), bounds, stop).await;
+    door::serve(listener, Plain, router(services), bounds, stop).await;
+}
+
+/// What the admin API puts up with.
+pub fn bounds() -> Bounds {
+    Bounds {
+        connections: ADMIN_CONNECTIONS,
+        head: ADMIN_HEAD_TIMEOUT,
+        body: BODY_TIMEOUT,
+        write_stall: ADMIN_WRITE_STALL,
+    }
 }
 
 fn router(services: Arc<Services>) -> Router {
@@ -65,6 +80,7 @@ fn router(services: Arc<Services>) -> Router {
         .route("/v1/sessions/{game}/{key}/recording", get(sessions::recording))
         .route("/v1/sessions/{game}/{key}/placement", get(sessions::explain))
         .route("/v1/cluster", get(cluster::show))
+        .route("/v1/directory", get(cluster::directory))
         .route("/v1/cluster/{node}/drain", post(cluster::drain))
         .route("/v1/tokens", post(token))
         .route("/metrics", get(metrics))
@@ -101,7 +117,10 @@ async fn node(State(services): Shared) -> Result<Json<NodeInfo>, ApiError> {
 async fn metrics(State(services): Shared) -> Result<Response, ApiError> {
     let desk = &services.desk;
     let status = desk.control.status().await?;
-    let page = services.metrics.render(&status, desk.catalogue.games().len(), &desk.recorder.counters());
+    let counted = services.counted.as_ref().map(Counted::all);
+    let counted = counted.as_ref().map_or(&[][..], |counted| &counted[..]);
+    let games = desk.catalogue.games().len();
+    let page = services.metrics.render(&status, games, &desk.recorder.counters(), counted);
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4")], page).into_response())
 }
 
@@ -125,10 +144,6 @@ async fn token(State(services): Shared, Body(asked): Body<IssueToken>) -> Result
     Ok(Json(IssuedToken { token, player: asked.player, expires_s: claims.expires_s }))
 }
 
-fn now_s() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
 /// A JSON body whose faults are answered like all others.
 struct Body<T>(T);
 
@@ -144,18 +159,12 @@ impl<T: DeserializeOwned> FromRequest<Arc<Services>> for Body<T> {
     }
 }
 
-/// The whole body, refused before a byte of it is read if it says that it is too long.
+/// The whole body, or why not.
 async fn read_body(services: &Services, request: Request, limit: usize, what: &str) -> Result<bytes::Bytes, ApiError> {
-    let too_large = || ApiError::too_large(what, limit);
-    let length = request.headers().get("content-length").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if length.is_some_and(|length| length > limit as u64) {
-        return Err(too_large());
-    }
-    match tokio::time::timeout(services.bounds.body, axum::body::to_bytes(request.into_body(), limit)).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(_)) => Err(too_large()),
-        Err(_) => Err(ApiError::timeout("the body did not arrive in time")),
-    }
+    http::read_body(request, limit, services.bounds.body).await.map_err(|error| match error {
+        BodyError::TooLarge => ApiError::too_large(what, limit),
+        BodyError::TimedOut => ApiError::timeout("the body did not arrive in time"),
+    })
 }
 
 #[cfg(test)]

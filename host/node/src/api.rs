@@ -11,7 +11,8 @@ use ringside_worker::command::PlayerReport;
 use serde::{Deserialize, Serialize};
 
 pub use cluster::{
-    ClusterInfo, Coverage, DrainNode, Draining, ExplainedStep, Explanation, GameList, NodeStatus, SeenNode, SessionList,
+    ClusterInfo, Coverage, DirectoryEntry, DirectoryInfo, DrainNode, Draining, ExplainedStep, Explanation, GameList,
+    NodeStatus, SeenNode, SessionList,
 };
 /// What to do where a node takes no further sessions.
 pub const FULL_HINT: &str = "end sessions (ringside session list shows them), or raise `sessions` and, if it is lower, the \
@@ -52,6 +53,8 @@ pub struct NodeInfo {
     pub certificate_sha256: String,
     /// Valid until, seconds since 1970.
     pub certificate_not_after_s: u64,
+    /// URL where clients ask in advance where their session is.
+    pub resolve: String,
     /// Where other nodes reach its links: what `--join` takes.
     pub links: SocketAddr,
     /// Where other nodes reach its gossip.

@@ -27,10 +27,15 @@ pub struct Config {
     pub advertise: Option<IpAddr>,
     /// Where the admin API listens; loopback only. Port 0: any.
     pub admin: SocketAddr,
+    /// Where clients ask in advance where their session is (TCP); `None`: as `listen`. Port 0: any.
+    pub resolve: Option<SocketAddr>,
     /// Where other nodes' links come in. Port 0: any.
     pub links: SocketAddr,
     /// Where other nodes' gossip comes in. Port 0: any.
     pub gossip: SocketAddr,
+    /// Where the first worker's links to workers of other nodes come in; the other workers take the ports after it. Port 0:
+    /// any. `None`: any port at the address of `links`.
+    pub peers: Option<SocketAddr>,
     /// Links of nodes whose cluster is to be joined; none: the node begins one, or goes on with its own.
     pub join: Vec<SocketAddr>,
     /// A copy of the cluster's secret, for a state directory that has none.
@@ -62,8 +67,10 @@ impl Default for Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7400)),
             advertise: None,
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 7401)),
+            resolve: None,
             links: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             gossip: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            peers: None,
             join: Vec::new(),
             secret: None,
             weight: Weight::NORMAL,
@@ -122,6 +129,11 @@ impl Config {
         SocketAddr::new(self.advertise.unwrap_or(bound.ip()), bound.port())
     }
 
+    /// Where the first worker's links to workers of other nodes come in.
+    pub fn peers(&self) -> SocketAddr {
+        self.peers.unwrap_or(SocketAddr::new(self.links.ip(), 0))
+    }
+
     /// The store's directory.
     pub fn store_directory(&self) -> PathBuf {
         self.store.clone().unwrap_or_else(|| self.state.join("store"))
@@ -151,7 +163,7 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        for (key, address) in [("links", self.links), ("gossip", self.gossip)] {
+        for (key, address) in [("links", self.links), ("gossip", self.gossip), ("peers", self.peers())] {
             if address.ip().is_unspecified() && self.advertise.is_none() {
                 return Err(ConfigError::Together(format!(
                     "`{key}` is {address}, which other nodes cannot connect to: set `advertise` to the address that \
@@ -159,20 +171,24 @@ impl Config {
                 )));
             }
         }
-        if self.listen.ip().is_unspecified() && self.advertise.is_none() {
-            return Err(ConfigError::Together(format!(
-                "`listen` is {}, which players cannot connect to: set `advertise` to the address that they reach",
-                self.listen
-            )));
+        for (key, address) in [("listen", Some(self.listen)), ("resolve", self.resolve)] {
+            if let Some(address) = address.filter(|address| address.ip().is_unspecified())
+                && self.advertise.is_none()
+            {
+                return Err(ConfigError::Together(format!(
+                    "`{key}` is {address}, which players cannot connect to: set `advertise` to the address that they reach"
+                )));
+            }
         }
-        let last = u32::from(self.listen.port()) + u32::from(self.workers);
-        if self.listen.port() != 0 && last > u32::from(u16::MAX) {
-            return Err(ConfigError::Together(format!(
-                "`listen` has port {} and `workers` is {}: a worker takes a port each and the penalty worker one \
-                 more, up to {last}, but ports end at 65535",
-                self.listen.port(),
-                self.workers
-            )));
+        for (key, first) in [("listen", self.listen.port()), ("peers", self.peers().port())] {
+            let last = u32::from(first) + u32::from(self.workers);
+            if first != 0 && last > u32::from(u16::MAX) {
+                return Err(ConfigError::Together(format!(
+                    "`{key}` has port {first} and `workers` is {}: a worker takes a port each and the penalty worker \
+                     one more, up to {last}, but ports end at 65535",
+                    self.workers
+                )));
+            }
         }
         Ok(())
     }

@@ -13,14 +13,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ringside_core::directory::{self, Create, Placed, Refusal};
-use ringside_core::ids::{Certificate, GameName, Incarnation, Node, NodeId, SessionId, SessionKey, WorkerId};
+use ringside_core::ids::{Certificate, GameName, Incarnation, Node, NodeId, PlayerId, SessionId, SessionKey, WorkerId};
 use ringside_core::membership::View;
 use ringside_core::placement::Loads;
-use ringside_worker::Event;
+use ringside_protocol::frame::Target;
+use ringside_protocol::reason::Reason;
+use ringside_worker::{Event, Resolved};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::api::{Explanation, SessionInfo, WorkerInfo};
+use crate::api::{DirectoryInfo, Explanation, SessionInfo, WorkerInfo};
 use crate::catalogue::Served;
 use crate::limits::{CONTROL_ANSWER, CONTROL_QUEUE};
 pub use desk::{Desk, Identity, Outlet};
@@ -81,6 +83,17 @@ pub struct SessionName {
     pub incarnation: Option<Incarnation>,
 }
 
+/// What a client asks who has opened nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolve {
+    /// Who.
+    pub player: PlayerId,
+    /// What for.
+    pub target: Target,
+    /// Whether a session may be created for it.
+    pub may_create: bool,
+}
+
 /// What the control task is told.
 pub enum Message {
     /// A worker said something.
@@ -101,10 +114,14 @@ pub enum Message {
     Sessions(Reply<Vec<SessionInfo>>),
     /// Somebody wants the list of ended sessions.
     Ended(Reply<Vec<SessionInfo>>),
+    /// Somebody wants to see what the directory knows.
+    Entries(Reply<DirectoryInfo>),
     /// Somebody wants to know how the node is.
     Status(Reply<Status>),
     /// Somebody wants to know why a session is here.
     Explain(SessionName, Reply<Explanation>),
+    /// A client wants to know where a session is before it opens anything.
+    Resolve(Box<Resolve>, Reply<Result<Resolved, ringside_worker::Refusal>>),
     /// All sessions are to end, for this reason.
     EndAll(String),
     /// The cluster is another one.
@@ -185,6 +202,20 @@ impl Control {
         self.ask(|reply| Message::Explain(name, reply)).await
     }
 
+    /// Where a client who asks in advance is to go.
+    ///
+    /// # Errors
+    /// Why there is no such place, as a worker would say it.
+    pub async fn resolve(&self, resolve: Resolve) -> Result<Resolved, ringside_worker::Refusal> {
+        match self.ask(|reply| Message::Resolve(Box::new(resolve), reply)).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                let reason = if error == ControlError::Stopping { Reason::Stopping } else { Reason::Overloaded };
+                Err(ringside_worker::Refusal { reason, message: error.to_string() })
+            }
+        }
+    }
+
     /// Ends all sessions.
     pub async fn end_all(&self, reason: String) {
         let _ = self.messages.send(Message::EndAll(reason)).await;
@@ -255,6 +286,14 @@ impl Control {
     /// [`ControlError`].
     pub async fn ended(&self) -> Result<Vec<SessionInfo>, ControlError> {
         self.ask(Message::Ended).await
+    }
+
+    /// What the directory knows.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn entries(&self) -> Result<DirectoryInfo, ControlError> {
+        self.ask(Message::Entries).await
     }
 
     /// How the node is.

@@ -11,7 +11,7 @@ pub mod config;
 pub mod control;
 #[doc(hidden)]
 pub mod fuzz;
-pub mod hex;
+pub mod http;
 pub mod limits;
 pub mod metrics;
 pub mod node;
@@ -22,11 +22,14 @@ pub mod random;
 pub mod recorder;
 pub mod relay;
 pub mod renewal;
+pub mod resolve;
 pub mod starter;
 pub mod state_directory;
 pub mod store;
 pub mod tokens;
 pub mod workers;
+
+pub use ringside_protocol::hex;
 
 #[cfg(test)]
 mod scratch;

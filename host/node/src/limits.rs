@@ -23,14 +23,42 @@ pub const ADMIN_CONNECTIONS: usize = 64;
 pub const ADMIN_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time that a peer may take none of its answer. Beyond: closed.
 pub const ADMIN_WRITE_STALL: Duration = Duration::from_secs(30);
-/// Bytes of a request's head. Beyond: refused and closed.
-pub const ADMIN_HEAD_BYTES: usize = 16 << 10;
+/// Bytes of the head of a request to either HTTP service. Beyond: refused and closed.
+pub const HTTP_HEAD_BYTES: usize = 16 << 10;
 /// Bytes of a JSON body: a configuration of 64 KiB in hexadecimal, and room. Beyond: refused.
 pub const BODY_BYTES: usize = 256 << 10;
 /// Time that a request's body may take. Beyond: refused.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Uploads at a time, each with its bytes in memory. Beyond: refused as busy, to be tried again.
 pub const UPLOADS: usize = 2;
+
+/// Connections to resolve at a time. Beyond: they wait in the system's backlog until one ends.
+pub const RESOLVE_CONNECTIONS: usize = 256;
+/// Connections of one address (IPv6: of one /64) to resolve at a time, an eighth of all. Beyond: closed at once.
+pub const RESOLVE_ADDRESS_CONNECTIONS: usize = 32;
+/// Questions of one address (IPv6: of one /64) to resolve a second, in the long run: a campus that comes back from its
+/// lessons. Beyond: refused as `address-limit`; beyond twice as many, closed before a handshake is spent on it.
+pub const RESOLVE_RATE: u32 = 16;
+/// Questions of one address to resolve at once. Beyond: refused as `address-limit`; beyond twice as many, closed before a
+/// handshake is spent on it.
+pub const RESOLVE_BURST: u32 = 64;
+/// Addresses whose questions to resolve are counted: at the rate, about 100 bytes each. Beyond: further ones are closed at
+/// once; those that have not asked for some seconds are forgotten.
+pub const RESOLVE_ADDRESSES: usize = 8_192;
+/// Time that the TLS handshake of a connection to resolve may take. Beyond: closed.
+pub const RESOLVE_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Time until the whole head of a question to resolve is there. Beyond: closed.
+pub const RESOLVE_HEAD_TIMEOUT: Duration = Duration::from_secs(3);
+/// Bytes of a question to resolve: a token of 2048, criteria of 256 at their longest in JSON, names. Beyond: refused as
+/// `too-large`.
+pub const RESOLVE_BODY_BYTES: usize = 4 << 10;
+/// Time that a question's body may take. Beyond: refused as `open-timeout`.
+pub const RESOLVE_BODY_TIMEOUT: Duration = Duration::from_secs(3);
+/// Time that a peer may take none of its answer. Beyond: closed.
+pub const RESOLVE_WRITE_STALL: Duration = Duration::from_secs(5);
+/// Questions to resolve that wait for the directory, those that nobody waits for any more included. Beyond: refused as
+/// `overloaded`, so that they take no opening player's place.
+pub const RESOLVES: usize = 512;
 
 /// Batches that wait for the recorder. Beyond: the session's recording ends there, counted as a gap.
 pub const RECORDER_BATCHES: usize = 8_192;

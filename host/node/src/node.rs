@@ -5,8 +5,6 @@ mod kept;
 mod running;
 mod signals;
 
-use std::time::Duration;
-
 use ringside_sandbox::SandboxError;
 
 use crate::certificate::CertificateError;
@@ -59,6 +57,14 @@ pub enum NodeError {
         /// Why not.
         source: std::io::Error,
     },
+    /// The address where clients ask in advance.
+    #[error("cannot listen on {address} (TCP) for clients who ask where their session is: {source}")]
+    Resolve {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// A part that runs for as long as the node does has ended.
     #[error("{0} ended by itself: the node cannot go on, and has stopped")]
     Broken(String),
@@ -72,6 +78,7 @@ impl NodeError {
     pub fn hint(&self) -> &'static str {
         match self {
             NodeError::Admin { .. } => "choose another address with --admin (port 0 takes any free one)",
+            NodeError::Resolve { .. } => "choose another address with --resolve (port 0 takes any free one)",
             NodeError::Workers(_) => "choose another address with --listen (port 0 takes any free one)",
             NodeError::Cluster(ClusterError::Bind { what: "links", .. }) => {
                 "choose another address with --links (port 0 takes any free one)"
@@ -120,7 +127,7 @@ pub fn run(config: Config, json: bool) -> Result<(), NodeError> {
             end = running.end() => end,
         };
         match &end {
-            End::Drain(grace) => drain(&mut running, &mut stop, *grace).await,
+            End::Drain => drain(&running, &mut stop).await,
             End::Broken(what) => tracing::error!("{what} ended by itself: the node stops"),
             End::Stopped | End::Duplicate(_) => {}
         }
@@ -132,7 +139,7 @@ pub fn run(config: Config, json: bool) -> Result<(), NodeError> {
         match end {
             End::Duplicate(node) => Err(ClusterError::Duplicate(node).into()),
             End::Broken(what) => Err(NodeError::Broken(what)),
-            End::Stopped | End::Drain(_) => Ok(()),
+            End::Stopped | End::Drain => Ok(()),
         }
     });
     // A compilation or a slow store keeps nobody waiting: what counts has been written by now.
@@ -141,10 +148,9 @@ pub fn run(config: Config, json: bool) -> Result<(), NodeError> {
 }
 
 /// Lets matches come to their end; a signal cuts it short.
-async fn drain(running: &mut Running, stop: &mut StopSignals, grace: Duration) {
-    tracing::info!(grace_s = grace.as_secs(), "leaving the cluster: no new sessions, those that run may end");
+async fn drain(running: &Running, stop: &mut StopSignals) {
     tokio::select! {
-        () = running.drain(grace) => {}
+        () = running.drain() => {}
         () = stop.wait() => tracing::warn!("the rest of the grace is cut short"),
     }
 }

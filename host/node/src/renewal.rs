@@ -8,6 +8,7 @@ use ringside_protocol::frame::Certificate;
 use tokio::sync::watch;
 
 use crate::certificate::{CertificateError, ServerCertificate};
+use crate::resolve::{self, Tls};
 use crate::state_directory::{NodeFile, StateDirectory};
 use crate::workers::Certifier;
 
@@ -40,6 +41,8 @@ pub struct Renewal {
     pub days: u32,
     /// How the workers get it.
     pub certifier: Certifier,
+    /// How those get it who ask in advance.
+    pub resolve: watch::Sender<Tls>,
     /// What the command line finds.
     pub file: NodeFile,
     /// What is served.
@@ -83,9 +86,11 @@ impl Renewal {
         if new == *self.shown.borrow() {
             return Ok(false);
         }
+        let tls = resolve::tls(&certificate)?;
         if !self.certifier.certify(&certificate)? {
             return Err(RenewalError::Busy);
         }
+        self.resolve.send_replace(tls);
         self.file.certificate_sha256 = new.sha256.to_string();
         self.state.publish(&self.file)?;
         self.shown.send_replace(new);
@@ -151,12 +156,16 @@ mod tests {
             certificate_sha256: first.sha256().to_string(),
         };
         let (shown, seen) = watch::channel(Shown::from(&first));
-        let mut renewal = Renewal { state, days: 14, certifier: workers.certifier(), file, shown };
+        let (tls, mut served) = watch::channel(resolve::tls(&first).expect("it serves"));
+        let mut renewal = Renewal { state, days: 14, certifier: workers.certifier(), resolve: tls, file, shown };
         let day = Duration::from_secs(86_400);
         assert!(!renewal.look(now + 9 * day).expect("looked"), "it is good");
+        assert!(!served.has_changed().expect("it is renewed still"));
         assert!(shows(address, first.sha256()).await);
         assert!(renewal.look(now + 11 * day).expect("renewed"));
         let second = *seen.borrow();
+        assert!(served.has_changed().expect("it is renewed still"), "who asks in advance is shown the same");
+        served.mark_unchanged();
         assert_ne!(second.sha256, first.sha256());
         assert_eq!(find_node(&scratch.0).expect("published").certificate_sha256, second.sha256.to_string());
         assert!(!renewal.look(now + 11 * day).expect("looked"), "once is enough");

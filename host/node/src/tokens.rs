@@ -16,6 +16,11 @@ pub enum TokenError {
     Sign(#[from] jsonwebtoken::errors::Error),
 }
 
+/// This node's clock as tokens count it: seconds since 1970.
+pub fn now_s() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
 /// An Ed25519 key that signs session tokens.
 pub struct TokenKey {
     signing: EncodingKey,

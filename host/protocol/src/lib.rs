@@ -7,9 +7,11 @@
 pub mod channel;
 pub mod datagram;
 pub mod frame;
+pub mod hex;
 pub mod ids;
 pub mod limits;
 pub mod reason;
+pub mod resolve;
 pub mod tier;
 pub mod token;
 pub mod varint;

@@ -49,6 +49,14 @@ macro_rules! reasons {
                 }
             }
 
+            /// Its name, as the documents write it: `no-such-game`.
+            pub fn name(self) -> String {
+                match self {
+                    $(Reason::$name => kebab(stringify!($name)),)+
+                    Reason::Unknown(_) => "unknown".to_owned(),
+                }
+            }
+
             /// What a client does about it.
             pub fn reaction(self) -> Reaction {
                 match self {
@@ -153,6 +161,18 @@ reasons! {
     MessageBrokeContract = 83, CorrectInput, "the game broke its contract on the message";
 }
 
+/// `NoSuchGame` as `no-such-game`.
+fn kebab(name: &str) -> String {
+    let mut text = String::with_capacity(name.len() + 4);
+    for (at, letter) in name.char_indices() {
+        if at > 0 && letter.is_ascii_uppercase() {
+            text.push('-');
+        }
+        text.push(letter.to_ascii_lowercase());
+    }
+    text
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -191,6 +211,7 @@ mod tests {
         }
         assert_eq!(Reason::from_code(999), Reason::Unknown(999));
         assert_eq!(Reason::Unknown(999).code(), 999);
+        assert_eq!((Reason::NoSuchGame.name(), Reason::Idle.name()), ("no-such-game".to_owned(), "idle".to_owned()));
     }
 
     #[test]

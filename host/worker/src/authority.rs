@@ -10,7 +10,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use ring::{digest, hmac};
 use ringside_core::ids::{Node, NodeId, PlayerId, SessionId, Slot, WorkerId};
 use ringside_core::routing::tickets::{Stamp, TicketError, Tickets};
-use ringside_protocol::frame::Opaque;
+use ringside_protocol::frame::{Opaque, Target};
 use ringside_protocol::limits;
 use ringside_protocol::reason::Reason;
 use ringside_protocol::token::{ResumeClaims, SealedClaims, SessionClaims, TicketClaims};
@@ -89,6 +89,26 @@ impl Authority {
         let claims = self.keys.tokens.iter().find_map(decode).map(|token| token.claims).ok_or(Reason::TokenInvalid)?;
         self.remember(hash, claims.clone());
         Ok(claims)
+    }
+
+    /// The claims of whoever comes to a door without a ticket, if they may ask for `target` at `now_s`, seconds since 1970
+    /// by this node's clock.
+    ///
+    /// # Errors
+    /// The reason for the refusal, in words too.
+    pub fn admit(&mut self, token: &str, target: &Target, now_s: u64) -> Result<SessionClaims, (Reason, String)> {
+        let plain = |reason: Reason| (reason, reason.text().to_owned());
+        let claims = self.verify(token).map_err(plain)?;
+        match claims.permits(now_s, target) {
+            Ok(()) => Ok(claims),
+            Err(Reason::TokenExpired) => {
+                let ago = now_s.saturating_sub(claims.expires_s);
+                let text =
+                    format!("the token expired {ago} s ago by this node's clock; if it is new, the clocks differ");
+                Err((Reason::TokenExpired, text))
+            }
+            Err(reason) => Err(plain(reason)),
+        }
     }
 
     fn remember(&mut self, hash: [u8; 32], claims: SessionClaims) {

@@ -11,6 +11,7 @@ use ringside_protocol::frame::{Certificate, Target};
 use ringside_protocol::reason::Reason;
 use ringside_sandbox::Module;
 
+use crate::peers::{News, Order, Peer};
 use crate::relay::{RelayOrder, Relayed};
 use crate::session::Session;
 
@@ -74,10 +75,12 @@ pub struct Refusal {
 pub enum Command {
     /// Create a session; [`Event::Created`] follows.
     Create(Box<Create>),
-    /// End a session; [`Event::Ended`] follows. Answers whether there was one.
+    /// End a session; [`Event::Ended`] follows if it ends. Answers whether there was one.
     End {
         /// Which.
         session: SessionId,
+        /// Only if nobody sits in it or waits to be let in: whoever orders it may not have heard of the last who came.
+        if_empty: bool,
         /// Why, for its players.
         reason: String,
         /// The answer.
@@ -131,6 +134,8 @@ pub enum Command {
         /// What.
         what: Relayed,
     },
+    /// Something about workers of other nodes.
+    Peers(Order),
     /// Serve new connections with another certificate.
     Certify {
         /// How connections are served: as before, but for the certificate.
@@ -276,6 +281,13 @@ pub enum Event {
         /// In words.
         message: String,
     },
+    /// Something from or about a worker of another node.
+    Peer {
+        /// The worker.
+        peer: Peer,
+        /// What.
+        news: News,
+    },
     /// A guest's signal to another session.
     Signal {
         /// From whom, `game/key`.
@@ -295,6 +307,7 @@ impl Event {
             Event::GuestLog { line, .. } => line.len(),
             Event::GuestEvent { body, .. } | Event::Signal { body, .. } => body.len(),
             Event::GuestFault { message, .. } => message.len(),
+            Event::Peer { news, .. } => news.body_bytes(),
             Event::Ended { outcome, .. } => outcome.as_ref().map_or(0, Bytes::len),
             _ => 0,
         }

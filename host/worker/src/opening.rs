@@ -14,7 +14,7 @@ use ringside_protocol::frame::{
 use ringside_protocol::ids::Branch;
 use ringside_protocol::limits;
 use ringside_protocol::reason::{Reaction, Reason};
-use ringside_protocol::token::{Capability, SessionClaims};
+use ringside_protocol::token::Capability;
 
 use crate::command::{Event, Refusal, Resolved, Resumed};
 use crate::connection::Stage;
@@ -46,12 +46,6 @@ struct Guest {
     expires_s: u64,
 }
 
-/// What is said of a token that is over, by this clock.
-fn expired(claims: &SessionClaims, now_s: u64) -> String {
-    let ago = now_s.saturating_sub(claims.expires_s);
-    format!("the token expired {ago} s ago by this node's clock; if it is new, the clocks differ")
-}
-
 impl Worker {
     /// A connection's first frame.
     pub(crate) fn open(&mut self, now: Instant, link: LinkId, open: Box<Open>) {
@@ -78,17 +72,15 @@ impl Worker {
         if open.mode == Mode::Standby {
             return Err((Reason::ModeUnsupported, "sessions of one node have no followers to stand by at".into()));
         }
-        let claims = self.authority.verify(&open.token).map_err(plain)?;
-        let may_create = claims.can(Capability::Create);
         let Some(ticket) = &open.ticket else {
             let now_s = self.unix_ms(now) / 1000;
-            claims.permits(now_s, &open.target).map_err(|reason| match reason {
-                Reason::TokenExpired => (reason, expired(&claims, now_s)),
-                reason => plain(reason),
-            })?;
+            let claims = self.authority.admit(&open.token, &open.target, now_s)?;
+            let may_create = claims.can(Capability::Create);
             let (player, expires_s) = (claims.player, claims.expires_s);
             return Ok(Admitted { player, may_create, expires_s, ticket: None });
         };
+        let claims = self.authority.verify(&open.token).map_err(plain)?;
+        let may_create = claims.can(Capability::Create);
         // The door that wrote the ticket found the token good by its own clock.
         claims.covers(&open.target).map_err(plain)?;
         let era = self.era(now);

@@ -15,19 +15,24 @@ const CONTROL: &str = "host/node/src/control/tests.rs";
 const DATAGRAMS: &str = "host/protocol/src/datagram/tests.rs";
 const DIRECTORY: &str = "host/core/src/directory/tests.rs";
 const ISOLATION: &str = "tests/scenarios/tests/bounds/isolation.rs";
-const DOOR: &str = "host/node/src/admin/door/tests.rs";
+const DOOR: &str = "host/node/src/http/door/tests.rs";
 const EFFECTS: &str = "host/sandbox/tests/runtime/effects.rs";
 const CITIZENS: &str = "host/sandbox/tests/runtime/citizens.rs";
 const FRAMES: &str = "host/protocol/src/frame/tests.rs";
 const HOSTILE_CONNECTIONS: &str = "tests/scenarios/tests/workers/hostile/connections.rs";
 const HOSTILE_FRAMES: &str = "tests/scenarios/tests/workers/hostile/frames.rs";
 const HOSTILE_STREAMS: &str = "tests/scenarios/tests/workers/hostile/streams.rs";
+const HOSTILE_PEERS: &str = "tests/scenarios/tests/workers/hostile/peers.rs";
+const PEERS: &str = "tests/scenarios/tests/bounds/peers.rs";
+const PEER_LINKS: &str = "host/worker/src/peers/links/tests.rs";
 const RECORDER: &str = "host/node/src/recorder.rs";
 const CLUSTERED: &str = "host/core/src/directory/bounds.rs";
 const MEMBERSHIP: &str = "host/core/src/membership/tests.rs";
 const LINKS: &str = "host/node/src/cluster/links/tests.rs";
 const RELAYS: &str = "host/node/src/relay/tests.rs";
 const RELAYED: &str = "tests/scenarios/tests/bounds/relays.rs";
+const RESOLVE: &str = "host/node/src/resolve/tests.rs";
+const ASKERS: &str = "host/node/src/resolve/addresses.rs";
 const RETRY: &str = "tools/client/src/core/retry.rs";
 const RUNAWAYS: &str = "host/sandbox/tests/runtime/runaways.rs";
 const SESSIONS: &str = "tests/scenarios/tests/bounds/sessions.rs";
@@ -85,6 +90,7 @@ const OF_PLAYERS: &[Reached] = &[
     ("CLIENT_QUEUED_BYTES", CLIENT, "an_honest_server_cannot_fill_the_queue_and_a_hostile_one_is_left"),
     ("CLIENT_QUEUED_DATAGRAMS", CLIENT, "unread_datagrams_are_dropped_from_the_oldest"),
     ("CLIENT_REDIRECTS", CLIENT, "redirects_are_followed_and_bounded"),
+    ("CLIENT_ANSWER_BYTES", "tools/client/src/shell/resolve.rs", "an_answer_that_is_too_long_is_none"),
     ("CLIENT_IDLE_TIMEOUT", "tests/scenarios/tests/workers/links.rs", "a_client_that_hears_nothing_knows_in_time"),
     ("CLIENT_REACH_TIMEOUT", CLIENT, "a_place_that_is_not_reached_in_time_is_relayed_to"),
     ("CLIENT_ATTACH_TIMEOUT", CLIENT, "a_try_that_nobody_answers_is_made_again"),
@@ -181,6 +187,24 @@ const OF_WORKERS: &[Reached] = &[
     ("FIRST_WAITING", ADMISSION, "first_packets_beyond_their_bound_are_dropped_and_delay_nobody"),
     ("RESPONSES", CONNECTIONS, "packets_of_no_connection_are_answered_as_far_as_the_bound"),
     ("STREAM_WAITING_BYTES", STREAMS, "outputs_that_a_stream_does_not_take_stay_in_the_state"),
+    ("PEERS", PEER_LINKS, "peers_beyond_the_bound_are_refused"),
+    ("PEER_SESSIONS", PEER_LINKS, "links_of_sessions_beyond_the_bound_are_refused"),
+    ("PEER_HANDSHAKES", PEERS, "handshakes_of_peers_are_bounded_and_all_get_in"),
+    ("PEER_CONNECTIONS", PEERS, "connections_of_peers_are_bounded"),
+    ("PEER_GREETING", PEERS, "who_does_not_greet_in_time_is_closed_as_silent"),
+    ("PEER_GREETING_BYTES", HOSTILE_PEERS, "frames_that_are_too_long_or_no_frames_close_the_link_with_a_reason"),
+    ("PEER_FRAME_BYTES", HOSTILE_PEERS, "frames_that_are_too_long_or_no_frames_close_the_link_with_a_reason"),
+    ("PEER_QUEUE_BYTES", PEERS, "a_peer_that_takes_nothing_is_too_slow_and_can_be_linked_anew"),
+    ("PEER_DATAGRAM_BYTES", PEERS, "datagrams_beyond_the_buffer_drop_the_oldest"),
+    ("PEER_LONGS", PEERS, "what_is_long_is_bounded_and_leaves_behind_frames"),
+    ("PEER_LONG_BYTES", HOSTILE_PEERS, "something_long_without_end_closes_the_link"),
+    ("PEER_HANDSHAKE_SHARE", PEERS, "handshakes_of_peers_have_a_share_of_a_turn"),
+    ("PEER_TURN_BYTES", PEERS, "peers_are_read_by_a_bounded_number_of_bytes_a_turn"),
+    ("PEER_TURN_DATAGRAMS", "host/worker/src/shell/port.rs", "a_socket_is_read_in_parts_and_the_rest_waits"),
+    ("PEER_BACKOFF_FIRST", PEER_LINKS, "failures_are_tried_again_after_longer_and_longer_waits"),
+    ("PEER_BACKOFF_LONGEST", PEER_LINKS, "failures_are_tried_again_after_longer_and_longer_waits"),
+    ("PEER_IDLE", PEERS, "a_peer_that_goes_silent_is_lost_in_time_and_dialed_again"),
+    ("PEER_KEEP_ALIVE", PEERS, "a_peer_that_goes_silent_is_lost_in_time_and_dialed_again"),
 ];
 
 /// What bounds a node's own queues, tables and waits.
@@ -192,10 +216,25 @@ const OF_NODES: &[Reached] = &[
     ("ADMIN_CONNECTIONS", DOOR, "connections_beyond_the_bound_wait_until_one_ends"),
     ("ADMIN_HEAD_TIMEOUT", DOOR, "who_stays_silent_or_never_ends_a_head_is_closed"),
     ("ADMIN_WRITE_STALL", DOOR, "who_takes_nothing_of_an_answer_is_closed"),
-    ("ADMIN_HEAD_BYTES", DOOR, "a_head_without_end_is_refused"),
+    ("HTTP_HEAD_BYTES", DOOR, "a_head_without_end_is_refused"),
     ("BODY_BYTES", ADMIN, "a_body_that_is_too_large_is_refused"),
     ("BODY_TIMEOUT", ADMIN, "a_body_that_does_not_come_is_given_up"),
     ("UPLOADS", ADMIN, "uploads_at_a_time_are_bounded_and_their_turns_come_back"),
+    ("RESOLVE_CONNECTIONS", RESOLVE, "connections_beyond_the_bound_wait_and_an_address_has_its_share"),
+    (
+        "RESOLVE_ADDRESS_CONNECTIONS",
+        ASKERS,
+        "connections_of_an_address_at_a_time_are_bounded_and_a_network_of_64_bits_is_one",
+    ),
+    ("RESOLVE_RATE", RESOLVE, "an_address_that_asks_too_often_is_refused_by_name_and_then_closed"),
+    ("RESOLVE_BURST", ASKERS, "who_asks_too_often_is_told_so_and_then_not_spoken_to"),
+    ("RESOLVE_ADDRESSES", ASKERS, "addresses_are_remembered_up_to_the_bound_and_no_longer_than_they_must"),
+    ("RESOLVE_HANDSHAKE_TIMEOUT", RESOLVE, "a_question_that_does_not_come_is_given_up"),
+    ("RESOLVE_HEAD_TIMEOUT", RESOLVE, "a_question_that_does_not_come_is_given_up"),
+    ("RESOLVE_BODY_BYTES", RESOLVE, "a_question_that_is_too_large_is_refused"),
+    ("RESOLVE_BODY_TIMEOUT", RESOLVE, "a_question_that_does_not_come_is_given_up"),
+    ("RESOLVE_WRITE_STALL", DOOR, "who_takes_nothing_of_an_answer_is_closed"),
+    ("RESOLVES", CONTROL, "questions_in_advance_that_wait_are_bounded_and_take_no_players_place"),
     ("RECORDER_BATCHES", RECORDER, "a_full_queue_ends_the_recording_and_is_counted_once"),
     ("RECORDER_BYTES", RECORDER, "a_full_queue_ends_the_recording_and_is_counted_once"),
     ("SEGMENT_BYTES", RECORDER, "batches_come_back_in_order_after_a_flush"),

@@ -7,6 +7,8 @@
 //! start ──► trying ──Attached──► attached ──lost──► waiting ──pause──► trying ...
 //!             │ ▲                   │ Moving: a second link to the target; messages go to both until it answers
 //!   Redirect ─┘ └─ Refused(retry)   └─ Detached, Finished, leave ──► done
+//!
+//! A try begins at a door, or, where the shell can resolve, with the question where the session is led.
 //! ```
 
 mod event;
@@ -28,6 +30,7 @@ use ringside_protocol::frame::{Certificate, ClientFrame, Target};
 use ringside_protocol::ids::IdError;
 use ringside_protocol::limits;
 use ringside_protocol::reason::Reason;
+use ringside_protocol::resolve::Question;
 
 pub use event::{Arrival, Attachment, Event};
 pub use link::LinkId;
@@ -49,6 +52,8 @@ pub struct Config {
     pub doors: Vec<(SocketAddr, Option<Certificate>)>,
     /// Whether to ask to be relayed.
     pub relay: bool,
+    /// Whether the shell can ask a node where the session is led ([`Action::Resolve`]) before a door is tried.
+    pub resolve: bool,
     /// Seed of the pauses between tries.
     pub seed: u64,
     /// How long to try without being attached before giving up.
@@ -63,6 +68,7 @@ impl std::fmt::Debug for Config {
             .field("target", &self.target)
             .field("doors", &self.doors)
             .field("relay", &self.relay)
+            .field("resolve", &self.resolve)
             .finish_non_exhaustive()
     }
 }
@@ -78,6 +84,13 @@ pub enum Action {
         address: SocketAddr,
         /// The certificate to expect; `None` leaves it to the shell's own trust.
         certificate: Option<Certificate>,
+    },
+    /// Ask where the session is led; then [`Core::handle_resolved`] or [`Core::handle_lost`].
+    Resolve {
+        /// The name of the question, as of a connection.
+        link: LinkId,
+        /// What to ask.
+        question: Box<Question>,
     },
     /// Write to the connection's stream.
     Write {
@@ -148,8 +161,14 @@ pub struct Core {
     next_door: usize,
     /// Where it was redirected to could not be reached: ask the next door to relay.
     relay_next: bool,
+    /// The last question where the session is led was not answered: the next try knocks at a door itself.
+    knock_next: bool,
+    /// Whether the place of the current try was answered to such a question.
+    resolved: bool,
     /// Whether the last answer was that the session is not there.
     was_not_there: bool,
+    /// Why the last try was refused, if it was: told where the client gives up.
+    refusal: Option<(Reason, String)>,
     redirects: usize,
     retry: Retry,
     next_link: u32,
@@ -175,7 +194,10 @@ impl Core {
             route: None,
             next_door: 0,
             relay_next: false,
+            knock_next: false,
+            resolved: false,
             was_not_there: false,
+            refusal: None,
             redirects: 0,
             next_link: 0,
             detached_since: None,
@@ -337,7 +359,9 @@ impl Core {
             return;
         }
         if due(self.detached_since.map(|since| since + self.config.give_up_after)) {
-            self.fail(Reason::Unreachable, "not attached for too long".into());
+            let unreachable = || (Reason::Unreachable, "not attached for too long".into());
+            let (reason, message) = self.refusal.take().unwrap_or_else(unreachable);
+            self.fail(reason, message);
             return;
         }
         if due(self.acknowledge_at) {

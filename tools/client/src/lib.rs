@@ -25,4 +25,4 @@ pub mod shell;
 pub use ringside_protocol as protocol;
 
 pub use crate::core::{Arrival, Attachment, Event, SendError, TargetText};
-pub use crate::shell::{Client, ConnectError, Options, Sender, Trust};
+pub use crate::shell::{Client, ConnectError, Options, Sender, Trust, resolve};

@@ -5,6 +5,7 @@
 
 mod link;
 mod options;
+mod resolve;
 mod tls;
 
 use std::collections::BTreeMap;
@@ -17,9 +18,12 @@ use tokio::sync::{Notify, mpsc};
 use crate::core::{Action, Attachment, Core, Event, LinkId, SendError};
 
 pub use options::{ConnectError, Options, Trust, endpoint};
-pub use tls::{PINNED_NAME, pinned};
+pub use resolve::resolve;
+pub use tls::{PINNED_NAME, pinned, pinned_tls};
 
 use link::Order;
+use options::Prepared;
+use resolve::Resolver;
 use tls::Dialer;
 
 /// A client in a session. Dropping it closes the connection; the seat is kept for the seat window.
@@ -39,6 +43,7 @@ pub struct Sender {
 struct Shared {
     state: Mutex<State>,
     dialer: Dialer,
+    resolver: Option<Resolver>,
     /// An event waits for the application.
     event: Notify,
     /// The clock's task should look again.
@@ -69,9 +74,10 @@ impl Client {
     /// [`ConnectError`]: wrong options, no socket, a refusal that trying again does not change, or nobody answered
     /// for [`Options::give_up_after`].
     pub async fn connect(options: Options) -> Result<Client, ConnectError> {
-        let (dialer, config) = options.prepare()?;
+        let Prepared { dialer, resolver, config } = options.prepare()?;
         let state = State { core: Core::new(config), links: BTreeMap::new(), armed: None };
-        let shared = Arc::new(Shared { state: Mutex::new(state), dialer, event: Notify::new(), clock: Notify::new() });
+        let shared =
+            Arc::new(Shared { state: Mutex::new(state), dialer, resolver, event: Notify::new(), clock: Notify::new() });
         shared.run(|core| core.start(Instant::now()));
         tokio::spawn(keep_time(shared.clone()));
         let opening = Opening(Some(shared));
@@ -231,6 +237,11 @@ impl Shared {
                 let (orders, taken) = mpsc::unbounded_channel();
                 state.links.insert(link, Handle { connection: None, orders });
                 tokio::spawn(link::run(self.clone(), link, address, certificate, taken));
+            }
+            Action::Resolve { link, question } => {
+                let (orders, taken) = mpsc::unbounded_channel();
+                state.links.insert(link, Handle { connection: None, orders });
+                tokio::spawn(resolve::run(self.clone(), link, *question, taken));
             }
             // Sending fails only where the link's task has ended, which it has told or is about to tell.
             Action::Write { link, bytes } => {

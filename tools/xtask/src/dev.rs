@@ -4,7 +4,7 @@
 mod nodes;
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use clap::Args;
@@ -44,22 +44,39 @@ pub fn run(workspace: &Workspace, options: Options) -> Result<ExitCode, Error> {
     headline("nodes");
     let plan = Plan { program: workspace.program("ringside"), state, count: options.nodes, any_port: options.any_port };
     let mut nodes = Vec::new();
-    if !start(&plan, &mut nodes)? {
-        return Ok(ExitCode::SUCCESS);
+    match begin(workspace, &plan, &mut nodes) {
+        Ok(true) => {}
+        Ok(false) => return Ok(ExitCode::SUCCESS),
+        // What was under way heard the same Ctrl-C.
+        Err(_) if interrupt::wanted() => return Ok(ExitCode::SUCCESS),
+        Err(error) => return Err(error),
+    }
+    steps::say(&format!("\n{}", explain(&plan, &nodes, default_state)));
+    wait(&mut nodes)
+}
+
+/// Starts all nodes and gives them the samples; false if somebody pressed Ctrl-C before they were ready.
+fn begin(workspace: &Workspace, plan: &Plan, nodes: &mut Vec<Node>) -> Result<bool, Error> {
+    if !start(plan, nodes)? {
+        return Ok(false);
     }
     headline("games");
     for sample in SAMPLES {
         let module = guests::module(workspace.root(), sample);
         steps::require(&format!("push {sample}"), plan.command(1).arg("push").arg(module))?;
     }
-    steps::say(&format!("\n{}", explain(&plan, &nodes, default_state)));
-    wait(&mut nodes)
+    Ok(true)
+}
+
+/// Builds the program, and nothing that it does not need.
+pub fn program(workspace: &Workspace) -> Command {
+    let mut build = workspace.cargo();
+    build.args(["build", "--release", "--package", "ringside-node", "--bins"]);
+    build
 }
 
 fn build(workspace: &Workspace) -> Result<(), Error> {
-    let mut build = workspace.cargo();
-    build.args(["build", "--release", "--package", "ringside-node", "--bins"]);
-    steps::require("build", &mut build)?;
+    steps::require("build", &mut program(workspace))?;
     headline("guests");
     guests::build(workspace.root()).map_err(|error| Error::Step(format!("building guests ({})", error.full())))?;
     Ok(())

@@ -33,7 +33,7 @@ struct Api {
 
 impl Api {
     async fn start() -> Api {
-        Api::bounded(Bounds::default()).await
+        Api::bounded(bounds()).await
     }
 
     async fn bounded(bounds: Bounds) -> Api {
@@ -61,6 +61,7 @@ impl Api {
             state: String::new(),
             store: store.name().to_owned(),
             certificate_sha256: String::new(),
+            resolve: String::new(),
             certificate_not_after_s: 0,
             links: nowhere,
             gossip: nowhere,
@@ -81,11 +82,11 @@ impl Api {
             about: Arc::new(about),
             started: std::time::Instant::now(),
             certificate: watch::channel(Shown { sha256: Certificate([7; 32]), not_after_s: 9 }).1,
-            drains: tokio::sync::mpsc::channel(1).0,
+            leaving: Default::default(),
         };
         let tokens = TokenKey::new(secret.token_key()).unwrap();
         let metrics = Metrics::default();
-        let services = Services { secret: SECRET.to_owned(), desk, store, tokens, bounds, metrics };
+        let services = Services { secret: SECRET.to_owned(), desk, store, tokens, bounds, metrics, counted: None };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let services = Arc::new(services);
@@ -192,7 +193,7 @@ async fn a_body_that_is_too_large_is_refused() {
 
 #[tokio::test]
 async fn a_body_that_does_not_come_is_given_up() {
-    let bounds = Bounds { body: std::time::Duration::from_millis(50), ..Bounds::default() };
+    let bounds = Bounds { body: std::time::Duration::from_millis(50), ..bounds() };
     let api = Api::bounded(bounds).await;
     for path in ["POST /v1/modules", "POST /v1/sessions"] {
         let mut stream = api.begins(path, "content-length: 100\r\nconnection: close").await;
@@ -296,6 +297,7 @@ async fn the_description_names_every_path() {
         "/v1/node",
         "/v1/cluster",
         "/v1/cluster/{node}/drain",
+        "/v1/directory",
         "/v1/modules",
         "/v1/games/{game}",
         "/v1/sessions/{game}/{key}/placement",

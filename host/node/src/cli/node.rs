@@ -46,12 +46,19 @@ pub struct NodeArgs {
     /// Address and port of the admin API, loopback only [default: 127.0.0.1:7401].
     #[arg(long, value_name = "ADDR")]
     admin: Option<String>,
+    /// Address and TCP port where clients may ask by HTTPS where their session is [default: those of --listen].
+    #[arg(long, value_name = "ADDR")]
+    resolve: Option<String>,
     /// Address and port of the links to other nodes [default: 127.0.0.1, any free port].
     #[arg(long, value_name = "ADDR", help_heading = CLUSTER)]
     links: Option<String>,
     /// Address and port of gossip with other nodes [default: 127.0.0.1, any free port].
     #[arg(long, value_name = "ADDR", help_heading = CLUSTER)]
     gossip: Option<String>,
+    /// Address and first port of the workers' links to workers of other nodes; each worker takes one, the penalty worker
+    /// one more [default: any free ports at the address of --links].
+    #[arg(long, value_name = "ADDR", help_heading = CLUSTER)]
+    peers: Option<String>,
     /// Links of a node whose cluster to join; may be repeated. Without it the node begins a cluster.
     #[arg(long, value_name = "ADDR", help_heading = CLUSTER)]
     join: Vec<String>,
@@ -143,8 +150,10 @@ impl NodeArgs {
             ("listen", text(&self.listen)),
             ("advertise", text(&self.advertise)),
             ("admin", text(&self.admin)),
+            ("resolve", text(&self.resolve)),
             ("links", text(&self.links)),
             ("gossip", text(&self.gossip)),
+            ("peers", text(&self.peers)),
             ("join", text(&join)),
             ("secret", self.secret.clone()),
             ("weight", text(&self.weight)),
@@ -225,6 +234,7 @@ fn show(node: &NodeInfo) -> String {
         ("state", node.state.clone()),
         ("store", node.store.clone()),
         ("certificate", node.certificate_sha256.clone()),
+        ("resolve", node.resolve.clone()),
         ("links", node.links.to_string()),
         ("gossip", node.gossip.to_string()),
         ("games", node.games.to_string()),

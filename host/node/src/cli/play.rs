@@ -51,6 +51,9 @@ pub struct PlayArgs {
     /// Have the node pass everything on, instead of connecting to the one that leads the match.
     #[arg(long)]
     relay: bool,
+    /// Ask the node by HTTPS where the match is, and go straight there.
+    #[arg(long, conflicts_with = "relay")]
+    resolve: bool,
     /// Let only bots play, and print a summary.
     #[arg(long)]
     headless: bool,
@@ -98,6 +101,7 @@ pub async fn run(common: &Common, args: PlayArgs) -> CliResult {
 fn place(attachment: &Attachment) -> String {
     let how = match attachment.arrival {
         Arrival::Direct => "direct".to_owned(),
+        Arrival::Resolved => "direct, resolved".to_owned(),
         Arrival::Redirected(1) => "redirected".to_owned(),
         Arrival::Redirected(times) => format!("redirected {times} times"),
         Arrival::Relayed => "relayed".to_owned(),
@@ -143,6 +147,7 @@ struct Door {
     certificate: [u8; 32],
     target: Target,
     relay: bool,
+    resolve: bool,
 }
 
 impl Door {
@@ -160,7 +165,7 @@ impl Door {
             }
             None => Target::FindOrCreate { game, criteria: args.criteria.clone() },
         };
-        Ok(Door { connection, node, certificate, target, relay: args.relay })
+        Ok(Door { connection, node, certificate, target, relay: args.relay, resolve: args.resolve })
     }
 
     async fn connect(&self, name: &str, target: Target) -> Result<Client, CliError> {
@@ -181,6 +186,9 @@ impl Door {
             .map_err(|error| CliError::new("bad_request", error.to_string(), ""))?;
         options.target = target;
         options.relay = self.relay;
+        if self.resolve {
+            options = options.resolve(&self.node.resolve);
+        }
         options.give_up_after = Duration::from_secs(15);
         Client::connect(options).await.map_err(|error| refused(&error))
     }

@@ -81,6 +81,12 @@ pub const KEYS: &[Key] = &[
         },
     },
     Key {
+        name: "resolve",
+        kind: Kind::Text,
+        expected: "an address and a port such as \"192.0.2.7:443\" (TCP)",
+        set: |config, value| parsed(value).map(|address| config.resolve = Some(address)),
+    },
+    Key {
         name: "links",
         kind: Kind::Text,
         expected: "an address and a port such as \"192.0.2.7:7390\"",
@@ -91,6 +97,12 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Text,
         expected: "an address and a port such as \"192.0.2.7:7391\"",
         set: |config, value| parsed(value).map(|address| config.gossip = address),
+    },
+    Key {
+        name: "peers",
+        kind: Kind::Text,
+        expected: "an address and a port such as \"192.0.2.7:7392\"",
+        set: |config, value| parsed(value).map(|address| config.peers = Some(address)),
     },
     Key {
         name: "join",

@@ -11,6 +11,7 @@ fn from_toml(text: &str) -> Result<Config, String> {
 fn every_key_is_taken_from_a_file() {
     let config = from_toml(
         "state = \"/var/lib/ringside\"\nlisten = \"0.0.0.0:9000\"\nadvertise = \"192.0.2.7\"\nadmin = \"[::1]:9100\"\n\
+         resolve = \"192.0.2.7:443\"\n\
          workers = 3\nstore = \"/srv/store\"\nseat_window_s = 5\nrecord = true\nsessions = 10\ncertificate_days = 2\n\
          log = \"warn\"\n",
     )
@@ -25,6 +26,7 @@ fn every_key_is_taken_from_a_file() {
         config.sessions == 10,
         config.certificate_days == 2,
         config.log == "warn",
+        config.resolve == "192.0.2.7:443".parse().ok(),
         config.admin == "[::1]:9100".parse().unwrap(),
     ];
     assert!(different.iter().all(|set| *set), "{different:?}");
@@ -44,7 +46,12 @@ fn errors_name_place_value_and_what_is_allowed() {
         ("listen = 7400", "line 1: `listen` is 7400: expected an address and a port such as"),
         ("listen = \"localhost\"", "`listen` is localhost: expected an address and a port"),
         ("listen = \"0.0.0.0:7400\"", "`listen` is 0.0.0.0:7400, which players cannot connect to: set `advertise`"),
+        ("resolve = \"0.0.0.0:443\"", "`resolve` is 0.0.0.0:443, which players cannot connect to: set `advertise`"),
+        ("resolve = \"443\"", "`resolve` is 443: expected an address and a port"),
         ("listen = \"127.0.0.1:65530\"\nworkers = 9", "ports end at 65535"),
+        ("listen = \"127.0.0.1:0\"\npeers = \"127.0.0.1:65530\"\nworkers = 9", "`peers` has port 65530"),
+        ("peers = \"0.0.0.0:7392\"", "`peers` is 0.0.0.0:7392, which other nodes cannot connect to: set `advertise`"),
+        ("peers = 7392", "`peers` is 7392: expected an address and a port such as"),
         ("advertise = \"0.0.0.0\"", "`advertise` is 0.0.0.0: expected an address without a port that players reach"),
         ("admin = \"192.0.2.1:80\"", "`admin` is 192.0.2.1:80: expected a loopback address"),
         ("record = 1", "`record` is 1: expected true or false"),
@@ -63,6 +70,13 @@ fn errors_name_place_value_and_what_is_allowed() {
         let error = from_toml(text).expect_err(text);
         assert!(error.contains(expected), "{text:?}\n     got: {error}\nexpected: {expected}");
     }
+}
+
+#[test]
+fn peers_are_at_the_address_of_links_unless_they_are_somewhere() {
+    let somewhere = |text| from_toml(text).unwrap().peers();
+    assert_eq!(somewhere("links = \"192.0.2.7:7390\""), "192.0.2.7:0".parse().unwrap());
+    assert_eq!(somewhere("peers = \"192.0.2.8:7392\""), "192.0.2.8:7392".parse().unwrap());
 }
 
 #[test]

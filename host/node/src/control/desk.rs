@@ -9,17 +9,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
 
-use ringside_core::directory::{Action, Create, Directory, Draw, Find, Limits, Open, RequestId, SessionEntry};
+use ringside_core::directory::{Action, Create, Directory, Ending, Limits, RequestId, SessionEntry};
 use ringside_core::ids::{Epoch, GameName, Node, NodeId, SessionId, WorkerId};
 use ringside_core::membership::{Seen, State, View};
-use ringside_protocol::frame::{Certificate, Target};
+use ringside_protocol::frame::Certificate;
 use ringside_worker::{Command, Event, MovedSession};
 
 use super::port::Port;
-use super::{ControlError, Message, SessionName};
+use super::{ControlError, Message, Resolve, SessionName};
 use crate::catalogue::Served;
 use crate::cluster::wire::Message as PeerMessage;
-use answering::Waiting;
+use answering::{Asker, Waiting};
 
 /// Who this node is.
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +58,8 @@ pub struct Desk {
     waiting: HashMap<RequestId, Waiting>,
     /// How many of those are signals.
     signals_waiting: usize,
+    /// How many of them are clients' who have opened nothing.
+    resolves_waiting: usize,
     signals_dropped: u64,
     next_request: RequestId,
     identity: Identity,
@@ -100,6 +102,7 @@ impl Desk {
             workers,
             waiting: HashMap::new(),
             signals_waiting: 0,
+            resolves_waiting: 0,
             signals_dropped: 0,
             next_request: 0,
             identity,
@@ -164,7 +167,11 @@ impl Desk {
             Message::Status(reply) => {
                 let _ = reply.send(Ok(self.status(now)));
             }
+            Message::Entries(reply) => {
+                let _ = reply.send(Ok(self.entries(now)));
+            }
             Message::Explain(name, reply) => self.explain(&name, reply),
+            Message::Resolve(resolve, reply) => self.resolve_in_advance(now, *resolve, reply),
             Message::EndAll(reason) => self.end_all(&reason),
             Message::View(view) => self.handle_view(now, view),
             Message::Loads(loads) => self.directory.handle_loads(loads),
@@ -235,22 +242,9 @@ impl Desk {
     fn handle_event(&mut self, now: u64, worker: WorkerId, event: Event) {
         match event {
             Event::Created { session, result } => self.directory.handle_created(now, &session, worker, result),
-            Event::Resolve { request, .. } if self.joining => {
-                let _ = self.send(worker, Command::Resolved { request, answer: Err(answering::joining()) });
-            }
             Event::Resolve { request, player, target, may_create, resumes } => {
-                let draw = Draw { key: crate::random::u64(), incarnation: crate::random::u64() };
-                let record = self.record_all;
-                let waiting = self.request(Waiting::Worker(worker, request, resumes));
-                match target {
-                    Target::Session { game, key } => {
-                        self.directory.handle_open(now, waiting, Open { game, key, record, may_create, draw });
-                    }
-                    Target::FindOrCreate { game, criteria } => {
-                        let find = Find { game, criteria, player, record, may_create, draw };
-                        self.directory.handle_find(now, waiting, find);
-                    }
-                }
+                let asker = Asker::Worker(worker, request);
+                self.resolve(now, asker, resumes, Resolve { player, target, may_create });
             }
             Event::Joined { session, player } => self.directory.handle_joined(now, &session, &player),
             Event::Left { session, player } => self.directory.handle_left(now, &session, &player),
@@ -263,6 +257,7 @@ impl Desk {
             | Event::Flushed(_)
             | Event::Relay(_)
             | Event::Relayed { .. }
+            | Event::Peer { .. }
             | Event::GuestLog { .. }
             | Event::GuestEvent { .. }
             | Event::GuestFault { .. } => {}
@@ -323,8 +318,8 @@ impl Desk {
                             let _ = absent.send(gone);
                         }
                     });
-                    let reason = why.to_string();
-                    if self.send(worker, Command::End { session, reason, reply }).is_err() {
+                    let (if_empty, reason) = (why == Ending::Empty, why.to_string());
+                    if self.send(worker, Command::End { session, if_empty, reason, reply }).is_err() {
                         tracing::warn!(session = %id, %worker, "the worker is too busy to end a session: it is told again");
                     }
                 }

@@ -14,7 +14,7 @@ use ringside_test_support::guests;
 use ringside_worker::{Command, Resumed, SessionReport};
 
 use super::*;
-use crate::limits::SIGNALS;
+use crate::limits::{RESOLVES, SIGNALS};
 
 /// What a fake worker was told, and whether its queue is full.
 #[derive(Default)]
@@ -236,7 +236,7 @@ fn a_session_is_shown_with_its_detail_ended_and_listed_as_ended() {
     assert_eq!((info.players, info.seats, info.detail.unwrap().tick), (1, 2, 7));
 
     let mut ended = bench.ask(|reply| Message::End(name(&session), "enough".to_owned(), reply));
-    let Some(Command::End { reason, reply, .. }) = bench.commands(0).pop() else { panic!() };
+    let Some(Command::End { if_empty: false, reason, reply, .. }) = bench.commands(0).pop() else { panic!() };
     reply(true);
     assert_eq!((reason.as_str(), ended.try_recv().unwrap().unwrap().state.as_str()), ("enough", "ended"));
     bench.event(0, Event::Ended { session: session.clone(), reason, outcome: None });
@@ -275,7 +275,7 @@ fn a_worker_that_was_too_busy_to_be_told_of_an_end_is_told_again() {
     assert!(pass(&mut bench).is_empty(), "it takes nothing");
     bench.told[&WorkerId(0)].lock().unwrap().full = false;
     let told = pass(&mut bench);
-    let [Command::End { session, .. }] = &told[..] else { panic!("it is told again") };
+    let [Command::End { session, if_empty: true, .. }] = &told[..] else { panic!("it is told again") };
     assert_eq!(*session, order.session);
     bench.event(0, Event::Ended { session: session.clone(), reason: String::new(), outcome: None });
     assert_eq!(bench.desk.next_timeout(), None);
@@ -283,8 +283,8 @@ fn a_worker_that_was_too_busy_to_be_told_of_an_end_is_told_again() {
     // One that never was created is asked for until the worker says that it has none.
     drop(bench.create("late"));
     let mut told = pass(&mut bench);
-    let Some(Command::End { reply, .. }) = told.pop() else { panic!("it is given up") };
-    assert!(matches!(&pass(&mut bench)[..], [Command::End { .. }]), "not heard of yet");
+    let Some(Command::End { if_empty: false, reply, .. }) = told.pop() else { panic!("it is given up") };
+    assert!(matches!(&pass(&mut bench)[..], [Command::End { if_empty: false, .. }]), "not heard of yet");
     reply(false);
     assert!(pass(&mut bench).is_empty());
     assert_eq!(bench.desk.next_timeout(), None);
@@ -333,4 +333,27 @@ fn the_penalty_worker_gets_no_new_sessions() {
     }
     assert!(bench.commands(2).is_empty());
     assert_eq!(bench.commands(0).len() + bench.commands(1).len(), 4);
+}
+
+#[test]
+fn questions_in_advance_that_wait_are_bounded_and_take_no_players_place() {
+    let mut bench = Bench::new(1);
+    let target = Target::Session { game: "pong".parse().unwrap(), key: "slow".parse().unwrap() };
+    let resolve = || Box::new(Resolve { player: player("ada"), target: target.clone(), may_create: true });
+    let mut waiting: Vec<_> = (0..RESOLVES).map(|_| bench.ask(|reply| Message::Resolve(resolve(), reply))).collect();
+    let mut beyond = bench.ask(|reply| Message::Resolve(resolve(), reply));
+    assert_eq!(beyond.try_recv().unwrap(), Err(ControlError::Overloaded));
+    // A worker's player is none of those.
+    let (resumes, may_create) = (None, true);
+    bench.event(0, Event::Resolve { request: 7, player: player("bob"), target: target.clone(), may_create, resumes });
+    let commands = bench.commands(0);
+    let [Command::Create(order)] = &commands[..] else { panic!("one session for all") };
+    bench.event(0, Event::Created { session: order.session.clone(), result: Ok(()) });
+    for answer in &mut waiting {
+        let place = answer.try_recv().unwrap().unwrap().unwrap();
+        assert_eq!((&place.session, place.worker, place.address.port()), (&order.session, WorkerId(0), 7000));
+    }
+    let commands = bench.commands(0);
+    assert!(matches!(&commands[..], [Command::Resolved { request: 7, answer: Ok(_) }]));
+    assert!(bench.ask(|reply| Message::Resolve(resolve(), reply)).try_recv().unwrap().unwrap().is_ok());
 }

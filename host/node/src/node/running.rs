@@ -1,35 +1,37 @@
 //! A node that runs.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use ringside_core::directory::Limits;
-use ringside_core::ids::{Node, NodeId};
+use ringside_core::ids::{Node, NodeId, WorkerId};
+use ringside_worker::authority::{Authority, Keys};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::NodeError;
 use super::kept::Kept;
-use crate::admin::{self, Bounds, Services};
+use crate::admin::{self, Services};
 use crate::api::NodeInfo;
 use crate::catalogue::Catalogue;
 use crate::cli::{facts, print};
 use crate::cluster::games::Games;
 use crate::cluster::member::Member;
 use crate::cluster::running::{Beginning, Cluster, Joined, Sockets};
+use crate::config::Config;
 use crate::control::{self, Control, ControlError, Desk, Status};
 use crate::limits::STOP_TIMEOUT;
 use crate::metrics::Metrics;
-use crate::operator;
+use crate::operator::{self, Leaving};
 use crate::recorder::Recorder;
 use crate::renewal::{Renewal, Shown};
+use crate::resolve::{self, Entrance, Resolver};
 use crate::state_directory::{NodeFile, StateDirectory};
-use crate::workers::Workers;
+use crate::workers::{Workers, WorkersError};
 
-/// Orders to drain that wait; more say nothing new.
-const DRAINS: usize = 8;
 /// How often a node that drains looks whether its sessions are over.
 const LOOK: Duration = Duration::from_millis(100);
 /// How long sessions that were told to end may take.
@@ -40,8 +42,8 @@ const ENDING: Duration = Duration::from_secs(5);
 pub enum End {
     /// It was told to stop.
     Stopped,
-    /// It is to leave the cluster, with this grace.
-    Drain(Duration),
+    /// It is to leave the cluster.
+    Drain,
     /// Another process is this node.
     Duplicate(Node),
     /// A part that runs for as long as the node does has ended: which.
@@ -56,11 +58,13 @@ pub struct Running {
     games: usize,
     control: Control,
     cluster: Cluster,
-    drains: mpsc::Receiver<Duration>,
+    leaving: Leaving,
     recorder: Recorder,
     workers: Workers,
     stop_admin: oneshot::Sender<()>,
     admin: JoinHandle<()>,
+    stop_resolver: oneshot::Sender<()>,
+    resolver: JoinHandle<()>,
     renewal: JoinHandle<()>,
 }
 
@@ -82,6 +86,14 @@ impl Running {
         let (control, queue) = Control::queue(Arc::clone(&load_us));
         let (workers, ports) =
             Workers::start(&config, identity, &certificate, &secret, &tokens, control.clone(), recorder.clone())?;
+        let door = ports.get(&WorkerId(0)).map_or(config.listen, |port| port.address);
+        let resolve = bind_resolve(&config, door.port()).await?;
+        let resolve_address = config.advertised(resolve.local_addr().map_err(NodeError::System)?);
+        let (served, resolve_tls) = watch::channel(resolve::tls(&certificate).map_err(WorkersError::Crypto)?);
+        let me = Node { id: NodeId(identity.node), generation: identity.generation };
+        // It is no worker, and redeems nothing.
+        let keys = Keys::new(&[tokens.public()], secret.ticket_key());
+        let authority = Authority::new(keys, me, WorkerId(u8::MAX), &crate::random::bytes());
         let sockets = Sockets::bind(&config)?;
         let file = NodeFile {
             pid: std::process::id(),
@@ -102,6 +114,7 @@ impl Running {
             store: store.name().to_owned(),
             certificate_sha256: String::new(),
             certificate_not_after_s: 0,
+            resolve: format!("https://{resolve_address}"),
             links: sockets.links_address,
             gossip: sockets.gossip_address,
             draining: false,
@@ -112,10 +125,11 @@ impl Running {
         });
         let beginning = Beginning {
             state: Arc::clone(&state),
-            node: Node { id: NodeId(identity.node), generation: identity.generation },
+            node: me,
             started: identity.started,
             certificate: identity.certificate,
             workers: ports.iter().map(|(worker, port)| (*worker, port.address)).collect(),
+            peers: workers.peers(&config),
             secret,
             sockets,
         };
@@ -128,7 +142,7 @@ impl Running {
         tokio::spawn(control::run(desk, queue));
         let (cluster, arrivals) = joined.enter(control.clone());
         let games = Games::new(Arc::clone(&catalogue), control.clone());
-        let (drain, drains) = mpsc::channel(DRAINS);
+        let leaving = Leaving::default();
         let (certified, shown) = watch::channel(Shown::from(&certificate));
         let desk = operator::Desk {
             control: control.clone(),
@@ -139,22 +153,24 @@ impl Running {
             about: Arc::clone(&about),
             certificate: shown.clone(),
             started: Instant::now(),
-            drains: drain,
+            leaving: leaving.clone(),
         };
         cluster.serve(arrivals, games, desk.clone()).await?;
         tokio::spawn(tell_certificate(shown, control.clone(), cluster.member.clone()));
-        let (bounds, metrics) = (Bounds::default(), Metrics::default());
-        let services = Services { secret: token, desk, store, tokens, bounds, metrics };
-        let (stop_admin, stopped) = oneshot::channel::<()>();
-        let stopped = async {
-            let _ = stopped.await;
-        };
+        let (bounds, metrics) = (admin::bounds(), Metrics::default());
+        let services =
+            Services { secret: token, desk, store, tokens, bounds, metrics, counted: Some(cluster.counted()) };
+        let (stop_admin, stopped) = stop();
         let admin = tokio::spawn(admin::serve(listener, Arc::new(services), stopped));
+        let resolver = Resolver::new(control.clone(), authority, resolve::bounds());
+        let (stop_resolver, stopped) = stop();
+        let resolver = tokio::spawn(resolver.serve(resolve, Entrance::new(resolve_tls), stopped));
         state.publish(&file)?;
         let renewal = Renewal {
             state: state.clone(),
             days: config.certificate_days,
             certifier: workers.certifier(),
+            resolve: served,
             file: file.clone(),
             shown: certified,
         };
@@ -167,11 +183,13 @@ impl Running {
             games,
             control,
             cluster,
-            drains,
+            leaving,
             recorder,
             workers,
             stop_admin,
             admin,
+            stop_resolver,
+            resolver,
             renewal,
         })
     }
@@ -186,6 +204,7 @@ impl Running {
                 "state": self.state.path().display().to_string(),
                 "store": self.about.store,
                 "admin": self.file.admin,
+                "resolve": self.about.resolve,
                 "links": self.file.links,
                 "gossip": self.about.gossip,
                 "workers": self.file.workers,
@@ -199,6 +218,7 @@ impl Running {
             ("node", format!("{} of cluster {}", self.file.node, self.about.cluster)),
             ("players", workers.join(", ")),
             ("certificate", format!("{} (SHA-256)", self.file.certificate_sha256)),
+            ("resolve", self.about.resolve.clone()),
             ("admin API", self.file.admin.clone()),
             ("links", format!("{} (for --join of other nodes)", self.file.links)),
             ("state", self.state.path().display().to_string()),
@@ -213,29 +233,30 @@ impl Running {
     /// Returns when the node is to leave, or must end.
     pub async fn end(&mut self) -> End {
         tokio::select! {
-            grace = self.drains.recv() => grace.map_or(End::Stopped, End::Drain),
+            _ = self.leaving.ordered() => End::Drain,
             duplicate = self.cluster.member.duplicate() => End::Duplicate(duplicate),
             what = self.workers.broken() => End::Broken(what),
             () = self.control.broken() => End::Broken("the control task".to_owned()),
             () = self.recorder.broken() => End::Broken("the recorder".to_owned()),
             () = self.cluster.member.broken() => End::Broken("the membership task".to_owned()),
             _ = &mut self.admin => End::Broken("the admin API".to_owned()),
+            _ = &mut self.resolver => End::Broken("resolve".to_owned()),
             _ = &mut self.renewal => End::Broken("the renewal of the certificate".to_owned()),
         }
     }
 
     /// No new sessions; returns when those that run are over, or were ended when the grace was.
-    pub async fn drain(&mut self, grace: Duration) {
+    pub async fn drain(&self) {
+        let left = self.leaving.deadline().saturating_duration_since(tokio::time::Instant::now());
+        tracing::info!(
+            grace_s = left.as_secs_f64().round(),
+            "leaving the cluster: no new sessions, those that run may end"
+        );
         self.cluster.member.drain().await;
         self.control.drain().await;
-        let mut deadline = Instant::now() + grace;
-        while self.has_sessions().await && Instant::now() < deadline {
-            tokio::select! {
-                () = tokio::time::sleep(LOOK) => {}
-                shorter = self.drains.recv() => {
-                    deadline = deadline.min(Instant::now() + shorter.unwrap_or_default());
-                }
-            }
+        // Looked at anew each time: a later order may end earlier.
+        while self.has_sessions().await && tokio::time::Instant::now() < self.leaving.deadline() {
+            tokio::time::sleep(LOOK).await;
         }
         let deadline = Instant::now() + ENDING;
         while self.has_sessions().await && Instant::now() < deadline {
@@ -259,7 +280,11 @@ impl Running {
         self.state.unpublish();
         self.control.drain().await;
         let finish = async {
-            // First: whoever is put out here is to be told by the others where to go.
+            // Nobody is sent here any more, nor from here.
+            if self.stop_resolver.send(()).is_ok() {
+                let _ = self.resolver.await;
+            }
+            // Then: whoever is put out here is to be told by the others where to go.
             self.cluster.member.leave().await;
             self.workers.stop().await;
             self.cluster.stop().await;
@@ -271,6 +296,27 @@ impl Running {
         };
         give_up_after(STOP_TIMEOUT, finish).await;
     }
+}
+
+/// Says to a service that it is to stop, and what the service waits for.
+fn stop() -> (oneshot::Sender<()>, impl Future<Output = ()>) {
+    let (sender, stopped) = oneshot::channel();
+    (sender, async {
+        let _ = stopped.await;
+    })
+}
+
+/// The socket for clients who ask in advance: at the door's own port unless the configuration says otherwise. Where the
+/// configuration leaves the door any port, so may this one.
+async fn bind_resolve(config: &Config, door: u16) -> Result<TcpListener, NodeError> {
+    let address = config.resolve.unwrap_or(SocketAddr::new(config.listen.ip(), door));
+    let bound = match TcpListener::bind(address).await {
+        Err(_) if config.resolve.is_none() && config.listen.port() == 0 => {
+            TcpListener::bind((config.listen.ip(), 0)).await
+        }
+        bound => bound,
+    };
+    bound.map_err(|source| NodeError::Resolve { address, source })
 }
 
 /// Says it where players are sent on from when the workers serve another certificate.

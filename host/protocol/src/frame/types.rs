@@ -3,11 +3,13 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::str::FromStr;
 
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::ids::{Branch, Epoch, GameName, Incarnation, PlayerId, SessionId, SessionKey, Slot, WorkerId};
+use crate::hex;
+use crate::ids::{Branch, Epoch, GameName, IdError, Incarnation, PlayerId, SessionId, SessionKey, Slot, WorkerId};
 use crate::limits;
 use crate::reason::Reason;
 use crate::tier::Tier;
@@ -41,6 +43,22 @@ impl fmt::Debug for Opaque {
     }
 }
 
+/// In hexadecimal: for JSON.
+impl fmt::Display for Opaque {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(&self.0))
+    }
+}
+
+impl FromStr for Opaque {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Opaque, IdError> {
+        let wrong = || IdError::new("ticket", text, "at most 512 bytes in hexadecimal");
+        hex::decode(text).and_then(Opaque::new).ok_or_else(wrong)
+    }
+}
+
 impl<'de> Deserialize<'de> for Opaque {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Opaque::new(Bytes::deserialize(deserializer)?).ok_or_else(|| serde::de::Error::custom("opaque bytes too long"))
@@ -54,6 +72,15 @@ pub struct Certificate(pub [u8; 32]);
 impl fmt::Display for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl FromStr for Certificate {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Certificate, IdError> {
+        let wrong = || IdError::new("certificate hash", text, "64 hexadecimal digits");
+        hex::decode32(text).map(Certificate).ok_or_else(wrong)
     }
 }
 

@@ -102,6 +102,7 @@ impl Player {
             doors: vec![(door, None)],
             relay: false,
             seed: random.next(),
+            resolve: false,
             give_up_after: Duration::from_secs(60),
         };
         let mut seed = [0; 32];
@@ -166,6 +167,8 @@ impl Player {
     fn act(&mut self, now: Instant, action: Action) {
         match action {
             Action::Connect { link, address, .. } => self.dialer.connect(now, link, address),
+            // These players know their doors.
+            Action::Resolve { .. } => {}
             Action::Write { link, bytes } => self.dialer.write(link, bytes),
             Action::Datagram { link, bytes } => self.dialer.datagram(link, bytes),
             Action::Close { link, reason } => self.dialer.close(now, link, reason),

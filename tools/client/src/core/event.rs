@@ -52,14 +52,25 @@ pub struct Attachment {
 pub enum Arrival {
     /// Whom it asked was the leader.
     Direct,
+    /// It had asked where the leader is ([`crate::Options::resolve`]) and went there.
+    Resolved,
     /// Whom it asked sent it on, so many times.
     Redirected(usize),
     /// Whom it asked passes everything on.
     Relayed,
 }
 
+/// How a client found out where to go.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Asked {
+    /// Redirects that it followed.
+    pub redirects: usize,
+    /// Whether it had asked before it opened anything.
+    pub resolved: bool,
+}
+
 impl Attachment {
-    pub(super) fn new(attached: &Attached, joined: bool, lost_messages: usize, redirects: usize) -> Self {
+    pub(super) fn new(attached: &Attached, joined: bool, lost_messages: usize, asked: Asked) -> Self {
         Attachment {
             session: attached.session.clone(),
             player: attached.player.clone(),
@@ -75,10 +86,11 @@ impl Attachment {
             tick: attached.tick,
             last_input: attached.last_input,
             paused: attached.paused,
-            arrival: match (attached.route, redirects) {
+            arrival: match (attached.route, asked) {
                 (Route::Relayed, _) => Arrival::Relayed,
-                (Route::Direct, 0) => Arrival::Direct,
-                (Route::Direct, count) => Arrival::Redirected(count),
+                (Route::Direct, Asked { redirects: 0, resolved: true }) => Arrival::Resolved,
+                (Route::Direct, Asked { redirects: 0, .. }) => Arrival::Direct,
+                (Route::Direct, Asked { redirects, .. }) => Arrival::Redirected(redirects),
             },
         }
     }

@@ -9,7 +9,7 @@ use ringside_protocol::frame::{Attached, Rewound, Seat, ServerFrame};
 use ringside_protocol::reason::Reason;
 use ringside_protocol::view::Fragment;
 
-use super::event::Attachment;
+use super::event::{Asked, Attachment};
 use super::link::{LinkId, Stage};
 use super::seat::Joined;
 use super::{Core, Event, Phase};
@@ -121,14 +121,20 @@ impl Core {
         }
         self.retry.reset();
         let redirects = std::mem::take(&mut self.redirects);
-        (self.relay_next, self.was_not_there) = (false, false);
+        let resolved = std::mem::take(&mut self.resolved);
+        (self.relay_next, self.knock_next, self.was_not_there) = (false, false, false);
         self.detached_since = None;
         self.phase = Phase::Attached;
         self.seat.told = attached.last_output;
         let lost = if let Joined::Flowing { lost } = joined { lost } else { 0 };
         match moved {
             true => self.events.push(Event::Moved { address: self.primary_address() }),
-            false => self.events.push(Event::Attached(Attachment::new(attached, is_new, lost, redirects))),
+            false => self.events.push(Event::Attached(Attachment::new(
+                attached,
+                is_new,
+                lost,
+                Asked { redirects, resolved },
+            ))),
         }
         if !flowing && self.link_mut(id).is_some_and(|link| link.wrote_early) {
             // What was written before this answer belongs to the branch that was left: the server must not read it.

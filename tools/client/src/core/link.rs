@@ -29,6 +29,8 @@ impl From<Place> for Way {
 /// How far a connection has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
+    /// It is a question where the session is led: a connection follows.
+    Resolving,
     /// The handshake is not done.
     Connecting,
     /// `open` is on its way.

@@ -6,6 +6,7 @@ use std::time::Instant;
 use ringside_protocol::frame::{ClientFrame, Open, Place, Refused, Target, VERSION};
 use ringside_protocol::limits;
 use ringside_protocol::reason::{Reaction, Reason};
+use ringside_protocol::resolve::Question;
 
 use super::link::{Link, LinkId, Stage, Way};
 use super::{Action, Core, Event, Phase, left};
@@ -22,7 +23,8 @@ pub enum Lost {
 }
 
 impl Lost {
-    fn text(self) -> String {
+    /// What is known about it.
+    pub(crate) fn text(self) -> String {
         match self {
             Lost::Closed(reason, text) if text.is_empty() => reason.to_string(),
             Lost::Closed(_, text) | Lost::Transport(text) | Lost::Untrusted(text) => text,
@@ -87,7 +89,11 @@ impl Core {
             return;
         }
         self.note_unreachable();
+        let asked_in_vain = self.is_resolving() && !matches!(lost, Lost::Untrusted(_));
         self.primary = None;
+        if asked_in_vain && self.knock(now) {
+            return;
+        }
         match lost {
             Lost::Untrusted(text) if self.seat.held.is_none() => self.fail(Reason::Unreachable, text),
             // The target may have taken over, and the old place said so, before the target's answer arrived.
@@ -98,6 +104,25 @@ impl Core {
             Lost::Closed(reason, text) => self.lost(now, reason, Lost::Closed(reason, text).text()),
             lost => self.lost(now, Reason::Idle, lost.text()),
         }
+    }
+
+    /// The answer to [`Action::Resolve`].
+    pub fn handle_resolved(&mut self, now: Instant, id: LinkId, answer: Result<Place, Refused>) {
+        if !self.is_resolving() || self.primary.as_ref().is_none_or(|link| link.id != id) {
+            return;
+        }
+        match answer {
+            Ok(place) => {
+                self.resolved = true;
+                self.primary = Some(self.connect(place.into()));
+                self.phase = Phase::Trying { deadline: now + limits::CLIENT_REACH_TIMEOUT };
+            }
+            Err(refused) => self.refused(now, id, refused),
+        }
+    }
+
+    fn is_resolving(&self) -> bool {
+        self.primary.as_ref().is_some_and(|link| link.stage == Stage::Resolving)
     }
 
     /// The attachment or the try is over, for a reason that allows another.
@@ -117,6 +142,7 @@ impl Core {
 
     /// Remembers that the place that a ticket leads to was not reached.
     pub(super) fn note_unreachable(&mut self) {
+        self.knock_next |= self.is_resolving();
         let sent_on = |link: &Link| link.stage == Stage::Connecting && link.way.ticket.is_some();
         if matches!(self.phase, Phase::Trying { .. }) && self.primary.as_ref().is_some_and(sent_on) {
             self.relay_next = true;
@@ -143,6 +169,7 @@ impl Core {
             // Coming back only to leave might join anew: the seat window does it.
             return self.finish(Reason::Left, Some(left()));
         }
+        self.refusal = None;
         if self.phase == Phase::Attached {
             self.detach(now);
             self.events.push(Event::Disconnected { cause });
@@ -156,19 +183,49 @@ impl Core {
             self.route = None;
         }
         self.redirects = 0;
+        // What was answered did not lead there.
+        self.knock_next |= std::mem::take(&mut self.resolved);
         self.phase = Phase::Waiting { until: now + self.retry.pause() };
     }
 
     /// Connects to where the session was, at first and every second time; else to the next front door.
     pub(super) fn begin_try(&mut self, now: Instant) {
         let by_route = self.retry.tries() % 2 == 1 && !self.relay_next;
-        let Some(way) = self.route.clone().filter(|_| by_route).or_else(|| self.door()) else {
-            self.fail(Reason::Unreachable, "no address to connect to".into());
-            return;
-        };
-        let link = self.connect(way);
-        self.primary = Some(link);
         self.phase = Phase::Trying { deadline: now + limits::CLIENT_ATTACH_TIMEOUT };
+        if let Some(way) = self.route.clone().filter(|_| by_route) {
+            self.primary = Some(self.connect(way));
+            return;
+        }
+        // Who is to be relayed must be let in by a door; who comes back is asked there what they have.
+        let must_knock = self.config.relay || self.relay_next || self.knock_next || self.seat.held.is_some();
+        if self.config.resolve && !must_knock {
+            return self.resolve();
+        }
+        if !self.knock(now) {
+            self.fail(Reason::Unreachable, "no address to connect to".into());
+        }
+    }
+
+    /// Connects to the next door; answers whether there is any.
+    fn knock(&mut self, now: Instant) -> bool {
+        self.knock_next = false;
+        let Some(way) = self.door() else { return false };
+        self.primary = Some(self.connect(way));
+        self.phase = Phase::Trying { deadline: now + limits::CLIENT_ATTACH_TIMEOUT };
+        true
+    }
+
+    fn resolve(&mut self) {
+        let Some(way) =
+            self.config.doors.first().map(|&(address, certificate)| Way { address, certificate, ticket: None })
+        else {
+            return self.fail(Reason::Unreachable, "no address to connect to".into());
+        };
+        let question = Question::new(self.config.token.clone(), self.current_target());
+        let mut link = Link::new(self.next_id(), way);
+        link.stage = Stage::Resolving;
+        self.actions.push_back(Action::Resolve { link: link.id, question: Box::new(question) });
+        self.primary = Some(link);
     }
 
     fn door(&mut self) -> Option<Way> {
@@ -178,9 +235,13 @@ impl Core {
         Some(Way { address, certificate, ticket: None })
     }
 
-    fn connect(&mut self, way: Way) -> Link {
-        let id = LinkId(self.next_link);
+    fn next_id(&mut self) -> LinkId {
         self.next_link += 1;
+        LinkId(self.next_link - 1)
+    }
+
+    fn connect(&mut self, way: Way) -> Link {
+        let id = self.next_id();
         self.actions.push_back(Action::Connect { link: id, address: way.address, certificate: way.certificate });
         Link::new(id, way)
     }
@@ -228,19 +289,22 @@ impl Core {
             }
             return self.ask_for_less(now);
         }
+        // Where another try helps, a door may have the room that whoever was asked has not.
+        self.knock_next |= self.is_resolving();
         let is_not_there = refused.cause == Reason::NotHere;
         // Twice in a row: the nodes do not agree on where it is, or a circle came to its end.
         self.relay_next |= std::mem::replace(&mut self.was_not_there, is_not_there) && is_not_there;
+        let message = if refused.message.is_empty() { refused.cause.to_string() } else { refused.message };
         match refused.cause.reaction() {
             Reaction::Retry | Reaction::RefreshRoute => {
                 self.try_again(now, refused.cause, String::new());
+                self.refusal = Some((refused.cause, message));
                 let earliest = now + std::time::Duration::from_millis(u64::from(refused.retry_after_ms));
                 if let Phase::Waiting { until } = &mut self.phase {
                     *until = (*until).max(earliest);
                 }
             }
             Reaction::CorrectInput | Reaction::GiveUp => {
-                let message = if refused.message.is_empty() { refused.cause.to_string() } else { refused.message };
                 self.fail(refused.cause, message);
             }
         }

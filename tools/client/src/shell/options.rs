@@ -8,7 +8,8 @@ use ringside_protocol::ids::IdError;
 use ringside_protocol::limits;
 use ringside_protocol::reason::Reason;
 
-use super::tls::{self, Dialer};
+use super::resolve::Resolver;
+use super::tls::{self, Believed, Dialer};
 use crate::core::{Config, TargetText};
 
 /// Whom to believe to be the server. Workers that a trusted server names are expected with the certificate that it
@@ -36,6 +37,10 @@ pub struct Options {
     pub target: Target,
     /// Whether to ask to be relayed rather than redirected.
     pub relay: bool,
+    /// A node that is asked over HTTPS where the session is led before anything is opened, such as
+    /// `https://192.0.2.7:7400`, believed as the servers are: then no redirect is needed. Where it does not answer, or may
+    /// not, the addresses are tried as without it. See [`Options::resolve`].
+    pub resolver: Option<String>,
     /// Seed of the pauses between tries; drawn from the clock and the address of the options where there is none.
     pub seed: Option<u64>,
     /// How long to try without being attached before giving up.
@@ -44,6 +49,13 @@ pub struct Options {
     pub idle_timeout: Duration,
     /// An endpoint to share: many clients in one process need one UDP socket only. [`endpoint`] makes one.
     pub endpoint: Option<quinn::Endpoint>,
+}
+
+/// What options come to.
+pub(super) struct Prepared {
+    pub dialer: Dialer,
+    pub resolver: Option<Resolver>,
+    pub config: Config,
 }
 
 impl Options {
@@ -63,6 +75,7 @@ impl Options {
             token: token.into(),
             target: target.parse::<TargetText>()?.0,
             relay: false,
+            resolver: None,
             seed: None,
             give_up_after: limits::CLIENT_GIVE_UP,
             idle_timeout: limits::CLIENT_IDLE_TIMEOUT,
@@ -70,7 +83,15 @@ impl Options {
         })
     }
 
-    pub(super) fn prepare(self) -> Result<(Dialer, Config), ConnectError> {
+    /// The same, asking the node at this URL (`https://HOST:PORT`) first where the session is led. A node answers at the
+    /// address and port of its door, by TCP.
+    #[must_use]
+    pub fn resolve(mut self, url: impl Into<String>) -> Options {
+        self.resolver = Some(url.into());
+        self
+    }
+
+    pub(super) fn prepare(self) -> Result<Prepared, ConnectError> {
         let first = *self.addresses.first().ok_or(ConnectError::NoAddress)?;
         if self.token.len() > limits::TOKEN_BYTES {
             return Err(ConnectError::TokenTooLong(self.token.len()));
@@ -79,16 +100,19 @@ impl Options {
             Some(endpoint) => endpoint,
             None => endpoint(first)?,
         };
-        let dialer = Dialer::new(endpoint, self.trust, self.idle_timeout)?;
+        let believed = Believed::new(self.trust)?;
+        let resolver = self.resolver.map(|url| Resolver::new(&url, believed.clone())).transpose()?;
+        let dialer = Dialer::new(endpoint, believed, self.idle_timeout)?;
         let config = Config {
             token: self.token,
             target: self.target,
             doors: self.addresses.into_iter().map(|address| (address, None::<Certificate>)).collect(),
             relay: self.relay,
+            resolve: resolver.is_some(),
             seed: self.seed.unwrap_or_else(tls::random_seed),
             give_up_after: self.give_up_after,
         };
-        Ok((dialer, config))
+        Ok(Prepared { dialer, resolver, config })
     }
 }
 
@@ -115,6 +139,9 @@ pub enum ConnectError {
     /// The session token is longer than the protocol allows.
     #[error("a session token of {0} bytes is too long")]
     TokenTooLong(usize),
+    /// The URL to ask is none that can be asked.
+    #[error("cannot ask {0:?} where the session is: expected https://HOST or https://HOST:PORT")]
+    ResolverUrl(String),
     /// No UDP socket could be had.
     #[error("no UDP socket: {0}")]
     Socket(#[source] std::io::Error),

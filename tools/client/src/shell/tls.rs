@@ -32,7 +32,15 @@ static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(rustl
 /// # Errors
 /// [`ConnectError::Tls`].
 pub fn pinned(certificate: Certificate, idle_timeout: Duration) -> Result<ClientConfig, ConnectError> {
-    quic(believing(Believe::Pinned(vec![certificate.0]))?, &Arc::new(transport(idle_timeout)?))
+    quic(pinned_tls(certificate)?, &Arc::new(transport(idle_timeout)?))
+}
+
+/// The same trust without QUIC: for programs that speak HTTPS themselves.
+///
+/// # Errors
+/// [`ConnectError::Tls`].
+pub fn pinned_tls(certificate: Certificate) -> Result<rustls::ClientConfig, ConnectError> {
+    believing(Believe::Pinned(vec![certificate.0]))
 }
 
 /// The name to connect to where the certificate is believed by its hash.
@@ -44,36 +52,56 @@ pub(super) fn random_seed() -> u64 {
     RandomState::new().hash_one("seed")
 }
 
-/// Makes connections.
-#[derive(Debug)]
-pub(super) struct Dialer {
-    endpoint: Endpoint,
-    trusting: ClientConfig,
-    transport: Arc<TransportConfig>,
-    name: String,
+/// Whom to believe, as TLS takes it.
+#[derive(Debug, Clone)]
+pub(super) struct Believed {
+    pub tls: rustls::ClientConfig,
+    /// The name that a certificate is to be for.
+    pub name: String,
     loopback_only: bool,
 }
 
-impl Dialer {
-    pub fn new(endpoint: Endpoint, trust: Trust, idle_timeout: Duration) -> Result<Dialer, ConnectError> {
-        let transport = Arc::new(transport(idle_timeout)?);
+impl Believed {
+    pub fn new(trust: Trust) -> Result<Believed, ConnectError> {
         let loopback_only = matches!(trust, Trust::InsecureLoopback);
         let (tls, name) = match trust {
             Trust::CertificateSha256(pins) => (believing(Believe::Pinned(pins))?, ANY_NAME.to_owned()),
             Trust::InsecureLoopback => (believing(Believe::Anybody)?, ANY_NAME.to_owned()),
             Trust::Roots(roots, name) => (builder()?.with_root_certificates(roots).with_no_client_auth(), name),
         };
-        let trusting = quic(tls, &transport)?;
-        Ok(Dialer { endpoint, trusting, transport, name, loopback_only })
+        Ok(Believed { tls, name, loopback_only })
+    }
+
+    /// Whether a server at an address may be spoken to at all.
+    pub fn may_reach(&self, address: SocketAddr) -> Result<(), Lost> {
+        if self.loopback_only && !address.ip().is_loopback() {
+            return Err(Lost::Untrusted(format!("{address} is not a loopback address: name a certificate to trust")));
+        }
+        Ok(())
+    }
+}
+
+/// Makes connections.
+#[derive(Debug)]
+pub(super) struct Dialer {
+    endpoint: Endpoint,
+    believed: Believed,
+    trusting: ClientConfig,
+    transport: Arc<TransportConfig>,
+}
+
+impl Dialer {
+    pub fn new(endpoint: Endpoint, believed: Believed, idle_timeout: Duration) -> Result<Dialer, ConnectError> {
+        let transport = Arc::new(transport(idle_timeout)?);
+        let trusting = quic(believed.tls.clone(), &transport)?;
+        Ok(Dialer { endpoint, believed, trusting, transport })
     }
 
     /// Begins a handshake.
     pub fn dial(&self, address: SocketAddr, certificate: Option<Certificate>) -> Result<quinn::Connecting, Lost> {
-        if self.loopback_only && !address.ip().is_loopback() {
-            return Err(Lost::Untrusted(format!("{address} is not a loopback address: name a certificate to trust")));
-        }
+        self.believed.may_reach(address)?;
         let (config, name) = match certificate {
-            None => (self.trusting.clone(), self.name.as_str()),
+            None => (self.trusting.clone(), self.believed.name.as_str()),
             Some(certificate) => {
                 let config = believing(Believe::Pinned(vec![certificate.0])).and_then(|tls| quic(tls, &self.transport));
                 (config.map_err(|error| Lost::Transport(error.to_string()))?, ANY_NAME)

@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use quinn::{Connection, Incoming};
+use ringside_worker::peers::frame::agree;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
-use super::{Arrival, CLOSED, GREETING, Greeting, Hello, Refusal, Shared, VERSIONS, count, frame, say, tls};
+use super::{Arrival, CLOSED, GREETING, Greeting, Hello, Refusal, Shared, count, frame, say, tls};
 
 /// Accepts until the endpoint is closed.
 pub(super) async fn run<M: Serialize + DeserializeOwned + Send + 'static>(shared: Arc<Shared<M>>) {
@@ -46,8 +47,9 @@ async fn greet<M>(shared: &Shared<M>, incoming: Incoming) -> Option<(Connection,
     let (mut words, mut hear) = connection.accept_bi().await.ok()?;
     let hello: Hello = frame::read(&mut hear).await.ok()?;
     let place = Arc::clone(&shared.places).try_acquire_owned();
-    let verdict = if hello.versions.0 > VERSIONS.1 || hello.versions.1 < VERSIONS.0 {
-        Err(Refusal::Version { theirs: VERSIONS, ours: hello.versions })
+    let spoken = shared.own.versions;
+    let verdict = if agree(spoken, hello.versions).is_none() {
+        Err(Refusal::Version { theirs: spoken, ours: hello.versions })
     } else if !tls::is_node(&connection, &shared.secret.node_name(hello.node)) {
         Err(Refusal::Certificate)
     } else if hello.node == shared.own.node && hello.generation != shared.own.generation {

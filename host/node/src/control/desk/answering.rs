@@ -3,25 +3,34 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use ringside_core::directory::{Draw, Open, Placed, Refusal, RequestId};
+use ringside_core::directory::{Draw, Find, Open, Placed, Refusal, RequestId};
 use ringside_core::ids::{Epoch, GameName, Node, NodeId, SessionId, SessionKey, WorkerId};
 use ringside_core::routing::tickets::era;
+use ringside_protocol::frame::Target;
 use ringside_protocol::reason::Reason;
 use ringside_worker::{Command, Resolved, Resumed};
 
 use super::{Desk, Identity};
 use crate::cluster::wire::Message as PeerMessage;
-use crate::control::{ControlError, Reply};
-use crate::limits::SIGNALS;
+use crate::control::{ControlError, Reply, Resolve};
+use crate::limits::{RESOLVES, SIGNALS};
 
 /// Who waits for an answer of the directory.
 pub(super) enum Waiting {
     /// An operator.
     Admin(Reply<(Placed, SocketAddr)>),
-    /// A player at a worker, in its request of that number; and where they were attached before.
-    Worker(WorkerId, u64, Option<Resumed>),
+    /// A player; and where they were attached before.
+    Player(Asker, Option<Resumed>),
     /// A signal on its way to whoever leads its target.
     Signal(Box<Signal>),
+}
+
+/// Through whom a player asks.
+pub(super) enum Asker {
+    /// A worker, in its request of that number.
+    Worker(WorkerId, u64),
+    /// Nobody: it is a client who has opened nothing.
+    Client(Reply<Result<Resolved, ringside_worker::Refusal>>),
 }
 
 /// A guest's signal.
@@ -30,11 +39,6 @@ pub(super) struct Signal {
     key: SessionKey,
     source: String,
     body: Bytes,
-}
-
-/// What a player is told by a node that does not know its cluster yet.
-pub(super) fn joining() -> ringside_worker::Refusal {
-    ringside_worker::Refusal { reason: Reason::Overloaded, message: ControlError::Joining.to_string() }
 }
 
 impl Desk {
@@ -47,11 +51,9 @@ impl Desk {
                 });
                 let _ = reply.send(answer);
             }
-            // A worker that takes nothing answers its player itself when that one's time is over.
-            Some(Waiting::Worker(worker, request, resumes)) => {
-                let answer = answer.map_err(|refusal| refused(&self.lost(refusal, resumes)));
-                let answer = answer.and_then(|placed| self.place(&placed).ok_or_else(|| gone(&placed)));
-                let _ = self.send(worker, Command::Resolved { request, answer });
+            Some(Waiting::Player(asker, resumes)) => {
+                let answer = self.resolved(answer, resumes);
+                self.told(asker, answer);
             }
             Some(Waiting::Signal(signal)) => {
                 self.signals_waiting -= 1;
@@ -61,6 +63,64 @@ impl Desk {
             }
             None => {}
         }
+    }
+
+    /// Finds the place for a player.
+    pub(super) fn resolve(&mut self, now: u64, asker: Asker, resumes: Option<Resumed>, resolve: Resolve) {
+        let Resolve { player, target, may_create } = resolve;
+        if self.joining {
+            // It does not know its cluster yet.
+            let message = ControlError::Joining.to_string();
+            return self.told(asker, Err(ringside_worker::Refusal { reason: Reason::Overloaded, message }));
+        }
+        let waiting = self.request(Waiting::Player(asker, resumes));
+        let draw = Draw { key: crate::random::u64(), incarnation: crate::random::u64() };
+        let record = self.record_all;
+        match target {
+            Target::Session { game, key } => {
+                self.directory.handle_open(now, waiting, Open { game, key, record, may_create, draw });
+            }
+            Target::FindOrCreate { game, criteria } => {
+                let find = Find { game, criteria, player, record, may_create, draw };
+                self.directory.handle_find(now, waiting, find);
+            }
+        }
+    }
+
+    /// The same for a client who has opened nothing.
+    pub(super) fn resolve_in_advance(
+        &mut self,
+        now: u64,
+        resolve: Resolve,
+        reply: Reply<Result<Resolved, ringside_worker::Refusal>>,
+    ) {
+        if self.resolves_waiting >= RESOLVES {
+            let _ = reply.send(Err(ControlError::Overloaded));
+            return;
+        }
+        self.resolves_waiting += 1;
+        self.resolve(now, Asker::Client(reply), None, resolve);
+    }
+
+    fn told(&mut self, asker: Asker, answer: Result<Resolved, ringside_worker::Refusal>) {
+        match asker {
+            // A worker that takes nothing answers its player itself when that one's time is over.
+            Asker::Worker(worker, request) => _ = self.send(worker, Command::Resolved { request, answer }),
+            Asker::Client(reply) => {
+                self.resolves_waiting -= 1;
+                let _ = reply.send(Ok(answer));
+            }
+        }
+    }
+
+    /// Where a player is to go, or what they are told instead.
+    fn resolved(
+        &self,
+        answer: Result<Placed, Refusal>,
+        resumes: Option<Resumed>,
+    ) -> Result<Resolved, ringside_worker::Refusal> {
+        let placed = answer.map_err(|refusal| refused(&self.lost(refusal, resumes)))?;
+        self.place(&placed).ok_or_else(|| gone(&placed))
     }
 
     /// What a player is told who comes back to a session that is not there: that it was lost, if the run of the node that

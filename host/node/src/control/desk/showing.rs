@@ -9,7 +9,7 @@ use ringside_core::ring::Position;
 use ringside_worker::{Command, SessionReport};
 
 use super::{Desk, WorkerPort};
-use crate::api::{ExplainedStep, Explanation, SessionInfo, WorkerInfo};
+use crate::api::{DirectoryEntry, DirectoryInfo, ExplainedStep, Explanation, SessionInfo, WorkerInfo};
 use crate::control::{ControlError, Reply, SessionName, Status};
 
 impl Desk {
@@ -21,6 +21,23 @@ impl Desk {
     /// Sessions that ended last, newest first.
     pub(super) fn over(&self, now: u64) -> Vec<SessionInfo> {
         self.directory.ended().map(|ended| self.over_one(now, ended)).collect()
+    }
+
+    /// What this node leads, and what it knows as a home.
+    pub(super) fn entries(&self, now: u64) -> DirectoryInfo {
+        let entry = |session: &SessionId, node: NodeId, worker: WorkerId| DirectoryEntry {
+            session: session.to_string(),
+            node: node.to_string(),
+            worker: worker.0,
+        };
+        let me = self.directory.me().id;
+        DirectoryInfo {
+            node: me.to_string(),
+            ring: self.directory.ring().to_string(),
+            settled: self.directory.is_settled(now),
+            leads: self.directory.sessions().map(|led| entry(led.id, me, led.worker)).collect(),
+            keeps: self.directory.entries().map(|lead| entry(&lead.session, lead.leader.id, lead.worker)).collect(),
+        }
     }
 
     pub(super) fn show(&mut self, now: u64, name: &SessionName, reply: Reply<SessionInfo>) {
@@ -66,7 +83,7 @@ impl Desk {
             info.state = "ended".to_owned();
             let _ = reply.send(if was_there { Ok(info) } else { Err(missing) });
         });
-        let _ = self.send(worker, Command::End { session, reason, reply: answer });
+        let _ = self.send(worker, Command::End { session, if_empty: false, reason, reply: answer });
     }
 
     pub(super) fn status(&self, now: u64) -> Status {
@@ -102,7 +119,10 @@ impl Desk {
             self.directory.sessions().map(|entry| (entry.id.clone(), entry.worker)).collect();
         for (session, worker) in all {
             // Whoever orders this asks again for those that a full queue did not take.
-            let _ = self.send(worker, Command::End { session, reason: reason.to_owned(), reply: Box::new(|_| {}) });
+            let _ = self.send(
+                worker,
+                Command::End { session, if_empty: false, reason: reason.to_owned(), reply: Box::new(|_| {}) },
+            );
         }
     }
 

@@ -7,7 +7,7 @@ use ringside_protocol::channel::Outbox;
 use ringside_protocol::datagram::{ClientDatagram, encode_datagram};
 use ringside_protocol::frame::{
     Attached, Certificate, ClientFrame, FrameDecoder, Mode, Opaque, Open, Refused, Rewound, Route, Seat, ServerFrame,
-    WireFrame,
+    Target, WireFrame,
 };
 use ringside_protocol::ids::{Branch, Incarnation, Slot, WorkerId};
 use ringside_protocol::limits;
@@ -17,6 +17,8 @@ use ringside_protocol::view::ViewEncoder;
 
 use super::model::{address, epoch, place, session};
 use crate::core::{Action, Config, Core, Event, LinkId, Lost, SendError, TargetText};
+
+mod resolving;
 
 /// A core and what it said, by connection.
 struct Bench {
@@ -29,6 +31,7 @@ struct Bench {
 #[derive(Debug, PartialEq)]
 enum Did {
     Connect(LinkId, std::net::SocketAddr, Option<Certificate>),
+    Resolve(LinkId, Target),
     Frame(LinkId, ClientFrame),
     Datagram(LinkId, ClientDatagram),
     Close(LinkId, Reason),
@@ -80,12 +83,18 @@ fn message(number: u64) -> ServerFrame {
 
 impl Bench {
     fn new() -> Self {
+        Bench::with(false)
+    }
+
+    /// One whose shell can ask where the session is, if `resolve`.
+    fn with(resolve: bool) -> Self {
         let config = Config {
             token: "token".into(),
             target: "echo?any".parse::<TargetText>().unwrap().0,
             doors: vec![(address(1), None), (address(2), None)],
             relay: false,
             seed: 1,
+            resolve,
             give_up_after: limits::CLIENT_GIVE_UP,
         };
         let mut bench = Bench { core: Core::new(config), now: Instant::now(), decoders: Default::default() };
@@ -108,6 +117,11 @@ impl Bench {
         while let Some(action) = self.core.poll_action() {
             match action {
                 Action::Connect { link, address, certificate } => did.push(Did::Connect(link, address, certificate)),
+                Action::Resolve { link, question } => {
+                    let (token, target) = question.check().unwrap();
+                    assert_eq!(token, "token");
+                    did.push(Did::Resolve(link, target));
+                }
                 Action::Close { link, reason } => did.push(Did::Close(link, reason)),
                 Action::Datagram { link, bytes } => {
                     did.push(Did::Datagram(link, ClientDatagram::decode(bytes).unwrap()));
@@ -642,6 +656,32 @@ fn leaving_delivers_what_was_sent_first_and_ends_in_time() {
     bench.wake();
     assert!(matches!(bench.event(), Some(Event::Detached { reason: Reason::Left, .. })));
     assert_eq!(bench.did(), [Did::Close(FIRST, Reason::Left)]);
+}
+
+#[test]
+fn a_client_that_is_refused_until_it_gives_up_says_why() {
+    for is_reached_at_last in [true, false] {
+        let mut bench = Bench::new();
+        for link in 0.. {
+            bench.open(LinkId(link));
+            bench.say(LinkId(link), refused(Reason::Overloaded));
+            bench.wake();
+            if bench.core.is_done() || !is_reached_at_last {
+                break;
+            }
+        }
+        // The last tries may find nobody: then that is what there is to say.
+        while !bench.core.is_done() {
+            bench.wake();
+        }
+        match bench.event() {
+            Some(Event::Failed { reason: Reason::Overloaded, message }) => {
+                assert!(is_reached_at_last && message == "no", "{message}");
+            }
+            Some(Event::Failed { reason: Reason::Unreachable, .. }) => assert!(!is_reached_at_last),
+            event => panic!("{event:?}"),
+        }
+    }
 }
 
 #[test]

@@ -71,6 +71,7 @@ impl World {
             doors: vec![(address(1), None), (address(2), None)],
             relay: false,
             seed,
+            resolve: false,
             give_up_after: Duration::from_secs(60),
         };
         World {
@@ -281,6 +282,7 @@ impl World {
                     let delay = 2 + self.random.below(8) as u64;
                     self.put(link, delay, packet);
                 }
+                Action::Resolve { .. } => panic!("there is nobody to ask"),
                 Action::Write { link, bytes } => self.stream(link, 0, bytes, Packet::Up),
                 Action::Datagram { link, bytes } => self.datagrams(link, bytes, Packet::UpDatagram),
                 Action::Close { link, .. } => {

@@ -8,6 +8,8 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::admin;
+use crate::limits::ADMIN_CONNECTIONS;
 
 const ASKED: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
 
@@ -25,7 +27,7 @@ async fn open(router: Router, bounds: Bounds) -> Open {
         let stopped = async {
             let _ = stopped.await;
         };
-        serve(listener, router, bounds, stopped).await;
+        serve(listener, Plain, router, bounds, stopped).await;
     });
     Open { address, stop, served }
 }
@@ -51,7 +53,7 @@ async fn ask(stream: &mut TcpStream) -> String {
 
 #[tokio::test]
 async fn connections_beyond_the_bound_wait_until_one_ends() {
-    let open = open(hello(), Bounds::default()).await;
+    let open = open(hello(), admin::bounds()).await;
     let mut inside = Vec::new();
     for _ in 0..ADMIN_CONNECTIONS {
         inside.push(connect(&open).await);
@@ -71,7 +73,7 @@ async fn connections_beyond_the_bound_wait_until_one_ends() {
 
 #[tokio::test]
 async fn who_stays_silent_or_never_ends_a_head_is_closed() {
-    let bounds = Bounds { connections: 1, head: Duration::from_millis(50), ..Bounds::default() };
+    let bounds = Bounds { connections: 1, head: Duration::from_millis(50), ..admin::bounds() };
     let open = open(hello(), bounds).await;
     for head in [&b""[..], b"GET / HTTP/1.1\r\nhost: ", ASKED] {
         let mut stream = connect(&open).await;
@@ -85,9 +87,9 @@ async fn who_stays_silent_or_never_ends_a_head_is_closed() {
 
 #[tokio::test]
 async fn a_head_without_end_is_refused() {
-    let open = open(hello(), Bounds::default()).await;
+    let open = open(hello(), admin::bounds()).await;
     let mut stream = connect(&open).await;
-    let head = format!("GET / HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "y".repeat(ADMIN_HEAD_BYTES));
+    let head = format!("GET / HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "y".repeat(HTTP_HEAD_BYTES));
     stream.write_all(head.as_bytes()).await.expect("written");
     let refused = answer(&mut stream).await;
     assert!(refused.starts_with("HTTP/1.1 431"), "{refused}");
@@ -96,7 +98,7 @@ async fn a_head_without_end_is_refused() {
 #[tokio::test]
 async fn who_takes_nothing_of_an_answer_is_closed() {
     let large = Router::new().route("/", get(async || vec![0u8; 64 << 20]));
-    let bounds = Bounds { connections: 1, write_stall: Duration::from_millis(50), ..Bounds::default() };
+    let bounds = Bounds { connections: 1, write_stall: Duration::from_millis(50), ..admin::bounds() };
     let open = open(large, bounds).await;
     let mut deaf = connect(&open).await;
     deaf.write_all(ASKED).await.expect("written");
@@ -116,7 +118,7 @@ async fn what_is_under_way_is_finished_at_the_stop() {
             "done"
         })
     };
-    let open = open(Router::new().route("/", slow), Bounds::default()).await;
+    let open = open(Router::new().route("/", slow), admin::bounds()).await;
     let (mut busy, mut idle) = (connect(&open).await, connect(&open).await);
     busy.write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n").await.expect("written");
     entered.notified().await;

@@ -1,15 +1,19 @@
-//! The admin API's front: accepts connections up to a bound, and gives up on peers that stay silent or take nothing.
-//! Whoever can reach the port, token or not, cannot use up the node's descriptors, nor keep others out for ever.
+//! The front of an HTTP service: accepts connections up to a bound, and gives up on peers that stay silent or take
+//! nothing. Whoever can reach the port, token or not, cannot use up the node's descriptors, nor keep others out for ever.
 
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -18,12 +22,12 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep};
 
-use crate::limits::{ADMIN_CONNECTIONS, ADMIN_HEAD_BYTES, ADMIN_HEAD_TIMEOUT, ADMIN_WRITE_STALL, BODY_TIMEOUT};
+use crate::limits::HTTP_HEAD_BYTES;
 
 /// After an accept that failed: nothing is gained by trying again at once where descriptors are short.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What the admin API puts up with.
+/// What a service puts up with.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     /// Connections at a time.
@@ -36,19 +40,48 @@ pub struct Bounds {
     pub write_stall: Duration,
 }
 
-impl Default for Bounds {
-    fn default() -> Bounds {
-        Bounds {
-            connections: ADMIN_CONNECTIONS,
-            head: ADMIN_HEAD_TIMEOUT,
-            body: BODY_TIMEOUT,
-            write_stall: ADMIN_WRITE_STALL,
-        }
+/// What lies between a TCP connection and its request.
+pub trait Entrance: Clone + Send + Sync + 'static {
+    /// Held for as long as the connection lasts; the request carries it among its extensions.
+    type Pass: Clone + Send + Sync + 'static;
+    /// What requests are read from.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// Whether a connection from an address is served; without a pass it is closed at once.
+    fn admit(&self, from: IpAddr) -> Option<Self::Pass>;
+
+    /// What requests are read from.
+    ///
+    /// # Errors
+    /// Any; the connection is closed.
+    fn enter(&self, socket: TcpStream) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+/// Everybody may come, and nothing is encrypted: for loopback.
+#[derive(Debug, Clone, Copy)]
+pub struct Plain;
+
+impl Entrance for Plain {
+    type Pass = ();
+    type Stream = TcpStream;
+
+    fn admit(&self, _: IpAddr) -> Option<()> {
+        Some(())
+    }
+
+    async fn enter(&self, socket: TcpStream) -> io::Result<TcpStream> {
+        Ok(socket)
     }
 }
 
 /// Serves until `stop` is ready; requests under way are finished.
-pub async fn serve(listener: TcpListener, router: Router, bounds: Bounds, stop: impl Future<Output = ()>) {
+pub async fn serve(
+    listener: TcpListener,
+    entrance: impl Entrance,
+    router: Router,
+    bounds: Bounds,
+    stop: impl Future<Output = ()>,
+) {
     let seats = Arc::new(Semaphore::new(bounds.connections));
     let (stopping, _) = watch::channel(false);
     let mut connections = JoinSet::new();
@@ -62,15 +95,23 @@ pub async fn serve(listener: TcpListener, router: Router, bounds: Bounds, stop: 
         tokio::select! {
             () = &mut stop => break,
             (accepted, seat) = next => match accepted {
-                Ok((stream, _)) => {
-                    let served = connection(stream, router.clone(), bounds, stopping.subscribe());
+                Ok((socket, from)) => {
+                    let Some(pass) = entrance.admit(from.ip()) else { continue };
+                    let (entrance, router, mut stopping) = (entrance.clone(), router.clone(), stopping.subscribe());
                     connections.spawn(async move {
-                        served.await;
+                        // What a peer does to its own connection is no news.
+                        let entered = tokio::select! {
+                            entered = entrance.enter(socket) => entered.ok(),
+                            _ = stopping.wait_for(|stopping| *stopping) => None,
+                        };
+                        if let Some(stream) = entered {
+                            connection(stream, pass, router, bounds, stopping).await;
+                        }
                         drop(seat);
                     });
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "the admin API cannot accept a connection");
+                    tracing::warn!(%error, "an HTTP connection cannot be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
@@ -82,14 +123,24 @@ pub async fn serve(listener: TcpListener, router: Router, bounds: Bounds, stop: 
     while connections.join_next().await.is_some() {}
 }
 
-async fn connection(stream: TcpStream, router: Router, bounds: Bounds, mut stopping: watch::Receiver<bool>) {
+async fn connection<P: Clone + Send + Sync + 'static>(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send,
+    pass: P,
+    router: Router,
+    bounds: Bounds,
+    mut stopping: watch::Receiver<bool>,
+) {
     let stream = TokioIo::new(Impatient { stream, patience: bounds.write_stall, stalled: None });
     let mut http = http1::Builder::new();
     // A request a connection: whoever holds a seat gives it back, and the next in the queue has it.
     http.keep_alive(false);
-    http.timer(TokioTimer::new()).header_read_timeout(bounds.head).max_header_size(ADMIN_HEAD_BYTES);
-    let mut served = pin!(http.serve_connection(stream, TowerToHyperService::new(router)));
-    // What a peer does to its own connection is no news.
+    http.timer(TokioTimer::new()).header_read_timeout(bounds.head).max_header_size(HTTP_HEAD_BYTES);
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(pass.clone());
+        router.call(request)
+    });
+    let mut served = pin!(http.serve_connection(stream, service));
     tokio::select! {
         _ = served.as_mut() => return,
         _ = stopping.wait_for(|stopping| *stopping) => {}
