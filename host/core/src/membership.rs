@@ -53,6 +53,9 @@ pub const STALL_US: u64 = 350_000;
 /// How long a node with seeds listens before it becomes active, µs: an earlier run of its number, or another node with
 /// the same one, is heard by then, or has been silent for longer than [`SILENCE_US`].
 pub const LISTEN_US: u64 = 1_250_000;
+/// How long gossip may keep what it heard of a node that is dead, µs: whoever drives gossip sets it so. What is over is
+/// remembered here for longer.
+pub const GOSSIP_MEMORY_US: u64 = 600_000_000;
 /// New stays within [`FLAP_WINDOW_US`] that cost nothing.
 const FREE_FLAPS: usize = 3;
 /// The window in which new stays are counted, µs.

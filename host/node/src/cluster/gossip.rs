@@ -17,6 +17,7 @@ use chitchat::{
     ChitchatConfig, ChitchatHandle, ChitchatId, ChitchatMessage, Deserializable, FailureDetectorConfig, Serializable,
     spawn_chitchat,
 };
+use ringside_core::membership::GOSSIP_MEMORY_US;
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
@@ -26,8 +27,9 @@ use crate::limits::GOSSIP_VALUE_BYTES;
 
 /// How often a node gossips, and how often snapshots are taken.
 pub const INTERVAL: Duration = Duration::from_millis(100);
-/// How long a node that is gone stays listed. A restart is a new generation, so nothing waits for this.
-const GRACE: Duration = Duration::from_secs(600);
+/// How long a node that is gone stays listed. A restart is a new generation, so nothing waits for this; membership
+/// remembers for longer that it is gone.
+const GRACE: Duration = Duration::from_micros(GOSSIP_MEMORY_US);
 /// Values to be published that wait. Beyond: publishing waits.
 const QUEUE: usize = 256;
 /// The longest UDP payload.
