@@ -13,9 +13,9 @@ use crate::cluster::secret::{ClusterSecret, NodeCertificate};
 /// What links speak: a name of its own, so that a player's client is refused by the handshake.
 const ALPN: &[u8] = b"ringside-link/1";
 /// A link on which nothing was heard for so long is lost.
-const IDLE: Duration = Duration::from_secs(5);
+pub(super) const IDLE: Duration = Duration::from_secs(5);
 /// How often something is said on it.
-const KEEP_ALIVE: Duration = Duration::from_secs(1);
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// Bytes of frames that a peer may have sent and that are not read yet.
 const WINDOW: u32 = 1 << 20;
 
