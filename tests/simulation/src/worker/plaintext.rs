@@ -196,10 +196,10 @@ mod tests {
     #[test]
     fn whole_packets_are_read_and_damaged_ones_are_not() {
         let mut packet: Vec<u8> = (0..100).collect();
-        Bare.encrypt(0, &mut packet, 20);
+        PacketKey::encrypt(&Bare, 0, &mut packet, 20);
         let open = |packet: &[u8], header: usize| {
             let mut payload = BytesMut::from(&packet[header..]);
-            Bare.decrypt(0, &packet[..header], &mut payload).map(|()| payload)
+            PacketKey::decrypt(&Bare, 0, &packet[..header], &mut payload).map(|()| payload)
         };
         assert_eq!(open(&packet, 20).unwrap()[..], packet[20..100 - CHECKSUM_BYTES]);
         for bit in 0..packet.len() * 8 {
