@@ -330,7 +330,7 @@ impl Membership {
             Message::Try(node) => {
                 if self.peers.get(&node.id).is_some_and(|peer| peer.fact.node == node) {
                     let waiting = self.errands.entry(node.id).or_default();
-                    if !waiting.contains(&from) && waiting.len() < VOUCHERS * 4 {
+                    if !waiting.contains(&from) && waiting.len() < limits::ERRANDS {
                         waiting.push(from);
                     }
                     self.send(node.id, Message::Ping(node));

@@ -96,6 +96,8 @@ pub const RELAY_DATAGRAMS: usize = 64;
 pub const LINK_QUEUE: usize = 1024;
 /// Parts of long messages to another node that wait, 64 KiB each. Beyond: whoever sends waits.
 pub const LINK_PARTS: usize = 4;
+/// Bytes of a message on a link: a page of directory entries, with room. Beyond: whoever has one drops and counts it; a peer that sends one is closed.
+pub const LINK_FRAME_BYTES: usize = 256 << 10;
 /// Nodes that this one has links to, at a time. Beyond: messages to further ones are dropped and counted.
 pub const LINK_PEERS: usize = 1024;
 /// Handshakes and greetings of nodes at a time. Beyond: the connection is refused.
@@ -114,6 +116,9 @@ pub const MEMBER_ORDERS: usize = 1024;
 pub const GOSSIP_VALUES: usize = 256;
 /// Questions to other nodes that wait for answers. Beyond: a question counts as not answered.
 pub const QUESTIONS: usize = 1024;
+/// Bytes of an answer of another node: all sessions of a full node, with room. A module may have as many as an upload.
+/// Beyond: it counts as not answered.
+pub const ANSWER_BYTES: usize = 8 << 20;
 /// Processes whose heartbeats are remembered, restarted ones included. Beyond: further ones are not heard.
 pub const PULSES: usize = 4 * ringside_core::limits::NODES;
 /// Runs of nodes that are kept out because their numbers are taken. Beyond: the oldest number is let try again.

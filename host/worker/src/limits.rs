@@ -21,6 +21,8 @@ pub const VALIDATED_WAITING: usize = 512;
 /// First packets without a token that may wait: each can be spoofed, and is answered with a Retry. Beyond: dropped unparsed
 /// and counted.
 pub const FIRST_WAITING: usize = 256;
+/// Datagrams that are read off the players' socket before a turn. Beyond: they wait in the system's buffer.
+pub const TURN_DATAGRAMS: usize = 2_048;
 /// Answers to packets of no connection (stateless resets, version negotiation) that wait for a turn. Beyond: not answered.
 pub const RESPONSES: usize = 16;
 /// Bytes of frames that wait for a connection's stream. Beyond: further outputs stay in the session's state, which has a

@@ -389,3 +389,20 @@ fn a_dead_node_stays_dead_when_gossip_has_forgotten_it_and_its_packets_come_agai
     }
     assert_eq!(node.ignored().stale, 20);
 }
+
+#[test]
+fn those_for_whom_a_node_is_tried_are_bounded() {
+    let mut node = listener();
+    let (tried, many) = (Node { id: NodeId(2), generation: 1 }, limits::ERRANDS as u64 + 5);
+    node.handle_gossip(0, &fact(2, 1, 20), 0);
+    for asker in 3..3 + many {
+        node.handle_gossip(0, &fact(asker, 1, 100 + asker as u16), 0);
+        node.handle_message(1, NodeId(asker), Message::Try(tried));
+        node.handle_message(1, NodeId(asker), Message::Try(tried));
+    }
+    while node.poll_output().is_some() {}
+    node.handle_message(2, tried.id, Message::Pong { node: tried, era: 0 });
+    let said: Vec<Output> = std::iter::from_fn(|| node.poll_output()).collect();
+    let vouched = said.iter().filter(|output| matches!(output, Output::Send { message: Message::Vouch { .. }, .. }));
+    assert_eq!(vouched.count(), limits::ERRANDS);
+}

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
-pub use frame::{FRAME_BYTES, FrameError};
+pub use frame::FrameError;
 
 use super::secret::ClusterSecret;
 use crate::limits::{LINK_GREETINGS, LINK_PARTS, LINK_PEERS, LINK_QUEUE, LINKS};
@@ -240,13 +240,15 @@ impl<M> Queues<M> {
         self.parts.close();
     }
 
-    /// Forgets what waits; answers how much that was.
-    fn clear(&mut self) -> u64 {
-        let mut count = 0;
-        while self.control.try_recv().is_ok() || self.parts.try_recv().is_ok() {
-            count += 1;
-        }
-        count
+    /// How much waits: control messages and parts.
+    fn waiting(&self) -> (usize, usize) {
+        (self.control.len(), self.parts.len())
+    }
+
+    /// Forgets so much of what has waited longest.
+    fn forget(&mut self, (control, parts): (usize, usize)) {
+        (0..control).for_each(|_| drop(self.control.try_recv()));
+        (0..parts).for_each(|_| drop(self.parts.try_recv()));
     }
 }
 

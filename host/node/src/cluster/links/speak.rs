@@ -61,6 +61,7 @@ pub(super) async fn run<M: Serialize + Send>(shared: Arc<Shared<M>>, to: Destina
     // What there is to say on the next connection.
     let mut first = None;
     loop {
+        let waiting = queues.waiting();
         match Line::open(&shared, to).await {
             Ok(line) => {
                 wait = BACKOFF.0;
@@ -70,9 +71,10 @@ pub(super) async fn run<M: Serialize + Send>(shared: Arc<Shared<M>>, to: Destina
             }
             Err(error) => {
                 tracing::debug!(%node, %address, %error, "no link");
-                // What was meant for a peer that cannot be reached is old when it can be.
-                let old = queues.clear() + u64::from(first.take().is_some());
-                shared.counters.dropped.fetch_add(old, Ordering::Relaxed);
+                // What was meant for a peer that cannot be reached is old when it can be; what came since is for the next try.
+                queues.forget(waiting);
+                let old = waiting.0 + waiting.1 + usize::from(first.take().is_some());
+                shared.counters.dropped.fetch_add(old as u64, Ordering::Relaxed);
                 sleep(wait).await;
                 wait = (wait * 2).min(BACKOFF.1);
             }

@@ -8,7 +8,7 @@ use ringside_test_support::wait::{until, within};
 
 use super::*;
 use crate::cluster::inbox;
-use crate::limits::LINK_INBOX;
+use crate::limits::{LINK_FRAME_BYTES, LINK_INBOX};
 
 pub(super) struct Started {
     pub links: Links<(u32, String)>,
@@ -212,13 +212,13 @@ async fn a_peer_that_nobody_reads_is_dropped_for_and_nothing_grows() {
 async fn a_message_that_fits_no_frame_is_dropped_and_the_link_goes_on() {
     let secret = secret();
     let (one, mut two) = (start(&secret, 1), start(&secret, 2));
-    for (number, length) in [(1, 1), (2, FRAME_BYTES + 1), (3, 1)] {
+    for (number, length) in [(1, 1), (2, LINK_FRAME_BYTES + 1), (3, 1)] {
         assert!(one.links.send(to(2, 1, two.address), (number, "x".repeat(length))));
     }
     assert_eq!(two.inbox.recv().await.unwrap().message.0, 1);
     assert_eq!(two.inbox.recv().await.unwrap().message.0, 3, "over the same link");
     assert_eq!(one.links.counters().dropped.load(Ordering::Relaxed), 1);
-    const { assert!(ringside_core::limits::ANNOUNCED_BYTES * 3 / 2 <= FRAME_BYTES) };
+    const { assert!(ringside_core::limits::ANNOUNCED_BYTES * 3 / 2 <= LINK_FRAME_BYTES) };
 }
 
 #[tokio::test]
@@ -259,7 +259,7 @@ async fn what_is_no_message_ends_the_link() {
 
 #[test]
 fn frames_are_bounded_and_whole() {
-    assert!(matches!(frame::encode(&vec![0u8; FRAME_BYTES + 1]), Err(FrameError::TooLong(_))));
+    assert!(matches!(frame::encode(&vec![0u8; LINK_FRAME_BYTES + 1]), Err(FrameError::TooLong(_))));
     let frame = frame::encode(&(7u32, "seven")).unwrap();
     assert_eq!(frame::decode::<(u32, String)>(&frame[4..]).unwrap(), (7, "seven".to_owned()));
     for cut in 4..frame.len() {
@@ -344,4 +344,27 @@ async fn the_first_message_after_a_cut_arrives_though_the_other_end_has_given_th
     assert!(one.links.send(to(2, 1, path.address()), (2, "after".into())));
     assert_eq!(within("it to arrive", two.inbox.recv()).await.unwrap().message.0, 2);
     assert_eq!(one.links.counters().dropped.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn what_comes_while_a_try_fails_goes_with_the_next() {
+    let secret = secret();
+    let one = start(&secret, 1);
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let address = socket.local_addr().unwrap();
+    let hear = |socket: &UdpSocket| socket.recv_from(&mut [0; 2048]).ok();
+    assert!(one.links.send(to(2, 1, address), (1, "old".into())));
+    until("a try", async || hear(&socket)).await;
+    assert!(one.links.send(to(2, 1, address), (2, "new".into())));
+    let dropped = || one.links.counters().dropped.load(Ordering::Relaxed);
+    until("it to fail", async || {
+        while hear(&socket).is_some() {}
+        (dropped() > 0).then_some(())
+    })
+    .await;
+    let (sender, mut inbox) = mpsc::channel::<Arrival<(u32, String)>>(16);
+    let _two = Links::start(hello(2, 1, address), &secret, socket, Arc::new(|_| Ok(())), sender).unwrap();
+    assert_eq!(within("it to arrive", inbox.recv()).await.unwrap().message, (2, "new".to_owned()));
+    assert_eq!(dropped(), 1);
 }
