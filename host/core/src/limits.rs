@@ -127,6 +127,9 @@ pub const NODES: usize = 1024;
 pub const NODE_WORKERS: usize = 256;
 /// Nodes that a fact names as presumed gone. Beyond: the longest gone are left out.
 pub const PRESUMED_GONE: usize = 32;
+/// Nodes for which a node tries one that they do not reach: as many as ask others for it a few times over. Beyond: a further
+/// one gets no answer here, and has asked others.
+pub const ERRANDS: usize = 12;
 /// Entries that a home keeps, four times what one node may lead. Beyond: creation is refused, and announcements of
 /// further sessions wait, so that this home asks all nodes before it creates anything.
 pub const HOME_ENTRIES: usize = 4 * NODE_SESSIONS;

@@ -21,6 +21,7 @@
 mod fact;
 mod graves;
 mod peer;
+mod twin;
 mod view;
 
 #[cfg(test)]
@@ -36,6 +37,7 @@ use crate::limits;
 use crate::timers::Timers;
 use graves::Graves;
 use peer::{Asked, Peer};
+use twin::{Twin, Verdict, is_active};
 
 pub use fact::{Contact, Fact, FactError, PeerPorts, Presumed, State};
 pub use view::{Seen, View, ViewDigest};
@@ -53,6 +55,9 @@ pub const STALL_US: u64 = 350_000;
 /// How long a node with seeds listens before it becomes active, µs: an earlier run of its number, or another node with
 /// the same one, is heard by then, or has been silent for longer than [`SILENCE_US`].
 pub const LISTEN_US: u64 = 1_250_000;
+/// How long gossip may keep what it heard of a node that is dead, µs: whoever drives gossip sets it so. What is over is
+/// remembered here for longer.
+pub const GOSSIP_MEMORY_US: u64 = 600_000_000;
 /// New stays within [`FLAP_WINDOW_US`] that cost nothing.
 const FREE_FLAPS: usize = 3;
 /// The window in which new stays are counted, µs.
@@ -150,6 +155,8 @@ pub struct Membership {
     wanted: State,
     has_seeds: bool,
     has_listened: bool,
+    /// Whether it was ever more than joining.
+    was_active: bool,
     peers: BTreeMap<NodeId, Peer>,
     challengers: BTreeMap<NodeId, Challenger>,
     graves: Graves,
@@ -157,7 +164,8 @@ pub struct Membership {
     errands: BTreeMap<NodeId, Vec<NodeId>>,
     flaps: VecDeque<u64>,
     held_until: u64,
-    started_at: u64,
+    /// When it began, or was last found to have stood still.
+    awake_since: u64,
     last_call: u64,
     stalls: u64,
     timers: Timers<Timer>,
@@ -183,13 +191,14 @@ impl Membership {
             wanted: State::Joining,
             has_seeds: config.has_seeds,
             has_listened: false,
+            was_active: false,
             peers: BTreeMap::new(),
             challengers: BTreeMap::new(),
             graves: Graves::default(),
             errands: BTreeMap::new(),
             flaps: VecDeque::new(),
             held_until: 0,
-            started_at: now,
+            awake_since: now,
             last_call: now,
             stalls: 0,
             timers,
@@ -321,7 +330,7 @@ impl Membership {
             Message::Try(node) => {
                 if self.peers.get(&node.id).is_some_and(|peer| peer.fact.node == node) {
                     let waiting = self.errands.entry(node.id).or_default();
-                    if !waiting.contains(&from) && waiting.len() < VOUCHERS * 4 {
+                    if !waiting.contains(&from) && waiting.len() < limits::ERRANDS {
                         waiting.push(from);
                     }
                     self.send(node.id, Message::Ping(node));
@@ -364,6 +373,7 @@ impl Membership {
             return;
         }
         self.stalls += 1;
+        self.awake_since = now;
         for (id, peer) in &mut self.peers {
             peer.heard_at = now;
             peer.asked = Asked::No;
@@ -375,22 +385,31 @@ impl Membership {
 
     /// Somebody speaks of a node with this one's number.
     fn hear_own_number(&mut self, now: u64, fact: &Fact, age_us: u64) {
-        let (theirs, mine) = (fact.node.generation, self.own.node.generation);
-        let is_fresh = age_us < SILENCE_US / 2 && fact.state != State::Gone;
-        if fact.node == self.own.node && is_fresh && !fact.contact.is_at(&self.own.contact) {
-            // A copy of this node's state directory, started in the same millisecond: one of the two gives way.
-            if !self.has_listened || self.own.contact.control > fact.contact.control {
+        if self.wanted == State::Gone {
+            return;
+        }
+        let me = Twin { was_active: self.was_active, ..Twin::of(&self.own) };
+        let verdict = match fact.state {
+            State::Gone if fact.contact.is_at(&self.own.contact) => Verdict::Itself,
+            State::Gone => Verdict::Stays,
+            _ if age_us >= SILENCE_US / 2 => return,
+            _ => me.meets(&Twin::of(fact)),
+        };
+        match verdict {
+            Verdict::Itself => {}
+            // An earlier run's last heartbeats are on their way for a moment; what goes on after that is another process.
+            Verdict::GivesWayIfAlive if now < self.awake_since + SILENCE_US => {}
+            Verdict::GivesWay | Verdict::GivesWayIfAlive => {
                 self.outputs.push_back(Output::Duplicate(fact.node));
                 self.want(now, State::Gone);
             }
-            return;
-        }
-        // An earlier run's last heartbeats are on their way for a moment; what goes on after that is another process.
-        let is_newcomer = !self.has_listened && now >= self.started_at + SILENCE_US;
-        let was_replaced = theirs > mine && fact.state == State::Active;
-        if is_fresh && (was_replaced || theirs < mine && is_newcomer) {
-            self.outputs.push_back(Output::Duplicate(fact.node));
-            self.want(now, State::Gone);
+            // Nobody could tell the two apart: this one goes on under a stay that the other never had.
+            Verdict::Stays if fact.node == self.own.node && fact.stay >= self.own.stay => {
+                self.own.stay = fact.stay + 1;
+                self.publish();
+                self.view_is_old = true;
+            }
+            Verdict::Stays => {}
         }
     }
 
@@ -440,6 +459,7 @@ impl Membership {
             wanted => wanted,
         };
         if state != self.own.state {
+            self.was_active |= is_active(state);
             self.own.state = state;
             self.publish();
             self.view_is_old = true;
@@ -496,7 +516,8 @@ impl Membership {
             let same = same && peer.fact.weight == fact.weight && peer.fact.zone == fact.zone;
             // Its answers to pings may have said a later one.
             let era = fact.era.max(peer.fact.era);
-            let has_begun = fact.state != State::Joining && !peer.was_active;
+            // One that gives way while it joins has succeeded nobody.
+            let has_begun = is_active(fact.state) && !peer.was_active;
             peer.was_active |= has_begun;
             peer.fact = Fact { era, ..fact.clone() };
             if fact.state == State::Gone {

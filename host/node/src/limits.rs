@@ -89,18 +89,36 @@ pub const NODE_RELAYS: usize = 960;
 /// Relays of a node that are not let in by their leaders yet. Beyond: the next waits for its turn. At one leader an
 /// address may have 256 connections that are not attached.
 pub const OPENING_RELAYS: usize = 128;
+/// Datagrams of a relayed player to their leader that wait. Beyond: the newest is dropped and counted
+/// (`ringside_relay_datagrams_dropped_total`).
+pub const RELAY_DATAGRAMS: usize = 64;
 /// Messages to another node that wait. Beyond: they are dropped and counted, and their state machines try again.
 pub const LINK_QUEUE: usize = 1024;
 /// Parts of long messages to another node that wait, 64 KiB each. Beyond: whoever sends waits.
 pub const LINK_PARTS: usize = 4;
+/// Bytes of a message on a link: a page of directory entries, with room. Beyond: whoever has one drops and counts it; a peer that sends one is closed.
+pub const LINK_FRAME_BYTES: usize = 256 << 10;
 /// Nodes that this one has links to, at a time. Beyond: messages to further ones are dropped and counted.
 pub const LINK_PEERS: usize = 1024;
 /// Handshakes and greetings of nodes at a time. Beyond: the connection is refused.
 pub const LINK_GREETINGS: usize = 64;
 /// Links that others made, at a time. Beyond: refused.
 pub const LINKS: usize = 2048;
+/// Messages of all links that wait to be handed on. Beyond: the links wait, and whoever sends on them behind QUIC's window.
+pub const LINK_INBOX: usize = 1024;
+/// Questions of other nodes that are answered at a time. Beyond: a question is dropped and counted
+/// (`ringside_questions_dropped_total`), and counts as not answered there.
+pub const ANSWERS: usize = 64;
+/// Orders to membership, and what other nodes' memberships say, that wait. Beyond: whoever has one waits, the links
+/// included.
+pub const MEMBER_ORDERS: usize = 1024;
+/// Values that wait to be gossiped. Beyond: whoever has one waits.
+pub const GOSSIP_VALUES: usize = 256;
 /// Questions to other nodes that wait for answers. Beyond: a question counts as not answered.
 pub const QUESTIONS: usize = 1024;
+/// Bytes of an answer of another node: all sessions of a full node, with room. A module may have as many as an upload.
+/// Beyond: it counts as not answered.
+pub const ANSWER_BYTES: usize = 8 << 20;
 /// Processes whose heartbeats are remembered, restarted ones included. Beyond: further ones are not heard.
 pub const PULSES: usize = 4 * ringside_core::limits::NODES;
 /// Runs of nodes that are kept out because their numbers are taken. Beyond: the oldest number is let try again.

@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,13 +21,12 @@ use ringside_protocol::reason::Reason;
 use ringside_worker::Command;
 use ringside_worker::relay::{RelayOrder, Relayed};
 use ringside_worker::shell::WorkerHandle;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, Receiver, Sender, UnboundedReceiver, UnboundedSender};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-use crate::limits::{NODE_RELAYS, OPENING_RELAYS};
+use crate::limits::{NODE_RELAYS, OPENING_RELAYS, RELAY_DATAGRAMS};
 
-/// Datagrams to a leader that wait. Beyond: dropped.
-const DATAGRAMS: usize = 64;
 /// Bytes that are read off a leader's stream at a time.
 const CHUNK: usize = 16 << 10;
 /// Both of a relay's paths carry packets of this size, so that what fits into one fits into the other.
@@ -42,6 +42,14 @@ pub struct Relays {
     endpoint: Endpoint,
     open: Arc<Mutex<HashMap<Name, Inlet>>>,
     places: Places,
+    counters: Arc<RelayCounters>,
+}
+
+/// What relays count.
+#[derive(Debug, Default)]
+pub struct RelayCounters {
+    /// Players' datagrams that found no room.
+    pub dropped: AtomicU64,
 }
 
 /// How many relays there may be. To a leader all players that a node relays come from one address, which it lets have so
@@ -79,6 +87,32 @@ struct Inlet {
     datagrams: Sender<Bytes>,
 }
 
+/// What comes out of it.
+struct Outflow {
+    stream: UnboundedReceiver<Relayed>,
+    datagrams: Receiver<Bytes>,
+}
+
+impl Inlet {
+    fn new() -> (Inlet, Outflow) {
+        let ((stream, from_player), (datagrams, datagrams_from_player)) =
+            (mpsc::unbounded_channel(), mpsc::channel(RELAY_DATAGRAMS));
+        (Inlet { stream, datagrams }, Outflow { stream: from_player, datagrams: datagrams_from_player })
+    }
+
+    /// Takes something from the player, or drops it.
+    fn take(&self, what: Relayed, counters: &RelayCounters) {
+        match what {
+            Relayed::Datagram(bytes) => {
+                if let Err(TrySendError::Full(_)) = self.datagrams.try_send(bytes) {
+                    counters.dropped.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            other => drop(self.stream.send(other)),
+        }
+    }
+}
+
 impl Relays {
     /// No relays yet. To be called on the runtime that their tasks are to run on.
     ///
@@ -91,15 +125,19 @@ impl Relays {
         config.max_udp_payload_size(PACKET).map_err(std::io::Error::other)?;
         let endpoint = Endpoint::new(config, None, socket, Arc::new(TokioRuntime))?;
         let (runtime, open, places) = (tokio::runtime::Handle::current(), Arc::default(), Places::default());
-        Ok(Relays { runtime, endpoint, open, places })
+        Ok(Relays { runtime, endpoint, open, places, counters: Arc::default() })
+    }
+
+    /// What is counted.
+    pub fn counters(&self) -> &Arc<RelayCounters> {
+        &self.counters
     }
 
     /// Begins a relay for a player at a worker.
     pub fn begin(&self, worker: WorkerId, handle: WorkerHandle, order: RelayOrder) {
         let name = (worker, order.relay);
-        let (stream, from_player) = mpsc::unbounded_channel();
-        let (datagrams, datagrams_from_player) = mpsc::channel(DATAGRAMS);
-        self.lock().insert(name, Inlet { stream, datagrams });
+        let (inlet, outflow) = Inlet::new();
+        self.lock().insert(name, inlet);
         let (endpoint, open, places) = (self.endpoint.clone(), Arc::clone(&self.open), self.places.clone());
         let place = places.take();
         self.runtime.spawn(async move {
@@ -112,7 +150,7 @@ impl Relays {
                 None => Err(Reason::Overloaded),
             };
             let reason = match leader {
-                Ok(leader) => leader.pass(&outlet, from_player, datagrams_from_player).await,
+                Ok(leader) => leader.pass(&outlet, outflow).await,
                 Err(reason) => reason,
             };
             drop(place);
@@ -126,10 +164,7 @@ impl Relays {
     pub fn handle(&self, worker: WorkerId, relay: u64, what: Relayed) {
         let open = self.lock();
         let Some(inlet) = open.get(&(worker, relay)) else { return };
-        match what {
-            Relayed::Datagram(bytes) => drop(inlet.datagrams.try_send(bytes)),
-            other => drop(inlet.stream.send(other)),
-        }
+        inlet.take(what, &self.counters);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Name, Inlet>> {
@@ -268,12 +303,8 @@ fn reachable(endpoint: &Endpoint, address: SocketAddr) -> SocketAddr {
 
 impl Leader {
     /// Passes everything on until one side ends; answers why.
-    async fn pass(
-        self,
-        outlet: &Outlet,
-        mut from_player: UnboundedReceiver<Relayed>,
-        mut datagrams: Receiver<Bytes>,
-    ) -> Reason {
+    async fn pass(self, outlet: &Outlet, outflow: Outflow) -> Reason {
+        let Outflow { stream: mut from_player, mut datagrams } = outflow;
         let Leader { connection, mut send, mut receive, begun } = self;
         if outlet.stream(begun).await.is_err() {
             connection.close(u32::from(Reason::Overloaded.code()).into(), b"");

@@ -27,7 +27,7 @@ use crate::control::{Control, Identity, Port, Usage};
 use crate::limits::WORKER_EVENTS;
 use crate::priority;
 use crate::recorder::Recorder;
-use crate::relay::Relays;
+use crate::relay::{RelayCounters, Relays};
 use crate::tokens::TokenKey;
 
 /// How often it is looked whether all threads run.
@@ -77,6 +77,7 @@ pub struct Workers {
     seeds: Vec<[u8; 32]>,
     threads: Vec<JoinHandle<()>>,
     forwarder: JoinHandle<()>,
+    relayed: Arc<RelayCounters>,
 }
 
 /// Gives the workers another certificate; apart from them, for it is used while they run.
@@ -157,12 +158,13 @@ impl Workers {
             threads.push(thread);
         }
         let relaying = handles.clone();
+        let relayed = Arc::clone(relays.counters());
         let forwarder = std::thread::Builder::new().name("ringside-events".into()).spawn(move || {
             priority::lower(priority::BACKGROUND);
             forward(&events, &control, &recorder, &relays, &relaying);
         });
         match forwarder {
-            Ok(forwarder) => Ok((Workers { handles, seeds, threads, forwarder }, ports)),
+            Ok(forwarder) => Ok((Workers { handles, seeds, threads, forwarder, relayed }, ports)),
             Err(error) => {
                 stop_all(&handles);
                 Err(WorkersError::Thread(error))
@@ -191,6 +193,11 @@ impl Workers {
             address: config.advertised(config.peers()).ip(),
             ports: bound.map(|address| address.port()).collect(),
         }
+    }
+
+    /// What the node's relays count.
+    pub fn relayed(&self) -> Arc<RelayCounters> {
+        Arc::clone(&self.relayed)
     }
 
     /// What gives the workers another certificate.

@@ -63,7 +63,8 @@ pub struct LinkLimits {
     pub connections: usize,
     /// Connections of one address (IPv6: of one /64) at a time. Beyond: refused.
     pub per_address: usize,
-    /// Handshakes of others that may be under way at a time. Beyond: first packets with a token are dropped.
+    /// Handshakes of others that may be under way at a time. Beyond: the address (IPv6: the /64) that has most of them gives
+    /// its oldest to one that has fewer; where none has fewer, first packets with a token are dropped.
     pub handshakes: usize,
     /// Time that a handshake may take. Beyond: the link is ready, for its owner to close it.
     pub handshake: Duration,
@@ -139,6 +140,8 @@ pub struct Endpoint {
     limits: LinkLimits,
     open: usize,
     handshakes: usize,
+    /// How many of them each address has.
+    shares: HashMap<IpAddr, usize>,
     /// Handshakes under way with each address: as many entries as handshakes.
     handshakers: HashMap<SocketAddr, usize>,
     /// Those of them that this end began.
@@ -171,6 +174,7 @@ impl Endpoint {
             limits,
             open: 0,
             handshakes: 0,
+            shares: HashMap::new(),
             handshakers: HashMap::new(),
             dialing: HashMap::new(),
             generation: 0,
@@ -308,7 +312,28 @@ impl Endpoint {
             take_from(&mut self.dialing, &from);
         } else {
             self.handshakes -= 1;
+            take_from(&mut self.shares, &address_group(from.ip()));
         }
+    }
+
+    /// Has the address with the most handshakes under way give its oldest up, if that is fair. Its link is ready, with its
+    /// deadline come, for its owner to close it.
+    fn make_room(&mut self, now: Instant, newcomer: IpAddr) -> bool {
+        let own = self.shares.get(&newcomer).copied().unwrap_or(0);
+        let Some((&greedy, _)) =
+            self.shares.iter().max_by_key(|(_, share)| **share).filter(|(_, share)| **share > own + 1)
+        else {
+            return false;
+        };
+        let theirs = |link: &Link| link.address == greedy && !link.dialed && link.handshaking.is_some();
+        let links = self.links.iter_mut().enumerate().filter_map(|(index, link)| Some((index, link.as_mut()?)));
+        let oldest = links.filter(|(_, link)| theirs(link)).min_by_key(|(_, link)| link.generation);
+        let Some((index, link)) = oldest else { return false };
+        let Some(from) = link.handshaking.take() else { return false };
+        link.deadline = Some(now);
+        mark(&mut link.ready, index as u32, |index| self.ready.push_back(index));
+        self.end_handshake(from, false);
+        true
     }
 
     /// Makes a connection to whoever shows a certificate with this name. `None` where the address cannot be dialed.
@@ -468,12 +493,12 @@ impl Endpoint {
             }
             return;
         }
-        if self.handshakes >= self.limits.handshakes {
+        let address = address_group(incoming.remote_address().ip());
+        if self.handshakes >= self.limits.handshakes && !self.make_room(now, address) {
             self.counts.dropped += 1;
             self.quic.ignore(incoming);
             return;
         }
-        let address = address_group(incoming.remote_address().ip());
         let same = self.addresses.get(&address).copied().unwrap_or(0);
         if self.open >= self.limits.connections || same >= self.limits.per_address {
             self.counts.refused += 1;
@@ -490,6 +515,7 @@ impl Endpoint {
             Ok((handle, quic)) => {
                 self.insert(now, handle, quic, from, false);
                 self.handshakes += 1;
+                *self.shares.entry(address_group(from.ip())).or_default() += 1;
                 self.counts.accepted += 1;
             }
             Err(error) => {

@@ -12,7 +12,8 @@ pub const COMMANDS: usize = 4_096;
 pub const EVENTS: usize = 16_384;
 /// Bytes that these events carry. Beyond: the same.
 pub const EVENT_BYTES: usize = 16 << 20;
-/// Handshakes that may be under way at a time. Beyond: first packets with a token are dropped.
+/// Handshakes that may be under way at a time. Beyond: the address that has most of them gives its oldest to one that has
+/// fewer; where none has fewer, first packets with a token are dropped.
 pub const HANDSHAKES: usize = 512;
 /// Handshake packets of peers that showed their address (a token, or a handshake under way) that may wait. Beyond: dropped
 /// unparsed and counted.
@@ -20,6 +21,8 @@ pub const VALIDATED_WAITING: usize = 512;
 /// First packets without a token that may wait: each can be spoofed, and is answered with a Retry. Beyond: dropped unparsed
 /// and counted.
 pub const FIRST_WAITING: usize = 256;
+/// Datagrams that are read off the players' socket before a turn. Beyond: they wait in the system's buffer.
+pub const TURN_DATAGRAMS: usize = 2_048;
 /// Answers to packets of no connection (stateless resets, version negotiation) that wait for a turn. Beyond: not answered.
 pub const RESPONSES: usize = 16;
 /// Bytes of frames that wait for a connection's stream. Beyond: further outputs stay in the session's state, which has a
@@ -33,8 +36,9 @@ pub const STREAM_WAITING_BYTES: usize = 64 << 10;
 pub const PEERS: usize = 1_024;
 /// Links of a worker's sessions to peers, four for each session. Beyond: a link is refused.
 pub const PEER_SESSIONS: usize = 4 * SESSIONS;
-/// Handshakes of peers that may be under way at a time, dials of the worker's own not counted. Beyond: first packets are
-/// dropped, and come again.
+/// Handshakes of peers that may be under way at a time, dials of the worker's own not counted. Beyond: the address that has
+/// most of them gives its oldest to one that has fewer, so that strangers would need as many addresses to keep peers out;
+/// where none has fewer, first packets are dropped, and come again.
 pub const PEER_HANDSHAKES: usize = 64;
 /// Connections of peers, those that are closing or have not greeted included. Beyond: refused before the handshake.
 pub const PEER_CONNECTIONS: usize = 2 * PEERS;

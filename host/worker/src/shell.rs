@@ -20,7 +20,7 @@ use ringside_protocol::frame::Certificate;
 use crate::accounting::Counters;
 use crate::authority::{Authority, Keys};
 use crate::command::{Command, Event};
-use crate::limits::{COMMANDS, PEER_TURN_DATAGRAMS};
+use crate::limits::{COMMANDS, PEER_TURN_DATAGRAMS, TURN_DATAGRAMS};
 use crate::peers::Peer;
 use crate::peers::tls::Membership;
 use crate::transport::{self, CryptoError};
@@ -28,8 +28,6 @@ use crate::worker::{SERVICE_INTERVAL, Turn, Worker, WorkerConfig};
 use bell::{Bell, wait_for};
 use port::{PeerPort, Port};
 
-/// Datagrams that are read before the worker's turn.
-const RECEIVED_A_TURN: usize = 2048;
 /// How often slow counters (CPU time, kernel drops) are read.
 const SLOW_COUNTERS: Duration = Duration::from_millis(250);
 
@@ -244,7 +242,7 @@ impl Shell {
 
     fn receive(&mut self) {
         let worker = &mut self.worker;
-        self.players.receive(RECEIVED_A_TURN, |now, datagram| worker.handle_datagram(now, datagram));
+        self.players.receive(TURN_DATAGRAMS, |now, datagram| worker.handle_datagram(now, datagram));
         if let Some(peers) = &mut self.peers
             && peers.is_due(Instant::now(), worker.is_alone())
         {

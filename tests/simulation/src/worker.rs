@@ -12,6 +12,7 @@ pub mod identity;
 pub mod ledger;
 pub mod node;
 pub mod path;
+mod plaintext;
 mod plan;
 pub mod plant;
 pub mod player;

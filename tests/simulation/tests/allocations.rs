@@ -61,7 +61,7 @@ fn owner(stack: &Backtrace) -> (bool, String) {
     // A frame is a line "  12: path::to::function".
     let frames = text.lines().filter_map(|line| line.trim().split_once(": ").map(|(_, name)| name));
     const OURS: [&str; 4] = ["ringside_worker", "ringside_sandbox", "ringside_core", "ringside_protocol"];
-    const LIBRARIES: [&str; 6] = ["quinn_proto", "quinn_plaintext", "wasmtime", "rustls", "ring::", "tracing"];
+    const LIBRARIES: [&str; 5] = ["quinn_proto", "wasmtime", "rustls", "ring::", "tracing"];
     for frame in frames.filter(|frame| !frame.contains("allocations::")) {
         if frame.contains("ringside_simulation") {
             return (false, "the simulated socket".to_owned());

@@ -38,7 +38,7 @@ pub struct Contact {
 }
 
 /// Where a node's workers are reached by workers of other nodes: one address for all.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PeerPorts {
     /// The node's address.
     pub address: IpAddr,
@@ -62,8 +62,12 @@ impl Contact {
 
     /// Whether it is the same place: all but the certificate, which changes while a node runs.
     pub fn is_at(&self, other: &Contact) -> bool {
+        self.place() == other.place()
+    }
+
+    /// The place, in an order that is the same everywhere.
+    pub(super) fn place(&self) -> impl Ord + use<'_> {
         (self.control, self.door, &self.workers, &self.peers)
-            == (other.control, other.door, &other.workers, &other.peers)
     }
 
     /// Where workers of other nodes reach a worker, if they can.

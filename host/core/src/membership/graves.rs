@@ -3,13 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use super::Presumed;
+use super::{GOSSIP_MEMORY_US, Presumed};
 use crate::ids::Node;
 use crate::limits;
 
-/// How long a stay that is over is remembered after the last that was heard of it, µs. Gossip keeps a dead node's fact
-/// for less.
-const GRAVE_US: u64 = 300_000_000;
+/// How long a stay that is over is remembered after the last that was heard of it, µs: twice as long as gossip keeps what
+/// it heard of a dead node. While gossip remembers, heartbeats that are played again are older than those it knows; from
+/// when it has forgotten they seem to grow, as those of a node that lives.
+pub(super) const GRAVE_US: u64 = 2 * GOSSIP_MEMORY_US;
+const _: () = assert!(GRAVE_US > GOSSIP_MEMORY_US, "a grave outlives what gossip remembers of a node");
 
 #[derive(Debug, Clone, Copy)]
 struct Grave {

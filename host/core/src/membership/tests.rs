@@ -371,3 +371,38 @@ fn the_era_of_a_node_whose_gossip_is_not_heard_comes_with_its_answers() {
     let pong = Message::Pong { node: Node { id: NodeId(1), generation: 1 }, era: 4 };
     assert!(said.iter().any(|output| matches!(output, Output::Send { message, .. } if *message == pong)), "{said:?}");
 }
+
+#[test]
+fn a_dead_node_stays_dead_when_gossip_has_forgotten_it_and_its_packets_come_again() {
+    let (mut node, mut now) = (listener(), 0);
+    let dead = Fact { state: State::Active, ..fact(2, 5, 20) };
+    node.handle_gossip(now, &dead, 0);
+    silence(&mut node, &mut now, 3 * SECOND);
+    while node.poll_output().is_some() {}
+    assert!(node.view().node(NodeId(2)).is_none());
+    // From now on gossip takes old heartbeats for new ones.
+    silence(&mut node, &mut now, GOSSIP_MEMORY_US);
+    for beat in 0..20 {
+        node.handle_gossip(now + beat * ROUND, &dead, 0);
+        while node.poll_output().is_some() {}
+        assert!(node.view().node(NodeId(2)).is_none());
+    }
+    assert_eq!(node.ignored().stale, 20);
+}
+
+#[test]
+fn those_for_whom_a_node_is_tried_are_bounded() {
+    let mut node = listener();
+    let (tried, many) = (Node { id: NodeId(2), generation: 1 }, limits::ERRANDS as u64 + 5);
+    node.handle_gossip(0, &fact(2, 1, 20), 0);
+    for asker in 3..3 + many {
+        node.handle_gossip(0, &fact(asker, 1, 100 + asker as u16), 0);
+        node.handle_message(1, NodeId(asker), Message::Try(tried));
+        node.handle_message(1, NodeId(asker), Message::Try(tried));
+    }
+    while node.poll_output().is_some() {}
+    node.handle_message(2, tried.id, Message::Pong { node: tried, era: 0 });
+    let said: Vec<Output> = std::iter::from_fn(|| node.poll_output()).collect();
+    let vouched = said.iter().filter(|output| matches!(output, Output::Send { message: Message::Vouch { .. }, .. }));
+    assert_eq!(vouched.count(), limits::ERRANDS);
+}

@@ -260,16 +260,22 @@ fn show(node: &NodeInfo) -> String {
 
 fn start_log(filter: &str, plain: bool) {
     use std::io::IsTerminal;
+
+    use tracing_subscriber::filter::{LevelFilter, Targets};
+    use tracing_subscriber::layer::SubscriberExt;
+    use tracing_subscriber::util::SubscriberInitExt;
+
+    // The configuration takes no filter that cannot be read.
+    let filter = filter.parse().unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
     let colours = !plain && std::io::stderr().is_terminal();
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(colours)
         // A standard error that nobody reads is no reason to end.
         .log_internal_errors(false)
         .with_target(false);
     // A second subscriber in one process happens in tests only.
-    let _ = log.try_init();
+    let _ = tracing_subscriber::registry().with(lines).with(filter).try_init();
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::gossip::Traffic;
 use super::links::Links;
 use super::wire::Message;
+use crate::relay::RelayCounters;
 
 /// Reads the counters where they are; cheap to clone.
 #[derive(Clone)]
@@ -16,17 +17,23 @@ pub struct Counted {
     gossip: Arc<Traffic>,
     links: Links<Message>,
     ignored: watch::Receiver<Ignored>,
+    relays: Arc<RelayCounters>,
 }
 
 impl Counted {
     /// Of these parts.
-    pub fn new(gossip: Arc<Traffic>, links: Links<Message>, ignored: watch::Receiver<Ignored>) -> Counted {
-        Counted { gossip, links, ignored }
+    pub fn new(
+        gossip: Arc<Traffic>,
+        links: Links<Message>,
+        ignored: watch::Receiver<Ignored>,
+        relays: Arc<RelayCounters>,
+    ) -> Counted {
+        Counted { gossip, links, ignored, relays }
     }
 
     /// Name and value of each counter, as they are now.
-    pub fn all(&self) -> [(&'static str, u64); 12] {
-        let Counted { gossip, links, ignored } = self;
+    pub fn all(&self) -> [(&'static str, u64); 14] {
+        let Counted { gossip, links, ignored, relays } = self;
         let (links, ignored) = (links.counters(), *ignored.borrow());
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         [
@@ -39,6 +46,8 @@ impl Counted {
             ("ringside_links_received_total", read(&links.received)),
             ("ringside_links_dropped_total", read(&links.dropped)),
             ("ringside_links_refused_total", read(&links.refused)),
+            ("ringside_questions_dropped_total", read(&links.unanswered)),
+            ("ringside_relay_datagrams_dropped_total", read(&relays.dropped)),
             ("ringside_facts_stale_total", ignored.stale),
             ("ringside_facts_malformed_total", ignored.malformed),
             ("ringside_facts_beyond_limit_total", ignored.beyond_limit),

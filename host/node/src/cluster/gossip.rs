@@ -17,19 +17,19 @@ use chitchat::{
     ChitchatConfig, ChitchatHandle, ChitchatId, ChitchatMessage, Deserializable, FailureDetectorConfig, Serializable,
     spawn_chitchat,
 };
+use ringside_core::membership::GOSSIP_MEMORY_US;
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
 use super::seal::{OVERHEAD, Seal};
 use super::secret::ClusterSecret;
-use crate::limits::GOSSIP_VALUE_BYTES;
+use crate::limits::{GOSSIP_VALUE_BYTES, GOSSIP_VALUES};
 
 /// How often a node gossips, and how often snapshots are taken.
 pub const INTERVAL: Duration = Duration::from_millis(100);
-/// How long a node that is gone stays listed. A restart is a new generation, so nothing waits for this.
-const GRACE: Duration = Duration::from_secs(600);
-/// Values to be published that wait. Beyond: publishing waits.
-const QUEUE: usize = 256;
+/// How long a node that is gone stays listed. A restart is a new generation, so nothing waits for this; membership
+/// remembers for longer that it is gone.
+const GRACE: Duration = Duration::from_micros(GOSSIP_MEMORY_US);
 /// The longest UDP payload.
 const DATAGRAM_BYTES: usize = 65_507;
 
@@ -125,7 +125,7 @@ impl Gossip {
             traffic: Arc::clone(&traffic),
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (values, to_publish) = mpsc::channel(QUEUE);
+        let (values, to_publish) = mpsc::channel(GOSSIP_VALUES);
         let (snapshot, snapshots) =
             watch::channel(Snapshot { at: Instant::now(), stalled: Duration::ZERO, members: Vec::new() });
         let (started, answer) = tokio::sync::oneshot::channel();

@@ -1,27 +1,25 @@
 //! What comes in over the links goes to whoever it is for. Questions are answered beside the stream of messages, a
 //! bounded number at a time.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use ringside_core::ids::{Node, NodeId};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use super::links::Arrival;
 use super::member::Member;
 use super::peers::Peers;
 use super::wire::Message;
 use crate::control;
+use crate::limits::LINK_INBOX;
 use crate::operator;
 
-/// Messages that wait to be handed on. Beyond: the links wait.
-pub const QUEUE: usize = 1024;
-/// Questions that are answered at a time. Beyond: a question is not answered.
-const ANSWERS: usize = 64;
+/// Between the links and [`run`].
+pub fn queue<M>() -> (mpsc::Sender<Arrival<M>>, mpsc::Receiver<Arrival<M>>) {
+    mpsc::channel(LINK_INBOX)
+}
 
 /// Hands on until the links end.
 pub async fn run(mut arrivals: mpsc::Receiver<Arrival<Message>>, member: Member, peers: Peers, desk: operator::Desk) {
-    let answers = Arc::new(Semaphore::new(ANSWERS));
     while let Some(Arrival { node, generation, message }) = arrivals.recv().await {
         let from = Node { id: NodeId(node), generation };
         match message {
@@ -37,7 +35,7 @@ pub async fn run(mut arrivals: mpsc::Receiver<Arrival<Message>>, member: Member,
                 peers.handle_answer(from.id, number, index, &part, is_last);
             }
             Message::Ask { number, to, ask } if to == peers.me() => {
-                let Ok(place) = Arc::clone(&answers).try_acquire_owned() else { continue };
+                let Some(place) = peers.take_question() else { continue };
                 let (desk, peers) = (desk.clone(), peers.clone());
                 tokio::spawn(async move {
                     let answer = operator::here::answer(&desk, from.id, ask).await;

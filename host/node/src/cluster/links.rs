@@ -8,6 +8,7 @@
 
 mod accept;
 pub(crate) mod frame;
+mod speak;
 mod tls;
 
 use std::collections::HashMap;
@@ -24,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
-pub use frame::{FRAME_BYTES, FrameError};
+pub use frame::FrameError;
 
 use super::secret::ClusterSecret;
 use crate::limits::{LINK_GREETINGS, LINK_PARTS, LINK_PEERS, LINK_QUEUE, LINKS};
@@ -33,10 +34,8 @@ use crate::limits::{LINK_GREETINGS, LINK_PARTS, LINK_PEERS, LINK_QUEUE, LINKS};
 pub const VERSIONS: (u16, u16) = (1, 1);
 /// How long a handshake and a hello may take.
 const GREETING: Duration = Duration::from_secs(3);
-/// How long to wait before connecting to a peer again: doubles from the first to the last.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
-/// A link on which nothing was sent for so long is closed; the next message makes another.
-const UNUSED: Duration = Duration::from_secs(60);
+/// How long peers may take to hear that the links end.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// The close code of links.
 const CLOSED: u32 = 0;
 
@@ -153,6 +152,8 @@ pub struct LinkCounters {
     pub dropped: AtomicU64,
     /// Connections refused: another cluster, version, certificate or number, too many, or noise.
     pub refused: AtomicU64,
+    /// Questions that came in and were dropped: too many are being answered.
+    pub unanswered: AtomicU64,
 }
 
 fn count(counter: &AtomicU64) {
@@ -239,13 +240,15 @@ impl<M> Queues<M> {
         self.parts.close();
     }
 
-    /// Forgets what waits; answers how much that was.
-    fn clear(&mut self) -> u64 {
-        let mut count = 0;
-        while self.control.try_recv().is_ok() || self.parts.try_recv().is_ok() {
-            count += 1;
-        }
-        count
+    /// How much waits: control messages and parts.
+    fn waiting(&self) -> (usize, usize) {
+        (self.control.len(), self.parts.len())
+    }
+
+    /// Forgets so much of what has waited longest.
+    fn forget(&mut self, (control, parts): (usize, usize)) {
+        (0..control).for_each(|_| drop(self.control.try_recv()));
+        (0..parts).for_each(|_| drop(self.parts.try_recv()));
     }
 }
 
@@ -319,7 +322,7 @@ impl<M: Serialize + DeserializeOwned + Send + 'static> Links<M> {
             return None;
         }
         let (peer, queues) = Peer::new(address);
-        tokio::spawn(speak(Arc::clone(&self.shared), to, queues));
+        tokio::spawn(speak::run(Arc::clone(&self.shared), to, queues));
         let answer = act(&peer);
         peers.insert(node, peer);
         Some(answer)
@@ -344,7 +347,7 @@ impl<M: Serialize + DeserializeOwned + Send + 'static> Links<M> {
     pub async fn stop(&self) {
         self.shared.peers.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.shared.endpoint.close(CLOSED.into(), b"the node stops");
-        let _ = timeout(BACKOFF.1, self.shared.endpoint.wait_idle()).await;
+        let _ = timeout(FAREWELL, self.shared.endpoint.wait_idle()).await;
     }
 }
 
@@ -397,78 +400,6 @@ fn lost(address: SocketAddr, error: &ConnectionError) -> LinkError {
 /// Writes a frame.
 async fn say(stream: &mut SendStream, frame: Result<Vec<u8>, FrameError>) -> Result<(), FrameError> {
     Ok(stream.write_all(&frame?).await?)
-}
-
-/// Carries a peer's queue until nothing was sent for a while or the links end.
-async fn speak<M: Serialize + Send>(shared: Arc<Shared<M>>, to: Destination, mut queues: Queues<M>) {
-    let Destination { node, address } = to;
-    let name = shared.secret.node_name(node.id.0);
-    let mut wait = BACKOFF.0;
-    // What there was to say before there was a connection.
-    let mut first = None;
-    loop {
-        let attempt = async {
-            let (connection, _) = shared.connect(address, &name).await.map_err(|error| error.to_string())?;
-            let stream = connection.open_uni().await.map_err(|error| error.to_string())?;
-            Ok::<_, String>((connection, stream))
-        };
-        match attempt.await {
-            Ok((connection, mut stream)) => {
-                wait = BACKOFF.0;
-                let ended = loop {
-                    let message = match first.take() {
-                        Some(message) => message,
-                        None => match timeout(UNUSED, queues.next()).await {
-                            Ok(Some(message)) => message,
-                            Err(_) | Ok(None) => break true,
-                        },
-                    };
-                    match say(&mut stream, frame::encode(&message)).await {
-                        Ok(()) => count(&shared.counters.sent),
-                        // Nothing of it was written: the link is good, and what comes next fits.
-                        Err(error @ FrameError::TooLong(_)) => {
-                            count(&shared.counters.dropped);
-                            tracing::error!(%node, %error, "a message was dropped");
-                        }
-                        Err(error) => {
-                            count(&shared.counters.dropped);
-                            tracing::debug!(%node, %error, "link");
-                            break false;
-                        }
-                    }
-                };
-                if ended {
-                    // Who speaks from now on makes a new connection; what was said until now still leaves on this.
-                    queues.close();
-                    while let Some(message) = queues.next().await {
-                        let said = say(&mut stream, frame::encode(&message)).await;
-                        count(if said.is_ok() { &shared.counters.sent } else { &shared.counters.dropped });
-                    }
-                    // What was written arrives before the connection ends.
-                    let _ = stream.finish();
-                    let _ = timeout(GREETING, stream.stopped()).await;
-                    connection.close(CLOSED.into(), b"unused");
-                    return;
-                }
-            }
-            Err(error) => {
-                tracing::debug!(%node, %address, %error, "no link");
-                if queues.control.is_closed() {
-                    return;
-                }
-                // What was meant for a peer that cannot be reached is old when it can be.
-                let old = queues.clear() + u64::from(first.take().is_some());
-                shared.counters.dropped.fetch_add(old, Ordering::Relaxed);
-                tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(BACKOFF.1);
-                // Nothing to say: no reason to connect.
-                match queues.next().await {
-                    None => return,
-                    message => first = message,
-                }
-            }
-        }
-    }
 }
 
 #[cfg(test)]

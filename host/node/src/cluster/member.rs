@@ -18,10 +18,8 @@ use super::links::{Admit, Destination, Hello, Links, Refusal};
 use super::pulse::Pulses;
 use super::wire::Message;
 use crate::control::Control;
-use crate::limits::REFUSED_RUNS;
+use crate::limits::{MEMBER_ORDERS, REFUSED_RUNS};
 
-/// Orders and messages that wait. Beyond: whoever has one waits.
-const QUEUE: usize = 1024;
 /// How often loads are exchanged.
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -96,7 +94,7 @@ impl Member {
     pub fn start(parts: Parts) -> Member {
         let started = Instant::now();
         let membership = Membership::new(0, Config { fact: parts.fact.clone(), has_seeds: parts.has_seeds });
-        let (orders, queue) = mpsc::channel(QUEUE);
+        let (orders, queue) = mpsc::channel(MEMBER_ORDERS);
         let (views, view) = watch::channel(membership.view().clone());
         let (duplicates, duplicate) = watch::channel(None);
         let (all_ignored, ignored) = watch::channel(Ignored::default());
@@ -255,6 +253,8 @@ impl Task {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::super::links::VERSIONS;
     use super::*;
 
@@ -269,5 +269,26 @@ mod tests {
         }
         assert!(admit(&hello(REFUSED_RUNS as u64)).is_err());
         assert!(admit(&hello(0)).is_ok(), "the first is let try again");
+    }
+
+    #[tokio::test]
+    async fn orders_beyond_the_bound_wait_until_there_is_room() {
+        let (orders, mut queue) = mpsc::channel(MEMBER_ORDERS);
+        let view = watch::channel(Arc::new(View::new([]))).1;
+        let (duplicate, ignored) = (watch::channel(None).1, watch::channel(Ignored::default()).1);
+        // Its task takes nothing.
+        let member = Member { orders, view, duplicate, ignored };
+        let node = Node { id: NodeId(1), generation: 1 };
+        for _ in 0..MEMBER_ORDERS {
+            member.heard(node.id, Words::Ping(node)).await;
+        }
+        let leaving = member.leave();
+        tokio::pin!(leaving);
+        assert!((&mut leaving).now_or_never().is_none());
+        assert!(matches!(queue.recv().await, Some(Order::Heard(..))));
+        leaving.await;
+        let rest: Vec<Order> = std::iter::from_fn(|| queue.try_recv().ok()).collect();
+        assert_eq!(rest.len(), MEMBER_ORDERS);
+        assert!(matches!(rest.last(), Some(Order::Leave)), "nothing is lost");
     }
 }

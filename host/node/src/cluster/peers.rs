@@ -2,6 +2,7 @@
 //! and for a node that lacks a module. Every question has a deadline; an answer that does not come whole is none.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,12 +10,12 @@ use ringside_core::ids::{Node, NodeId};
 use ringside_core::membership::{Seen, View};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::links::{Destination, Links};
 use super::wire::{Ask, Message, PART_BYTES};
 use crate::api::{Coverage, Failure};
-use crate::limits::QUESTIONS;
+use crate::limits::{ANSWERS, QUESTIONS};
 
 /// How long an answer for an operator may take.
 pub const PATIENCE: Duration = Duration::from_secs(5);
@@ -78,6 +79,8 @@ pub struct Peers {
     links: Links<Message>,
     view: watch::Receiver<Arc<View>>,
     waiting: Arc<Mutex<Waiting>>,
+    /// Places for questions of other nodes.
+    answers: Arc<Semaphore>,
 }
 
 /// Forgets a question that nobody waits for any more.
@@ -92,7 +95,7 @@ impl Drop for Forget<'_> {
 impl Peers {
     /// Of this node, over its links, to those in its views.
     pub fn new(me: Node, links: Links<Message>, view: watch::Receiver<Arc<View>>) -> Peers {
-        Peers { me, links, view, waiting: Arc::default() }
+        Peers { me, links, view, waiting: Arc::default(), answers: Arc::new(Semaphore::new(ANSWERS)) }
     }
 
     /// This node.
@@ -165,6 +168,15 @@ impl Peers {
         if is_last && let Some(pending) = waiting.pending.remove(&number) {
             let _ = pending.done.send(pending.bytes);
         }
+    }
+
+    /// A place for a question of another node, kept until it is answered. `None` where too many are: it is not.
+    pub fn take_question(&self) -> Option<OwnedSemaphorePermit> {
+        let place = Arc::clone(&self.answers).try_acquire_owned().ok();
+        if place.is_none() {
+            self.links.counters().unanswered.fetch_add(1, Ordering::Relaxed);
+        }
+        place
     }
 
     /// Answers a question of another node, in parts. Waits where the queue to it is full.

@@ -22,6 +22,7 @@ use super::{fact, games, remembered};
 use crate::config::Config;
 use crate::control::{Control, Outlet};
 use crate::operator;
+use crate::relay::RelayCounters;
 use crate::state_directory::{StateDirectory, StateError};
 
 /// How long a node that leaves goes on gossiping that it has left.
@@ -130,7 +131,7 @@ impl Joined {
     pub async fn start(config: &Config, beginning: Beginning) -> Result<Joined, ClusterError> {
         let Beginning { state, node, started, certificate, workers, peers, secret, sockets } = beginning;
         let Sockets { links, gossip, links_address, gossip_address } = sockets;
-        let (inbox, arrivals) = mpsc::channel(inbox::QUEUE);
+        let (inbox, arrivals) = inbox::queue();
         let doorkeeper = Doorkeeper::default();
         let own = Hello {
             versions: VERSIONS,
@@ -208,9 +209,9 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// What was counted.
-    pub fn counted(&self) -> Counted {
-        Counted::new(Arc::clone(self.gossip.traffic()), self.links.clone(), self.member.ignored())
+    /// What was counted, that of the node's relays included.
+    pub fn counted(&self, relays: Arc<RelayCounters>) -> Counted {
+        Counted::new(Arc::clone(self.gossip.traffic()), self.links.clone(), self.member.ignored(), relays)
     }
 
     /// Answers others, follows their games, and becomes active; returns when the node is on the ring that it sees.

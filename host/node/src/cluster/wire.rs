@@ -5,6 +5,8 @@ use ringside_core::ids::{GameName, ModuleHash, Node, SessionKey};
 use ringside_core::membership;
 use serde::{Deserialize, Serialize};
 
+use crate::limits::ANSWER_BYTES;
+
 /// The longest part of an answer, bytes: fits a frame, and leaves room for others between two parts.
 pub const PART_BYTES: usize = 64 << 10;
 
@@ -94,8 +96,7 @@ impl Ask {
     pub fn answer_bytes(&self) -> usize {
         match self {
             Ask::Module(_) => ringside_core::limits::MODULE_BYTES,
-            // All sessions of a full node, with room.
-            _ => 8 << 20,
+            _ => ANSWER_BYTES,
         }
     }
 }

@@ -181,7 +181,7 @@ pub const KEYS: &[Key] = &[
         expected: "a filter such as \"info\" or \"warn,ringside_node=debug\"",
         set: |config, value| {
             let text = value.to_str()?;
-            text.parse::<tracing_subscriber::EnvFilter>().ok()?;
+            text.parse::<tracing_subscriber::filter::Targets>().ok()?;
             config.log = Some(text.to_owned()).filter(|text| !text.is_empty())?;
             Some(())
         },

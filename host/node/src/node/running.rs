@@ -158,8 +158,8 @@ impl Running {
         cluster.serve(arrivals, games, desk.clone()).await?;
         tokio::spawn(tell_certificate(shown, control.clone(), cluster.member.clone()));
         let (bounds, metrics) = (admin::bounds(), Metrics::default());
-        let services =
-            Services { secret: token, desk, store, tokens, bounds, metrics, counted: Some(cluster.counted()) };
+        let counted = Some(cluster.counted(workers.relayed()));
+        let services = Services { secret: token, desk, store, tokens, bounds, metrics, counted };
         let (stop_admin, stopped) = stop();
         let admin = tokio::spawn(admin::serve(listener, Arc::new(services), stopped));
         let resolver = Resolver::new(control.clone(), authority, resolve::bounds());

@@ -247,3 +247,21 @@ async fn relays_of_a_node_are_bounded_by_what_a_leader_takes_from_one_address() 
         assert!(NODE_RELAYS < limits::CONNECTIONS_PER_ADDRESS && OPENING_RELAYS < limits::UNATTACHED_PER_ADDRESS);
     }
 }
+
+#[test]
+fn datagrams_that_find_no_room_are_dropped_and_counted_and_hold_nothing_up() {
+    let ((inlet, mut outflow), counters) = (Inlet::new(), RelayCounters::default());
+    let datagram = |number: usize| Relayed::Datagram(Bytes::from(vec![number as u8]));
+    (0..RELAY_DATAGRAMS + 3).for_each(|number| inlet.take(datagram(number), &counters));
+    inlet.take(Relayed::Took(1), &counters);
+    assert_eq!(counters.dropped.load(Ordering::Relaxed), 3);
+    assert_eq!(outflow.stream.try_recv().ok(), Some(Relayed::Took(1)));
+    let waiting: Vec<u8> = std::iter::from_fn(|| outflow.datagrams.try_recv().ok()).map(|bytes| bytes[0]).collect();
+    assert_eq!(waiting, (0..RELAY_DATAGRAMS as u8).collect::<Vec<_>>());
+    inlet.take(datagram(7), &counters);
+    assert!(outflow.datagrams.try_recv().is_ok(), "there is room again");
+    // A relay that has ended takes nothing, which is no want of room.
+    drop(outflow);
+    inlet.take(datagram(8), &counters);
+    assert_eq!(counters.dropped.load(Ordering::Relaxed), 3);
+}

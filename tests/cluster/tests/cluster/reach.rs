@@ -91,6 +91,8 @@ async fn a_node_whose_links_are_cut_is_heard_of_and_keeps_its_matches() {
     let created = cluster.node(1).ringside(&["session", "create", "echo", "--key", "far", "--node", "3", "--json"]);
     assert_ne!(created.code, Some(0), "{created:?}");
     cluster.network().set_cut(links, false);
+    let list = cluster.node(1).get("/v1/cluster");
+    assert_eq!(list["covers"]["answered"], 3, "the first question waits for no connection that is dead: {list}");
     assert_eq!(stays(&cluster.agreed().await), stays(&before), "nobody was believed gone at any time");
     for player in &mut players {
         player.exchange(10).await;

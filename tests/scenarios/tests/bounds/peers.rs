@@ -2,6 +2,7 @@
 
 mod pair;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -226,6 +227,29 @@ fn handshakes_of_peers_are_bounded_and_all_get_in() {
     assert_eq!(pair.sides[0].worker.held().peer_handshakes, PEER_HANDSHAKES);
     pair.pass_until(|pair| pair.sides[1..].iter().all(pair::Side::is_up));
     assert_eq!(pair.sides[0].worker.held().peers, dialers);
+}
+
+/// Strangers who have shown their address and never end a handshake have every place; whoever comes from elsewhere gets one.
+#[test]
+fn strangers_of_few_addresses_keep_no_peer_out() {
+    let strangers = PEER_HANDSHAKES + 20;
+    let mut pair = Pair::new(strangers + 2);
+    let address = pair.sides[0].address;
+    for (number, side) in pair.sides[2..].iter_mut().enumerate() {
+        side.address = SocketAddr::from(([10, 9, 9, number as u8 % 3], 7000 + number as u16));
+        side.link(peer(1, 1), address).unwrap();
+    }
+    // First packets, retries; then they hear nothing.
+    (0..2).for_each(|_| _ = pair.step());
+    (0..2).for_each(|_| {
+        pair.step();
+        pair.sides[2..].iter_mut().for_each(|side| side.is_deaf = true);
+    });
+    assert_eq!(pair.sides[0].worker.held().peer_handshakes, PEER_HANDSHAKES);
+    pair.sides[1].link(peer(1, 1), address).unwrap();
+    (0..12).for_each(|_| _ = pair.step());
+    assert!(pair.sides[1].is_up(), "it is in before any of them runs out of time");
+    assert_eq!(pair.sides[0].worker.held().peer_handshakes, PEER_HANDSHAKES - 1, "one of them gave its place up");
 }
 
 #[test]

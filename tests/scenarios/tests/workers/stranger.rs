@@ -1,7 +1,8 @@
 //! A peer of workers that does what it is told and no more: for what no honest worker does.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use quinn::crypto::rustls::QuicClientConfig;
@@ -13,6 +14,7 @@ use ringside_worker::peers::frame::{Decoder, Frame, Greeting, encode};
 use ringside_worker::peers::tls::Membership;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
+use tokio::net::UdpSocket;
 
 /// A connection to a worker's socket for peers.
 pub struct Stranger {
@@ -27,6 +29,26 @@ impl Stranger {
         if let Some(stranger) = Stranger::connect_with(authority, Some(shown.clone()), at).await {
             stranger.connection.closed().await;
         }
+    }
+
+    /// Begins a handshake from an address that it shows to be its own, and says nothing more. Answers whether the worker
+    /// answered, with what keeps the place.
+    pub async fn stall(cluster: &Authority, from: IpAddr, at: SocketAddr) -> (bool, UdpSocket) {
+        let client = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+        let front = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let back = UdpSocket::bind((from, 0)).await.unwrap();
+        let config = client_config(&cluster.certificate(), None);
+        let _connecting = client.connect_with(config, front.local_addr().unwrap(), &members::any_name()).unwrap();
+        let mut packet = vec![0; 2048];
+        // A first packet there, a Retry back, a packet with the token there, and the answer is heard by nobody.
+        let (length, client_address) = front.recv_from(&mut packet).await.unwrap();
+        back.send_to(&packet[..length], at).await.unwrap();
+        let length = within("a retry", back.recv(&mut packet)).await.unwrap();
+        front.send_to(&packet[..length], client_address).await.unwrap();
+        let length = front.recv(&mut packet).await.unwrap();
+        back.send_to(&packet[..length], at).await.unwrap();
+        let answer = tokio::time::timeout(Duration::from_millis(500), back.recv(&mut packet)).await;
+        (answer.is_ok(), back)
     }
 
     /// Connects with the certificate of a node of a cluster, or without one; `None` where the handshake fails.
@@ -44,19 +66,7 @@ impl Stranger {
         shown: Option<Membership>,
         at: SocketAddr,
     ) -> Option<Stranger> {
-        let mut roots = RootCertStore::empty();
-        roots.add(authority.clone()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .unwrap()
-            .with_root_certificates(roots);
-        let mut tls = match shown {
-            Some(member) => tls.with_client_auth_cert(member.chain, member.key.clone_key()).unwrap(),
-            None => tls.with_no_client_auth(),
-        };
-        tls.alpn_protocols = vec![b"ringside-peer/1".to_vec()];
-        let config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
+        let config = client_config(authority, shown);
         let endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
         let connecting = endpoint.connect_with(config, at, &members::any_name()).unwrap();
         let connection = within("a handshake", connecting).await.ok()?;
@@ -107,4 +117,21 @@ impl Stranger {
         let closed = within("the worker to close the connection", self.connection.closed()).await;
         matches!(closed, ConnectionError::ConnectionClosed(close) if (0x100..0x200).contains(&u64::from(close.error_code)))
     }
+}
+
+/// A client that believes this authority and shows this certificate, if any.
+fn client_config(authority: &CertificateDer<'static>, shown: Option<Membership>) -> quinn::ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(roots);
+    let mut tls = match shown {
+        Some(member) => tls.with_client_auth_cert(member.chain, member.key.clone_key()).unwrap(),
+        None => tls.with_no_client_auth(),
+    };
+    tls.alpn_protocols = vec![b"ringside-peer/1".to_vec()];
+    quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()))
 }

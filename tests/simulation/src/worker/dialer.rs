@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use quinn_plaintext::PlaintextClientConfig;
 use quinn_proto::{
     ClientConfig, ConnectionError, ConnectionHandle, DatagramEvent, Dir, Endpoint, EndpointConfig, Event, IdleTimeout,
     StreamEvent, StreamId, TransportConfig, VarInt, WriteError,
@@ -18,6 +17,8 @@ use ringside_core::ids::WorkerId;
 use ringside_protocol::limits;
 use ringside_protocol::reason::Reason;
 use ringside_worker::cid::WorkerConnectionIds;
+
+use super::plaintext::Plaintext;
 
 /// A packet and where it goes.
 pub type Packet = (SocketAddr, Vec<u8>);
@@ -60,7 +61,7 @@ impl Dialer {
         let first_ids = WorkerConnectionIds::new(WorkerId(0xf1), &seed);
         let mut endpoint = EndpointConfig::new(Arc::new(reset_key));
         endpoint.cid_generator(move || Box::new(ids.clone())).rng_seed(Some(seed));
-        let mut config = ClientConfig::new(Arc::new(PlaintextClientConfig::new()));
+        let mut config = ClientConfig::new(Arc::new(Plaintext));
         config.initial_dst_cid_provider(Arc::new(move || {
             quinn_proto::ConnectionIdGenerator::generate_cid(&mut first_ids.clone())
         }));

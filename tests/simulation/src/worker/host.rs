@@ -7,7 +7,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use quinn_plaintext::PlaintextServerConfig;
 use ringside_core::ids::{Node, NodeId, SessionId, WorkerId};
 use ringside_core::log::Input;
 use ringside_sandbox::CallCost;
@@ -18,6 +17,7 @@ use ringside_worker::{Command, Event, SessionReport, Turn, Worker, WorkerConfig,
 
 use super::dialer::Packet;
 use super::identity;
+use super::plaintext::Plaintext;
 use crate::scheduler::Micros;
 
 /// Time that passes between two looks at the clock within a turn.
@@ -88,7 +88,7 @@ impl Host {
         // A record a turn: how far a rebuild comes must not depend on how fast this machine is.
         config.slice = Duration::ZERO;
         adjust(&mut config);
-        let server = transport::server_config(Arc::new(PlaintextServerConfig::new()), &secret);
+        let server = transport::server_config(Arc::new(Plaintext), &secret);
         config.generation = identity::GENERATION;
         let node = Node { id: NodeId(identity::NODE), generation: identity::GENERATION };
         let authority = Authority::new(identity::keys(), node, id, &secret);

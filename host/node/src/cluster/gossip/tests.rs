@@ -2,6 +2,8 @@
 
 use std::time::SystemTime;
 
+use futures_util::FutureExt;
+
 use super::*;
 
 struct Node {
@@ -139,4 +141,23 @@ async fn gossip_that_ends_by_itself_ends_its_snapshots() {
     let snapshot = Snapshot { at: Instant::now(), stalled: Duration::ZERO, members: vec![] };
     let (snapshots, _) = watch::channel(snapshot);
     run(&handle, to_publish, &snapshots).await;
+}
+
+#[tokio::test]
+async fn values_beyond_the_bound_wait_until_there_is_room() {
+    let (values, mut to_publish) = mpsc::channel(GOSSIP_VALUES);
+    let nobody = Snapshot { at: Instant::now(), stalled: Duration::ZERO, members: Vec::new() };
+    let (traffic, snapshots) = (Arc::default(), watch::channel(nobody).1);
+    // Its thread takes nothing.
+    let gossip = Gossip { values, snapshots, traffic, thread: None };
+    for number in 0..GOSSIP_VALUES {
+        assert!(gossip.publish("load", number.to_string()).await);
+    }
+    let one_more = gossip.publish("load", "last".into());
+    tokio::pin!(one_more);
+    assert!((&mut one_more).now_or_never().is_none());
+    assert_eq!(to_publish.recv().await.unwrap().1, "0");
+    assert!(one_more.await);
+    let rest: Vec<String> = std::iter::from_fn(|| to_publish.try_recv().ok()).map(|(_, value)| value).collect();
+    assert_eq!((rest.len(), rest.last().map(String::as_str)), (GOSSIP_VALUES, Some("last")), "nothing is lost");
 }

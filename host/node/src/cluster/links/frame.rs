@@ -5,14 +5,13 @@ use quinn::{ReadExactError, RecvStream, WriteError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The longest frame, bytes: a page of directory entries, with room.
-pub const FRAME_BYTES: usize = 256 << 10;
+use crate::limits::LINK_FRAME_BYTES;
 
 /// Why a frame was not read or written; the stream is of no more use.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
-    /// Longer than [`FRAME_BYTES`].
-    #[error("a frame of {0} bytes is longer than {FRAME_BYTES}")]
+    /// Longer than [`LINK_FRAME_BYTES`].
+    #[error("a frame of {0} bytes is longer than {LINK_FRAME_BYTES}")]
     TooLong(usize),
     /// It is not what was expected.
     #[error("a frame that cannot be understood")]
@@ -38,7 +37,7 @@ impl From<WriteError> for FrameError {
 pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, FrameError> {
     let mut frame = postcard::to_extend(value, vec![0; 4]).map_err(|_| FrameError::Malformed)?;
     let length = frame.len() - 4;
-    if length > FRAME_BYTES {
+    if length > LINK_FRAME_BYTES {
         return Err(FrameError::TooLong(length));
     }
     frame[..4].copy_from_slice(&(length as u32).to_le_bytes());
@@ -57,7 +56,7 @@ pub async fn read<T: DeserializeOwned>(stream: &mut RecvStream) -> Result<T, Fra
         Err(error) => return Err(FrameError::Lost(error.to_string())),
     }
     let length = u32::from_le_bytes(length) as usize;
-    if length > FRAME_BYTES {
+    if length > LINK_FRAME_BYTES {
         return Err(FrameError::TooLong(length));
     }
     let mut payload = vec![0; length];

@@ -3,13 +3,17 @@
 use std::time::SystemTime;
 
 use ringside_core::ids::NodeId;
+use ringside_test_support::proxy::{Faults, Proxy};
+use ringside_test_support::wait::{until, within};
 
 use super::*;
+use crate::cluster::inbox;
+use crate::limits::{LINK_FRAME_BYTES, LINK_INBOX};
 
-struct Started {
-    links: Links<(u32, String)>,
-    inbox: mpsc::Receiver<Arrival<(u32, String)>>,
-    address: SocketAddr,
+pub(super) struct Started {
+    pub links: Links<(u32, String)>,
+    pub inbox: mpsc::Receiver<Arrival<(u32, String)>>,
+    pub address: SocketAddr,
 }
 
 fn hello(node: u64, generation: u64, address: SocketAddr) -> Hello {
@@ -44,15 +48,15 @@ fn start_as(secret: &ClusterSecret, certified: u64, hello: impl Fn(SocketAddr) -
     Started { links, inbox, address }
 }
 
-fn start(secret: &ClusterSecret, node: u64) -> Started {
+pub(super) fn start(secret: &ClusterSecret, node: u64) -> Started {
     start_as(secret, node, |address| hello(node, 1, address), Arc::new(|_| Ok(())))
 }
 
-fn to(node: u64, generation: u64, address: SocketAddr) -> Destination {
+pub(super) fn to(node: u64, generation: u64, address: SocketAddr) -> Destination {
     Destination { node: Node { id: NodeId(node), generation }, address }
 }
 
-fn secret() -> ClusterSecret {
+pub(super) fn secret() -> ClusterSecret {
     ClusterSecret::generate(SystemTime::now()).unwrap()
 }
 
@@ -208,13 +212,13 @@ async fn a_peer_that_nobody_reads_is_dropped_for_and_nothing_grows() {
 async fn a_message_that_fits_no_frame_is_dropped_and_the_link_goes_on() {
     let secret = secret();
     let (one, mut two) = (start(&secret, 1), start(&secret, 2));
-    for (number, length) in [(1, 1), (2, FRAME_BYTES + 1), (3, 1)] {
+    for (number, length) in [(1, 1), (2, LINK_FRAME_BYTES + 1), (3, 1)] {
         assert!(one.links.send(to(2, 1, two.address), (number, "x".repeat(length))));
     }
     assert_eq!(two.inbox.recv().await.unwrap().message.0, 1);
     assert_eq!(two.inbox.recv().await.unwrap().message.0, 3, "over the same link");
     assert_eq!(one.links.counters().dropped.load(Ordering::Relaxed), 1);
-    const { assert!(ringside_core::limits::ANNOUNCED_BYTES * 3 / 2 <= FRAME_BYTES) };
+    const { assert!(ringside_core::limits::ANNOUNCED_BYTES * 3 / 2 <= LINK_FRAME_BYTES) };
 }
 
 #[tokio::test]
@@ -255,7 +259,7 @@ async fn what_is_no_message_ends_the_link() {
 
 #[test]
 fn frames_are_bounded_and_whole() {
-    assert!(matches!(frame::encode(&vec![0u8; FRAME_BYTES + 1]), Err(FrameError::TooLong(_))));
+    assert!(matches!(frame::encode(&vec![0u8; LINK_FRAME_BYTES + 1]), Err(FrameError::TooLong(_))));
     let frame = frame::encode(&(7u32, "seven")).unwrap();
     assert_eq!(frame::decode::<(u32, String)>(&frame[4..]).unwrap(), (7, "seven".to_owned()));
     for cut in 4..frame.len() {
@@ -297,4 +301,70 @@ async fn peers_are_bounded_until_one_is_not_used_any_more() {
     queues.pop();
     assert!(one.links.send(to(2, 1, two.address), (2, "yes".into())));
     assert_eq!(two.inbox.recv().await.unwrap().message.0, 2);
+}
+
+#[tokio::test]
+async fn links_wait_where_nobody_takes_what_they_bring_and_lose_nothing() {
+    let secret = secret();
+    let one = start(&secret, 1);
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let (sender, mut arrivals) = inbox::queue::<(u32, String)>();
+    let two = Links::start(hello(2, 1, address), &secret, socket, Arc::new(|_| Ok(())), sender).unwrap();
+    let many = LINK_INBOX as u32 + 100;
+    for number in 0..many {
+        while !one.links.send(to(2, 1, address), (number, String::new())) {
+            tokio::task::yield_now().await;
+        }
+    }
+    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let received = || read(&two.counters().received) as usize;
+    until("all to be sent", async || (read(&one.links.counters().sent) == u64::from(many)).then_some(())).await;
+    until("the inbox to be full", async || (received() == LINK_INBOX + 1).then_some(())).await;
+    // A greeting goes to and fro beside it; the link takes no more meanwhile.
+    assert!(one.links.greet(address).await.is_ok());
+    assert_eq!((received(), arrivals.len()), (LINK_INBOX + 1, LINK_INBOX));
+    for number in 0..many {
+        assert_eq!(arrivals.recv().await.unwrap().message.0, number, "in order, and none is lost");
+    }
+}
+
+#[tokio::test]
+async fn the_first_message_after_a_cut_arrives_though_the_other_end_has_given_the_connection_up() {
+    let secret = secret();
+    let (one, mut two) = (start(&secret, 1), start(&secret, 2));
+    let path = Proxy::start(two.address, Faults::default(), 1).await.unwrap();
+    assert!(one.links.send(to(2, 1, path.address()), (1, "before".into())));
+    assert_eq!(two.inbox.recv().await.unwrap().message.0, 1);
+    let places = &two.links.shared.places;
+    assert_eq!(places.available_permits(), LINKS - 1);
+    assert_eq!(path.cut_all(Duration::from_secs(600)), 1);
+    until("the other end to give up", async || (places.available_permits() == LINKS).then_some(())).await;
+    path.clients().into_iter().for_each(|client| path.mend(client));
+    assert!(one.links.send(to(2, 1, path.address()), (2, "after".into())));
+    assert_eq!(within("it to arrive", two.inbox.recv()).await.unwrap().message.0, 2);
+    assert_eq!(one.links.counters().dropped.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn what_comes_while_a_try_fails_goes_with_the_next() {
+    let secret = secret();
+    let one = start(&secret, 1);
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let address = socket.local_addr().unwrap();
+    let hear = |socket: &UdpSocket| socket.recv_from(&mut [0; 2048]).ok();
+    assert!(one.links.send(to(2, 1, address), (1, "old".into())));
+    until("a try", async || hear(&socket)).await;
+    assert!(one.links.send(to(2, 1, address), (2, "new".into())));
+    let dropped = || one.links.counters().dropped.load(Ordering::Relaxed);
+    until("it to fail", async || {
+        while hear(&socket).is_some() {}
+        (dropped() > 0).then_some(())
+    })
+    .await;
+    let (sender, mut inbox) = mpsc::channel::<Arrival<(u32, String)>>(16);
+    let _two = Links::start(hello(2, 1, address), &secret, socket, Arc::new(|_| Ok(())), sender).unwrap();
+    assert_eq!(within("it to arrive", inbox.recv()).await.unwrap().message, (2, "new".to_owned()));
+    assert_eq!(dropped(), 1);
 }

@@ -13,9 +13,12 @@ use crate::cluster::secret::{ClusterSecret, NodeCertificate};
 /// What links speak: a name of its own, so that a player's client is refused by the handshake.
 const ALPN: &[u8] = b"ringside-link/1";
 /// A link on which nothing was heard for so long is lost.
-const IDLE: Duration = Duration::from_secs(5);
+pub(super) const IDLE: Duration = Duration::from_secs(5);
 /// How often something is said on it.
-const KEEP_ALIVE: Duration = Duration::from_secs(1);
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(1);
+/// What a round trip takes, as long as it is not known: a first packet that is lost is sent again after three times that,
+/// so that a try that began during a cut is soon heard when it is mended.
+const FIRST_ROUND_TRIP: Duration = Duration::from_millis(100);
 /// Bytes of frames that a peer may have sent and that are not read yet.
 const WINDOW: u32 = 1 << 20;
 
@@ -38,6 +41,7 @@ fn transport() -> TransportConfig {
     transport
         .max_idle_timeout(IdleTimeout::try_from(IDLE).ok())
         .keep_alive_interval(Some(KEEP_ALIVE))
+        .initial_rtt(FIRST_ROUND_TRIP)
         .max_concurrent_bidi_streams(VarInt::from_u32(1))
         .max_concurrent_uni_streams(VarInt::from_u32(1))
         .stream_receive_window(VarInt::from_u32(WINDOW))

@@ -129,3 +129,15 @@ async fn questions_that_wait_are_bounded_and_silence_is_none() {
     let waiting = two.asker.waiting.lock().unwrap();
     assert_eq!((waiting.last, waiting.pending.len()), (QUESTIONS as u64, 0), "the rest were refused at once");
 }
+
+#[tokio::test]
+async fn questions_that_are_answered_at_a_time_are_bounded_and_the_rest_is_dropped_and_counted() {
+    let two = Two::new();
+    let taken: Vec<_> = (0..ANSWERS).map(|_| two.answerer.take_question().expect("a place")).collect();
+    assert!(two.answerer.clone().take_question().is_none());
+    let dropped = || two.answerer.links.counters().unanswered.load(Ordering::Relaxed);
+    assert_eq!(dropped(), 1);
+    drop(taken);
+    assert!(two.answerer.take_question().is_some());
+    assert_eq!(dropped(), 1);
+}

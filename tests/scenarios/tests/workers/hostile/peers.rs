@@ -1,12 +1,14 @@
 //! Members of the cluster that lie, and strangers at the socket for peers. Players do not notice.
 
 use std::net::UdpSocket;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 
 use ringside_core::ids::WorkerId;
 use ringside_test_support::members::{Authority, peer};
 use ringside_test_support::wait::until;
-use ringside_worker::limits::{PEER_FRAME_BYTES, PEER_GREETING_BYTES, PEER_LONG_BYTES};
+use ringside_worker::limits::{PEER_FRAME_BYTES, PEER_GREETING_BYTES, PEER_HANDSHAKES, PEER_LONG_BYTES};
 use ringside_worker::peers::End;
 use ringside_worker::peers::Peer;
 use ringside_worker::peers::frame::{Greeting, VERSIONS};
@@ -117,6 +119,36 @@ async fn noise_and_handshakes_without_end_harm_nobody() {
     let mut member = Stranger::connect(&cluster, Some(2), at).await.unwrap();
     member.greet(&greeting(2)).await;
     assert!(member.is_welcome().await);
+    flood.iter().for_each(|task| task.abort());
+    room.is_unharmed().await;
+}
+
+/// Strangers who have shown their address begin handshakes without end and end none, more than there are places.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_true_peer_gets_in_while_strangers_keep_every_handshake_going() {
+    let cluster = Authority::new();
+    let mut room = Room::with_peers(cluster.member(1)).await;
+    let at = room.bench.handles[0].peer_address().unwrap();
+    let cluster = Arc::new(cluster);
+    let answered = Arc::new(AtomicUsize::new(0));
+    let flood: Vec<_> = (0..PEER_HANDSHAKES + 16)
+        .map(|number| {
+            let (cluster, answered) = (Arc::clone(&cluster), Arc::clone(&answered));
+            let from = [127, 0, 1, number as u8 % 2].into();
+            tokio::spawn(async move {
+                loop {
+                    let (is_answered, _place) = Stranger::stall(&cluster, from, at).await;
+                    answered.fetch_add(usize::from(is_answered), Relaxed);
+                }
+            })
+        })
+        .collect();
+    until("every place to be taken", async || (answered.load(Relaxed) >= PEER_HANDSHAKES).then_some(())).await;
+    for node in 2..10 {
+        let mut member = Stranger::connect(&cluster, Some(node), at).await.unwrap();
+        member.greet(&greeting(node)).await;
+        assert!(member.is_welcome().await);
+    }
     flood.iter().for_each(|task| task.abort());
     room.is_unharmed().await;
 }
