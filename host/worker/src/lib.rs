@@ -4,6 +4,7 @@
 //! events go out, so that tests drive it in virtual time. Nothing here is async, and the crate does not link tokio.
 
 pub mod accounting;
+pub mod addresses;
 pub mod admission;
 mod arena;
 pub mod authority;

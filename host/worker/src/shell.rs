@@ -16,6 +16,7 @@ use ringside_core::ids::{Node, WorkerId};
 use ringside_protocol::frame::Certificate;
 
 use crate::accounting::Counters;
+use crate::addresses::AddressTokens;
 use crate::authority::{Authority, Keys};
 use crate::command::{Command, Event};
 use crate::limits::COMMANDS;
@@ -63,12 +64,27 @@ pub struct WorkerHandle {
     bell: Arc<Bell>,
     counters: Arc<Counters>,
     address: SocketAddr,
+    addresses: AddressTokens,
 }
 
 impl WorkerHandle {
-    fn new(bell: Arc<Bell>, counters: Arc<Counters>, address: SocketAddr) -> (WorkerHandle, Receiver<Command>) {
+    fn new(
+        bell: Arc<Bell>,
+        counters: Arc<Counters>,
+        address: SocketAddr,
+        addresses: AddressTokens,
+    ) -> (WorkerHandle, Receiver<Command>) {
         let (commands, queue) = sync_channel(COMMANDS);
-        (WorkerHandle { commands, bell, counters, address }, queue)
+        (WorkerHandle { commands, bell, counters, address, addresses }, queue)
+    }
+
+    /// Has the worker serve new connections with another certificate.
+    ///
+    /// # Errors
+    /// As [`WorkerHandle::send`].
+    pub fn certify(&self, crypto: Arc<dyn Crypto>, certificate: Certificate) -> Result<(), Box<Command>> {
+        let server = Arc::new(transport::server_config(crypto, &self.addresses));
+        self.send(Command::Certify { server, certificate })
     }
 
     /// Tells the worker something.
@@ -109,14 +125,15 @@ pub fn spawn(config: Config, socket: UdpSocket) -> io::Result<(WorkerHandle, Joi
     worker.seat_window = config.seat_window;
     worker.penalty = config.penalty;
     (worker.generation, worker.node_started) = (config.node.generation, config.node_started);
+    let addresses = config.keys.addresses();
     let worker = Worker::new(
         worker,
         Arc::new(transport::endpoint_config(config.worker, &config.seed)),
-        Arc::new(transport::server_config(config.crypto, &config.seed)),
+        Arc::new(transport::server_config(config.crypto, &addresses)),
         Authority::new(config.keys, config.node, config.worker, &config.seed),
         !socket.may_fragment(),
     );
-    let (handle, queue) = WorkerHandle::new(Arc::clone(&bell), worker.counters(), address);
+    let (handle, queue) = WorkerHandle::new(Arc::clone(&bell), worker.counters(), address, addresses);
     let shell = Shell {
         out: SocketOutlet { transmitter: Transmitter::new(socket.socket().as_raw_fd()) },
         worker,

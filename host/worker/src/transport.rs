@@ -16,6 +16,7 @@ use ringside_protocol::limits;
 use rustls::CipherSuite;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::addresses::AddressTokens;
 use crate::cid::WorkerConnectionIds;
 
 /// Bytes of datagrams that wait to leave: the largest views in fragments, with their bookkeeping.
@@ -61,9 +62,9 @@ pub fn transport_config() -> TransportConfig {
 }
 
 /// A worker's server configuration over some cryptography; rustls' comes from [`server_crypto`].
-pub fn server_config(crypto: Arc<dyn quinn_proto::crypto::ServerConfig>, seed: &[u8; 32]) -> ServerConfig {
-    let token_key = ring::hkdf::Salt::new(ring::hkdf::HKDF_SHA256, b"ringside retry").extract(seed);
-    let mut config = ServerConfig::new(Arc::new(Patient(crypto)), Arc::new(token_key));
+pub fn server_config(crypto: Arc<dyn quinn_proto::crypto::ServerConfig>, addresses: &AddressTokens) -> ServerConfig {
+    let mut config = ServerConfig::new(Arc::new(Patient(crypto)), addresses.key());
+    addresses.configure(&mut config);
     config.transport_config(Arc::new(transport_config()));
     config.max_incoming(64).incoming_buffer_size(16 << 10).incoming_buffer_size_total(256 << 10);
     config
