@@ -37,7 +37,7 @@ use crate::timers::Timers;
 use graves::Graves;
 use peer::{Asked, Peer};
 
-pub use fact::{Contact, Fact, FactError, Presumed, State};
+pub use fact::{Contact, Fact, FactError, PeerPorts, Presumed, State};
 pub use view::{Seen, View, ViewDigest};
 
 /// Age of a node's newest heartbeat at which it is asked directly, µs. Ten rounds of gossip.

@@ -21,6 +21,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 
 use crate::api::{IssueToken, IssuedToken, NodeInfo};
+use crate::cluster::counted::Counted;
 use crate::http::door::{self, Bounds, Plain};
 use crate::http::{self, BodyError};
 use crate::limits::{
@@ -46,6 +47,8 @@ pub struct Services {
     pub bounds: Bounds,
     /// The metrics page.
     pub metrics: Metrics,
+    /// What the cluster has counted; a node alone in its process has none.
+    pub counted: Option<Counted>,
 }
 
 type Shared = State<Arc<Services>>;
@@ -77,6 +80,7 @@ fn router(services: Arc<Services>) -> Router {
         .route("/v1/sessions/{game}/{key}/recording", get(sessions::recording))
         .route("/v1/sessions/{game}/{key}/placement", get(sessions::explain))
         .route("/v1/cluster", get(cluster::show))
+        .route("/v1/directory", get(cluster::directory))
         .route("/v1/cluster/{node}/drain", post(cluster::drain))
         .route("/v1/tokens", post(token))
         .route("/metrics", get(metrics))
@@ -113,7 +117,10 @@ async fn node(State(services): Shared) -> Result<Json<NodeInfo>, ApiError> {
 async fn metrics(State(services): Shared) -> Result<Response, ApiError> {
     let desk = &services.desk;
     let status = desk.control.status().await?;
-    let page = services.metrics.render(&status, desk.catalogue.games().len(), &desk.recorder.counters());
+    let counted = services.counted.as_ref().map(Counted::all);
+    let counted = counted.as_ref().map_or(&[][..], |counted| &counted[..]);
+    let games = desk.catalogue.games().len();
+    let page = services.metrics.render(&status, games, &desk.recorder.counters(), counted);
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4")], page).into_response())
 }
 

@@ -11,7 +11,8 @@ use ringside_worker::command::PlayerReport;
 use serde::{Deserialize, Serialize};
 
 pub use cluster::{
-    ClusterInfo, Coverage, DrainNode, Draining, ExplainedStep, Explanation, GameList, NodeStatus, SeenNode, SessionList,
+    ClusterInfo, Coverage, DirectoryEntry, DirectoryInfo, DrainNode, Draining, ExplainedStep, Explanation, GameList,
+    NodeStatus, SeenNode, SessionList,
 };
 /// What to do where a node takes no further sessions.
 pub const FULL_HINT: &str = "end sessions (ringside session list shows them), or raise `sessions` and, if it is lower, the \

@@ -8,6 +8,7 @@
 //!                  └─ questions, answers ─► peers ◄─ operators, games
 //! ```
 
+pub mod counted;
 pub mod fact;
 pub mod games;
 pub mod gossip;

@@ -33,6 +33,9 @@ pub struct Config {
     pub links: SocketAddr,
     /// Where other nodes' gossip comes in. Port 0: any.
     pub gossip: SocketAddr,
+    /// Where the first worker's links to workers of other nodes come in; the other workers take the ports after it. Port 0:
+    /// any. `None`: any port at the address of `links`.
+    pub peers: Option<SocketAddr>,
     /// Links of nodes whose cluster is to be joined; none: the node begins one, or goes on with its own.
     pub join: Vec<SocketAddr>,
     /// A copy of the cluster's secret, for a state directory that has none.
@@ -67,6 +70,7 @@ impl Default for Config {
             resolve: None,
             links: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             gossip: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            peers: None,
             join: Vec::new(),
             secret: None,
             weight: Weight::NORMAL,
@@ -125,6 +129,11 @@ impl Config {
         SocketAddr::new(self.advertise.unwrap_or(bound.ip()), bound.port())
     }
 
+    /// Where the first worker's links to workers of other nodes come in.
+    pub fn peers(&self) -> SocketAddr {
+        self.peers.unwrap_or(SocketAddr::new(self.links.ip(), 0))
+    }
+
     /// The store's directory.
     pub fn store_directory(&self) -> PathBuf {
         self.store.clone().unwrap_or_else(|| self.state.join("store"))
@@ -154,7 +163,7 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        for (key, address) in [("links", self.links), ("gossip", self.gossip)] {
+        for (key, address) in [("links", self.links), ("gossip", self.gossip), ("peers", self.peers())] {
             if address.ip().is_unspecified() && self.advertise.is_none() {
                 return Err(ConfigError::Together(format!(
                     "`{key}` is {address}, which other nodes cannot connect to: set `advertise` to the address that \
@@ -171,14 +180,15 @@ impl Config {
                 )));
             }
         }
-        let last = u32::from(self.listen.port()) + u32::from(self.workers);
-        if self.listen.port() != 0 && last > u32::from(u16::MAX) {
-            return Err(ConfigError::Together(format!(
-                "`listen` has port {} and `workers` is {}: a worker takes a port each and the penalty worker one \
-                 more, up to {last}, but ports end at 65535",
-                self.listen.port(),
-                self.workers
-            )));
+        for (key, first) in [("listen", self.listen.port()), ("peers", self.peers().port())] {
+            let last = u32::from(first) + u32::from(self.workers);
+            if first != 0 && last > u32::from(u16::MAX) {
+                return Err(ConfigError::Together(format!(
+                    "`{key}` has port {first} and `workers` is {}: a worker takes a port each and the penalty worker \
+                     one more, up to {last}, but ports end at 65535",
+                    self.workers
+                )));
+            }
         }
         Ok(())
     }

@@ -22,7 +22,7 @@ use ringside_worker::{Event, Resolved};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::api::{Explanation, SessionInfo, WorkerInfo};
+use crate::api::{DirectoryInfo, Explanation, SessionInfo, WorkerInfo};
 use crate::catalogue::Served;
 use crate::limits::{CONTROL_ANSWER, CONTROL_QUEUE};
 pub use desk::{Desk, Identity, Outlet};
@@ -114,6 +114,8 @@ pub enum Message {
     Sessions(Reply<Vec<SessionInfo>>),
     /// Somebody wants the list of ended sessions.
     Ended(Reply<Vec<SessionInfo>>),
+    /// Somebody wants to see what the directory knows.
+    Entries(Reply<DirectoryInfo>),
     /// Somebody wants to know how the node is.
     Status(Reply<Status>),
     /// Somebody wants to know why a session is here.
@@ -284,6 +286,14 @@ impl Control {
     /// [`ControlError`].
     pub async fn ended(&self) -> Result<Vec<SessionInfo>, ControlError> {
         self.ask(Message::Ended).await
+    }
+
+    /// What the directory knows.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn entries(&self) -> Result<DirectoryInfo, ControlError> {
+        self.ask(Message::Entries).await
     }
 
     /// How the node is.

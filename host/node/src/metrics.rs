@@ -20,9 +20,18 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// The page's text, with these figures.
-    pub fn render(&self, status: &Status, games: usize, recorder: &RecorderCounters) -> String {
+    /// The page's text, with these figures; `counted` are counters by name.
+    pub fn render(
+        &self,
+        status: &Status,
+        games: usize,
+        recorder: &RecorderCounters,
+        counted: &[(&'static str, u64)],
+    ) -> String {
         metrics::with_local_recorder(&self.recorder, || {
+            for (name, count) in counted {
+                metrics::counter!(*name).absolute(*count);
+            }
             metrics::gauge!("ringside_sessions").set(status.sessions as f64);
             metrics::counter!("ringside_signals_dropped_total").absolute(status.signals_dropped);
             metrics::gauge!("ringside_games").set(games as f64);
@@ -76,11 +85,13 @@ mod tests {
         let status = Status { sessions: 7, draining: false, settled: true, signals_dropped: 3, workers: vec![worker] };
         let metrics = Metrics::default();
         let recorder = RecorderCounters { gaps: 1, ..RecorderCounters::default() };
-        metrics.render(&status, 2, &recorder);
-        let page = metrics.render(&status, 2, &recorder);
+        let counted = [("ringside_gossip_refused_total", 5)];
+        metrics.render(&status, 2, &recorder, &counted);
+        let page = metrics.render(&status, 2, &recorder, &counted);
         for line in [
             "ringside_sessions 7",
             "ringside_games 2",
+            "ringside_gossip_refused_total 5",
             "ringside_signals_dropped_total 3",
             "ringside_recorder_gaps_total 1",
             "ringside_worker_busy_ratio{worker=\"3\"} 0.25",

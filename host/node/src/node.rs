@@ -5,8 +5,6 @@ mod kept;
 mod running;
 mod signals;
 
-use std::time::Duration;
-
 use ringside_sandbox::SandboxError;
 
 use crate::certificate::CertificateError;
@@ -129,7 +127,7 @@ pub fn run(config: Config, json: bool) -> Result<(), NodeError> {
             end = running.end() => end,
         };
         match &end {
-            End::Drain(grace) => drain(&mut running, &mut stop, *grace).await,
+            End::Drain => drain(&running, &mut stop).await,
             End::Broken(what) => tracing::error!("{what} ended by itself: the node stops"),
             End::Stopped | End::Duplicate(_) => {}
         }
@@ -141,7 +139,7 @@ pub fn run(config: Config, json: bool) -> Result<(), NodeError> {
         match end {
             End::Duplicate(node) => Err(ClusterError::Duplicate(node).into()),
             End::Broken(what) => Err(NodeError::Broken(what)),
-            End::Stopped | End::Drain(_) => Ok(()),
+            End::Stopped | End::Drain => Ok(()),
         }
     });
     // A compilation or a slow store keeps nobody waiting: what counts has been written by now.
@@ -150,10 +148,9 @@ pub fn run(config: Config, json: bool) -> Result<(), NodeError> {
 }
 
 /// Lets matches come to their end; a signal cuts it short.
-async fn drain(running: &mut Running, stop: &mut StopSignals, grace: Duration) {
-    tracing::info!(grace_s = grace.as_secs(), "leaving the cluster: no new sessions, those that run may end");
+async fn drain(running: &Running, stop: &mut StopSignals) {
     tokio::select! {
-        () = running.drain(grace) => {}
+        () = running.drain() => {}
         () = stop.wait() => tracing::warn!("the rest of the grace is cut short"),
     }
 }

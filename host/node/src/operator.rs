@@ -3,11 +3,12 @@
 
 pub mod everywhere;
 pub mod here;
+pub mod leaving;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use crate::api::NodeInfo;
 use crate::catalogue::Catalogue;
@@ -16,6 +17,7 @@ use crate::cluster::peers::Peers;
 use crate::control::Control;
 use crate::recorder::Recorder;
 use crate::renewal::Shown;
+pub use leaving::Leaving;
 
 /// What answers are made of; cheap to clone.
 #[derive(Clone)]
@@ -36,6 +38,6 @@ pub struct Desk {
     pub certificate: watch::Receiver<Shown>,
     /// When the node started.
     pub started: Instant,
-    /// Orders to leave the cluster, each with its grace.
-    pub drains: mpsc::Sender<Duration>,
+    /// Orders to leave the cluster.
+    pub leaving: Leaving,
 }

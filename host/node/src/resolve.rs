@@ -1,7 +1,7 @@
 //! `resolve`: tells clients over HTTPS, before they open anything, which worker leads their session, and gives them a
 //! ticket for it. Who may ask what is what a worker's door lets in without a ticket, by the same token and the same way
 //! through the control task; a ticket that nobody uses is nothing but bytes. Owns the route and its answers; how often an
-//! address may ask is [`addresses`]'.
+//! address may ask is `addresses`'.
 
 mod addresses;
 mod entrance;

@@ -7,19 +7,21 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ringside_core::ids::{Node, NodeId, SessionId, WorkerId};
+use ringside_core::membership::PeerPorts;
 use ringside_core::output::LogLevel;
 use ringside_protocol::frame::ALPN;
 use ringside_worker::authority::Keys;
-use ringside_worker::shell::{self, WorkerHandle};
+use ringside_worker::peers::News;
+use ringside_worker::shell::{self, PeerConfig, SpawnError, WorkerHandle};
 use ringside_worker::transport::{self, CryptoError};
 use ringside_worker::{Command, Event};
 
 use crate::certificate::ServerCertificate;
 use crate::cli::plain;
-use crate::cluster::secret::ClusterSecret;
+use crate::cluster::secret::{ClusterSecret, SecretError};
 use crate::config::Config;
 use crate::control::{Control, Identity, Port, Usage};
 use crate::limits::WORKER_EVENTS;
@@ -35,10 +37,12 @@ const LOOK: Duration = Duration::from_millis(250);
 #[derive(Debug, thiserror::Error)]
 pub enum WorkersError {
     /// A socket cannot be bound.
-    #[error("cannot listen on {address} for players: {source}")]
+    #[error("cannot listen on {address} for {whom}: {source}")]
     Bind {
         /// The address.
         address: SocketAddr,
+        /// Whom the socket is for.
+        whom: &'static str,
         /// Why not.
         source: io::Error,
     },
@@ -53,12 +57,18 @@ pub enum WorkersError {
     /// The certificate cannot serve.
     #[error(transparent)]
     Crypto(#[from] CryptoError),
+    /// Workers cannot be made members of the cluster.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// The system gives no socket for relays.
     #[error("cannot relay players: {0}")]
     Relays(io::Error),
     /// The system gives no thread.
     #[error("cannot start a worker: {0}")]
     Thread(io::Error),
+    /// A worker cannot be started.
+    #[error("cannot start a worker: {0}")]
+    Spawn(SpawnError),
 }
 
 /// The running workers.
@@ -103,7 +113,9 @@ impl Workers {
         control: Control,
         recorder: Recorder,
     ) -> Result<(Workers, BTreeMap<WorkerId, Port>), WorkersError> {
-        let sockets = bind(config)?;
+        let sockets = bind(config.workers, config.listen, "players")?;
+        let mut peers = bind(config.workers, config.peers(), "workers of other nodes")?.into_iter();
+        let membership = secret.membership(identity.node, SystemTime::now())?;
         let relays = Relays::start().map_err(WorkersError::Relays)?;
         let (sender, events) = sync_channel(WORKER_EVENTS);
         // Shared by all workers of the cluster: any of them makes tickets for any other.
@@ -126,13 +138,14 @@ impl Workers {
                 seed: crate::random::bytes(),
                 events: sender.clone(),
                 processor: None,
+                peers: peers.next().map(|socket| PeerConfig { socket, membership: membership.clone() }),
             };
             let started = shell::spawn(settings, socket);
             let (handle, thread) = match started {
                 Ok(started) => started,
                 Err(error) => {
                     stop_all(&handles);
-                    return Err(WorkersError::Thread(error));
+                    return Err(WorkersError::Spawn(error));
                 }
             };
             ports.insert(worker, port(&handle, config.advertised(handle.address()), penalty));
@@ -167,6 +180,15 @@ impl Workers {
         }
     }
 
+    /// Where workers of other nodes reach these.
+    pub fn peers(&self, config: &Config) -> PeerPorts {
+        let bound = self.handles.iter().filter_map(WorkerHandle::peer_address);
+        PeerPorts {
+            address: config.advertised(config.peers()).ip(),
+            ports: bound.map(|address| address.port()).collect(),
+        }
+    }
+
     /// What gives the workers another certificate.
     pub fn certifier(&self) -> Certifier {
         Certifier { workers: self.handles.clone() }
@@ -198,14 +220,14 @@ fn stop_all(handles: &[WorkerHandle]) {
 }
 
 /// One socket a worker and one for the penalty worker, on consecutive ports or, from port 0, on any.
-fn bind(config: &Config) -> Result<Vec<UdpSocket>, WorkersError> {
-    let count = usize::from(config.workers) + 1;
-    let first = config.listen.port();
+fn bind(workers: u8, at: SocketAddr, whom: &'static str) -> Result<Vec<UdpSocket>, WorkersError> {
+    let count = usize::from(workers) + 1;
+    let first = at.port();
     let mut port = first;
     let mut sockets = Vec::with_capacity(count);
     for number in 0..count {
-        let address = SocketAddr::new(config.listen.ip(), port);
-        sockets.push(UdpSocket::bind(address).map_err(|source| WorkersError::Bind { address, source })?);
+        let address = SocketAddr::new(at.ip(), port);
+        sockets.push(UdpSocket::bind(address).map_err(|source| WorkersError::Bind { address, whom, source })?);
         if first != 0 && number + 1 < count {
             port = port.checked_add(1).ok_or(WorkersError::Ports { first, workers: count })?;
         }
@@ -242,6 +264,10 @@ fn forward(
             }
             Event::Relayed { relay, what } => relays.handle(worker, relay, what),
             Event::GuestLog { session, level, line } => log(&session, level, &line),
+            Event::Peer { peer, news: News::Up { version } } => tracing::debug!(%worker, %peer, version, "link up"),
+            Event::Peer { peer, news: News::Down { end, detail, .. } } => {
+                tracing::debug!(%worker, %peer, ?end, %detail, "link down");
+            }
             Event::GuestEvent { session, body } => {
                 tracing::info!(%session, bytes = body.len(), "the game emitted an event");
             }
@@ -271,25 +297,58 @@ fn log(session: &SessionId, level: LogLevel, line: &str) {
 mod tests {
     use std::sync::mpsc::channel;
 
+    use ringside_worker::peers::{Order, Peer};
+
     use super::*;
     use crate::scratch::Scratch;
     use crate::state_directory::StateDirectory;
     use crate::store::Store;
 
     fn start(name: &str) -> (Scratch, Workers) {
+        let secret = ClusterSecret::generate(SystemTime::now()).expect("a secret");
+        let (scratch, workers, _) = start_node(name, 1, &secret);
+        (scratch, workers)
+    }
+
+    fn start_node(name: &str, node: u64, secret: &ClusterSecret) -> (Scratch, Workers, PeerPorts) {
         let scratch = Scratch::new(name);
         let state = StateDirectory::open(&scratch.0).expect("a state directory");
-        let certificate = ServerCertificate::open(&state, 14, std::time::SystemTime::now()).expect("a certificate");
+        let certificate = ServerCertificate::open(&state, 14, SystemTime::now()).expect("a certificate");
         let config = Config { listen: ([127, 0, 0, 1], 0).into(), workers: 1, ..Config::default() };
-        let secret = ClusterSecret::generate(std::time::SystemTime::now()).expect("a secret");
         let tokens = TokenKey::new(secret.token_key()).expect("a key");
         let (control, _) = Control::queue(Default::default());
         let identity =
-            Identity { node: 1, generation: 1, started: std::time::Instant::now(), certificate: certificate.sha256() };
+            Identity { node, generation: 1, started: std::time::Instant::now(), certificate: certificate.sha256() };
         let recorder = Recorder::start(Store::memory());
         let (workers, _) =
-            Workers::start(&config, identity, &certificate, &secret, &tokens, control, recorder).expect("workers");
-        (scratch, workers)
+            Workers::start(&config, identity, &certificate, secret, &tokens, control, recorder).expect("workers");
+        let peers = workers.peers(&config);
+        (scratch, workers, peers)
+    }
+
+    /// What a node says of its workers in its fact is enough for a worker of another node to link to one.
+    #[tokio::test]
+    async fn workers_of_two_nodes_link_by_what_the_nodes_say_of_them() {
+        let secret = ClusterSecret::generate(SystemTime::now()).expect("a secret");
+        let (_one, one, _) = start_node("workers-link-one", 1, &secret);
+        let (_two, two, ports) = start_node("workers-link-two", 2, &secret);
+        assert_eq!(ports.ports.len(), 2, "the penalty worker's as well");
+        for (number, port) in (0..).zip(&ports.ports) {
+            let node = Node { id: NodeId(2), generation: 1 };
+            let order = Order::Link {
+                session: "pong/none@0000000000000001".parse().expect("a session"),
+                peer: Peer { node, worker: WorkerId(number) },
+                address: SocketAddr::new(ports.address, *port),
+                reply: Box::new(|linked| linked.expect("a link")),
+            };
+            assert!(one.handles[0].send(Command::Peers(order)).is_ok());
+        }
+        let up = |handle: &WorkerHandle| handle.counters().peers.load(std::sync::atomic::Ordering::Relaxed);
+        while (up(&one.handles[0]), up(&two.handles[0]), up(&two.handles[1])) != (2, 1, 1) {
+            tokio::task::yield_now().await;
+        }
+        one.stop().await;
+        two.stop().await;
     }
 
     /// The forwarding thread is held up by the first answer. A worker that waited for it would take no further commands,

@@ -11,6 +11,10 @@
 //!                 RUNNING(n), to be tried again
 //! ```
 //! A call's number never repeats, so a late watchdog cannot claim the call after the one that it watched.
+//!
+//! **A thread's processor clock counts what the thread did not do**: interrupts served on its processor, and time that a
+//! hypervisor took the processor away. So a call that is found over its limit is not stopped for that alone: its
+//! processor is made to answer, and the call is stopped if it goes on for a [`GRACE_PART`]th of its limit after that.
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
@@ -40,6 +44,11 @@ const SHORTEST: Duration = Duration::from_micros(50);
 const NICENESS: i32 = -20;
 /// Looks in which no thread made a call, after which the watchdog parks.
 const QUIET_LOOKS: u32 = 12;
+/// What a call that is found over its limit may use further before it is stopped, as a part of its limit.
+const GRACE_PART: u32 = 16;
+/// Commands of `membarrier(2)`.
+const MEMBARRIER_PRIVATE_EXPEDITED: libc::c_int = 1 << 3;
+const MEMBARRIER_REGISTER_PRIVATE_EXPEDITED: libc::c_int = 1 << 4;
 /// Size of the interrupt memory that is protected: one WebAssembly page.
 pub(crate) const INTERRUPT_BYTES: usize = 64 << 10;
 
@@ -57,6 +66,8 @@ struct Post {
     memory: AtomicUsize,
     /// Reading of the thread's processor clock at which the call is stopped, ns.
     stop_at_ns: AtomicU64,
+    /// What the call may use after it was found over its limit, ns.
+    grace_ns: AtomicU64,
     /// Number of the last call; only the thread itself counts.
     calls: AtomicU64,
     clock: libc::clockid_t,
@@ -99,6 +110,7 @@ impl Watchdog {
         let watching = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("watchdog".into()).spawn(move || {
             go_first();
+            register_answers();
             watch(&watching, period);
         })?;
         Ok(Watchdog { shared, thread: Some(thread) })
@@ -120,6 +132,7 @@ impl Watchdog {
         post.calls.store(number, Relaxed);
         post.memory.store(memory as usize, Relaxed);
         post.stop_at_ns.store(nanoseconds(cost::processor_time().saturating_add(limit)), Relaxed);
+        post.grace_ns.store(nanoseconds(limit / GRACE_PART), Relaxed);
         // Publishes what was stored before, and comes before `parked` is read.
         post.state.store(state, SeqCst);
         if self.shared.parked.load(SeqCst) {
@@ -205,8 +218,8 @@ impl Post {
         // SAFETY: the current thread exists, and `clock` is a valid place for the answer.
         let answer = unsafe { libc::pthread_getcpuclockid(libc::pthread_self(), &mut clock) };
         debug_assert_eq!(answer, 0, "a thread has a processor clock");
-        let [state, stop_at_ns, calls, refused] = [const { AtomicU64::new(0) }; 4];
-        Post { state, memory: AtomicUsize::new(0), stop_at_ns, calls, clock, refused }
+        let [state, stop_at_ns, grace_ns, calls, refused] = [const { AtomicU64::new(0) }; 5];
+        Post { state, memory: AtomicUsize::new(0), stop_at_ns, grace_ns, calls, clock, refused }
     }
 
     /// Processor time that the thread of this post has used, ns; `None` when it cannot be told.
@@ -233,10 +246,25 @@ fn protect(memory: usize, protection: libc::c_int) -> std::io::Result<()> {
     if answer == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
 }
 
+/// Asks the system that [`answered`] works.
+fn register_answers() {
+    // SAFETY: plain numbers; where the system does not know the call nothing happens.
+    unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_REGISTER_PRIVATE_EXPEDITED, 0, 0) };
+}
+
+/// Waits until every processor that runs a thread of this process has answered an interrupt: one that the hypervisor has
+/// taken away answers when it is back. Returns at once where the system has no such call.
+fn answered() {
+    // SAFETY: plain numbers, as above.
+    unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_PRIVATE_EXPEDITED, 0, 0) };
+}
+
 /// A post and its last call as it was when it was last looked at.
 struct Seen {
     post: Arc<Post>,
     call: u64,
+    /// The call that was last found over its limit, and the reading of the processor clock at which it is stopped, ns.
+    over: (u64, u64),
 }
 
 fn watch(shared: &Shared, period: Duration) {
@@ -249,7 +277,7 @@ fn watch(shared: &Shared, period: Duration) {
         for seen in &mut posts {
             let call = seen.post.calls.load(Relaxed);
             called |= std::mem::replace(&mut seen.call, call) != call;
-            if let Some(remaining) = look(&seen.post) {
+            if let Some(remaining) = look(seen) {
                 called = true;
                 sleep = sleep.min(remaining);
             }
@@ -285,7 +313,8 @@ fn adopt(shared: &Shared, posts: &mut Vec<Seen>) {
             let before = known.iter().find(|seen| Arc::ptr_eq(&seen.post, &post));
             let is_used = Arc::strong_count(&post) > 1 + usize::from(before.is_some());
             if is_used {
-                posts.push(Seen { call: before.map_or(0, |seen| seen.call), post });
+                let (call, over) = before.map_or((0, (0, 0)), |seen| (seen.call, seen.over));
+                posts.push(Seen { post, call, over });
             }
             is_used
         }
@@ -293,28 +322,34 @@ fn adopt(shared: &Shared, posts: &mut Vec<Seen>) {
     });
 }
 
-/// Looks at one post; stops its call if that is at its limit. Answers how much processor time a running call has left.
-fn look(post: &Post) -> Option<Duration> {
+/// Looks at one post; stops its call if that was over its limit before and went on. Answers how much processor time a
+/// running call has left until it must be looked at again.
+fn look(seen: &mut Seen) -> Option<Duration> {
+    let post = &*seen.post;
     let state = post.state.load(SeqCst);
     if phase(state) != RUNNING {
         return None;
     }
     // Of this call or, if it has ended meanwhile, of a later one: then the swap below fails.
     let stop_at_ns = post.stop_at_ns.load(SeqCst);
-    let left_ns = stop_at_ns.saturating_sub(post.cpu_ns()?);
-    if left_ns == 0 {
-        let number = state & !((1 << PHASE_BITS) - 1);
-        if post.state.compare_exchange(state, number | STOPPING, SeqCst, SeqCst).is_ok() {
-            let Err(error) = protect(post.memory.load(SeqCst), libc::PROT_NONE) else {
-                post.state.store(number | STOPPED, SeqCst);
-                return Some(Duration::ZERO);
-            };
-            post.state.store(number | RUNNING, SeqCst);
-            if post.refused.swap(number, Relaxed) != number {
-                tracing::error!(%error, "a call is over its limit and cannot be stopped: raise vm.max_map_count");
-            }
-            return Some(PERIOD);
+    let number = state & !((1 << PHASE_BITS) - 1);
+    let stop_at_ns = if seen.over.0 == number { seen.over.1 } else { stop_at_ns };
+    let mut left_ns = stop_at_ns.saturating_sub(post.cpu_ns()?);
+    if left_ns == 0 && seen.over.0 != number {
+        let grace_ns = post.grace_ns.load(SeqCst);
+        answered();
+        seen.over = (number, post.cpu_ns()? + grace_ns);
+        left_ns = grace_ns;
+    } else if left_ns == 0 && post.state.compare_exchange(state, number | STOPPING, SeqCst, SeqCst).is_ok() {
+        let Err(error) = protect(post.memory.load(SeqCst), libc::PROT_NONE) else {
+            post.state.store(number | STOPPED, SeqCst);
+            return Some(Duration::ZERO);
+        };
+        post.state.store(number | RUNNING, SeqCst);
+        if post.refused.swap(number, Relaxed) != number {
+            tracing::error!(%error, "a call is over its limit and cannot be stopped: raise vm.max_map_count");
         }
+        return Some(PERIOD);
     }
     Some(Duration::from_nanos(left_ns))
 }

@@ -141,6 +141,14 @@ counters! {
     inputs_dropped,
     /// Datagrams of players that did not parse.
     malformed_datagrams,
+    /// Links to workers of other nodes at present.
+    peers,
+    /// Frames of such workers in.
+    peer_frames_in,
+    /// Frames to such workers out.
+    peer_frames_out,
+    /// Connections of such workers that were closed because of what they are or say.
+    peers_refused,
     /// News of guests and pieces of recordings that found the queue to the node full.
     events_lost,
 }

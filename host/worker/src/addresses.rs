@@ -109,8 +109,8 @@ mod tests {
         // Made by a clock that is ahead by as much as may be, it is old before it is forgotten.
         let ahead = now + LIFETIME;
         assert!(seen.believe(now, 4, ahead, LIFETIME));
-        for later in 0..=4 * LIFETIME.as_secs() {
-            assert!(!seen.believe(now + later * SECOND, 4, ahead, LIFETIME), "{later} s later");
+        for later in 0..=4 * LIFETIME.as_secs() as u32 {
+            assert!(!seen.believe(now + SECOND * later, 4, ahead, LIFETIME), "{later} s later");
         }
         assert!(seen.nonces.is_empty() && seen.order.is_empty(), "and it is forgotten then");
     }

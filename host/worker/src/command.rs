@@ -11,6 +11,7 @@ use ringside_protocol::frame::{Certificate, Target};
 use ringside_protocol::reason::Reason;
 use ringside_sandbox::Module;
 
+use crate::peers::{News, Order, Peer};
 use crate::relay::{RelayOrder, Relayed};
 use crate::session::Session;
 
@@ -83,6 +84,16 @@ pub enum Command {
         /// The answer.
         reply: Reply<bool>,
     },
+    /// End a session if nobody sits in it or waits to be let in: whoever orders it may not have heard of the last who
+    /// came. [`Event::Ended`] follows if it ends. Answers whether there was one.
+    EndEmpty {
+        /// Which.
+        session: SessionId,
+        /// Why, for its recording.
+        reason: String,
+        /// The answer.
+        reply: Reply<bool>,
+    },
     /// Say what is known of a session.
     Show {
         /// Which.
@@ -131,6 +142,8 @@ pub enum Command {
         /// What.
         what: Relayed,
     },
+    /// Something about workers of other nodes.
+    Peers(Order),
     /// Serve new connections with another certificate.
     Certify {
         /// How connections are served: as before, but for the certificate.
@@ -276,6 +289,13 @@ pub enum Event {
         /// In words.
         message: String,
     },
+    /// Something from or about a worker of another node.
+    Peer {
+        /// The worker.
+        peer: Peer,
+        /// What.
+        news: News,
+    },
     /// A guest's signal to another session.
     Signal {
         /// From whom, `game/key`.
@@ -295,6 +315,7 @@ impl Event {
             Event::GuestLog { line, .. } => line.len(),
             Event::GuestEvent { body, .. } | Event::Signal { body, .. } => body.len(),
             Event::GuestFault { message, .. } => message.len(),
+            Event::Peer { news, .. } => news.body_bytes(),
             Event::Ended { outcome, .. } => outcome.as_ref().map_or(0, Bytes::len),
             _ => 0,
         }

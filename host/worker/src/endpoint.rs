@@ -1,4 +1,4 @@
-//! The QUIC endpoint of a worker: connections in a table, one timer each, and lists of those that have something to
+//! A QUIC endpoint of a worker, for players or for peers: connections in a table, one timer each, and lists of those that have something to
 //! read and something to send. Decides who may connect (Retry, limits, the handshake queues); knows nothing of
 //! sessions, players or frames.
 //!
@@ -8,16 +8,15 @@ use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use quinn_proto as quic;
 use quinn_proto::{ConnectionHandle, DatagramEvent, Incoming, VarInt};
-use ringside_protocol::limits;
 
 use crate::admission::{Admission, Class, Waiting, classify};
 use crate::arena::Arena;
-use crate::limits::{HANDSHAKES, RESPONSES};
+use crate::limits::RESPONSES;
 use crate::outlet::{Destination, Outlet};
 use crate::receive::Datagram;
 use crate::timers::Timers;
@@ -64,6 +63,10 @@ pub struct LinkLimits {
     pub connections: usize,
     /// Connections of one address (IPv6: of one /64) at a time. Beyond: refused.
     pub per_address: usize,
+    /// Handshakes of others that may be under way at a time. Beyond: first packets with a token are dropped.
+    pub handshakes: usize,
+    /// Time that a handshake may take. Beyond: the link is ready, for its owner to close it.
+    pub handshake: Duration,
 }
 
 /// What was counted at the door.
@@ -91,6 +94,8 @@ struct Link {
     address: IpAddr,
     /// The peer's address, until the handshake is done.
     handshaking: Option<SocketAddr>,
+    /// Whether this end made the connection.
+    dialed: bool,
     /// When the owner wants to see this link again.
     deadline: Option<Instant>,
     /// When the last packets came. QUIC holds the acknowledgement of one of them back for [`QUIC_ACKNOWLEDGE_DELAY`].
@@ -134,8 +139,10 @@ pub struct Endpoint {
     limits: LinkLimits,
     open: usize,
     handshakes: usize,
-    /// Handshakes under way from each address: at most [`HANDSHAKES`] entries.
-    handshakers: HashMap<SocketAddr, u32>,
+    /// Handshakes under way with each address: as many entries as handshakes.
+    handshakers: HashMap<SocketAddr, usize>,
+    /// Those of them that this end began.
+    dialing: HashMap<SocketAddr, usize>,
     generation: u32,
     arena: Arena<ARENA_BYTES>,
     scratch: Vec<u8>,
@@ -165,6 +172,7 @@ impl Endpoint {
             open: 0,
             handshakes: 0,
             handshakers: HashMap::new(),
+            dialing: HashMap::new(),
             generation: 0,
             arena: Arena::new(),
             scratch: Vec::with_capacity(2048),
@@ -182,9 +190,13 @@ impl Endpoint {
     /// [`admit`](Endpoint::admit).
     pub fn handle_datagram(&mut self, now: Instant, datagram: Datagram<'_>) {
         self.counts.received += 1;
-        let class = classify(datagram.bytes);
+        let mut class = classify(datagram.bytes);
         if class == Class::Malformed {
             return;
+        }
+        // The first answer of whoever is dialed bears no token, and does not wait behind those that anybody may send.
+        if class == Class::First && self.dialing.contains_key(&datagram.from) {
+            class = Class::Validated;
         }
         let bytes = self.arena.copy_mut(datagram.bytes);
         // What a peer sends behind the last packet of its handshake cannot be read before that one, which waits.
@@ -284,19 +296,26 @@ impl Endpoint {
             && let Some(from) = link.handshaking.take()
         {
             link.deadline = None;
-            self.end_handshake(from);
+            let dialed = link.dialed;
+            self.end_handshake(from, dialed);
         }
         event
     }
 
-    fn end_handshake(&mut self, from: SocketAddr) {
-        self.handshakes -= 1;
-        if let Some(count) = self.handshakers.get_mut(&from) {
-            *count -= 1;
-            if *count == 0 {
-                self.handshakers.remove(&from);
-            }
+    fn end_handshake(&mut self, from: SocketAddr, dialed: bool) {
+        take_from(&mut self.handshakers, &from);
+        if dialed {
+            take_from(&mut self.dialing, &from);
+        } else {
+            self.handshakes -= 1;
         }
+    }
+
+    /// Makes a connection to whoever shows a certificate with this name. `None` where the address cannot be dialed.
+    pub fn connect(&mut self, now: Instant, config: quic::ClientConfig, to: SocketAddr, name: &str) -> Option<LinkId> {
+        let (handle, quic) = self.quic.connect(now, config, to, name).ok()?;
+        *self.dialing.entry(to).or_default() += 1;
+        Some(self.insert(now, handle, quic, to, true))
     }
 
     /// Asks for the link to be ready again at a time, instead of the time asked for before.
@@ -402,14 +421,9 @@ impl Endpoint {
         let Some(link) = self.links[index as usize].take() else { return };
         self.open -= 1;
         if let Some(from) = link.handshaking {
-            self.end_handshake(from);
+            self.end_handshake(from, link.dialed);
         }
-        if let Some(count) = self.addresses.get_mut(&link.address) {
-            *count -= 1;
-            if *count == 0 {
-                self.addresses.remove(&link.address);
-            }
-        }
+        take_from(&mut self.addresses, &link.address);
     }
 
     fn handle_packet(
@@ -454,7 +468,7 @@ impl Endpoint {
             }
             return;
         }
-        if self.handshakes >= HANDSHAKES {
+        if self.handshakes >= self.limits.handshakes {
             self.counts.dropped += 1;
             self.quic.ignore(incoming);
             return;
@@ -467,34 +481,15 @@ impl Endpoint {
             outlet.commit(Destination { address: transmit.destination, source: transmit.src_ip });
             return;
         }
-        self.accept(now, incoming, address, outlet);
+        self.accept(now, incoming, outlet);
     }
 
-    fn accept(&mut self, now: Instant, incoming: Incoming, address: IpAddr, outlet: &mut dyn Outlet) {
+    fn accept(&mut self, now: Instant, incoming: Incoming, outlet: &mut dyn Outlet) {
         let from = incoming.remote_address();
         match self.quic.accept(incoming, now, outlet.buffer(), None) {
             Ok((handle, quic)) => {
-                if self.links.len() <= handle.0 {
-                    self.links.resize_with(handle.0 + 1, || None);
-                }
-                self.generation = self.generation.wrapping_add(1);
-                self.links[handle.0] = Some(Link {
-                    quic,
-                    generation: self.generation,
-                    address,
-                    handshaking: Some(from),
-                    deadline: Some(now + limits::HANDSHAKE_TIMEOUT),
-                    heard: [now; HEARD],
-                    ride: None,
-                    ready: true,
-                    unsent: true,
-                });
-                self.ready.push_back(handle.0 as u32);
-                self.unsent.push(handle.0 as u32);
-                *self.addresses.entry(address).or_default() += 1;
-                self.open += 1;
+                self.insert(now, handle, quic, from, false);
                 self.handshakes += 1;
-                *self.handshakers.entry(from).or_default() += 1;
                 self.counts.accepted += 1;
             }
             Err(error) => {
@@ -502,6 +497,51 @@ impl Endpoint {
                     outlet.commit(Destination { address: transmit.destination, source: transmit.src_ip });
                 }
             }
+        }
+    }
+
+    /// Puts a connection whose handshake begins into the table.
+    fn insert(
+        &mut self,
+        now: Instant,
+        handle: ConnectionHandle,
+        quic: quic::Connection,
+        peer: SocketAddr,
+        dialed: bool,
+    ) -> LinkId {
+        if self.links.len() <= handle.0 {
+            self.links.resize_with(handle.0 + 1, || None);
+        }
+        self.generation = self.generation.wrapping_add(1);
+        let address = address_group(peer.ip());
+        self.links[handle.0] = Some(Link {
+            quic,
+            generation: self.generation,
+            address,
+            handshaking: Some(peer),
+            dialed,
+            deadline: Some(now + self.limits.handshake),
+            heard: [now; HEARD],
+            ride: None,
+            ready: true,
+            unsent: true,
+        });
+        let index = handle.0 as u32;
+        self.ready.push_back(index);
+        self.unsent.push(index);
+        *self.addresses.entry(address).or_default() += 1;
+        self.open += 1;
+        *self.handshakers.entry(peer).or_default() += 1;
+        LinkId { index, generation: self.generation }
+    }
+}
+
+/// Takes one from a count, and the count from its table when it is none.
+fn take_from<K: Eq + std::hash::Hash>(counts: &mut HashMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
         }
     }
 }

@@ -30,3 +30,45 @@ pub const RESPONSES: usize = 16;
 /// Bytes of frames that wait for a connection's stream. Beyond: further outputs stay in the session's state, which has a
 /// bound of its own.
 pub const STREAM_WAITING_BYTES: usize = 64 << 10;
+
+// Of links between workers.
+
+/// Peers (workers of other nodes) of a worker, linked or dialed. Beyond: a link is refused, and who dials is told that it is
+/// busy.
+pub const PEERS: usize = 1_024;
+/// Links of a worker's sessions to peers, four for each session. Beyond: a link is refused.
+pub const PEER_SESSIONS: usize = 4 * SESSIONS;
+/// Handshakes of peers that may be under way at a time, dials of the worker's own not counted. Beyond: first packets are
+/// dropped, and come again.
+pub const PEER_HANDSHAKES: usize = 64;
+/// Connections of peers, those that are closing or have not greeted included. Beyond: refused before the handshake.
+pub const PEER_CONNECTIONS: usize = 2 * PEERS;
+/// Time that a peer's handshake may take, and again its greeting. Beyond: closed as silent.
+pub const PEER_GREETING: Duration = Duration::from_secs(3);
+/// Bytes of a greeting's body. Beyond: closed as too long.
+pub const PEER_GREETING_BYTES: usize = 256;
+/// Bytes of a frame's body. Beyond: whoever sends is told; a peer that sends one is closed as too long.
+pub const PEER_FRAME_BYTES: usize = 256 << 10;
+/// Bytes of frames that wait for a peer's stream, beside QUIC's window. Beyond: the link is closed as too slow, so that
+/// whoever follows begins anew and misses no frame unknowingly.
+pub const PEER_QUEUE_BYTES: usize = 4 << 20;
+/// Bytes of datagrams that wait for a peer. Beyond: the oldest is dropped; they repeat what is newest.
+pub const PEER_DATAGRAM_BYTES: usize = 64 << 10;
+/// Long things under way to a peer at a time. Beyond: whoever sends is told to try again; a peer gets no further stream.
+pub const PEER_LONGS: usize = 4;
+/// Bytes of one of those. Beyond: whoever sends is told; a peer that sends more is closed as too long.
+pub const PEER_LONG_BYTES: usize = 64 << 20;
+/// Time of a turn for handshakes of peers, after the players'. Beyond: the rest waits for the next turn.
+pub const PEER_HANDSHAKE_SHARE: Duration = Duration::from_micros(250);
+/// Bytes of peers that are read in a turn. Beyond: the rest waits for the next turn, players and sessions first.
+pub const PEER_TURN_BYTES: usize = 256 << 10;
+/// Datagrams that are read off the peers' socket before a turn. Beyond: they wait in the system's buffer.
+pub const PEER_TURN_DATAGRAMS: usize = 512;
+/// Wait before a peer is dialed again after a first failure; doubles with each.
+pub const PEER_BACKOFF_FIRST: Duration = Duration::from_millis(50);
+/// The longest such wait. Beyond: it grows no more.
+pub const PEER_BACKOFF_LONGEST: Duration = Duration::from_secs(1);
+/// Silence of a peer's connection. Beyond: it is lost, and dialed again.
+pub const PEER_IDLE: Duration = Duration::from_secs(5);
+/// How often something is said on an idle connection, so that it is not lost. Beyond: a probe is sent.
+pub const PEER_KEEP_ALIVE: Duration = Duration::from_secs(1);

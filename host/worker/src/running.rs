@@ -401,6 +401,12 @@ impl Worker {
         }
     }
 
+    /// Whether nobody sits in a session or waits to be let in.
+    pub(crate) fn is_empty(&self, index: usize) -> bool {
+        let is_awaited = self.waiting.get(&index).is_some_and(|links| !links.is_empty());
+        !is_awaited && self.sessions[index].as_ref().is_some_and(|session| session.is_empty())
+    }
+
     /// Ends a session by the host's decision.
     pub(crate) fn end_session(&mut self, now: Instant, index: usize, why: &str) {
         let Some(session) = self.sessions[index].as_mut() else { return };

@@ -521,6 +521,11 @@ impl Session {
         self.fold.slots().find(|state| state.player.as_str() == player).map(|state| state.slot)
     }
 
+    /// Whether nobody sits in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.fold.slots().next().is_none()
+    }
+
     /// Whether players' packets should be handled at once rather than at the next tick.
     pub(crate) fn is_prompt(&self) -> bool {
         self.period.is_none()

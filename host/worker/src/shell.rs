@@ -1,12 +1,14 @@
-//! The thin shell round a [`Worker`]: its thread, socket, clock and queues. The only part that waits, and it waits for
-//! the socket, a command or the next due instant. A ticking worker sleeps through arriving packets until its grid's
+//! The thin shell round a [`Worker`]: its thread, sockets, clock and queues. The only part that waits, and it waits for
+//! a socket, a command or the next due instant. A ticking worker sleeps through arriving packets until its grid's
 //! next instant; a prompt one wakes for each.
+
+mod bell;
+mod port;
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
@@ -19,12 +21,13 @@ use crate::accounting::Counters;
 use crate::addresses::AddressTokens;
 use crate::authority::{Authority, Keys};
 use crate::command::{Command, Event};
-use crate::limits::COMMANDS;
-use crate::outlet::{Destination, Outlet};
-use crate::receive::Receiver as Socket;
-use crate::transmit::Transmitter;
-use crate::transport;
+use crate::limits::{COMMANDS, PEER_TURN_DATAGRAMS};
+use crate::peers::Peer;
+use crate::peers::tls::Membership;
+use crate::transport::{self, CryptoError};
 use crate::worker::{SERVICE_INTERVAL, Turn, Worker, WorkerConfig};
+use bell::{Bell, wait_for};
+use port::{PeerPort, Port};
 
 /// Datagrams that are read before the worker's turn.
 const RECEIVED_A_TURN: usize = 2048;
@@ -55,6 +58,16 @@ pub struct Config {
     pub events: SyncSender<(WorkerId, Event)>,
     /// The processor that its thread is bound to, if any.
     pub processor: Option<usize>,
+    /// What links it to workers of other nodes, if anything.
+    pub peers: Option<PeerConfig>,
+}
+
+/// How a worker speaks to workers of other nodes.
+pub struct PeerConfig {
+    /// A bound socket of its own.
+    pub socket: UdpSocket,
+    /// What makes it a member of the cluster.
+    pub membership: Membership,
 }
 
 /// A running worker.
@@ -65,6 +78,7 @@ pub struct WorkerHandle {
     counters: Arc<Counters>,
     address: SocketAddr,
     addresses: AddressTokens,
+    peer_address: Option<SocketAddr>,
 }
 
 impl WorkerHandle {
@@ -73,9 +87,10 @@ impl WorkerHandle {
         counters: Arc<Counters>,
         address: SocketAddr,
         addresses: AddressTokens,
+        peer_address: Option<SocketAddr>,
     ) -> (WorkerHandle, Receiver<Command>) {
         let (commands, queue) = sync_channel(COMMANDS);
-        (WorkerHandle { commands, bell, counters, address, addresses }, queue)
+        (WorkerHandle { commands, bell, counters, address, addresses, peer_address }, queue)
     }
 
     /// Has the worker serve new connections with another certificate.
@@ -110,15 +125,31 @@ impl WorkerHandle {
     pub fn address(&self) -> SocketAddr {
         self.address
     }
+
+    /// Where its socket for peers is bound, if it has one.
+    pub fn peer_address(&self) -> Option<SocketAddr> {
+        self.peer_address
+    }
+}
+
+/// Why a worker does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum SpawnError {
+    /// A socket cannot be prepared, or the system gives no thread.
+    #[error(transparent)]
+    System(#[from] io::Error),
+    /// The certificate for peers cannot serve.
+    #[error(transparent)]
+    Crypto(#[from] CryptoError),
 }
 
 /// Starts a worker on a socket. The thread ends after [`Command::Stop`].
 ///
 /// # Errors
-/// The socket cannot be prepared, or the system gives no thread.
-pub fn spawn(config: Config, socket: UdpSocket) -> io::Result<(WorkerHandle, JoinHandle<()>)> {
+/// [`SpawnError`].
+pub fn spawn(config: Config, socket: UdpSocket) -> Result<(WorkerHandle, JoinHandle<()>), SpawnError> {
     let address = socket.local_addr()?;
-    let socket = Socket::new(socket)?;
+    let players = Port::new(socket)?;
     let bell = Arc::new(Bell::new()?);
     let started_ms = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |age| age.as_millis() as u64);
     let mut worker = WorkerConfig::new(config.node.id.0, config.worker, config.certificate, started_ms, Instant::now());
@@ -126,18 +157,26 @@ pub fn spawn(config: Config, socket: UdpSocket) -> io::Result<(WorkerHandle, Joi
     worker.penalty = config.penalty;
     (worker.generation, worker.node_started) = (config.node.generation, config.node_started);
     let addresses = config.keys.addresses();
-    let worker = Worker::new(
+    let mut worker = Worker::new(
         worker,
         Arc::new(transport::endpoint_config(config.worker, &config.seed)),
         Arc::new(transport::server_config(config.crypto, &addresses)),
         Authority::new(config.keys, config.node, config.worker, &config.seed),
-        !socket.may_fragment(),
+        !players.socket.may_fragment(),
     );
-    let (handle, queue) = WorkerHandle::new(Arc::clone(&bell), worker.counters(), address, addresses);
+    let (mut peers, mut peer_address) = (None, None);
+    if let Some(PeerConfig { socket, membership }) = config.peers {
+        peer_address = Some(socket.local_addr()?);
+        let port = Port::new(socket)?;
+        let own = Peer { node: config.node, worker: config.worker };
+        worker.open_to_peers(membership.configure(own, &config.seed, !port.socket.may_fragment())?);
+        peers = Some(PeerPort { port, looked: Instant::now(), heard: false });
+    }
+    let (handle, queue) = WorkerHandle::new(Arc::clone(&bell), worker.counters(), address, addresses, peer_address);
     let shell = Shell {
-        out: SocketOutlet { transmitter: Transmitter::new(socket.socket().as_raw_fd()) },
         worker,
-        socket,
+        players,
+        peers,
         queue,
         bell,
         events: config.events,
@@ -168,67 +207,10 @@ fn settle_thread(penalty: bool, processor: Option<usize>) {
     }
 }
 
-/// Wakes a sleeping worker: an eventfd that is written at most once until it is read.
-struct Bell {
-    descriptor: OwnedFd,
-    rung: AtomicBool,
-}
-
-impl Bell {
-    fn new() -> io::Result<Bell> {
-        // SAFETY: no pointers; the result is checked.
-        let descriptor = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
-        if descriptor < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: a descriptor that was just made and is nobody else's.
-        let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
-        Ok(Bell { descriptor, rung: AtomicBool::new(false) })
-    }
-
-    fn ring(&self) {
-        if !self.rung.swap(true, SeqCst) {
-            let one = 1_u64;
-            // SAFETY: eight bytes of a local number. A full counter wakes as well.
-            unsafe { libc::write(self.descriptor.as_raw_fd(), (&raw const one).cast(), 8) };
-        }
-    }
-
-    /// Takes the ring back; commands sent from now on ring again. Those sent before are in the queue, to be looked at
-    /// after this. The descriptor is emptied first: a ring in between must not be lost while it counts as rung. One that
-    /// was heard is taken back though it does not count as rung: its ringer was slow to write.
-    fn hush(&self, heard: bool) {
-        if heard || self.rung.load(SeqCst) {
-            let mut count = 0_u64;
-            // SAFETY: eight bytes of a local number.
-            unsafe { libc::read(self.descriptor.as_raw_fd(), (&raw mut count).cast(), 8) };
-            self.rung.swap(false, SeqCst);
-        }
-    }
-}
-
-struct SocketOutlet {
-    transmitter: Transmitter,
-}
-
-impl Outlet for SocketOutlet {
-    fn now(&mut self) -> Instant {
-        Instant::now()
-    }
-
-    fn buffer(&mut self) -> &mut Vec<u8> {
-        self.transmitter.buffer()
-    }
-
-    fn commit(&mut self, to: Destination) {
-        self.transmitter.commit(to);
-    }
-}
-
 struct Shell {
     worker: Worker,
-    socket: Socket,
-    out: SocketOutlet,
+    players: Port,
+    peers: Option<PeerPort>,
     queue: Receiver<Command>,
     bell: Arc<Bell>,
     events: SyncSender<(WorkerId, Event)>,
@@ -244,8 +226,7 @@ impl Shell {
             self.receive();
             self.bell.hush(std::mem::take(&mut heard));
             let commands_wait = self.handle_commands();
-            let turn = self.worker.turn(&mut self.out);
-            self.out.transmitter.flush();
+            let turn = self.turn();
             self.send_events(&mut unsent);
             self.count();
             if turn == Turn::Done && !commands_wait && !self.worker.is_stopped() {
@@ -259,20 +240,28 @@ impl Shell {
                 break;
             }
         }
-        self.worker.turn(&mut self.out);
-        self.out.transmitter.flush();
+        self.turn();
+    }
+
+    fn turn(&mut self) -> Turn {
+        let turn = self.worker.turn(&mut self.players.out);
+        self.players.out.transmitter.flush();
+        if let Some(PeerPort { port, .. }) = &mut self.peers
+            && !self.worker.is_alone()
+        {
+            self.worker.send_to_peers(&mut port.out);
+            port.out.transmitter.flush();
+        }
+        turn
     }
 
     fn receive(&mut self) {
-        let mut received = 0;
-        loop {
-            let now = Instant::now();
-            let worker = &mut self.worker;
-            let (datagrams, more) = self.socket.receive(|datagram| worker.handle_datagram(now, datagram));
-            received += datagrams;
-            if !more || received >= RECEIVED_A_TURN {
-                return;
-            }
+        let worker = &mut self.worker;
+        self.players.receive(RECEIVED_A_TURN, |now, datagram| worker.handle_datagram(now, datagram));
+        if let Some(peers) = &mut self.peers
+            && peers.is_due(Instant::now(), worker.is_alone())
+        {
+            peers.port.receive(PEER_TURN_DATAGRAMS, |now, datagram| worker.handle_peer_datagram(now, datagram));
         }
     }
 
@@ -309,8 +298,12 @@ impl Shell {
         if timeout.is_zero() {
             return false;
         }
-        let socket = self.worker.is_prompt().then(|| self.socket.socket().as_raw_fd());
-        wait_for(self.bell.descriptor.as_raw_fd(), socket, timeout)
+        let is_prompt = self.worker.is_prompt();
+        let players = is_prompt.then(|| self.players.descriptor());
+        let peers = self.peers.as_ref().filter(|_| is_prompt).map(|peers| peers.port.descriptor());
+        let [bell, _, heard] = wait_for([Some(self.bell.descriptor()), players, peers], timeout);
+        self.peers.iter_mut().for_each(|peers| peers.heard |= heard);
+        bell
     }
 
     fn count(&mut self) {
@@ -320,24 +313,11 @@ impl Shell {
         }
         self.slow_counters = now;
         let counters = self.worker.counters();
-        counters.kernel_drops.store(self.socket.kernel_drops(), Relaxed);
-        counters.send_drops.store(self.out.transmitter.sent().dropped, Relaxed);
+        let ports = || [Some(&self.players), self.peers.as_ref().map(|peers| &peers.port)].into_iter().flatten();
+        counters.kernel_drops.store(ports().map(|port| port.socket.kernel_drops()).sum(), Relaxed);
+        counters.send_drops.store(ports().map(|port| port.out.transmitter.sent().dropped).sum(), Relaxed);
         counters.busy_us.store(thread_time_us(), Relaxed);
     }
-}
-
-/// Waits for the bell, the socket if given, or the timeout; answers whether it was the bell.
-fn wait_for(bell: RawFd, socket: Option<RawFd>, timeout: Duration) -> bool {
-    let poll = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
-    // A negative descriptor is passed over.
-    let mut descriptors = [poll(bell), poll(socket.unwrap_or(-1))];
-    let timeout = libc::timespec {
-        tv_sec: timeout.as_secs() as libc::time_t,
-        tv_nsec: libc::c_long::from(timeout.subsec_nanos() as i32),
-    };
-    // SAFETY: the array and the timeout outlive the call; an interrupted wait is a short one.
-    let ready = unsafe { libc::ppoll(descriptors.as_mut_ptr(), 2, &timeout, std::ptr::null()) };
-    ready > 0 && descriptors[0].revents != 0
 }
 
 fn thread_time_us() -> u64 {
@@ -355,51 +335,12 @@ mod tests {
     fn commands_beyond_the_bound_come_back() {
         let bell = Arc::new(Bell::new().unwrap());
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
-        let (handle, queue) = WorkerHandle::new(bell, Arc::default(), address);
+        let (handle, queue) = WorkerHandle::new(bell, Arc::default(), address, AddressTokens::alone(&[1; 32]), None);
         for _ in 0..COMMANDS {
             assert!(handle.send(Command::Stop).is_ok());
         }
         assert!(matches!(handle.send(Command::Stop).map_err(|command| *command), Err(Command::Stop)));
         assert!(queue.try_recv().is_ok());
         assert!(handle.send(Command::Stop).is_ok(), "there is room again");
-    }
-
-    /// The worker was awake for another reason and took the ring back before its ringer wrote.
-    #[test]
-    fn a_ring_that_is_written_late_is_heard_once() {
-        let bell = Bell::new().unwrap();
-        assert!(!bell.rung.swap(true, SeqCst));
-        bell.hush(false);
-        let one = 1_u64;
-        // SAFETY: eight bytes of a local number.
-        unsafe { libc::write(bell.descriptor.as_raw_fd(), (&raw const one).cast(), 8) };
-        let heard = wait_for(bell.descriptor.as_raw_fd(), None, Duration::from_secs(20));
-        assert!(heard);
-        bell.hush(heard);
-        assert!(!wait_for(bell.descriptor.as_raw_fd(), None, Duration::from_millis(1)), "it rings on for ever");
-    }
-
-    #[test]
-    fn no_ring_is_lost_between_two() {
-        let patience = Duration::from_secs(20);
-        let bell = Arc::new(Bell::new().unwrap());
-        let (sender, queue) = sync_channel(1 << 20);
-        let ringer = Arc::clone(&bell);
-        let rings = 300_000;
-        let thread = std::thread::spawn(move || {
-            for number in 0..rings {
-                sender.send(number).unwrap();
-                ringer.ring();
-            }
-        });
-        let mut taken = 0;
-        while taken < rings {
-            let began = Instant::now();
-            let heard = wait_for(bell.descriptor.as_raw_fd(), None, patience);
-            assert!(began.elapsed() < patience, "the bell is rung and cannot be heard");
-            bell.hush(heard);
-            taken += queue.try_iter().count();
-        }
-        thread.join().unwrap();
     }
 }

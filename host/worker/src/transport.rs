@@ -18,6 +18,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::addresses::AddressTokens;
 use crate::cid::WorkerConnectionIds;
+use crate::limits::{PEER_DATAGRAM_BYTES, PEER_IDLE, PEER_KEEP_ALIVE, PEER_LONGS};
 
 /// Bytes of datagrams that wait to leave: the largest views in fragments, with their bookkeeping.
 pub const DATAGRAM_SEND_BYTES: usize = (limits::VIEWS_IN_SEND_BUFFER + 1) * limits::VIEW_BYTES;
@@ -61,11 +62,50 @@ pub fn transport_config() -> TransportConfig {
     config
 }
 
+/// Bytes that a peer may have sent on a stream and that are not read yet. What is long never fills the connection's window,
+/// which has room for as much of every stream: so it does not keep a frame waiting.
+const PEER_STREAM_WINDOW: u32 = 1 << 20;
+
+/// What both ends of a connection between workers use.
+pub fn peer_transport_config() -> TransportConfig {
+    let idle = VarInt::from_u32(PEER_IDLE.as_millis() as u32);
+    let window = PEER_STREAM_WINDOW * (PEER_LONGS as u32 + 1);
+    let mut config = TransportConfig::default();
+    config
+        .max_concurrent_bidi_streams(VarInt::from_u32(1))
+        .max_concurrent_uni_streams(VarInt::from_u32(PEER_LONGS as u32))
+        .stream_receive_window(VarInt::from_u32(PEER_STREAM_WINDOW))
+        .receive_window(VarInt::from_u32(window))
+        .send_window(u64::from(window))
+        .datagram_receive_buffer_size(Some(PEER_DATAGRAM_BYTES))
+        .datagram_send_buffer_size(PEER_DATAGRAM_BYTES)
+        .max_idle_timeout(Some(IdleTimeout::from(idle)))
+        .keep_alive_interval(Some(PEER_KEEP_ALIVE))
+        .initial_rtt(Duration::from_millis(50))
+        .enable_segmentation_offload(false);
+    config
+}
+
+/// How a worker serves peers. Nobody moves to another address: workers have fixed ones.
+pub fn peer_server_config(crypto: Arc<dyn quinn_proto::crypto::ServerConfig>, seed: &[u8; 32]) -> ServerConfig {
+    let mut config = server_config_over(crypto, &AddressTokens::alone(seed), peer_transport_config());
+    config.migration(false);
+    config
+}
+
 /// A worker's server configuration over some cryptography; rustls' comes from [`server_crypto`].
 pub fn server_config(crypto: Arc<dyn quinn_proto::crypto::ServerConfig>, addresses: &AddressTokens) -> ServerConfig {
-    let mut config = ServerConfig::new(Arc::new(Patient(crypto)), addresses.key());
+    server_config_over(Arc::new(Patient(crypto)), addresses, transport_config())
+}
+
+fn server_config_over(
+    crypto: Arc<dyn crypto::ServerConfig>,
+    addresses: &AddressTokens,
+    transport: TransportConfig,
+) -> ServerConfig {
+    let mut config = ServerConfig::new(crypto, addresses.key());
     addresses.configure(&mut config);
-    config.transport_config(Arc::new(transport_config()));
+    config.transport_config(Arc::new(transport));
     config.max_incoming(64).incoming_buffer_size(16 << 10).incoming_buffer_size_total(256 << 10);
     config
 }

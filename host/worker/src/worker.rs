@@ -1,6 +1,7 @@
 //! The worker: a turn, and what a turn is made of. Holds connections and sessions together, since nothing on a
 //! player's way may cross a thread or wait for a lock. Split by what is done: `opening` lets players in, `inbound`
-//! takes frames and datagrams, `running` drives sessions, `outbound` writes frames and views.
+//! takes frames and datagrams, `running` drives sessions, `outbound` writes frames and views, `peering` serves workers of
+//! other nodes.
 //!
 //! Drive it so: [`Worker::handle_datagram`] for what arrived, [`Worker::handle_command`] for what was said, then
 //! [`Worker::turn`] until it answers [`Turn::Done`], [`Worker::poll_event`] until it is empty, and again at
@@ -26,9 +27,10 @@ use crate::authority::Authority;
 use crate::command::{Command, Event, Flushed};
 use crate::connection::Connection;
 use crate::endpoint::{Endpoint, LinkId, LinkLimits};
-use crate::limits::{EVENT_BYTES, EVENTS, SESSIONS};
+use crate::limits::{EVENT_BYTES, EVENTS, HANDSHAKES, SESSIONS};
 use crate::outbound::Chunks;
 use crate::outlet::Outlet;
+use crate::peers::Peers;
 use crate::receive::Datagram;
 use crate::session::{CostOf, Session};
 use crate::timers::Timers;
@@ -134,12 +136,21 @@ pub struct Held {
     pub frame_bytes: usize,
     /// Bytes of datagrams that wait for packets, the most of any connection.
     pub datagram_bytes: usize,
+    /// Handshakes of peers under way, those that this worker began not counted.
+    pub peer_handshakes: usize,
+    /// Connections with peers, those closing included.
+    pub peer_connections: usize,
+    /// Peers that are linked or dialed.
+    pub peers: usize,
+    /// Bytes of frames that wait for a peer's stream, the most of any.
+    pub peer_frame_bytes: usize,
 }
 
 /// One core's share of a node.
 pub struct Worker {
     pub(crate) config: WorkerConfig,
     pub(crate) endpoint: Endpoint,
+    pub(crate) peers: Option<Box<Peers>>,
     pub(crate) connections: Vec<Option<Connection>>,
     pub(crate) dirty: Vec<LinkId>,
     pub(crate) sessions: Vec<Option<Box<Session>>>,
@@ -182,9 +193,15 @@ impl Worker {
         authority: Authority,
         unfragmented: bool,
     ) -> Worker {
-        let links = LinkLimits { connections: config.connections, per_address: config.connections_per_address };
+        let links = LinkLimits {
+            connections: config.connections,
+            per_address: config.connections_per_address,
+            handshakes: HANDSHAKES,
+            handshake: limits::HANDSHAKE_TIMEOUT,
+        };
         Worker {
             endpoint: Endpoint::new(endpoint, server, links, unfragmented),
+            peers: None,
             connections: Vec::new(),
             dirty: Vec::new(),
             sessions: Vec::new(),
@@ -227,7 +244,12 @@ impl Worker {
         let links: Vec<LinkId> = self.connections.iter().flatten().map(|connection| connection.link).collect();
         let unsent = links.iter().filter_map(|&link| Some(self.endpoint.link(link)?.datagrams().send_buffer_space()));
         let least_space = unsent.min().unwrap_or(DATAGRAM_SEND_BYTES);
+        let peers = self.peers.as_ref().map(|peers| peers.held()).unwrap_or_default();
         Held {
+            peer_handshakes: peers.handshakes,
+            peer_connections: peers.connections,
+            peers: peers.peers,
+            peer_frame_bytes: peers.frame_bytes,
             events: self.events.len(),
             event_bytes: self.event_bytes,
             resolving: self.resolving.len(),
@@ -264,6 +286,13 @@ impl Worker {
                     self.end_session(now, index, &reason);
                 }
             }
+            Command::EndEmpty { session, reason, reply } => {
+                let index = self.index_of(&session);
+                reply(index.is_some());
+                if let Some(index) = index.filter(|index| self.is_empty(*index)) {
+                    self.end_session(now, index, &reason);
+                }
+            }
             Command::Show { session, reply } => {
                 let index = self.index_of(&session);
                 let shown = index.and_then(|index| self.sessions[index].as_ref());
@@ -286,6 +315,7 @@ impl Worker {
             Command::Relayed { relay, what } => self.relayed(now, relay, what),
             Command::Signal { game, key, source, body } => self.signal(now, game, key, source, body),
             Command::Certify { server, certificate } => self.set_server_config(server, certificate),
+            Command::Peers(order) => self.handle_order(now, order),
             Command::GoAway(reason) => self.go_away(reason),
             Command::Stop => self.stop(now),
         }
@@ -327,11 +357,15 @@ impl Worker {
     /// Links' data, due sessions, a slice of what is long. Where one of them takes all the time until the socket is served,
     /// the next turn begins with what comes after it: none keeps another from its turn. Answers whether more is to be done.
     fn go_on(&mut self, outlet: &mut dyn Outlet) -> bool {
-        const PARTS: [fn(&mut Worker, &mut dyn Outlet) -> bool; 3] =
-            [Worker::read_links, Worker::run_due, Worker::work_some];
+        const READ_PEERS: usize = 1;
+        const PARTS: [fn(&mut Worker, &mut dyn Outlet) -> bool; 4] =
+            [Worker::read_links, Worker::read_peers, Worker::run_due, Worker::work_some];
         let first = std::mem::take(&mut self.first_part);
         let mut more = false;
         for part in (first..PARTS.len()).chain(0..first) {
+            if part == READ_PEERS && self.peers.is_none() {
+                continue;
+            }
             more |= PARTS[part](self, outlet);
             if self.is_turn_over(outlet) {
                 self.first_part = (part + 1) % PARTS.len();
@@ -356,7 +390,13 @@ impl Worker {
         if self.endpoint.has_waiting() || self.endpoint.has_ready() || !self.working.is_empty() {
             return Some(now);
         }
-        let wake = [self.endpoint.next_timeout(), self.schedule.next()].into_iter().flatten().min();
+        // Held back, they wait for the node.
+        let peers = self.peers.as_ref().filter(|_| self.has_room_for_peers());
+        if peers.is_some_and(|peers| peers.has_work()) {
+            return Some(now);
+        }
+        let peers = peers.and_then(|peers| peers.next_timeout());
+        let wake = [self.endpoint.next_timeout(), self.schedule.next(), peers].into_iter().flatten().min();
         if self.is_prompt() { wake } else { Some(self.on_grid(now, wake)) }
     }
 
@@ -450,6 +490,12 @@ impl Worker {
         counters.handshakes_dropped.store(counts.dropped, Relaxed);
         counters.connections.store(self.endpoint.open_links() as u64, Relaxed);
         counters.sessions.store(self.live_sessions as u64, Relaxed);
+        if let Some(counts) = self.peers.as_ref().filter(|peers| !peers.is_idle()).map(|peers| peers.counts()) {
+            counters.peers.store(counts.up, Relaxed);
+            counters.peer_frames_in.store(counts.frames_in, Relaxed);
+            counters.peer_frames_out.store(counts.frames_out, Relaxed);
+            counters.peers_refused.store(counts.refused, Relaxed);
+        }
     }
 
     fn go_away(&mut self, reason: Reason) {
@@ -476,6 +522,9 @@ impl Worker {
         let links: Vec<LinkId> = self.connections.iter().flatten().map(|connection| connection.link).collect();
         for link in links {
             self.endpoint.close(now, link, u32::from(reason.code()), reason.text());
+        }
+        if let Some(peers) = &mut self.peers {
+            peers.stop(now);
         }
         self.stopped = true;
     }

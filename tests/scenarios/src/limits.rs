@@ -23,6 +23,9 @@ const FRAMES: &str = "host/protocol/src/frame/tests.rs";
 const HOSTILE_CONNECTIONS: &str = "tests/scenarios/tests/workers/hostile/connections.rs";
 const HOSTILE_FRAMES: &str = "tests/scenarios/tests/workers/hostile/frames.rs";
 const HOSTILE_STREAMS: &str = "tests/scenarios/tests/workers/hostile/streams.rs";
+const HOSTILE_PEERS: &str = "tests/scenarios/tests/workers/hostile/peers.rs";
+const PEERS: &str = "tests/scenarios/tests/bounds/peers.rs";
+const PEER_LINKS: &str = "host/worker/src/peers/links/tests.rs";
 const RECORDER: &str = "host/node/src/recorder.rs";
 const CLUSTERED: &str = "host/core/src/directory/bounds.rs";
 const MEMBERSHIP: &str = "host/core/src/membership/tests.rs";
@@ -192,6 +195,24 @@ const OF_WORKERS: &[Reached] = &[
     ("ADDRESS_TOKENS", ADDRESSES, "proofs_that_are_remembered_are_bounded_and_those_beyond_are_none"),
     ("RESPONSES", CONNECTIONS, "packets_of_no_connection_are_answered_as_far_as_the_bound"),
     ("STREAM_WAITING_BYTES", STREAMS, "outputs_that_a_stream_does_not_take_stay_in_the_state"),
+    ("PEERS", PEER_LINKS, "peers_beyond_the_bound_are_refused"),
+    ("PEER_SESSIONS", PEER_LINKS, "links_of_sessions_beyond_the_bound_are_refused"),
+    ("PEER_HANDSHAKES", PEERS, "handshakes_of_peers_are_bounded_and_all_get_in"),
+    ("PEER_CONNECTIONS", PEERS, "connections_of_peers_are_bounded"),
+    ("PEER_GREETING", PEERS, "who_does_not_greet_in_time_is_closed_as_silent"),
+    ("PEER_GREETING_BYTES", HOSTILE_PEERS, "frames_that_are_too_long_or_no_frames_close_the_link_with_a_reason"),
+    ("PEER_FRAME_BYTES", HOSTILE_PEERS, "frames_that_are_too_long_or_no_frames_close_the_link_with_a_reason"),
+    ("PEER_QUEUE_BYTES", PEERS, "a_peer_that_takes_nothing_is_too_slow_and_can_be_linked_anew"),
+    ("PEER_DATAGRAM_BYTES", PEERS, "datagrams_beyond_the_buffer_drop_the_oldest"),
+    ("PEER_LONGS", PEERS, "what_is_long_is_bounded_and_leaves_behind_frames"),
+    ("PEER_LONG_BYTES", HOSTILE_PEERS, "something_long_without_end_closes_the_link"),
+    ("PEER_HANDSHAKE_SHARE", PEERS, "handshakes_of_peers_have_a_share_of_a_turn"),
+    ("PEER_TURN_BYTES", PEERS, "peers_are_read_by_a_bounded_number_of_bytes_a_turn"),
+    ("PEER_TURN_DATAGRAMS", "host/worker/src/shell/port.rs", "a_socket_is_read_in_parts_and_the_rest_waits"),
+    ("PEER_BACKOFF_FIRST", PEER_LINKS, "failures_are_tried_again_after_longer_and_longer_waits"),
+    ("PEER_BACKOFF_LONGEST", PEER_LINKS, "failures_are_tried_again_after_longer_and_longer_waits"),
+    ("PEER_IDLE", PEERS, "a_peer_that_goes_silent_is_lost_in_time_and_dialed_again"),
+    ("PEER_KEEP_ALIVE", PEERS, "a_peer_that_goes_silent_is_lost_in_time_and_dialed_again"),
 ];
 
 /// What bounds a node's own queues, tables and waits.

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use ringside_simulation::worker::Guests;
 use ringside_simulation::worker::quiet::{INTERVAL, Match};
+use ringside_test_support::members::{Authority, peer};
 
 struct Attributing;
 
@@ -79,6 +80,9 @@ fn owner(stack: &Backtrace) -> (bool, String) {
 fn a_steady_turn_allocates_nothing_of_its_own() {
     let guests = Guests::load();
     let mut game = Match::start(&guests, 8);
+    // Workers of other nodes may link it, and none does.
+    let peers = Authority::new().member(1).configure(peer(1, 1), &[1; 32], true);
+    game.host.worker.open_to_peers(peers.expect("a member"));
     // Everybody sends, one after the other.
     game.phases = (0..8).map(|number| Some(number * INTERVAL / 10)).collect();
     // Buffers find their sizes, and every chunk that takes turns has served.

@@ -1,14 +1,15 @@
 //! A cluster of real nodes on one machine, with a store that they share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::directory::Directory;
 use crate::network::Network;
 use crate::node::{Node, Place, ringside};
-use crate::wait::until;
+use crate::wait::{PATIENCE, until};
 
 /// Nodes by their numbers. They end with the value.
 pub struct Cluster {
@@ -97,12 +98,25 @@ impl Cluster {
     /// # Panics
     /// If it does not come up.
     pub fn add(&mut self, number: u64, arguments: &[&str]) -> &Node {
+        self.add_at(self.place_of(number), number, arguments)
+    }
+
+    /// The same at another place.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub fn add_at(&mut self, place: Place, number: u64, arguments: &[&str]) -> &Node {
         let links = self.links();
         let mut arguments = arguments.to_vec();
         if let Some(links) = &links {
             arguments.extend(["--join", links]);
         }
-        self.begin(number, &arguments)
+        self.begin_at(place, number, &arguments)
+    }
+
+    fn place_of(&self, number: u64) -> Place {
+        let host = |network| Place::host(network, number as u8);
+        self.network.as_ref().map_or_else(Place::default, host)
     }
 
     /// Starts a node with these arguments and no others that say where the cluster is, and waits until it is ready.
@@ -110,6 +124,10 @@ impl Cluster {
     /// # Panics
     /// If it does not come up.
     pub fn begin(&mut self, number: u64, arguments: &[&str]) -> &Node {
+        self.begin_at(self.place_of(number), number, arguments)
+    }
+
+    fn begin_at(&mut self, place: Place, number: u64, arguments: &[&str]) -> &Node {
         self.init(number);
         let store = self.directory.path().join("store");
         let store = store.to_string_lossy();
@@ -117,8 +135,6 @@ impl Cluster {
         if self.shares_store {
             arguments.extend(["--store", &*store]);
         }
-        let host = |network| Place::host(network, number as u8);
-        let place = self.network.as_ref().map_or_else(Place::default, host);
         let node = Node::start_at(place, &self.state_of(number), &arguments);
         self.nodes.insert(number, node);
         self.node(number)
@@ -152,17 +168,22 @@ impl Cluster {
     /// If that does not come to be.
     pub async fn agreed(&self) -> Value {
         until("all nodes to agree", async || {
-            let mut first = None;
-            for node in self.nodes.values() {
-                let cluster = node.ringside(&["node", "list", "--json"]).json();
-                if !self.agrees(&cluster) {
-                    return None;
-                }
-                first.get_or_insert(cluster);
-            }
-            first
+            // All at a time: whoever waits for a node that does not answer keeps nobody else waiting.
+            let said = self.get_of_all("/v1/cluster");
+            said.iter().all(|cluster| self.agrees(cluster)).then(|| said.into_iter().next())?
         })
         .await
+    }
+
+    /// What the admin APIs of all nodes say, in order of their numbers, asked at a time.
+    ///
+    /// # Panics
+    /// If one has no answer.
+    pub fn get_of_all(&self, path: &str) -> Vec<Value> {
+        std::thread::scope(|scope| {
+            let asked: Vec<_> = self.nodes.values().map(|node| scope.spawn(|| node.get(path))).collect();
+            asked.into_iter().map(|asked| asked.join().unwrap_or_else(|_| panic!("no answer"))).collect()
+        })
     }
 
     fn agrees(&self, cluster: &Value) -> bool {
@@ -177,6 +198,41 @@ impl Cluster {
             of(&node["sees"]) == wanted && active && node["state"] == "active" && node["settled"] == true
         };
         cluster["agree"] == true && of(&cluster["nodes"]) == wanted && nodes.iter().all(is_settled)
+    }
+
+    /// Waits until the directories agree: whatever a node leads, one home keeps, as its leader says it, and homes keep
+    /// nothing else. Answers where each session is.
+    ///
+    /// # Panics
+    /// If that does not come to be.
+    pub async fn directories_agree(&self) -> BTreeMap<String, (String, u64)> {
+        let mut last = Vec::new();
+        let agreed = tokio::time::timeout(PATIENCE, async {
+            loop {
+                last = self.get_of_all("/v1/directory");
+                let of = |what: &str| {
+                    let entries = last.iter().flat_map(|node| node[what].as_array().cloned().unwrap_or_default());
+                    let entry = |entry: Value| {
+                        let text = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
+                        (text("session"), (text("node"), entry["worker"].as_u64().unwrap_or(u64::MAX)))
+                    };
+                    let mut all: Vec<_> = entries.map(entry).collect();
+                    all.sort();
+                    all
+                };
+                let (leads, keeps) = (of("leads"), of("keeps"));
+                let is_settled = last.iter().all(|node| node["settled"] == true && node["ring"] == last[0]["ring"]);
+                let keys: BTreeSet<_> = leads.iter().filter_map(|(session, _)| session.split('@').next()).collect();
+                if is_settled && leads == keeps && keys.len() == leads.len() {
+                    return leads.into_iter().collect();
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        });
+        match agreed.await {
+            Ok(places) => places,
+            Err(_) => panic!("the directories do not agree: {last:#?}"),
+        }
     }
 
     /// The live sessions as a node lists them: `game/key@incarnation` and the node that leads each.

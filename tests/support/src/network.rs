@@ -10,14 +10,14 @@ use std::os::fd::AsRawFd;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::random::Random;
 
 /// The test's own host.
-const OWN: u8 = 254;
+pub const OWN: u8 = 254;
 /// Packets on their way; further ones wait in the kernel, which drops them in the end.
 const FLYING: usize = 16_384;
 /// The largest packet of a device of the usual size, and room.
@@ -32,11 +32,91 @@ pub struct Quality {
     pub loss_permille: u64,
 }
 
+/// Which packets go nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// All of and to a host.
+    Host(u8),
+    /// All that one host sends to another.
+    OneWay {
+        /// Who sends.
+        from: u8,
+        /// Who does not hear it.
+        to: u8,
+    },
+    /// UDP of and to a port of a host.
+    Port {
+        /// Which host.
+        host: u8,
+        /// Which of its ports.
+        port: u16,
+    },
+}
+
+impl Cut {
+    fn holds_back(&self, packet: &Packet<'_>) -> bool {
+        match *self {
+            Cut::Host(host) => packet.from == host || packet.to == host,
+            Cut::OneWay { from, to } => (packet.from, packet.to) == (from, to),
+            Cut::Port { host, port } => packet
+                .udp
+                .is_some_and(|udp| (packet.from, udp.from) == (host, port) || (packet.to, udp.to) == (host, port)),
+        }
+    }
+}
+
+/// An IPv4 packet between two hosts; everything else is of no interest.
+struct Packet<'a> {
+    from: u8,
+    to: u8,
+    udp: Option<Datagram<'a>>,
+}
+
+/// UDP in one piece: where a packet was cut into several, only its first has ports.
+#[derive(Clone, Copy)]
+struct Datagram<'a> {
+    from: u16,
+    to: u16,
+    payload: &'a [u8],
+}
+
+impl Packet<'_> {
+    fn parse(bytes: &[u8]) -> Option<Packet<'_>> {
+        const UDP: u8 = 17;
+        let (head, length) = (bytes.first_chunk::<20>()?, usize::from(bytes[0] & 15) * 4);
+        if head[0] >> 4 != 4 {
+            return None;
+        }
+        let is_later_piece = u16::from_be_bytes([head[6], head[7]]) & 0x1fff != 0;
+        let udp = bytes.get(length..).filter(|_| head[9] == UDP && !is_later_piece).and_then(|udp| {
+            let port = |at: usize| Some(u16::from_be_bytes([*udp.get(at)?, *udp.get(at + 1)?]));
+            Some(Datagram { from: port(0)?, to: port(2)?, payload: udp.get(8..)? })
+        });
+        Some(Packet { from: head[15], to: head[19], udp })
+    }
+}
+
 /// A packet, when it is due, and the host that it goes to.
 type Flying = (Instant, u8, Vec<u8>);
 
-/// Hosts whose packets go nowhere.
-type Cut = Arc<Mutex<Vec<u8>>>;
+/// What tests say to the switch while it runs, and what it keeps for them.
+#[derive(Debug, Default)]
+struct Switch {
+    cuts: Vec<Cut>,
+    /// Whose datagrams are kept: a host and its port.
+    tapped: Option<(u8, u16)>,
+    kept: Vec<Vec<u8>>,
+}
+
+impl Switch {
+    /// Whether the packet goes on.
+    fn pass(&mut self, packet: &Packet<'_>) -> bool {
+        if let Some(udp) = packet.udp.filter(|udp| self.tapped == Some((packet.from, udp.from))) {
+            self.kept.push(udp.payload.to_vec());
+        }
+        !self.cuts.iter().any(|cut| cut.holds_back(packet))
+    }
+}
 
 /// The network. It is gone with the value.
 #[derive(Debug)]
@@ -44,7 +124,7 @@ pub struct Network {
     name: String,
     subnet: [u8; 2],
     hosts: u8,
-    cut: Cut,
+    switch: Arc<Mutex<Switch>>,
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -59,13 +139,13 @@ impl Network {
         // Names of interfaces have 15 characters; other networks of the same machine have other processes.
         let name = format!("rs{:x}", process & 0xff_ffff);
         let subnet = [200 + (process % 50) as u8, (process / 50 % 250) as u8];
-        let (cut, stop) = (Cut::default(), Arc::default());
-        let mut network = Network { name, subnet, hosts, cut, stop, threads: Vec::new() };
+        let (switch, stop) = (Arc::default(), Arc::default());
+        let mut network = Network { name, subnet, hosts, switch, stop, threads: Vec::new() };
         let mut devices = BTreeMap::new();
         for host in (1..=hosts).chain([OWN]) {
             devices.insert(host, Arc::new(network.join(host)?));
         }
-        network.switch(devices, quality);
+        network.run(devices, quality);
         Ok(network)
     }
 
@@ -89,11 +169,12 @@ impl Network {
         Ok(device)
     }
 
-    fn switch(&mut self, devices: BTreeMap<u8, Arc<File>>, quality: Quality) {
+    fn run(&mut self, devices: BTreeMap<u8, Arc<File>>, quality: Quality) {
         let (sender, flying) = sync_channel(FLYING);
         for (&host, device) in &devices {
-            let (device, sender, cut, stop) = (device.clone(), sender.clone(), self.cut.clone(), self.stop.clone());
-            self.threads.push(std::thread::spawn(move || take_in(host, &device, &sender, quality, &cut, &stop)));
+            let (device, sender, switch, stop) =
+                (device.clone(), sender.clone(), self.switch.clone(), self.stop.clone());
+            self.threads.push(std::thread::spawn(move || take_in(host, &device, &sender, quality, &switch, &stop)));
         }
         self.threads.push(std::thread::spawn(move || hand_out(&devices, &flying)));
     }
@@ -108,32 +189,51 @@ impl Network {
         Ipv4Addr::new(10, self.subnet[0], self.subnet[1], host)
     }
 
-    /// From now on packets of and to this host are lost, or no longer.
-    pub fn set_cut(&self, host: u8, is_cut: bool) {
-        let mut cut = self.cut.lock().unwrap_or_else(PoisonError::into_inner);
-        cut.retain(|&other| other != host);
+    /// From now on these packets are lost, or no longer.
+    pub fn set_cut(&self, cut: Cut, is_cut: bool) {
+        let mut switch = self.lock();
+        switch.cuts.retain(|&other| other != cut);
         if is_cut {
-            cut.push(host);
+            switch.cuts.push(cut);
         }
+    }
+
+    /// From now on what a host sends from this port is kept, lost or not.
+    pub fn tap(&self, host: u8, port: u16) {
+        self.lock().tapped = Some((host, port));
+    }
+
+    /// The datagrams that were kept since they were asked for last, without their headers.
+    pub fn tapped(&self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.lock().kept)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Switch> {
+        self.switch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Takes packets of a host until the network ends.
-fn take_in(host: u8, mut device: &File, sender: &SyncSender<Flying>, quality: Quality, cut: &Cut, stop: &AtomicBool) {
+fn take_in(
+    host: u8,
+    mut device: &File,
+    sender: &SyncSender<Flying>,
+    quality: Quality,
+    switch: &Mutex<Switch>,
+    stop: &AtomicBool,
+) {
     let mut random = Random::new(u64::from(host));
-    let mut packet = [0; PACKET_BYTES];
+    let mut bytes = [0; PACKET_BYTES];
     while !stop.load(SeqCst) {
         if !is_readable(device) {
             continue;
         }
-        let Ok(length) = device.read(&mut packet) else { continue };
-        // The destination of an IPv4 packet ends with its byte 19; everything else is of no interest.
-        let Some(&to) = packet[..length].get(19).filter(|_| packet[0] >> 4 == 4) else { continue };
-        let is_cut = |cut: &Vec<u8>| cut.contains(&host) || cut.contains(&to);
+        let Ok(length) = device.read(&mut bytes) else { continue };
+        let Some(packet) = Packet::parse(&bytes[..length]) else { continue };
         let is_lost = random.below(1000) < quality.loss_permille;
-        if !is_lost && !is_cut(&cut.lock().unwrap_or_else(PoisonError::into_inner)) {
+        if switch.lock().unwrap_or_else(PoisonError::into_inner).pass(&packet) && !is_lost {
             // All take the same time, so the first in is the first out.
-            let _ = sender.try_send((Instant::now() + quality.delay, to, packet[..length].to_vec()));
+            let _ = sender.try_send((Instant::now() + quality.delay, packet.to, bytes[..length].to_vec()));
         }
     }
 }

@@ -1,14 +1,18 @@
 //! A real node in a process of its own, and the command line against it. Ends with the value: nothing is left running.
 
-use std::io::{BufRead, BufReader, Read};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::clock::Clock;
 use crate::guests;
 use crate::network::Network;
 use crate::wait::PATIENCE;
@@ -91,29 +95,71 @@ pub struct Place {
     namespace: Option<String>,
     /// Where its sockets are bound, on any ports.
     address: IpAddr,
+    /// What others are told instead.
+    advertised: Option<IpAddr>,
+    /// Further variables of its environment.
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Default for Place {
     /// On loopback.
     fn default() -> Place {
-        Place { namespace: None, address: Ipv4Addr::LOCALHOST.into() }
+        Place { namespace: None, address: Ipv4Addr::LOCALHOST.into(), advertised: None, environment: Vec::new() }
     }
 }
 
 impl Place {
     /// A host of a network.
     pub fn host(network: &Network, host: u8) -> Place {
-        Place { namespace: Some(network.namespace(host)), address: network.address(host).into() }
+        let namespace = Some(network.namespace(host));
+        Place { namespace, address: network.address(host).into(), ..Place::default() }
+    }
+
+    /// All addresses of this machine, of which others are told one.
+    pub fn advertised(address: IpAddr) -> Place {
+        Place { address: Ipv4Addr::UNSPECIFIED.into(), advertised: Some(address), ..Place::default() }
+    }
+
+    /// The same where the clock is another one.
+    #[must_use]
+    pub fn with_clock(mut self, clock: &Clock) -> Place {
+        self.environment.extend(clock.environment());
+        self
     }
 
     /// `ringside` there.
     fn command(&self, state: &Path) -> Command {
-        let Some(namespace) = &self.namespace else { return command(state) };
-        let mut within = Command::new("ip");
-        // It becomes the program: signals reach that.
-        within.args(["netns", "exec", namespace]).arg(guests::program());
-        surround(&mut within, state);
-        within
+        let mut command = match &self.namespace {
+            None => Command::new(guests::program()),
+            Some(namespace) => {
+                let mut within = Command::new("ip");
+                // It becomes the program: signals reach that.
+                within.args(["netns", "exec", namespace]).arg(guests::program());
+                within
+            }
+        };
+        surround(&mut command, state);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// Says something to a server there, and takes what it answers until it closes.
+    fn exchange(&self, address: &str, request: &str) -> std::io::Result<String> {
+        let talk = || -> std::io::Result<String> {
+            if let Some(namespace) = &self.namespace {
+                let namespace = File::open(Path::new("/run/netns").join(namespace))?;
+                // SAFETY: an open descriptor. It is this thread alone that goes there, and ends there.
+                if unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) } != 0 {
+                    return Err(std::io::Error::last_os_error());
+                }
+            }
+            let mut stream = TcpStream::connect(address)?;
+            stream.write_all(request.as_bytes())?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            Ok(answer)
+        };
+        std::thread::scope(|scope| scope.spawn(talk).join()).unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into()))
     }
 
     fn any_port(&self) -> String {
@@ -147,7 +193,7 @@ pub struct Node {
     place: Place,
     state: PathBuf,
     process: Child,
-    lines: Receiver<String>,
+    lines: Mutex<Receiver<String>>,
     ready: Value,
 }
 
@@ -167,8 +213,12 @@ impl Node {
     pub fn start_at(place: Place, state: &Path, arguments: &[&str]) -> Node {
         let any = place.any_port();
         let mut ports = vec!["--listen", &*any, "--admin", "127.0.0.1:0", "--workers", "1"];
-        if place.namespace.is_some() {
+        if place.namespace.is_some() || place.advertised.is_some() {
             ports.extend(["--links", &*any, "--gossip", &*any]);
+        }
+        let advertised = place.advertised.map(|address| address.to_string());
+        if let Some(advertised) = &advertised {
+            ports.extend(["--advertise", advertised]);
         }
         let mut process = place
             .command(state)
@@ -191,7 +241,7 @@ impl Node {
             let status = process.wait();
             panic!("the node did not come up ({status:?}): {first}{}", lines.iter().collect::<Vec<_>>().join("\n"));
         };
-        Node { place, state: state.to_owned(), process, lines, ready }
+        Node { place, state: state.to_owned(), process, lines: Mutex::new(lines), ready }
     }
 
     /// What it said when it was ready.
@@ -234,6 +284,74 @@ impl Node {
         Answer::of(self.place.command(&self.state).args(arguments).stdin(Stdio::null()))
     }
 
+    /// What its admin API answers to a request with this body, which must succeed.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn ask(&self, method: &str, path: &str, body: &Value) -> String {
+        let token = std::fs::read_to_string(self.state.join("admin.token"));
+        let token = token.unwrap_or_else(|error| panic!("its token: {error}"));
+        let admin = self.ready["admin"].as_str().and_then(|url| url.strip_prefix("http://")).unwrap_or_default();
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: {admin}\r\nauthorization: Bearer {}\r\nconnection: close\r\n\
+             content-length: {}\r\n\r\n{body}",
+            token.trim(),
+            body.len(),
+        );
+        let answer = self.place.exchange(admin, &request).unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+        match answer.split_once("\r\n\r\n") {
+            Some((head, body)) if head.starts_with("HTTP/1.1 200 ") => body.to_owned(),
+            _ => panic!("{method} {path}: {answer}"),
+        }
+    }
+
+    /// A document of its admin API.
+    ///
+    /// # Panics
+    /// As [`Node::ask`].
+    pub fn get(&self, path: &str) -> Value {
+        let text = self.ask("GET", path, &Value::Null);
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}: {text}"))
+    }
+
+    /// A figure of its metrics page.
+    ///
+    /// # Panics
+    /// If there is none of that name.
+    pub fn metric(&self, name: &str) -> u64 {
+        let page = self.ask("GET", "/metrics", &Value::Null);
+        let figure = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+        figure.unwrap_or_else(|| panic!("no {name} in\n{page}"))
+    }
+
+    /// Bytes of memory that it has in use.
+    ///
+    /// # Panics
+    /// If it is gone.
+    pub fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
+        let kilobytes =
+            status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse().ok());
+        kilobytes.map_or_else(|| panic!("the node is there: {status}"), |kilobytes: u64| kilobytes << 10)
+    }
+
+    /// Waits for a line of its log in which a text is.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn logged(&self, text: &str) -> String {
+        let deadline = std::time::Instant::now() + PATIENCE;
+        let left = || deadline.saturating_duration_since(std::time::Instant::now());
+        let lines = self.lines();
+        while let Ok(line) = lines.recv_timeout(left()) {
+            if line.contains(text) {
+                return line;
+            }
+        }
+        panic!("the node never logged {text:?}");
+    }
+
     /// Uploads a built sample game.
     ///
     /// # Panics
@@ -267,7 +385,8 @@ impl Node {
     pub fn stop(mut self) -> (ExitStatus, Vec<String>) {
         self.signal("-TERM");
         let status = self.wait();
-        (status, self.lines.iter().collect())
+        let logged = self.lines().iter().collect();
+        (status, logged)
     }
 
     /// Ends it as a crash would.
@@ -285,6 +404,10 @@ impl Node {
     /// If it does not end.
     pub fn wait_for_end(mut self) -> ExitStatus {
         self.wait()
+    }
+
+    fn lines(&self) -> MutexGuard<'_, Receiver<String>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn wait(&mut self) -> ExitStatus {

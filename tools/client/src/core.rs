@@ -167,6 +167,8 @@ pub struct Core {
     resolved: bool,
     /// Whether the last answer was that the session is not there.
     was_not_there: bool,
+    /// Why the last try was refused, if it was: told where the client gives up.
+    refusal: Option<(Reason, String)>,
     redirects: usize,
     retry: Retry,
     next_link: u32,
@@ -195,6 +197,7 @@ impl Core {
             knock_next: false,
             resolved: false,
             was_not_there: false,
+            refusal: None,
             redirects: 0,
             next_link: 0,
             detached_since: None,
@@ -356,7 +359,9 @@ impl Core {
             return;
         }
         if due(self.detached_since.map(|since| since + self.config.give_up_after)) {
-            self.fail(Reason::Unreachable, "not attached for too long".into());
+            let unreachable = || (Reason::Unreachable, "not attached for too long".into());
+            let (reason, message) = self.refusal.take().unwrap_or_else(unreachable);
+            self.fail(reason, message);
             return;
         }
         if due(self.acknowledge_at) {

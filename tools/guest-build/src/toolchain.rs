@@ -70,13 +70,30 @@ impl fmt::Display for Toolchain {
     }
 }
 
+/// Programs that are looked for.
+struct Programs {
+    rustc: PathBuf,
+    rustup: PathBuf,
+    apt_get: PathBuf,
+    distribution: PathBuf,
+}
+
 /// Finds or installs a compiler.
 ///
 /// # Errors
 /// If every way failed; the error says what to do.
 pub fn find() -> Result<Toolchain, BuildError> {
-    let distribution = Path::new(DISTRIBUTION_RUSTC);
-    if has_target(Path::new("rustc")) {
+    find_by(&Programs {
+        rustc: "rustc".into(),
+        rustup: "rustup".into(),
+        apt_get: "apt-get".into(),
+        distribution: DISTRIBUTION_RUSTC.into(),
+    })
+}
+
+fn find_by(programs: &Programs) -> Result<Toolchain, BuildError> {
+    let distribution = &*programs.distribution;
+    if has_target(&programs.rustc) {
         return Ok(Toolchain::Whole { rustc: None });
     }
     if has_target(distribution) {
@@ -85,11 +102,11 @@ pub fn find() -> Result<Toolchain, BuildError> {
     if let Some(sysroot) = built_sysroot(distribution).filter(|sysroot| sysroot.is_dir()) {
         return assembled(distribution, sysroot);
     }
-    if add_by_rustup() {
+    if add_by_rustup(programs) {
         return Ok(Toolchain::Whole { rustc: None });
     }
     if !has_source(distribution) {
-        install_packages()?;
+        install_packages(programs)?;
     }
     let sysroot = built_sysroot(distribution).ok_or_else(|| none("the distribution's compiler does not run"))?;
     build_library(distribution, &sysroot)?;
@@ -121,24 +138,27 @@ fn has_source(rustc: &Path) -> bool {
     sysroot.is_some_and(|sysroot| sysroot.join("lib/rustlib/src/rust/library/Cargo.lock").is_file())
 }
 
-fn add_by_rustup() -> bool {
-    if ask(Path::new("rustup"), &["--version"]).is_none() {
+fn add_by_rustup(programs: &Programs) -> bool {
+    let Programs { rustc, rustup, .. } = programs;
+    if ask(rustup, &["--version"]).is_none() {
         return false;
     }
     eprintln!("installing {TARGET} by rustup");
-    run(Command::new("rustup").args(["target", "add", TARGET])).is_ok() && has_target(Path::new("rustc"))
+    run(Command::new(rustup).args(["target", "add", TARGET])).is_ok() && has_target(rustc)
 }
 
-fn install_packages() -> Result<(), BuildError> {
-    if ask(Path::new("apt-get"), &["--version"]).is_none() {
+fn install_packages(programs: &Programs) -> Result<(), BuildError> {
+    let Programs { apt_get, distribution, .. } = programs;
+    if ask(apt_get, &["--version"]).is_none() {
         return Err(none("rustup could not install it, and this is no Debian or Ubuntu"));
     }
+    let apt_get = &*apt_get.to_string_lossy();
     eprintln!("installing {} by apt-get", PACKAGES.join(" and "));
-    let installed = as_root(&["apt-get", "update"]).and_then(|()| {
-        as_root(&[&["apt-get", "install", "-y", "--no-install-recommends", "--no-remove"], &PACKAGES[..]].concat())
+    let installed = as_root(&[apt_get, "update"]).and_then(|()| {
+        as_root(&[&[apt_get, "install", "-y", "--no-install-recommends", "--no-remove"], &PACKAGES[..]].concat())
     });
     match installed {
-        Ok(()) if has_source(Path::new(DISTRIBUTION_RUSTC)) => Ok(()),
+        Ok(()) if has_source(distribution) => Ok(()),
         Ok(()) => Err(none("the distribution's packages lack the standard library's source")),
         Err(error) => Err(none(&format!("neither rustup nor apt-get could install it ({error})"))),
     }
@@ -243,6 +263,40 @@ mod tests {
         let of = |key: &str| command.get_envs().find(|(name, _)| *name == key).and_then(|(_, value)| value);
         assert_eq!(of("RUSTC").unwrap(), "/c/rustc");
         assert_eq!(of("CARGO_ENCODED_RUSTFLAGS").unwrap(), "-Cx\u{1f}--sysroot=/my sysroot\u{1f}-Clinker=/l");
+    }
+
+    /// A program that does this.
+    fn program(directory: &Path, name: &str, does: &str) -> PathBuf {
+        use std::os::unix::fs::PermissionsExt;
+        let path = directory.join(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{does}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    #[test]
+    fn where_no_way_leads_to_a_compiler_it_is_said_what_to_do() {
+        let directory = std::env::temp_dir().join(format!("ringside-toolchain-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        // A compiler without the target, and nothing else.
+        let rustc = program(&directory, "rustc", "echo /no/such/library");
+        let nowhere = || PathBuf::from("/no/such/program");
+        let alone = Programs { rustc, rustup: nowhere(), apt_get: nowhere(), distribution: nowhere() };
+        let error = find_by(&alone).unwrap_err().full();
+        assert!(error.starts_with("cannot compile for wasm32-unknown-unknown: rustup could not install it"), "{error}");
+        assert!(error.contains("this is no Debian or Ubuntu"), "{error}");
+        assert!(
+            error.contains("rustup target add wasm32-unknown-unknown") && error.contains("apt-get install"),
+            "{error}"
+        );
+        // A rustup that downloads nothing, and packages that lack what they should bring.
+        let rustup = program(&directory, "rustup", "test $1 = --version");
+        let apt_get = program(&directory, "apt-get", "echo apt 2.0");
+        let error = find_by(&Programs { rustup, apt_get, ..alone }).unwrap_err().full();
+        // Whoever may not install without a password is told that.
+        let says = ["packages lack the standard library's source", "neither rustup nor apt-get could install it"];
+        assert!(says.iter().any(|says| error.contains(says)) && error.contains("rustup target add"), "{error}");
+        std::fs::remove_dir_all(&directory).unwrap();
     }
 
     #[test]

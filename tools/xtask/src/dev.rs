@@ -44,16 +44,28 @@ pub fn run(workspace: &Workspace, options: Options) -> Result<ExitCode, Error> {
     headline("nodes");
     let plan = Plan { program: workspace.program("ringside"), state, count: options.nodes, any_port: options.any_port };
     let mut nodes = Vec::new();
-    if !start(&plan, &mut nodes)? {
-        return Ok(ExitCode::SUCCESS);
+    match begin(workspace, &plan, &mut nodes) {
+        Ok(true) => {}
+        Ok(false) => return Ok(ExitCode::SUCCESS),
+        // What was under way heard the same Ctrl-C.
+        Err(_) if interrupt::wanted() => return Ok(ExitCode::SUCCESS),
+        Err(error) => return Err(error),
+    }
+    steps::say(&format!("\n{}", explain(&plan, &nodes, default_state)));
+    wait(&mut nodes)
+}
+
+/// Starts all nodes and gives them the samples; false if somebody pressed Ctrl-C before they were ready.
+fn begin(workspace: &Workspace, plan: &Plan, nodes: &mut Vec<Node>) -> Result<bool, Error> {
+    if !start(plan, nodes)? {
+        return Ok(false);
     }
     headline("games");
     for sample in SAMPLES {
         let module = guests::module(workspace.root(), sample);
         steps::require(&format!("push {sample}"), plan.command(1).arg("push").arg(module))?;
     }
-    steps::say(&format!("\n{}", explain(&plan, &nodes, default_state)));
-    wait(&mut nodes)
+    Ok(true)
 }
 
 fn build(workspace: &Workspace) -> Result<(), Error> {

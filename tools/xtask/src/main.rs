@@ -38,7 +38,7 @@ enum Command {
     Guests,
     /// Measure, each figure beside its reference. Without names: all of them.
     Bench(bench::Options),
-    /// Run the worker simulator with a seed; the same seed gives the same trace.
+    /// Run a simulator with a seed; the same seed gives the same trace. Without one: a thousand clusters.
     Simulate(simulate::Options),
 }
 

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::*;
 use crate::ids::{Certificate, NodeId};
 use crate::limits;
-use crate::membership::{Contact, Fact, State};
+use crate::membership::{Contact, Fact, PeerPorts, State};
 use crate::placement::Policy;
 use crate::ring::Position;
 
@@ -27,7 +27,13 @@ fn directory(nodes: &[Node], sessions: usize) -> Directory {
         state: State::Active,
         weight: Default::default(),
         zone: Default::default(),
-        contact: Contact { control: address, door: address, workers: vec![address], certificate: Certificate([0; 32]) },
+        contact: Contact {
+            control: address,
+            door: address,
+            workers: vec![address],
+            peers: PeerPorts::none(address.ip()),
+            certificate: Certificate([0; 32]),
+        },
         load_us: 0,
         era: 0,
         presumed_gone: vec![],

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::*;
 use crate::ids::{Certificate, NodeId};
 use crate::limits;
-use crate::membership::{Contact, Fact, State};
+use crate::membership::{Contact, Fact, PeerPorts, State};
 use crate::placement::Policy;
 use crate::ring::{Position, Weight, Zone};
 
@@ -35,7 +35,13 @@ fn view(ids: &[u64]) -> View {
         state: State::Active,
         weight: Weight::NORMAL,
         zone: Zone::default(),
-        contact: Contact { control: address, door: address, workers: vec![address], certificate: Certificate([0; 32]) },
+        contact: Contact {
+            control: address,
+            door: address,
+            workers: vec![address],
+            peers: PeerPorts::none(address.ip()),
+            certificate: Certificate([0; 32]),
+        },
         load_us: 0,
         era: 0,
         presumed_gone: Vec::new(),

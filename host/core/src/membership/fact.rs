@@ -1,7 +1,7 @@
 //! What a node says of itself, spread by gossip. One writer: the node; everything in it may be forged, too long or old,
 //! so it is checked before it is believed.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -31,14 +31,39 @@ pub struct Contact {
     pub door: SocketAddr,
     /// Its workers, by number, for players.
     pub workers: Vec<SocketAddr>,
+    /// Its workers, by number, for workers of other nodes.
+    pub peers: PeerPorts,
     /// What players expect of its workers.
     pub certificate: Certificate,
+}
+
+/// Where a node's workers are reached by workers of other nodes: one address for all.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerPorts {
+    /// The node's address.
+    pub address: IpAddr,
+    /// Each worker's port, by number. None where the node's release has no such links.
+    pub ports: Vec<u16>,
+}
+
+impl PeerPorts {
+    /// Those of a node whose workers have no links.
+    pub fn none(address: IpAddr) -> PeerPorts {
+        PeerPorts { address, ports: Vec::new() }
+    }
 }
 
 impl Contact {
     /// Whether it is the same place: all but the certificate, which changes while a node runs.
     pub fn is_at(&self, other: &Contact) -> bool {
-        (self.control, self.door, &self.workers) == (other.control, other.door, &other.workers)
+        (self.control, self.door, &self.workers, &self.peers)
+            == (other.control, other.door, &other.workers, &other.peers)
+    }
+
+    /// Where workers of other nodes reach a worker, if they can.
+    pub fn peer(&self, worker: WorkerId) -> Option<SocketAddr> {
+        let port = self.peers.ports.get(usize::from(worker.0))?;
+        Some(SocketAddr::new(self.peers.address, *port))
     }
 
     /// A worker's address.
@@ -99,7 +124,7 @@ impl Fact {
     /// # Errors
     /// [`FactError`]: it must be ignored.
     pub fn check(&self) -> Result<(), FactError> {
-        if self.contact.workers.len() > limits::NODE_WORKERS {
+        if self.contact.workers.len().max(self.contact.peers.ports.len()) > limits::NODE_WORKERS {
             return Err(FactError::Workers);
         }
         if self.presumed_gone.len() > limits::PRESUMED_GONE {

@@ -21,6 +21,7 @@ fn fact(id: u64, generation: u64, port: u16) -> Fact {
             control: address(port),
             door: address(port + 1),
             workers: vec![address(port + 2)],
+            peers: PeerPorts::none(address(port).ip()),
             certificate: Certificate([0; 32]),
         },
         load_us: 0,

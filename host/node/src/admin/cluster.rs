@@ -7,12 +7,17 @@ use axum::extract::{Path, State};
 
 use super::error::ApiError;
 use super::{Body, Shared};
-use crate::api::{ClusterInfo, DrainNode, Draining};
+use crate::api::{ClusterInfo, DirectoryInfo, DrainNode, Draining};
 use crate::operator::everywhere;
 
 /// `GET /v1/cluster`.
 pub async fn show(State(services): Shared) -> Result<Json<ClusterInfo>, ApiError> {
     Ok(Json(everywhere::cluster(&services.desk).await?))
+}
+
+/// `GET /v1/directory`.
+pub async fn directory(State(services): Shared) -> Result<Json<DirectoryInfo>, ApiError> {
+    Ok(Json(services.desk.control.entries().await?))
 }
 
 /// `POST /v1/cluster/{node}/drain`.

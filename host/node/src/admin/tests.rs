@@ -82,11 +82,11 @@ impl Api {
             about: Arc::new(about),
             started: std::time::Instant::now(),
             certificate: watch::channel(Shown { sha256: Certificate([7; 32]), not_after_s: 9 }).1,
-            drains: tokio::sync::mpsc::channel(1).0,
+            leaving: Default::default(),
         };
         let tokens = TokenKey::new(secret.token_key()).unwrap();
         let metrics = Metrics::default();
-        let services = Services { secret: SECRET.to_owned(), desk, store, tokens, bounds, metrics };
+        let services = Services { secret: SECRET.to_owned(), desk, store, tokens, bounds, metrics, counted: None };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let services = Arc::new(services);
@@ -297,6 +297,7 @@ async fn the_description_names_every_path() {
         "/v1/node",
         "/v1/cluster",
         "/v1/cluster/{node}/drain",
+        "/v1/directory",
         "/v1/modules",
         "/v1/games/{game}",
         "/v1/sessions/{game}/{key}/placement",

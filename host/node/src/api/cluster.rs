@@ -99,6 +99,32 @@ pub struct SeenNode {
     pub state: String,
 }
 
+/// `GET /v1/directory`: what this node itself knows, so that it can be compared with what others know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirectoryInfo {
+    /// Its number.
+    pub node: String,
+    /// The ring that it goes by.
+    pub ring: String,
+    /// Whether all have told it what they lead since the ring changed last.
+    pub settled: bool,
+    /// Sessions that it leads.
+    pub leads: Vec<DirectoryEntry>,
+    /// Sessions whose home it is, wherever they are led.
+    pub keeps: Vec<DirectoryEntry>,
+}
+
+/// Where a session is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct DirectoryEntry {
+    /// Which.
+    pub session: String,
+    /// The node that leads it.
+    pub node: String,
+    /// Its worker.
+    pub worker: u8,
+}
+
 /// `GET /v1/sessions/{game}/{key}/placement`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explanation {
@@ -152,4 +178,6 @@ pub struct Draining {
     pub node: String,
     /// Its sessions at the moment.
     pub sessions: usize,
+    /// How long they may still go on, ms: of several orders the one that ends first counts.
+    pub grace_ms: u64,
 }

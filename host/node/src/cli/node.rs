@@ -55,6 +55,10 @@ pub struct NodeArgs {
     /// Address and port of gossip with other nodes [default: 127.0.0.1, any free port].
     #[arg(long, value_name = "ADDR", help_heading = CLUSTER)]
     gossip: Option<String>,
+    /// Address and first port of the workers' links to workers of other nodes; each worker takes one, the penalty worker
+    /// one more [default: any free ports at the address of --links].
+    #[arg(long, value_name = "ADDR", help_heading = CLUSTER)]
+    peers: Option<String>,
     /// Links of a node whose cluster to join; may be repeated. Without it the node begins a cluster.
     #[arg(long, value_name = "ADDR", help_heading = CLUSTER)]
     join: Vec<String>,
@@ -149,6 +153,7 @@ impl NodeArgs {
             ("resolve", text(&self.resolve)),
             ("links", text(&self.links)),
             ("gossip", text(&self.gossip)),
+            ("peers", text(&self.peers)),
             ("join", text(&join)),
             ("secret", self.secret.clone()),
             ("weight", text(&self.weight)),

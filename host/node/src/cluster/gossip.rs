@@ -162,7 +162,7 @@ impl Gossip {
     }
 
     /// What was sent and received.
-    pub fn traffic(&self) -> &Traffic {
+    pub fn traffic(&self) -> &Arc<Traffic> {
         &self.traffic
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ringside_core::ids::{Certificate, Node, NodeId};
-use ringside_core::membership::{Config, Fact, Membership, Message as Words, Output, View};
+use ringside_core::membership::{Config, Fact, Ignored, Membership, Message as Words, Output, View};
 use ringside_core::routing::tickets::era;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -68,6 +68,7 @@ pub struct Member {
     orders: mpsc::Sender<Order>,
     view: watch::Receiver<Arc<View>>,
     duplicate: watch::Receiver<Option<Node>>,
+    ignored: watch::Receiver<Ignored>,
 }
 
 /// What the task works with.
@@ -98,16 +99,22 @@ impl Member {
         let (orders, queue) = mpsc::channel(QUEUE);
         let (views, view) = watch::channel(membership.view().clone());
         let (duplicates, duplicate) = watch::channel(None);
+        let (all_ignored, ignored) = watch::channel(Ignored::default());
         let node = parts.fact.node;
         let pulses = Pulses::new(node.id.0, node.generation, parts.gossip_address);
-        let task = Task { membership, pulses, parts, started, views, duplicates };
+        let task = Task { membership, pulses, parts, started, views, duplicates, all_ignored };
         tokio::spawn(task.run(queue));
-        Member { orders, view, duplicate }
+        Member { orders, view, duplicate, ignored }
     }
 
     /// The cluster as this node sees it, and each change.
     pub fn views(&self) -> watch::Receiver<Arc<View>> {
         self.view.clone()
+    }
+
+    /// What gossip said that was ignored, as it is counted.
+    pub fn ignored(&self) -> watch::Receiver<Ignored> {
+        self.ignored.clone()
     }
 
     /// Returns when another process turns out to be this node: this one must end.
@@ -157,6 +164,7 @@ struct Task {
     started: Instant,
     views: watch::Sender<Arc<View>>,
     duplicates: watch::Sender<Option<Node>>,
+    all_ignored: watch::Sender<Ignored>,
 }
 
 impl Task {
@@ -180,6 +188,7 @@ impl Task {
                     let news = self.pulses.hear(&snapshots.borrow_and_update());
                     let now = self.now();
                     news.iter().for_each(|(fact, age)| self.membership.handle_gossip(now, fact, *age));
+                    self.all_ignored.send_replace(self.membership.ignored());
                 }
                 _ = second.tick() => {
                     let now = self.now();

@@ -86,7 +86,7 @@ mod tests {
     use std::time::Duration;
 
     use ringside_core::ids::{Certificate, Node, NodeId};
-    use ringside_core::membership::{Contact, State};
+    use ringside_core::membership::{Contact, PeerPorts, State};
     use ringside_core::ring::{Weight, Zone};
 
     use super::*;
@@ -100,7 +100,13 @@ mod tests {
             state: State::Active,
             weight: Weight::NORMAL,
             zone: Zone::default(),
-            contact: Contact { control: address, door: address, workers: vec![], certificate: Certificate([0; 32]) },
+            contact: Contact {
+                control: address,
+                door: address,
+                workers: vec![],
+                peers: PeerPorts::none(address.ip()),
+                certificate: Certificate([0; 32]),
+            },
             load_us: 0,
             era: 0,
             presumed_gone: vec![],

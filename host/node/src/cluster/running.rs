@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringside_core::ids::{Certificate, Node, WorkerId};
-use ringside_core::membership::{Contact, Fact, State};
+use ringside_core::membership::{Contact, Fact, PeerPorts, State};
 use tokio::sync::mpsc;
 
+use super::counted::Counted;
 use super::gossip::{Gossip, GossipConfig, GossipError, INTERVAL};
 use super::inbox;
 use super::join::{self, Candidates, NoGossip};
@@ -99,6 +100,8 @@ pub struct Beginning {
     pub certificate: Certificate,
     /// Where its workers are reached, by number.
     pub workers: Vec<(WorkerId, SocketAddr)>,
+    /// Where they are reached by workers of other nodes.
+    pub peers: PeerPorts,
     /// The cluster's secret.
     pub secret: ClusterSecret,
     /// Its sockets.
@@ -125,7 +128,7 @@ impl Joined {
     /// # Errors
     /// [`ClusterError`].
     pub async fn start(config: &Config, beginning: Beginning) -> Result<Joined, ClusterError> {
-        let Beginning { state, node, started, certificate, workers, secret, sockets } = beginning;
+        let Beginning { state, node, started, certificate, workers, peers, secret, sockets } = beginning;
         let Sockets { links, gossip, links_address, gossip_address } = sockets;
         let (inbox, arrivals) = mpsc::channel(inbox::QUEUE);
         let doorkeeper = Doorkeeper::default();
@@ -149,6 +152,7 @@ impl Joined {
                 control: links_address,
                 door: workers.first().copied().unwrap_or(links_address),
                 workers,
+                peers,
                 certificate,
             },
             load_us: 0,
@@ -216,6 +220,11 @@ pub struct Cluster {
 }
 
 impl Cluster {
+    /// What was counted.
+    pub fn counted(&self) -> Counted {
+        Counted::new(Arc::clone(self.gossip.traffic()), self.links.clone(), self.member.ignored())
+    }
+
     /// Answers others, follows their games, and becomes active; returns when the node is on the ring that it sees.
     ///
     /// # Errors

@@ -5,11 +5,14 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use ring::rand::SystemRandom;
 use ring::signature::Ed25519KeyPair;
+use ringside_core::ids::NodeId;
+use ringside_worker::peers::tls;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
 
@@ -245,12 +248,26 @@ impl ClusterSecret {
 
     /// The name under which a node is known to TLS.
     pub fn node_name(&self, node: u64) -> String {
-        format!("node-{node:016x}.{}.ringside", self.id)
+        tls::node_name(&self.domain(), NodeId(node))
     }
 
     /// The name under which any node of the cluster is known to TLS: for whoever knows only an address.
     pub fn any_name(&self) -> String {
-        format!("any.{}.ringside", self.id)
+        tls::any_name(&self.domain())
+    }
+
+    /// What the names of the cluster end with.
+    fn domain(&self) -> String {
+        format!("{}.ringside", self.id)
+    }
+
+    /// What makes a node's workers members of the cluster.
+    ///
+    /// # Errors
+    /// [`SecretError::Make`].
+    pub fn membership(&self, node: u64, now: SystemTime) -> Result<tls::Membership, SecretError> {
+        let NodeCertificate { chain, key } = self.node_certificate(node, now)?;
+        Ok(tls::Membership { authority: self.authority(), chain, key: Arc::new(key), domain: self.domain() })
     }
 
     /// A certificate for a node, made anew.

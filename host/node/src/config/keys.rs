@@ -99,6 +99,12 @@ pub const KEYS: &[Key] = &[
         set: |config, value| parsed(value).map(|address| config.gossip = address),
     },
     Key {
+        name: "peers",
+        kind: Kind::Text,
+        expected: "an address and a port such as \"192.0.2.7:7392\"",
+        set: |config, value| parsed(value).map(|address| config.peers = Some(address)),
+    },
+    Key {
         name: "join",
         kind: Kind::List,
         expected: "addresses of nodes' links, at most 16, such as [\"192.0.2.7:7390\"]",

@@ -49,6 +49,9 @@ fn errors_name_place_value_and_what_is_allowed() {
         ("resolve = \"0.0.0.0:443\"", "`resolve` is 0.0.0.0:443, which players cannot connect to: set `advertise`"),
         ("resolve = \"443\"", "`resolve` is 443: expected an address and a port"),
         ("listen = \"127.0.0.1:65530\"\nworkers = 9", "ports end at 65535"),
+        ("listen = \"127.0.0.1:0\"\npeers = \"127.0.0.1:65530\"\nworkers = 9", "`peers` has port 65530"),
+        ("peers = \"0.0.0.0:7392\"", "`peers` is 0.0.0.0:7392, which other nodes cannot connect to: set `advertise`"),
+        ("peers = 7392", "`peers` is 7392: expected an address and a port such as"),
         ("advertise = \"0.0.0.0\"", "`advertise` is 0.0.0.0: expected an address without a port that players reach"),
         ("admin = \"192.0.2.1:80\"", "`admin` is 192.0.2.1:80: expected a loopback address"),
         ("record = 1", "`record` is 1: expected true or false"),
@@ -67,6 +70,13 @@ fn errors_name_place_value_and_what_is_allowed() {
         let error = from_toml(text).expect_err(text);
         assert!(error.contains(expected), "{text:?}\n     got: {error}\nexpected: {expected}");
     }
+}
+
+#[test]
+fn peers_are_at_the_address_of_links_unless_they_are_somewhere() {
+    let somewhere = |text| from_toml(text).unwrap().peers();
+    assert_eq!(somewhere("links = \"192.0.2.7:7390\""), "192.0.2.7:0".parse().unwrap());
+    assert_eq!(somewhere("peers = \"192.0.2.8:7392\""), "192.0.2.8:7392".parse().unwrap());
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
 
-use ringside_core::directory::{Action, Create, Directory, Limits, RequestId, SessionEntry};
+use ringside_core::directory::{Action, Create, Directory, Ending, Limits, RequestId, SessionEntry};
 use ringside_core::ids::{Epoch, GameName, Node, NodeId, SessionId, WorkerId};
 use ringside_core::membership::{Seen, State, View};
 use ringside_protocol::frame::Certificate;
@@ -167,6 +167,9 @@ impl Desk {
             Message::Status(reply) => {
                 let _ = reply.send(Ok(self.status(now)));
             }
+            Message::Entries(reply) => {
+                let _ = reply.send(Ok(self.entries(now)));
+            }
             Message::Explain(name, reply) => self.explain(&name, reply),
             Message::Resolve(resolve, reply) => self.resolve_in_advance(now, *resolve, reply),
             Message::EndAll(reason) => self.end_all(&reason),
@@ -254,6 +257,7 @@ impl Desk {
             | Event::Flushed(_)
             | Event::Relay(_)
             | Event::Relayed { .. }
+            | Event::Peer { .. }
             | Event::GuestLog { .. }
             | Event::GuestEvent { .. }
             | Event::GuestFault { .. } => {}
@@ -315,7 +319,11 @@ impl Desk {
                         }
                     });
                     let reason = why.to_string();
-                    if self.send(worker, Command::End { session, reason, reply }).is_err() {
+                    let order = match why {
+                        Ending::Empty => Command::EndEmpty { session, reason, reply },
+                        _ => Command::End { session, reason, reply },
+                    };
+                    if self.send(worker, order).is_err() {
                         tracing::warn!(session = %id, %worker, "the worker is too busy to end a session: it is told again");
                     }
                 }

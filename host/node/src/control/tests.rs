@@ -275,7 +275,7 @@ fn a_worker_that_was_too_busy_to_be_told_of_an_end_is_told_again() {
     assert!(pass(&mut bench).is_empty(), "it takes nothing");
     bench.told[&WorkerId(0)].lock().unwrap().full = false;
     let told = pass(&mut bench);
-    let [Command::End { session, .. }] = &told[..] else { panic!("it is told again") };
+    let [Command::EndEmpty { session, .. }] = &told[..] else { panic!("it is told again") };
     assert_eq!(*session, order.session);
     bench.event(0, Event::Ended { session: session.clone(), reason: String::new(), outcome: None });
     assert_eq!(bench.desk.next_timeout(), None);

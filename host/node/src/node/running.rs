@@ -9,7 +9,7 @@ use ringside_core::directory::Limits;
 use ringside_core::ids::{Node, NodeId, WorkerId};
 use ringside_worker::authority::{Authority, Keys};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::NodeError;
@@ -25,15 +25,13 @@ use crate::config::Config;
 use crate::control::{self, Control, ControlError, Desk, Status};
 use crate::limits::STOP_TIMEOUT;
 use crate::metrics::Metrics;
-use crate::operator;
+use crate::operator::{self, Leaving};
 use crate::recorder::Recorder;
 use crate::renewal::{Renewal, Shown};
 use crate::resolve::{self, Entrance, Resolver};
 use crate::state_directory::{NodeFile, StateDirectory};
 use crate::workers::{Workers, WorkersError};
 
-/// Orders to drain that wait; more say nothing new.
-const DRAINS: usize = 8;
 /// How often a node that drains looks whether its sessions are over.
 const LOOK: Duration = Duration::from_millis(100);
 /// How long sessions that were told to end may take.
@@ -44,8 +42,8 @@ const ENDING: Duration = Duration::from_secs(5);
 pub enum End {
     /// It was told to stop.
     Stopped,
-    /// It is to leave the cluster, with this grace.
-    Drain(Duration),
+    /// It is to leave the cluster.
+    Drain,
     /// Another process is this node.
     Duplicate(Node),
     /// A part that runs for as long as the node does has ended: which.
@@ -60,7 +58,7 @@ pub struct Running {
     games: usize,
     control: Control,
     cluster: Cluster,
-    drains: mpsc::Receiver<Duration>,
+    leaving: Leaving,
     recorder: Recorder,
     workers: Workers,
     stop_admin: oneshot::Sender<()>,
@@ -131,6 +129,7 @@ impl Running {
             started: identity.started,
             certificate: identity.certificate,
             workers: ports.iter().map(|(worker, port)| (*worker, port.address)).collect(),
+            peers: workers.peers(&config),
             secret,
             sockets,
         };
@@ -143,7 +142,7 @@ impl Running {
         tokio::spawn(control::run(desk, queue));
         let (cluster, arrivals) = joined.enter(control.clone());
         let games = Games::new(Arc::clone(&catalogue), control.clone());
-        let (drain, drains) = mpsc::channel(DRAINS);
+        let leaving = Leaving::default();
         let (certified, shown) = watch::channel(Shown::from(&certificate));
         let desk = operator::Desk {
             control: control.clone(),
@@ -154,12 +153,13 @@ impl Running {
             about: Arc::clone(&about),
             certificate: shown.clone(),
             started: Instant::now(),
-            drains: drain,
+            leaving: leaving.clone(),
         };
         cluster.serve(arrivals, games, desk.clone()).await?;
         tokio::spawn(tell_certificate(shown, control.clone(), cluster.member.clone()));
         let (bounds, metrics) = (admin::bounds(), Metrics::default());
-        let services = Services { secret: token, desk, store, tokens, bounds, metrics };
+        let services =
+            Services { secret: token, desk, store, tokens, bounds, metrics, counted: Some(cluster.counted()) };
         let (stop_admin, stopped) = oneshot::channel::<()>();
         let stopped = async {
             let _ = stopped.await;
@@ -189,7 +189,7 @@ impl Running {
             games,
             control,
             cluster,
-            drains,
+            leaving,
             recorder,
             workers,
             stop_admin,
@@ -239,7 +239,7 @@ impl Running {
     /// Returns when the node is to leave, or must end.
     pub async fn end(&mut self) -> End {
         tokio::select! {
-            grace = self.drains.recv() => grace.map_or(End::Stopped, End::Drain),
+            _ = self.leaving.ordered() => End::Drain,
             duplicate = self.cluster.member.duplicate() => End::Duplicate(duplicate),
             what = self.workers.broken() => End::Broken(what),
             () = self.control.broken() => End::Broken("the control task".to_owned()),
@@ -252,17 +252,17 @@ impl Running {
     }
 
     /// No new sessions; returns when those that run are over, or were ended when the grace was.
-    pub async fn drain(&mut self, grace: Duration) {
+    pub async fn drain(&self) {
+        let left = self.leaving.deadline().saturating_duration_since(tokio::time::Instant::now());
+        tracing::info!(
+            grace_s = left.as_secs_f64().round(),
+            "leaving the cluster: no new sessions, those that run may end"
+        );
         self.cluster.member.drain().await;
         self.control.drain().await;
-        let mut deadline = Instant::now() + grace;
-        while self.has_sessions().await && Instant::now() < deadline {
-            tokio::select! {
-                () = tokio::time::sleep(LOOK) => {}
-                shorter = self.drains.recv() => {
-                    deadline = deadline.min(Instant::now() + shorter.unwrap_or_default());
-                }
-            }
+        // Looked at anew each time: a later order may end earlier.
+        while self.has_sessions().await && tokio::time::Instant::now() < self.leaving.deadline() {
+            tokio::time::sleep(LOOK).await;
         }
         let deadline = Instant::now() + ENDING;
         while self.has_sessions().await && Instant::now() < deadline {

@@ -109,9 +109,9 @@ pub async fn info(desk: &Desk) -> Result<NodeInfo, ApiError> {
 /// Begins to leave the cluster. A second order may only shorten the grace.
 pub async fn drain(desk: &Desk, grace: Duration) -> Result<Draining, ApiError> {
     let sessions = desk.control.status().await?.sessions;
-    // A full queue holds orders that say the same.
-    let _ = desk.drains.try_send(grace.min(LONGEST_GRACE));
-    Ok(Draining { node: desk.peers.me().id.to_string(), sessions })
+    let left = desk.leaving.order(tokio::time::Instant::now(), grace.min(LONGEST_GRACE));
+    let grace_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+    Ok(Draining { node: desk.peers.me().id.to_string(), sessions, grace_ms })
 }
 
 /// Everything that is recorded of a session so far is in the store; which session it is, where it is known.

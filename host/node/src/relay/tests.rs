@@ -61,6 +61,7 @@ impl Two {
                 seed: [node as u8; 32],
                 events,
                 processor: None,
+                peers: None,
             };
             let (handle, thread) = shell::spawn(config, UdpSocket::bind(address).unwrap()).unwrap();
             (handle, thread, said)

@@ -154,3 +154,32 @@ fn threads_that_end_and_watchdogs_that_end_leave_nothing() {
     drop(last.begin(page.0, Duration::from_secs(1)));
     POSTS.with_borrow(|posts| assert!(posts.len() <= 2, "{}", posts.len()));
 }
+
+/// A running call whose processor clock has jumped over its limit since.
+fn over_limit(page: &Page, number: u64, grace: Duration) -> Seen {
+    let post = Post::of_this_thread();
+    post.memory.store(page.0 as usize, SeqCst);
+    post.stop_at_ns.store(1, SeqCst);
+    post.grace_ns.store(nanoseconds(grace), SeqCst);
+    post.state.store((number << PHASE_BITS) | RUNNING, SeqCst);
+    Seen { post: Arc::new(post), call: 0, over: (0, 0) }
+}
+
+#[test]
+fn a_clock_that_jumped_stops_nobody_who_does_not_go_on() {
+    let page = Page::new();
+    let mut seen = over_limit(&page, 7, Duration::from_secs(3600));
+    for _ in 0..3 {
+        assert!(look(&mut seen).expect("a running call") > Duration::from_secs(3000));
+        assert_eq!(phase(seen.post.state.load(SeqCst)), RUNNING);
+        page.touch();
+    }
+    // Found over its limit, the call has ended: what was found is not held against the next one.
+    let mut seen = over_limit(&page, 7, Duration::ZERO);
+    look(&mut seen).expect("a running call");
+    seen.post.state.store((8 << PHASE_BITS) | RUNNING, SeqCst);
+    look(&mut seen).expect("a running call");
+    assert_eq!(phase(seen.post.state.load(SeqCst)), RUNNING, "the next call has its own grace");
+    look(&mut seen).expect("a running call");
+    assert!(stopped(&seen.post), "who goes on is stopped");
+}

@@ -40,8 +40,8 @@ async fn load(cluster: &Cluster, by: u64, name: &str, count: usize, created: &mu
     }
 }
 
-/// Each session has one leader, and all nodes say which.
-fn check(cluster: &Cluster, created: &Created, gone: &BTreeSet<String>) {
+/// Each session has one leader, all nodes say which, and the directory of each session's home knows the same.
+async fn check(cluster: &Cluster, created: &Created, gone: &BTreeSet<String>) {
     let lists: Vec<_> = cluster.nodes().map(|(number, _)| cluster.sessions(number)).collect();
     for list in &lists {
         assert_eq!(*list, lists[0], "all nodes list the same");
@@ -54,6 +54,10 @@ fn check(cluster: &Cluster, created: &Created, gone: &BTreeSet<String>) {
         assert_eq!(live.get(session).copied(), expected, "{key} was created as {session} on node {node}");
     }
     assert_eq!(live.len(), created.values().filter(|(_, node)| !gone.contains(node)).count());
+    let kept = cluster.directories_agree().await;
+    let listed = lists[0].iter().cloned().collect();
+    let kept: BTreeMap<_, _> = kept.into_iter().map(|(session, (node, _))| (session, node)).collect();
+    assert_eq!(kept, listed, "homes keep what leaders lead and operators see");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,7 +76,7 @@ async fn each_session_has_one_leader_while_nodes_join_die_and_leave() {
     load(&cluster, 4, "joined-4", 8, &mut created, &mut players).await;
     load(&cluster, 1, "joined-1", 8, &mut created, &mut players).await;
     cluster.agreed().await;
-    check(&cluster, &created, &gone);
+    check(&cluster, &created, &gone).await;
     load(&cluster, 2, "settled", 12, &mut created, &mut players).await;
     assert!(created.values().any(|(_, node)| node == "4"), "it takes its share: {created:?}");
 
@@ -85,7 +89,7 @@ async fn each_session_has_one_leader_while_nodes_join_die_and_leave() {
     players.retain(|player| player.attachment().node != 3);
     load_beside_the_dead(&cluster, &mut created, &mut players).await;
     cluster.agreed().await;
-    check(&cluster, &created, &gone);
+    check(&cluster, &created, &gone).await;
 
     // One leaves.
     cluster.node(1).ringside(&["node", "drain", "2", "--grace", "0s", "--no-wait"]).succeeded();
@@ -104,7 +108,7 @@ async fn each_session_has_one_leader_while_nodes_join_die_and_leave() {
         }
     }
     cluster.agreed().await;
-    check(&cluster, &created, &gone);
+    check(&cluster, &created, &gone).await;
 
     // Whoever was with the others noticed nothing.
     for player in &mut players {

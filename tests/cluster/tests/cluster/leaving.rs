@@ -67,6 +67,29 @@ async fn a_drained_node_waits_for_its_matches_and_takes_no_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_order_without_a_grace_means_a_minute_and_a_second_one_may_only_shorten_it() {
+    let mut cluster = Cluster::start(2).await;
+    cluster.node(1).push("echo");
+    let mut player = pinned(&cluster, "long").await;
+    let drain = |by: u64, more: &[&str]| {
+        let order = [&["node", "drain", "2", "--no-wait", "--json"], more].concat();
+        cluster.node(by).ringside(&order).json()
+    };
+    let first = drain(1, &[]);
+    assert_eq!((&first["node"], &first["sessions"], &first["grace_ms"]), (&"2".into(), &1.into(), &60_000.into()));
+    assert!(cluster.node(2).logged("leaving the cluster").contains("grace_s=60"));
+    player.exchange(10).await;
+    let longer = drain(2, &["--grace", "1h"]);
+    assert!(longer["grace_ms"].as_u64().is_some_and(|left| left <= 60_000), "{longer}");
+    player.exchange(10).await;
+    let said = cluster.node(1).ringside(&["node", "drain", "2", "--grace", "0s"]).succeeded();
+    assert!(said.contains("may end within 0s") && said.contains("node 2 has left"), "{said}");
+    assert!(matches!(last(&mut player).await, Event::Detached { message, .. } if message.starts_with("node_leaving")));
+    let status = cluster.take(2).wait_for_end();
+    assert!(status.success(), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_is_not_there_cannot_be_drained() {
     let cluster = Cluster::start(1).await;
     let error = cluster.node(1).ringside(&["node", "drain", "7"]).failed();

@@ -2,10 +2,17 @@
 //! kept out.
 
 mod change;
+mod clocks;
 mod entry;
+mod floods;
 mod games;
+mod gossip;
 mod leaving;
+mod links;
 mod network;
+mod placement;
 mod player;
+mod reach;
 mod refusals;
 mod resolve;
+mod twins;

@@ -29,15 +29,21 @@ async fn three_nodes_settle_place_and_route_over_a_slow_network_that_loses() {
     let sessions = cluster.sessions(1);
     let leaders: BTreeSet<&String> = sessions.iter().map(|(_, node)| node).collect();
     assert_eq!((sessions.len(), leaders.len()), (12, 3), "{sessions:?}");
-    let mut players = Vec::new();
+    let (mut players, mut relayed) = (Vec::new(), 0);
     for (at, (session, leader)) in sessions.iter().enumerate() {
         let target = session.split('@').next().expect("a name");
         let door = cluster.node(at as u64 % 3 + 1);
         let player = Player::join(door, &format!("player-{at}"), target).await;
         assert_eq!(format!("{:x}", player.attachment().node), *leader, "{session}");
-        assert!(matches!(player.attachment().arrival, Arrival::Direct | Arrival::Redirected(1)), "{session}");
+        match player.attachment().arrival {
+            Arrival::Direct | Arrival::Redirected(1) => {}
+            // A handshake whose first packet is lost takes longer than a second: then a player is relayed.
+            Arrival::Relayed => relayed += 1,
+            arrival => panic!("{session}: {arrival:?}"),
+        }
         players.push(player);
     }
+    assert!(relayed < players.len() / 2, "{relayed} of {} are relayed", players.len());
     let playing: Vec<_> =
         players.into_iter().map(|mut player| tokio::spawn(async move { player.exchange(100).await })).collect();
     for player in playing {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 
+use ringside_test_support::cluster::Cluster;
 use ringside_test_support::directory::Directory;
 use ringside_test_support::node::{Answer, Node, command};
 use ringside_test_support::wait::PATIENCE;
@@ -129,23 +130,28 @@ fn content(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 #[test]
 fn a_new_game_is_tested_uploaded_and_played() {
     let directory = Directory::new();
-    let node = Node::start(&directory.path().join("state"), &[]);
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let cluster = runtime.block_on(Cluster::start(3));
+    let node = cluster.node(1);
     let game = directory.path().join("dice");
-    let said = ringside(&node, directory.path(), &["new", "dice"]).succeeded();
+    let said = ringside(node, directory.path(), &["new", "dice"]).succeeded();
     assert!(said.contains("  cd dice\n") && said.contains("  cargo test ") && said.contains(" play dice "), "{said}");
 
     let tested = cargo(&game, &["test"]).succeeded();
     assert!(tested.contains("two_players_play_to_the_end ... ok"), "{tested}");
     cargo(&game, &["fmt", "--check"]).succeeded();
 
-    let pushed = ringside(&node, &game, &["push", "--json"]).json();
+    let pushed = ringside(node, &game, &["push", "--json"]).json();
     assert_eq!((&pushed["game"], &pushed["version"]), (&"dice".into(), &1.into()));
-    let again = ringside(&node, directory.path(), &["push", "dice", "--json"]).json();
+    let again = ringside(node, directory.path(), &["push", "dice", "--json"]).json();
     assert_eq!((&again["module"], &again["new"]), (&pushed["module"], &false.into()), "a build gives the same again");
 
-    let mut ann = Player::sit_down(&node, "ann");
+    // She enters by one node, he by another that does not lead what she has begun.
+    let mut ann = Player::sit_down(node, "ann");
     ann.hear("Waiting for a second player");
-    let mut bob = Player::sit_down(&node, "bob");
+    let leader = cluster.sessions(1).remove(0).1;
+    let door = (2..=3).find(|number| number.to_string() != leader).expect("another node");
+    let mut bob = Player::sit_down(cluster.node(door), "bob");
     bob.hear("[ann 0, bob 0, pot 0] ann plays");
     ann.hear("[ann 0, bob 0, pot 0] your turn: roll or hold?");
     ann.say("roll");
@@ -156,7 +162,7 @@ fn a_new_game_is_tested_uploaded_and_played() {
     });
     let result = ann.last().unwrap();
     assert!(result.contains(" wins with ") && bob.last() == Some(result), "{ann:#?}\n{bob:#?}");
-    let ended = node.ringside(&["session", "list", "--ended", "--json"]).json();
+    let ended = cluster.node(door).ringside(&["session", "list", "--ended", "--json"]).json();
     assert_eq!(ended["sessions"].as_array().map(Vec::len), Some(1), "they met in one match: {ended}");
 }
 

@@ -4,6 +4,7 @@
 mod clocks;
 mod connections;
 mod isolation;
+mod peers;
 mod relays;
 mod sessions;
 mod stage;

@@ -259,3 +259,25 @@ fn a_rejection_that_was_lost_with_its_connection_is_told_again() {
     });
     assert!(matches!(stage.link(again).frames[0], ServerFrame::Attached(_)));
 }
+
+#[test]
+fn a_session_that_is_thought_empty_ends_only_if_it_is() {
+    let mut stage = Stage::new(|_| {});
+    let session = stage.create("echo");
+    let (id, _) = stage.attach("ann", &session);
+    let order = |stage: &mut Stage| {
+        let (reply, answer) = std::sync::mpsc::channel();
+        let reply = Box::new(move |was_there| reply.send(was_there).expect("heard"));
+        stage.tell(Command::EndEmpty { session: session.clone(), reason: "nobody is in it".into(), reply });
+        stage.pass(SECOND / 10);
+        assert!(answer.recv().expect("an answer"), "it is here");
+    };
+    order(&mut stage);
+    assert!(!is_over(&stage), "somebody has come");
+    stage.say(id, &ClientFrame::Leave);
+    stage.until("the leave", SECOND, |stage| {
+        stage.host.show(stage.now, &session).expect("the session").players.is_empty().then_some(())
+    });
+    order(&mut stage);
+    assert!(is_over(&stage));
+}

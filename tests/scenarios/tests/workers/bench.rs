@@ -23,12 +23,16 @@ use ringside_test_support::guests;
 use ringside_test_support::wait::{until, within};
 use ringside_worker::accounting::Counters;
 use ringside_worker::authority::Keys;
-use ringside_worker::shell::{self, Config, WorkerHandle};
+use ringside_worker::peers::tls::Membership;
+use ringside_worker::shell::{self, Config, PeerConfig, WorkerHandle};
 use ringside_worker::{Command, Event, SessionReport, transport};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::memory;
 use desk::Desk;
+
+/// Seals the tickets of all nodes.
+pub const TICKET_KEY: [u8; 32] = [3; 32];
 
 /// What the workers said that tests ask about.
 #[derive(Default)]
@@ -49,6 +53,7 @@ pub struct Bench {
     sandbox: Sandbox,
     signing: jsonwebtoken::EncodingKey,
     threads: Vec<JoinHandle<()>>,
+    started: std::time::Instant,
 }
 
 impl Bench {
@@ -57,11 +62,25 @@ impl Bench {
     }
 
     pub fn with_seat_window(seat_window: Duration) -> Bench {
+        Bench::with(seat_window, Duration::ZERO, None)
+    }
+
+    /// Workers that may be linked to others: those of node 1 in its first run.
+    pub fn with_peers(membership: Membership) -> Bench {
+        Bench::with(limits::SEAT_WINDOW, Duration::ZERO, Some(membership))
+    }
+
+    /// A node that has run for so long already: the eras of its tickets are later ones.
+    pub fn that_has_run_for(age: Duration) -> Bench {
+        Bench::with(limits::SEAT_WINDOW, age, None)
+    }
+
+    fn with(seat_window: Duration, age: Duration, membership: Option<Membership>) -> Bench {
         let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
         let certificate = made.cert.der().clone();
         let (signing, public) = signing_key();
         let (events, inbox) = sync_channel(1 << 16);
-        let started = std::time::Instant::now();
+        let started = std::time::Instant::now().checked_sub(age).expect("the machine has run for longer");
         let (mut handles, mut threads) = (Vec::new(), Vec::new());
         for number in 0..2_u8 {
             let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
@@ -72,11 +91,14 @@ impl Bench {
                 certificate: sha256(&certificate),
                 seat_window,
                 penalty: number == 1,
-                keys: Keys::new(&[public], &[3; 32]),
+                keys: Keys::new(&[public], &TICKET_KEY),
                 crypto: transport::server_crypto(vec![certificate.clone()], key, vec![ALPN.to_vec()]).unwrap(),
                 seed: [number + 1; 32],
                 events: events.clone(),
                 processor: None,
+                peers: membership
+                    .clone()
+                    .map(|membership| PeerConfig { socket: UdpSocket::bind("127.0.0.1:0").unwrap(), membership }),
             };
             let (handle, thread) = shell::spawn(config, UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
             handles.push(handle);
@@ -87,7 +109,12 @@ impl Bench {
         let (told, asked) = (Arc::clone(&news), Arc::clone(&desk));
         threads.push(std::thread::spawn(move || serve(&inbox, &asked, &told)));
         let sandbox = Sandbox::new(SandboxConfig { cache_directory: None, warm_sessions: Some(256) }).unwrap();
-        Bench { handles, news, certificate, desk, sandbox, signing, threads }
+        Bench { handles, news, certificate, desk, sandbox, signing, threads, started }
+    }
+
+    /// How long the node has run.
+    pub fn age(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// Gives the workers another certificate, which players who come from now on expect.

@@ -5,12 +5,14 @@ mod connections;
 mod datagrams;
 mod floods;
 mod frames;
+mod peers;
 mod streams;
 mod tokens;
 
 use ringside_core::ids::SessionId;
 use ringside_protocol::reason::Reason;
 use ringside_test_support::wait::until;
+use ringside_worker::peers::tls::Membership;
 
 use crate::bench::Bench;
 use crate::bots::Echoist;
@@ -30,7 +32,15 @@ struct Room {
 
 impl Room {
     async fn new() -> Room {
-        let bench = Bench::start();
+        Room::at(Bench::start()).await
+    }
+
+    /// The same at workers that may be linked to others.
+    async fn with_peers(membership: Membership) -> Room {
+        Room::at(Bench::with_peers(membership)).await
+    }
+
+    async fn at(bench: Bench) -> Room {
         bench.serve("echo");
         let session = bench.create(ROOM).await;
         let mut decent = Echoist::join(&bench, "decent", ROOM).await;

@@ -10,6 +10,8 @@ mod guests;
 mod hostile;
 mod links;
 mod memory;
+mod peers;
 mod puppet;
 mod raw;
 mod seats;
+mod stranger;

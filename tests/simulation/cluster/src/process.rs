@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ringside_core::directory::{self, Directory, GameFacts, Limits, Pace, RequestId};
 use ringside_core::ids::{Certificate, GameName, Node, SessionId, WorkerId};
-use ringside_core::membership::{Config, Contact, Fact, Membership, State};
+use ringside_core::membership::{Config, Contact, Fact, Membership, PeerPorts, State};
 use ringside_core::ring::{RingDigest, Weight, Zone};
 use ringside_core::routing::Arrival;
 use ringside_core::routing::tickets::Tickets;
@@ -107,6 +107,7 @@ impl Process {
                 control: address(0),
                 door: address(1),
                 workers: (0..usize::from(WORKERS)).map(|worker| address(2 + worker)).collect(),
+                peers: PeerPorts::none(address(0).ip()),
                 certificate: Certificate([0; 32]),
             },
             load_us: 0,

@@ -9,7 +9,7 @@ use chitchat::transport::{Socket, Transport, UdpTransport};
 use chitchat::{ChitchatId, ChitchatMessage, Serializable, spawn_chitchat};
 use clap::Args;
 use ringside_core::ids::{Certificate, Node, NodeId};
-use ringside_core::membership::{Contact, Fact, State};
+use ringside_core::membership::{Contact, Fact, PeerPorts, State};
 use ringside_core::ring::{Weight, Zone};
 use ringside_node::cluster::fact;
 use ringside_node::cluster::gossip::{GossipConfig, chitchat_config};
@@ -50,6 +50,7 @@ pub fn fact(node: u64, address: SocketAddr, second: u64) -> String {
             control: address,
             door: address,
             workers: vec![address; 2],
+            peers: PeerPorts { address: address.ip(), ports: vec![address.port(); 2] },
             certificate: Certificate([7; 32]),
         },
         load_us: second,

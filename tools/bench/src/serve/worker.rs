@@ -107,6 +107,7 @@ fn start(socket: UdpSocket, door: &Door) -> Result<(WorkerHandle, Receiver<(Work
         seed: SEED,
         events: sender,
         processor: None,
+        peers: None,
     };
     // The thread ends with the process.
     let (worker, _) = shell::spawn(config, socket).map_err(BenchError::setup)?;

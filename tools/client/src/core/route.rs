@@ -169,6 +169,7 @@ impl Core {
             // Coming back only to leave might join anew: the seat window does it.
             return self.finish(Reason::Left, Some(left()));
         }
+        self.refusal = None;
         if self.phase == Phase::Attached {
             self.detach(now);
             self.events.push(Event::Disconnected { cause });
@@ -293,16 +294,17 @@ impl Core {
         let is_not_there = refused.cause == Reason::NotHere;
         // Twice in a row: the nodes do not agree on where it is, or a circle came to its end.
         self.relay_next |= std::mem::replace(&mut self.was_not_there, is_not_there) && is_not_there;
+        let message = if refused.message.is_empty() { refused.cause.to_string() } else { refused.message };
         match refused.cause.reaction() {
             Reaction::Retry | Reaction::RefreshRoute => {
                 self.try_again(now, refused.cause, String::new());
+                self.refusal = Some((refused.cause, message));
                 let earliest = now + std::time::Duration::from_millis(u64::from(refused.retry_after_ms));
                 if let Phase::Waiting { until } = &mut self.phase {
                     *until = (*until).max(earliest);
                 }
             }
             Reaction::CorrectInput | Reaction::GiveUp => {
-                let message = if refused.message.is_empty() { refused.cause.to_string() } else { refused.message };
                 self.fail(refused.cause, message);
             }
         }

@@ -66,7 +66,7 @@ pub async fn drain(common: &Common, node: &str, grace_s: u64, no_wait: bool) -> 
         table::print(&format!(
             "node {number} takes no new sessions; its {} may end within {}",
             draining.sessions,
-            table::duration(grace_s)
+            table::duration(draining.grace_ms.div_ceil(1000))
         ));
     }
     if no_wait {
@@ -75,7 +75,7 @@ pub async fn drain(common: &Common, node: &str, grace_s: u64, no_wait: bool) -> 
         }
         return Ok(());
     }
-    let deadline = Instant::now() + Duration::from_secs(grace_s) + LEAVING;
+    let deadline = Instant::now() + Duration::from_millis(draining.grace_ms) + LEAVING;
     while is_there(&connection, &number).await? {
         if Instant::now() > deadline {
             let what = format!("node {number} has not left {} s after its grace", LEAVING.as_secs());

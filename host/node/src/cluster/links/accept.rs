@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
-use super::{Arrival, CLOSED, GREETING, Greeting, Hello, Refusal, Shared, VERSIONS, count, frame, say, tls};
+use super::{Arrival, CLOSED, GREETING, Greeting, Hello, Refusal, Shared, count, frame, say, tls};
 
 /// Accepts until the endpoint is closed.
 pub(super) async fn run<M: Serialize + DeserializeOwned + Send + 'static>(shared: Arc<Shared<M>>) {
@@ -46,8 +46,9 @@ async fn greet<M>(shared: &Shared<M>, incoming: Incoming) -> Option<(Connection,
     let (mut words, mut hear) = connection.accept_bi().await.ok()?;
     let hello: Hello = frame::read(&mut hear).await.ok()?;
     let place = Arc::clone(&shared.places).try_acquire_owned();
-    let verdict = if hello.versions.0 > VERSIONS.1 || hello.versions.1 < VERSIONS.0 {
-        Err(Refusal::Version { theirs: VERSIONS, ours: hello.versions })
+    let spoken = shared.own.versions;
+    let verdict = if hello.versions.0 > spoken.1 || hello.versions.1 < spoken.0 {
+        Err(Refusal::Version { theirs: spoken, ours: hello.versions })
     } else if !tls::is_node(&connection, &shared.secret.node_name(hello.node)) {
         Err(Refusal::Certificate)
     } else if hello.node == shared.own.node && hello.generation != shared.own.generation {

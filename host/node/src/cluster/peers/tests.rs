@@ -4,7 +4,7 @@ use std::net::UdpSocket;
 use std::time::SystemTime;
 
 use ringside_core::ids::Certificate;
-use ringside_core::membership::{Contact, Fact, State};
+use ringside_core::membership::{Contact, Fact, PeerPorts, State};
 use tokio::sync::mpsc;
 
 use super::super::links::{Arrival, Hello, VERSIONS};
@@ -19,7 +19,13 @@ fn fact(number: u64, address: std::net::SocketAddr) -> Fact {
         state: State::Active,
         weight: Default::default(),
         zone: Default::default(),
-        contact: Contact { control: address, door: address, workers: vec![], certificate: Certificate([0; 32]) },
+        contact: Contact {
+            control: address,
+            door: address,
+            workers: vec![],
+            peers: PeerPorts::none(address.ip()),
+            certificate: Certificate([0; 32]),
+        },
         load_us: 0,
         era: 0,
         presumed_gone: vec![],

@@ -9,7 +9,7 @@ use ringside_core::ring::Position;
 use ringside_worker::{Command, SessionReport};
 
 use super::{Desk, WorkerPort};
-use crate::api::{ExplainedStep, Explanation, SessionInfo, WorkerInfo};
+use crate::api::{DirectoryEntry, DirectoryInfo, ExplainedStep, Explanation, SessionInfo, WorkerInfo};
 use crate::control::{ControlError, Reply, SessionName, Status};
 
 impl Desk {
@@ -21,6 +21,23 @@ impl Desk {
     /// Sessions that ended last, newest first.
     pub(super) fn over(&self, now: u64) -> Vec<SessionInfo> {
         self.directory.ended().map(|ended| self.over_one(now, ended)).collect()
+    }
+
+    /// What this node leads, and what it knows as a home.
+    pub(super) fn entries(&self, now: u64) -> DirectoryInfo {
+        let entry = |session: &SessionId, node: NodeId, worker: WorkerId| DirectoryEntry {
+            session: session.to_string(),
+            node: node.to_string(),
+            worker: worker.0,
+        };
+        let me = self.directory.me().id;
+        DirectoryInfo {
+            node: me.to_string(),
+            ring: self.directory.ring().to_string(),
+            settled: self.directory.is_settled(now),
+            leads: self.directory.sessions().map(|led| entry(led.id, me, led.worker)).collect(),
+            keeps: self.directory.entries().map(|lead| entry(&lead.session, lead.leader.id, lead.worker)).collect(),
+        }
     }
 
     pub(super) fn show(&mut self, now: u64, name: &SessionName, reply: Reply<SessionInfo>) {

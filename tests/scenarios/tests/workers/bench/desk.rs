@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use ringside_core::directory::{
-    Action, Create, Directory, Draw, Find, GameFacts, Limits, Open, Pace, Placed, Refusal, RequestId,
+    Action, Create, Directory, Draw, Ending, Find, GameFacts, Limits, Open, Pace, Placed, Refusal, RequestId,
 };
 use ringside_core::ids::{GameName, Node, NodeId, SessionId, SessionKey, WorkerId};
 use ringside_core::placement::Policy;
@@ -135,7 +135,11 @@ impl Desk {
                 }
                 Action::End { session, worker, why } => {
                     let (reason, reply) = (why.to_string(), Box::new(|_| {}));
-                    self.send(usize::from(worker.0), Command::End { session, reason, reply });
+                    let order = match why {
+                        Ending::Empty => Command::EndEmpty { session, reason, reply },
+                        _ => Command::End { session, reason, reply },
+                    };
+                    self.send(usize::from(worker.0), order);
                 }
                 Action::Answer { request, answer } => self.answer(request, answer),
                 Action::Send { to, .. } => panic!("a node alone speaks to {to}"),

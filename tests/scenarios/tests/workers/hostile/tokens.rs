@@ -1,12 +1,16 @@
 //! Peers with tokens that are damaged, stale, somebody else's, or used before.
 
+use ringside_core::ids::{Node, NodeId, WorkerId};
+use ringside_core::routing::tickets::era;
 use ringside_protocol::frame::{Attached, ClientFrame, Opaque, Open, Resume, Seat, ServerFrame};
 use ringside_protocol::limits;
 use ringside_protocol::reason::Reason;
-use ringside_test_support::wait::within;
+use ringside_test_support::wait::{until, within};
+use ringside_worker::Resolved;
+use ringside_worker::authority::{Authority, Keys};
 
 use super::{ROOM, Room};
-use crate::bench::{Bench, sign, signing_key};
+use crate::bench::{Bench, TICKET_KEY, sign, signing_key};
 use crate::raw::Raw;
 
 /// The reason with which a session token is refused.
@@ -181,6 +185,41 @@ async fn a_ticket_is_good_once_for_its_player_at_its_worker() {
     assert_eq!(Raw::connect(&room.bench).await.refused(damaged).await, Reason::TicketInvalid);
     room.ended(Reason::TicketInvalid, 3).await;
     room.is_unharmed().await;
+}
+
+#[tokio::test]
+async fn a_ticket_of_an_era_that_is_over_or_has_not_come_is_refused() {
+    let eras = 4;
+    let bench = Bench::that_has_run_for(limits::TICKET_LIFETIME * eras);
+    bench.serve("echo");
+    let session = bench.create(ROOM).await;
+    // Another node, which sends players here as long as it has heard of this one's era.
+    let other = Node { id: NodeId(2), generation: 1 };
+    let mut other = Authority::new(Keys::new(&[], &TICKET_KEY), other, WorkerId(0), &[1; 32]);
+    let mut written = |era| {
+        let place = Resolved {
+            session: session.clone(),
+            node: 1,
+            generation: 1,
+            era,
+            worker: WorkerId(0),
+            address: bench.address(),
+            certificate: ringside_protocol::frame::Certificate([0; 32]),
+        };
+        let ticket = other.ticket(&"ada".parse().unwrap(), &place, 1, 4_000_000_000);
+        Open { ticket: Some(ticket), ..bench.open("ada", ROOM) }
+    };
+    for (ended, era) in (1..).zip([0, eras - 2, eras + 100]) {
+        assert_eq!(Raw::connect(&bench).await.refused(written(era)).await, Reason::TicketInvalid, "era {era}");
+        until("the end to be counted", async || (bench.ended(Reason::TicketInvalid) == ended).then_some(())).await;
+    }
+    // What is fresh is let in; on a busy machine an era may have passed since it began.
+    until("a fresh ticket to be taken", async || {
+        let era = era(bench.age().as_micros() as u64);
+        let answer = Raw::connect(&bench).await.opened(written(era)).await;
+        matches!(answer, ServerFrame::Attached(_)).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

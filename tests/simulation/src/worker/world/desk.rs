@@ -64,7 +64,7 @@ impl World<'_> {
                 let delay = self.random.below(20_000);
                 self.say_later(now + delay, worker, Command::Relayed { relay: order.relay, what: closed });
             }
-            Event::Relayed { .. } => {}
+            Event::Relayed { .. } | Event::Peer { .. } => {}
             Event::GuestLog { .. } | Event::GuestEvent { .. } | Event::Signal { .. } => {}
         }
     }

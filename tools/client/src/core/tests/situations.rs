@@ -659,6 +659,32 @@ fn leaving_delivers_what_was_sent_first_and_ends_in_time() {
 }
 
 #[test]
+fn a_client_that_is_refused_until_it_gives_up_says_why() {
+    for is_reached_at_last in [true, false] {
+        let mut bench = Bench::new();
+        for link in 0.. {
+            bench.open(LinkId(link));
+            bench.say(LinkId(link), refused(Reason::Overloaded));
+            bench.wake();
+            if bench.core.is_done() || !is_reached_at_last {
+                break;
+            }
+        }
+        // The last tries may find nobody: then that is what there is to say.
+        while !bench.core.is_done() {
+            bench.wake();
+        }
+        match bench.event() {
+            Some(Event::Failed { reason: Reason::Overloaded, message }) => {
+                assert!(is_reached_at_last && message == "no", "{message}");
+            }
+            Some(Event::Failed { reason: Reason::Unreachable, .. }) => assert!(!is_reached_at_last),
+            event => panic!("{event:?}"),
+        }
+    }
+}
+
+#[test]
 fn a_client_that_reaches_nobody_gives_up() {
     let mut bench = Bench::new();
     let began = bench.now;
