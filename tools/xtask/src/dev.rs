@@ -4,7 +4,7 @@
 mod nodes;
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use clap::Args;
@@ -68,10 +68,15 @@ fn begin(workspace: &Workspace, plan: &Plan, nodes: &mut Vec<Node>) -> Result<bo
     Ok(true)
 }
 
-fn build(workspace: &Workspace) -> Result<(), Error> {
+/// Builds the program, and nothing that it does not need.
+pub fn program(workspace: &Workspace) -> Command {
     let mut build = workspace.cargo();
     build.args(["build", "--release", "--package", "ringside-node", "--bins"]);
-    steps::require("build", &mut build)?;
+    build
+}
+
+fn build(workspace: &Workspace) -> Result<(), Error> {
+    steps::require("build", &mut program(workspace))?;
     headline("guests");
     guests::build(workspace.root()).map_err(|error| Error::Step(format!("building guests ({})", error.full())))?;
     Ok(())

@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode};
 use crate::steps;
 use crate::tally::{Counts, Tally};
 use crate::workspace::{Error, Workspace};
-use crate::{guests, libfuzzer, steps::headline};
+use crate::{dev, guests, libfuzzer, steps::headline};
 
 /// Runs all checks, or only the tests that match `filter`. The last line printed counts.
 pub fn run(workspace: &Workspace, filter: Option<&str>) -> Result<ExitCode, Error> {
@@ -21,6 +21,9 @@ pub fn run(workspace: &Workspace, filter: Option<&str>) -> Result<ExitCode, Erro
         eprintln!("    guests: FAILED: {}", error.full());
     }
     tally.check("guests", guests.is_ok());
+    // What `cargo xtask dev` builds has other features of libraries than the whole: its tests must not wait for them.
+    let program = steps::run("build for dev", &mut dev::program(workspace))?;
+    tally.check("build for dev", program);
     let built = steps::run("build", workspace.cargo().args(["build", "--release", "--workspace", "--all-targets"]))?;
     tally.check("build", built);
     if built && guests.is_ok() {
