@@ -1,7 +1,6 @@
-//! What the node's two HTTP services share: accepting connections within bounds, TLS, and reading a bounded body.
+//! What the node's two HTTP services share: accepting connections within bounds, and reading a bounded body.
 
 pub mod door;
-pub mod tls;
 
 use std::time::Duration;
 

@@ -23,8 +23,8 @@ pub const ADMIN_CONNECTIONS: usize = 64;
 pub const ADMIN_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time that a peer may take none of its answer. Beyond: closed.
 pub const ADMIN_WRITE_STALL: Duration = Duration::from_secs(30);
-/// Bytes of a request's head. Beyond: refused and closed.
-pub const ADMIN_HEAD_BYTES: usize = 16 << 10;
+/// Bytes of the head of a request to either HTTP service. Beyond: refused and closed.
+pub const HTTP_HEAD_BYTES: usize = 16 << 10;
 /// Bytes of a JSON body: a configuration of 64 KiB in hexadecimal, and room. Beyond: refused.
 pub const BODY_BYTES: usize = 256 << 10;
 /// Time that a request's body may take. Beyond: refused.

@@ -75,21 +75,13 @@ pub struct Refusal {
 pub enum Command {
     /// Create a session; [`Event::Created`] follows.
     Create(Box<Create>),
-    /// End a session; [`Event::Ended`] follows. Answers whether there was one.
+    /// End a session; [`Event::Ended`] follows if it ends. Answers whether there was one.
     End {
         /// Which.
         session: SessionId,
+        /// Only if nobody sits in it or waits to be let in: whoever orders it may not have heard of the last who came.
+        if_empty: bool,
         /// Why, for its players.
-        reason: String,
-        /// The answer.
-        reply: Reply<bool>,
-    },
-    /// End a session if nobody sits in it or waits to be let in: whoever orders it may not have heard of the last who
-    /// came. [`Event::Ended`] follows if it ends. Answers whether there was one.
-    EndEmpty {
-        /// Which.
-        session: SessionId,
-        /// Why, for its recording.
         reason: String,
         /// The answer.
         reply: Reply<bool>,

@@ -1,6 +1,6 @@
-//! A QUIC endpoint of a worker, for players or for peers: connections in a table, one timer each, and lists of those that have something to
-//! read and something to send. Decides who may connect (Retry, limits, the handshake queues); knows nothing of
-//! sessions, players or frames.
+//! A QUIC endpoint of a worker, for players or for peers: connections in a table, one timer each, and lists of those
+//! that have something to read and something to send. Decides who may connect (Retry, limits, the handshake queues);
+//! knows nothing of sessions, players or frames.
 //!
 //! A connection here is a *link*; its index is quinn-proto's handle, its generation tells reuses of the index apart.
 

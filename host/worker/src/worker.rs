@@ -279,17 +279,10 @@ impl Worker {
     pub fn handle_command(&mut self, now: Instant, command: Command) {
         match command {
             Command::Create(create) => self.create(now, *create),
-            Command::End { session, reason, reply } => {
+            Command::End { session, if_empty, reason, reply } => {
                 let index = self.index_of(&session);
                 reply(index.is_some());
-                if let Some(index) = index {
-                    self.end_session(now, index, &reason);
-                }
-            }
-            Command::EndEmpty { session, reason, reply } => {
-                let index = self.index_of(&session);
-                reply(index.is_some());
-                if let Some(index) = index.filter(|index| self.is_empty(*index)) {
+                if let Some(index) = index.filter(|index| !if_empty || self.is_empty(*index)) {
                     self.end_session(now, index, &reason);
                 }
             }

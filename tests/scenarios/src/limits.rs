@@ -224,7 +224,7 @@ const OF_NODES: &[Reached] = &[
     ("ADMIN_CONNECTIONS", DOOR, "connections_beyond_the_bound_wait_until_one_ends"),
     ("ADMIN_HEAD_TIMEOUT", DOOR, "who_stays_silent_or_never_ends_a_head_is_closed"),
     ("ADMIN_WRITE_STALL", DOOR, "who_takes_nothing_of_an_answer_is_closed"),
-    ("ADMIN_HEAD_BYTES", DOOR, "a_head_without_end_is_refused"),
+    ("HTTP_HEAD_BYTES", DOOR, "a_head_without_end_is_refused"),
     ("BODY_BYTES", ADMIN, "a_body_that_is_too_large_is_refused"),
     ("BODY_TIMEOUT", ADMIN, "a_body_that_does_not_come_is_given_up"),
     ("UPLOADS", ADMIN, "uploads_at_a_time_are_bounded_and_their_turns_come_back"),

@@ -45,7 +45,7 @@ fn a_recording_that_finds_no_room_ends_and_what_was_taken_is_good() {
         now = host.turn_unheard(now).max(now + 1);
     }
     said.extend(std::iter::from_fn(|| host.worker.poll_event()));
-    host.tell(Command::End { session: id, reason: "enough".into(), reply: Box::new(|_| ()) });
+    host.tell(Command::End { session: id, if_empty: false, reason: "enough".into(), reply: Box::new(|_| ()) });
     let until = now + 1_000_000;
     said.extend(play(&mut host, &mut now, until));
 

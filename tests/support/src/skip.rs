@@ -24,6 +24,17 @@ macro_rules! skip {
     }};
 }
 
+/// A network of so many hosts, of this quality; where the machine gives none the test is skipped.
+#[macro_export]
+macro_rules! network {
+    ($hosts:expr, $quality:expr) => {
+        match $crate::network::Network::new($hosts, $quality) {
+            Ok(network) => network,
+            Err(why) => $crate::skip!("no network of namespaces: {why}"),
+        }
+    };
+}
+
 /// Notes that the test of this thread is skipped. Use [`skip!`](crate::skip!), which also ends it.
 pub fn record(reason: &str) {
     let thread = std::thread::current();

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::*;
 use crate::ids::{Certificate, NodeId};
 use crate::limits;
-use crate::membership::{Contact, Fact, PeerPorts, State};
+use crate::membership::{Contact, Fact, State};
 use crate::placement::Policy;
 use crate::ring::Position;
 
@@ -20,23 +20,9 @@ fn directory(nodes: &[Node], sessions: usize) -> Directory {
     directory.handle_game("pong".parse().unwrap(), facts);
     directory.handle_worker(WorkerId(0));
     let address = ([10, 0, 0, 1], 1).into();
-    let fact = |node: &Node| Fact {
-        node: *node,
-        version: 1,
-        stay: 0,
-        state: State::Active,
-        weight: Default::default(),
-        zone: Default::default(),
-        contact: Contact {
-            control: address,
-            door: address,
-            workers: vec![address],
-            peers: PeerPorts::none(address.ip()),
-            certificate: Certificate([0; 32]),
-        },
-        load_us: 0,
-        era: 0,
-        presumed_gone: vec![],
+    let fact = |node: &Node| {
+        let contact = Contact { workers: vec![address], ..Contact::at(address, Certificate([0; 32])) };
+        Fact { version: 1, state: State::Active, ..Fact::new(*node, contact) }
     };
     let facts: Vec<Fact> = nodes.iter().map(fact).collect();
     directory.handle_view(0, &View::new(facts.iter().map(|fact| (fact, fact.state))));

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use super::*;
 use crate::ids::{Certificate, NodeId};
 use crate::limits;
-use crate::membership::{Contact, Fact, PeerPorts, State};
+use crate::membership::{Contact, Fact, State};
 use crate::placement::Policy;
-use crate::ring::{Position, Weight, Zone};
+use crate::ring::Position;
 
 struct Cluster {
     now: u64,
@@ -28,23 +28,9 @@ fn node(id: u64) -> Node {
 
 fn view(ids: &[u64]) -> View {
     let address = ([10, 0, 0, 1], 1).into();
-    let fact = |id: &u64| Fact {
-        node: node(*id),
-        version: 1,
-        stay: 0,
-        state: State::Active,
-        weight: Weight::NORMAL,
-        zone: Zone::default(),
-        contact: Contact {
-            control: address,
-            door: address,
-            workers: vec![address],
-            peers: PeerPorts::none(address.ip()),
-            certificate: Certificate([0; 32]),
-        },
-        load_us: 0,
-        era: 0,
-        presumed_gone: Vec::new(),
+    let fact = |id: &u64| {
+        let contact = Contact { workers: vec![address], ..Contact::at(address, Certificate([0; 32])) };
+        Fact { version: 1, state: State::Active, ..Fact::new(node(*id), contact) }
     };
     let facts: Vec<Fact> = ids.iter().map(fact).collect();
     View::new(facts.iter().map(|fact| (fact, fact.state)))

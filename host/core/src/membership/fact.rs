@@ -54,6 +54,12 @@ impl PeerPorts {
 }
 
 impl Contact {
+    /// Everything at one address, and no workers.
+    pub fn at(address: SocketAddr, certificate: Certificate) -> Contact {
+        let peers = PeerPorts::none(address.ip());
+        Contact { control: address, door: address, workers: Vec::new(), peers, certificate }
+    }
+
     /// Whether it is the same place: all but the certificate, which changes while a node runs.
     pub fn is_at(&self, other: &Contact) -> bool {
         (self.control, self.door, &self.workers, &self.peers)
@@ -119,6 +125,23 @@ pub enum FactError {
 }
 
 impl Fact {
+    /// What a node says of itself when its run begins: it joins, with the weight of any other, in no zone, and nothing to
+    /// do yet.
+    pub fn new(node: Node, contact: Contact) -> Fact {
+        Fact {
+            node,
+            version: 0,
+            stay: 0,
+            state: State::Joining,
+            weight: Weight::NORMAL,
+            zone: Zone::default(),
+            contact,
+            load_us: 0,
+            era: 0,
+            presumed_gone: Vec::new(),
+        }
+    }
+
     /// Whether it keeps the bounds.
     ///
     /// # Errors

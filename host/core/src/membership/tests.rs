@@ -3,31 +3,18 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::ring::{Weight, Zone};
 
 const SECOND: u64 = 1_000_000;
 const ROUND: u64 = 100_000;
 
 fn fact(id: u64, generation: u64, port: u16) -> Fact {
     let address = |port: u16| ([127, 0, 0, 1], port).into();
-    Fact {
-        node: Node { id: NodeId(id), generation },
-        version: 0,
-        stay: 0,
-        state: State::Joining,
-        weight: Weight::NORMAL,
-        zone: Zone::default(),
-        contact: Contact {
-            control: address(port),
-            door: address(port + 1),
-            workers: vec![address(port + 2)],
-            peers: PeerPorts::none(address(port).ip()),
-            certificate: Certificate([0; 32]),
-        },
-        load_us: 0,
-        era: 0,
-        presumed_gone: Vec::new(),
-    }
+    let contact = Contact {
+        door: address(port + 1),
+        workers: vec![address(port + 2)],
+        ..Contact::at(address(port), Certificate([0; 32]))
+    };
+    Fact::new(Node { id: NodeId(id), generation }, contact)
 }
 
 /// Nodes whose gossip and links are perfect but for those that are cut.

@@ -86,31 +86,15 @@ mod tests {
     use std::time::Duration;
 
     use ringside_core::ids::{Certificate, Node, NodeId};
-    use ringside_core::membership::{Contact, PeerPorts, State};
-    use ringside_core::ring::{Weight, Zone};
+    use ringside_core::membership::{Contact, State};
 
     use super::*;
 
     fn fact(node: u64, version: u64) -> Fact {
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
-        Fact {
-            node: Node { id: NodeId(node), generation: 1 },
-            version,
-            stay: 0,
-            state: State::Active,
-            weight: Weight::NORMAL,
-            zone: Zone::default(),
-            contact: Contact {
-                control: address,
-                door: address,
-                workers: vec![],
-                peers: PeerPorts::none(address.ip()),
-                certificate: Certificate([0; 32]),
-            },
-            load_us: 0,
-            era: 0,
-            presumed_gone: vec![],
-        }
+        let contact = Contact::at(address, Certificate([0; 32]));
+        let node = Node { id: NodeId(node), generation: 1 };
+        Fact { version, state: State::Active, ..Fact::new(node, contact) }
     }
 
     fn member(node: u64, heartbeat: u64, text: String) -> Member {

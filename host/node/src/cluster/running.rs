@@ -141,23 +141,11 @@ impl Joined {
         };
         let links = Links::start(own, &secret, links, doorkeeper.admit(), inbox)?;
         let workers: Vec<SocketAddr> = workers.into_iter().map(|(_, address)| address).collect();
+        let door = workers.first().copied().unwrap_or(links_address);
         let fact = Fact {
-            node,
-            version: 0,
-            stay: 0,
-            state: State::Joining,
             weight: config.weight,
             zone: config.zone.clone(),
-            contact: Contact {
-                control: links_address,
-                door: workers.first().copied().unwrap_or(links_address),
-                workers,
-                peers,
-                certificate,
-            },
-            load_us: 0,
-            era: 0,
-            presumed_gone: Vec::new(),
+            ..Fact::new(node, Contact { control: links_address, door, workers, peers, certificate })
         };
         let candidates = Candidates { named: &config.join, remembered: &remembered::read(&state)? };
         let found = join::seeds(&links, node, candidates).await?;

@@ -318,12 +318,8 @@ impl Desk {
                             let _ = absent.send(gone);
                         }
                     });
-                    let reason = why.to_string();
-                    let order = match why {
-                        Ending::Empty => Command::EndEmpty { session, reason, reply },
-                        _ => Command::End { session, reason, reply },
-                    };
-                    if self.send(worker, order).is_err() {
+                    let (if_empty, reason) = (why == Ending::Empty, why.to_string());
+                    if self.send(worker, Command::End { session, if_empty, reason, reply }).is_err() {
                         tracing::warn!(session = %id, %worker, "the worker is too busy to end a session: it is told again");
                     }
                 }

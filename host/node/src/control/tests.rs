@@ -236,7 +236,7 @@ fn a_session_is_shown_with_its_detail_ended_and_listed_as_ended() {
     assert_eq!((info.players, info.seats, info.detail.unwrap().tick), (1, 2, 7));
 
     let mut ended = bench.ask(|reply| Message::End(name(&session), "enough".to_owned(), reply));
-    let Some(Command::End { reason, reply, .. }) = bench.commands(0).pop() else { panic!() };
+    let Some(Command::End { if_empty: false, reason, reply, .. }) = bench.commands(0).pop() else { panic!() };
     reply(true);
     assert_eq!((reason.as_str(), ended.try_recv().unwrap().unwrap().state.as_str()), ("enough", "ended"));
     bench.event(0, Event::Ended { session: session.clone(), reason, outcome: None });
@@ -275,7 +275,7 @@ fn a_worker_that_was_too_busy_to_be_told_of_an_end_is_told_again() {
     assert!(pass(&mut bench).is_empty(), "it takes nothing");
     bench.told[&WorkerId(0)].lock().unwrap().full = false;
     let told = pass(&mut bench);
-    let [Command::EndEmpty { session, .. }] = &told[..] else { panic!("it is told again") };
+    let [Command::End { session, if_empty: true, .. }] = &told[..] else { panic!("it is told again") };
     assert_eq!(*session, order.session);
     bench.event(0, Event::Ended { session: session.clone(), reason: String::new(), outcome: None });
     assert_eq!(bench.desk.next_timeout(), None);
@@ -283,8 +283,8 @@ fn a_worker_that_was_too_busy_to_be_told_of_an_end_is_told_again() {
     // One that never was created is asked for until the worker says that it has none.
     drop(bench.create("late"));
     let mut told = pass(&mut bench);
-    let Some(Command::End { reply, .. }) = told.pop() else { panic!("it is given up") };
-    assert!(matches!(&pass(&mut bench)[..], [Command::End { .. }]), "not heard of yet");
+    let Some(Command::End { if_empty: false, reply, .. }) = told.pop() else { panic!("it is given up") };
+    assert!(matches!(&pass(&mut bench)[..], [Command::End { if_empty: false, .. }]), "not heard of yet");
     reply(false);
     assert!(pass(&mut bench).is_empty());
     assert_eq!(bench.desk.next_timeout(), None);

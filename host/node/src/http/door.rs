@@ -22,7 +22,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep};
 
-use crate::limits::ADMIN_HEAD_BYTES;
+use crate::limits::HTTP_HEAD_BYTES;
 
 /// After an accept that failed: nothing is gained by trying again at once where descriptors are short.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -134,7 +134,7 @@ async fn connection<P: Clone + Send + Sync + 'static>(
     let mut http = http1::Builder::new();
     // A request a connection: whoever holds a seat gives it back, and the next in the queue has it.
     http.keep_alive(false);
-    http.timer(TokioTimer::new()).header_read_timeout(bounds.head).max_header_size(ADMIN_HEAD_BYTES);
+    http.timer(TokioTimer::new()).header_read_timeout(bounds.head).max_header_size(HTTP_HEAD_BYTES);
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(pass.clone());

@@ -160,16 +160,10 @@ impl Running {
         let (bounds, metrics) = (admin::bounds(), Metrics::default());
         let services =
             Services { secret: token, desk, store, tokens, bounds, metrics, counted: Some(cluster.counted()) };
-        let (stop_admin, stopped) = oneshot::channel::<()>();
-        let stopped = async {
-            let _ = stopped.await;
-        };
+        let (stop_admin, stopped) = stop();
         let admin = tokio::spawn(admin::serve(listener, Arc::new(services), stopped));
         let resolver = Resolver::new(control.clone(), authority, resolve::bounds());
-        let (stop_resolver, stopped) = oneshot::channel::<()>();
-        let stopped = async {
-            let _ = stopped.await;
-        };
+        let (stop_resolver, stopped) = stop();
         let resolver = tokio::spawn(resolver.serve(resolve, Entrance::new(resolve_tls), stopped));
         state.publish(&file)?;
         let renewal = Renewal {
@@ -302,6 +296,14 @@ impl Running {
         };
         give_up_after(STOP_TIMEOUT, finish).await;
     }
+}
+
+/// Says to a service that it is to stop, and what the service waits for.
+fn stop() -> (oneshot::Sender<()>, impl Future<Output = ()>) {
+    let (sender, stopped) = oneshot::channel();
+    (sender, async {
+        let _ = stopped.await;
+    })
 }
 
 /// The socket for clients who ask in advance: at the door's own port unless the configuration says otherwise. Where the

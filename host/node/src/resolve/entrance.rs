@@ -10,11 +10,12 @@ use ringside_worker::transport::{self, CryptoError};
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::addresses::{Addresses, Verdict};
 use crate::certificate::ServerCertificate;
 use crate::http::door;
-use crate::http::tls::TlsStream;
 use crate::limits::RESOLVE_HANDSHAKE_TIMEOUT;
 
 /// TLS as new connections are served with it.
@@ -84,15 +85,15 @@ fn lock(addresses: &Mutex<Addresses>) -> std::sync::MutexGuard<'_, Addresses> {
 
 impl door::Entrance for Entrance {
     type Pass = Pass;
-    type Stream = TlsStream;
+    type Stream = TlsStream<TcpStream>;
 
     fn admit(&self, from: IpAddr) -> Option<Pass> {
         let verdict = lock(&self.addresses).connected(Instant::now(), from)?;
         Some(Pass { verdict, _counted: Arc::new(Counted { from, addresses: Arc::clone(&self.addresses) }) })
     }
 
-    async fn enter(&self, socket: TcpStream) -> io::Result<TlsStream> {
+    async fn enter(&self, socket: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let config = self.tls.borrow().clone();
-        tokio::time::timeout(self.handshake, TlsStream::accept(socket, config)).await?
+        tokio::time::timeout(self.handshake, TlsAcceptor::from(config).accept(socket)).await?
     }
 }

@@ -153,8 +153,7 @@ impl Peers {
     ) -> Result<T, SendError> {
         let link = self.links.channel(peer).map(LinkId::from_bits).ok_or(SendError::NotLinked)?;
         self.mark(link);
-        let talk = self.talks.get_mut(link.index as usize).and_then(Option::as_mut).filter(|talk| talk.link == link);
-        let (talk, quic) = talk.zip(self.endpoint.link(link)).ok_or(SendError::NotLinked)?;
+        let (talk, quic) = self.talk_and_quic(link).ok_or(SendError::NotLinked)?;
         Ok(act(talk, quic))
     }
 
@@ -289,7 +288,11 @@ impl Peers {
     }
 
     fn talk(&mut self, link: LinkId) -> Option<&mut Talk> {
-        self.talks.get_mut(link.index as usize)?.as_mut().filter(|talk| talk.link == link)
+        talk_of(&mut self.talks, link)
+    }
+
+    fn talk_and_quic(&mut self, link: LinkId) -> Option<(&mut Talk, &mut quic::Connection)> {
+        talk_of(&mut self.talks, link).zip(self.endpoint.link(link))
     }
 
     fn mark(&mut self, link: LinkId) {
@@ -340,4 +343,8 @@ impl Peers {
         self.links.lost(now, link.to_bits(), end, by_peer);
         self.act(now);
     }
+}
+
+fn talk_of(talks: &mut [Option<Talk>], link: LinkId) -> Option<&mut Talk> {
+    talks.get_mut(link.index as usize)?.as_mut().filter(|talk| talk.link == link)
 }

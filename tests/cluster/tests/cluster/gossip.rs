@@ -7,9 +7,8 @@ use std::time::{Duration, SystemTime};
 use ringside_node::cluster::gossip::{Gossip, GossipConfig};
 use ringside_node::cluster::secret::ClusterSecret;
 use ringside_test_support::cluster::Cluster;
-use ringside_test_support::network::{Network, OWN, Quality};
+use ringside_test_support::network::{OWN, Quality};
 use ringside_test_support::node::Node;
-use ringside_test_support::skip;
 use ringside_test_support::wait::until;
 use serde_json::Value;
 
@@ -104,10 +103,7 @@ async fn replay(socket: &UdpSocket, node: &Node, heard: &[Vec<u8>]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_dead_node_said_raises_it_nowhere_replayed_or_changed() {
-    let network = match Network::new(4, Quality { delay: Duration::ZERO, loss_permille: 0 }) {
-        Ok(network) => network,
-        Err(why) => skip!("no network of namespaces: {why}"),
-    };
+    let network = ringside_test_support::network!(4, Quality { delay: Duration::ZERO, loss_permille: 0 });
     let own = network.address(OWN);
     let mut cluster = Cluster::start_on(network, 3).await;
     cluster.node(1).push("echo");

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use ringside_client::Arrival;
 use ringside_test_support::cluster::Cluster;
-use ringside_test_support::network::{Network, Quality};
-use ringside_test_support::skip;
+use ringside_test_support::network::Quality;
 
 use crate::player::Player;
 
@@ -15,10 +14,7 @@ const SLOW: Quality = Quality { delay: Duration::from_millis(20), loss_permille:
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_nodes_settle_place_and_route_over_a_slow_network_that_loses() {
-    let network = match Network::new(3, SLOW) {
-        Ok(network) => network,
-        Err(why) => skip!("no network of namespaces: {why}"),
-    };
+    let network = ringside_test_support::network!(3, SLOW);
     let cluster = Cluster::start_on(network, 3).await;
     let pushed = cluster.node(1).push("echo");
     assert_eq!(pushed["covers"]["answered"], 3, "{pushed}");

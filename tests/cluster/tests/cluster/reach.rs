@@ -8,7 +8,6 @@ use ringside_client::Arrival;
 use ringside_test_support::cluster::Cluster;
 use ringside_test_support::network::{Cut, Network, Quality};
 use ringside_test_support::node::Node;
-use ringside_test_support::skip;
 use ringside_test_support::wait::until;
 use serde_json::Value;
 
@@ -57,10 +56,7 @@ async fn play_for(players: &mut [Player], length: Duration) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_whose_gossip_is_not_heard_is_asked_and_stays() {
-    let network = match Network::new(3, LAN) {
-        Ok(network) => network,
-        Err(why) => skip!("no network of namespaces: {why}"),
-    };
+    let network = ringside_test_support::network!(3, LAN);
     let (cluster, mut players) = begin(network).await;
     let before = cluster.agreed().await;
     let gossip = Cut::Port { host: 3, port: port(cluster.node(3), "gossip") };
@@ -83,10 +79,7 @@ async fn a_node_whose_gossip_is_not_heard_is_asked_and_stays() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_whose_links_are_cut_is_heard_of_and_keeps_its_matches() {
-    let network = match Network::new(3, LAN) {
-        Ok(network) => network,
-        Err(why) => skip!("no network of namespaces: {why}"),
-    };
+    let network = ringside_test_support::network!(3, LAN);
     let (cluster, mut players) = begin(network).await;
     let before = cluster.agreed().await;
     let links = Cut::Port { host: 3, port: port(cluster.node(3), "links") };
@@ -108,10 +101,7 @@ async fn a_node_whose_links_are_cut_is_heard_of_and_keeps_its_matches() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_sides_of_a_cut_lead_one_key_and_settle_it_when_they_meet() {
-    let network = match Network::new(3, LAN) {
-        Ok(network) => network,
-        Err(why) => skip!("no network of namespaces: {why}"),
-    };
+    let network = ringside_test_support::network!(3, LAN);
     let (cluster, mut players) = begin(network).await;
     let set_cut = |is_cut| {
         for other in [1, 2] {

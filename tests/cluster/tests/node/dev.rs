@@ -141,11 +141,17 @@ fn state_is_kept_unless_it_is_to_be_fresh_and_nodes_are_as_many_as_asked_for() {
 fn ctrl_c_while_it_builds_leaves_nothing() {
     let directory = Directory::new();
     let (state, cargo) = (directory.path().join("state"), directory.path().join("cargo"));
-    // A build that takes for ever, with a compiler under it.
-    std::fs::write(&cargo, "#!/bin/sh\nsleep 3600\n").unwrap();
+    // A build that takes for ever. It is `sleep` itself that is interrupted: a shell loses a signal that comes while it
+    // starts a child.
+    std::fs::write(&cargo, "#!/bin/sh\nexec sleep 3600\n").unwrap();
     std::fs::set_permissions(&cargo, std::fs::Permissions::from_mode(0o755)).unwrap();
     let dev = Dev::start(&state, &[], Some(&cargo));
-    let building = until_there(&cargo, dev.process.id());
+    let sleeps = |id: &u32| std::fs::read(format!("/proc/{id}/comm")).is_ok_and(|name| name == b"sleep\n");
+    let mut building = until_there(&cargo, dev.process.id());
+    while !building.iter().all(sleeps) {
+        std::thread::sleep(Duration::from_millis(1));
+        building = until_there(&cargo, dev.process.id());
+    }
     let (status, _) = dev.interrupt();
     assert!(!status.success(), "nothing runs, and it does not say otherwise");
     let deadline = Instant::now() + PATIENCE;

@@ -173,7 +173,7 @@ fn a_connection_that_was_told_its_end_is_closed_in_time() {
     let (id, _) = stage.attach("ann", &session);
     // The peer hears of nothing, and acknowledges nothing.
     stage.mute = true;
-    stage.tell(Command::End { session, reason: "enough".into(), reply: Box::new(|_| {}) });
+    stage.tell(Command::End { session, if_empty: false, reason: "enough".into(), reply: Box::new(|_| {}) });
     let timeout = limits::CLOSING_TIMEOUT.as_micros() as Micros;
     stage.pass(timeout - SECOND / 10);
     stage.mute = false;

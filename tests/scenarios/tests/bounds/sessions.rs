@@ -268,7 +268,7 @@ fn a_session_that_is_thought_empty_ends_only_if_it_is() {
     let order = |stage: &mut Stage| {
         let (reply, answer) = std::sync::mpsc::channel();
         let reply = Box::new(move |was_there| reply.send(was_there).expect("heard"));
-        stage.tell(Command::EndEmpty { session: session.clone(), reason: "nobody is in it".into(), reply });
+        stage.tell(Command::End { session: session.clone(), if_empty: true, reason: "nobody is in it".into(), reply });
         stage.pass(SECOND / 10);
         assert!(answer.recv().expect("an answer"), "it is here");
     };

@@ -76,7 +76,12 @@ async fn a_recorded_match_folds_to_the_same_hashes() {
         while bob.try_next().is_some() {}
     }
     assert!(ticks.is_sorted());
-    let end = Command::End { session: session.clone(), reason: "enough".into(), reply: Box::new(|was| assert!(was)) };
+    let end = Command::End {
+        session: session.clone(),
+        if_empty: false,
+        reason: "enough".into(),
+        reply: Box::new(|was| assert!(was)),
+    };
     bench.handles[0].send(end).ok().unwrap();
     let last = loop {
         let event = within("an event", ann.next()).await.expect("the end is told");

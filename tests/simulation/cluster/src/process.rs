@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ringside_core::directory::{self, Directory, GameFacts, Limits, Pace, RequestId};
 use ringside_core::ids::{Certificate, GameName, Node, SessionId, WorkerId};
-use ringside_core::membership::{Config, Contact, Fact, Membership, PeerPorts, State};
+use ringside_core::membership::{Config, Contact, Fact, Membership};
 use ringside_core::ring::{RingDigest, Weight, Zone};
 use ringside_core::routing::Arrival;
 use ringside_core::routing::tickets::Tickets;
@@ -96,23 +96,15 @@ impl Process {
         games: &[(GameName, u32, bool)],
     ) -> Process {
         let address = |port: usize| ([10, 0, 0, 1], (slot * 10 + port) as u16).into();
+        let contact = Contact {
+            door: address(1),
+            workers: (0..usize::from(WORKERS)).map(|worker| address(2 + worker)).collect(),
+            ..Contact::at(address(0), Certificate([0; 32]))
+        };
         let fact = Fact {
-            node,
-            version: 0,
-            stay: 0,
-            state: State::Joining,
             weight: Weight::percent(weight).unwrap_or_default(),
             zone: Zone::new(["a", "b"][slot % 2]).unwrap_or_default(),
-            contact: Contact {
-                control: address(0),
-                door: address(1),
-                workers: (0..usize::from(WORKERS)).map(|worker| address(2 + worker)).collect(),
-                peers: PeerPorts::none(address(0).ip()),
-                certificate: Certificate([0; 32]),
-            },
-            load_us: 0,
-            era: 0,
-            presumed_gone: Vec::new(),
+            ..Fact::new(node, contact)
         };
         let mut membership = Membership::new(now + offset, Config { fact, has_seeds: true });
         membership.activate(now + offset);

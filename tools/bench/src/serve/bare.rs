@@ -10,7 +10,6 @@ use chitchat::{ChitchatId, ChitchatMessage, Serializable, spawn_chitchat};
 use clap::Args;
 use ringside_core::ids::{Certificate, Node, NodeId};
 use ringside_core::membership::{Contact, Fact, PeerPorts, State};
-use ringside_core::ring::{Weight, Zone};
 use ringside_node::cluster::fact;
 use ringside_node::cluster::gossip::{GossipConfig, chitchat_config};
 use tokio::sync::watch;
@@ -39,23 +38,17 @@ pub struct Options {
 
 /// What a node says of itself, as large as a real one's.
 pub fn fact(node: u64, address: SocketAddr, second: u64) -> String {
+    let contact = Contact {
+        workers: vec![address; 2],
+        peers: PeerPorts { address: address.ip(), ports: vec![address.port(); 2] },
+        ..Contact::at(address, Certificate([7; 32]))
+    };
     fact::encode(&Fact {
-        node: Node { id: NodeId(node), generation: 1 },
         version: second,
-        stay: 0,
         state: State::Active,
-        weight: Weight::NORMAL,
-        zone: Zone::default(),
-        contact: Contact {
-            control: address,
-            door: address,
-            workers: vec![address; 2],
-            peers: PeerPorts { address: address.ip(), ports: vec![address.port(); 2] },
-            certificate: Certificate([7; 32]),
-        },
         load_us: second,
         era: second as u32,
-        presumed_gone: vec![],
+        ..Fact::new(Node { id: NodeId(node), generation: 1 }, contact)
     })
 }
 

@@ -2,7 +2,7 @@
 //! everything until the connection's end, whatever proxy stands between. Decides nothing: what follows from an answer is
 //! the core's.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,20 +11,18 @@ use ringside_protocol::frame::{Place, Refused, Target};
 use ringside_protocol::limits::{CLIENT_ANSWER_BYTES, CLIENT_ATTACH_TIMEOUT};
 use ringside_protocol::reason::Reason;
 use ringside_protocol::resolve::{Answer, PATH, Question, Refusal};
-use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::Shared;
 use super::link::Order;
 use super::options::{ConnectError, Trust};
 use super::tls::Believed;
 use crate::core::{LinkId, Lost};
-
-/// Bytes that are read from the socket at a time.
-const PIECE_BYTES: usize = 4 << 10;
 
 /// A node that can be asked.
 #[derive(Debug)]
@@ -100,8 +98,6 @@ impl Resolver {
     }
 
     async fn ask_at(&self, address: SocketAddr, question: &Question) -> Result<Result<Place, Refused>, Lost> {
-        let tls = ClientConnection::new(Arc::clone(&self.tls), self.name.clone())
-            .map_err(|error| Lost::Transport(error.to_string()))?;
         let socket = TcpStream::connect(address).await.map_err(|error| lost(&error))?;
         let body = serde_json::to_vec(question).unwrap_or_default();
         let head = format!(
@@ -109,7 +105,10 @@ impl Resolver {
             self.authority,
             body.len()
         );
-        let answer = exchange(tls, socket, &[head.as_bytes(), &body].concat()).await.map_err(|error| lost(&error))?;
+        let connected = TlsConnector::from(Arc::clone(&self.tls)).connect(self.name.clone(), socket).await;
+        let mut stream = connected.map_err(|error| lost(&error))?;
+        let request = [head.as_bytes(), &body].concat();
+        let answer = exchange(&mut stream, &request).await.map_err(|error| lost(&error))?;
         understand(&answer).ok_or_else(|| Lost::Transport(format!("{address} does not answer as a node does")))
     }
 }
@@ -133,31 +132,13 @@ fn authority(url: &str) -> Option<String> {
 }
 
 /// Sends a request and takes everything that comes back.
-async fn exchange(mut tls: ClientConnection, mut socket: TcpStream, request: &[u8]) -> io::Result<Vec<u8>> {
-    tls.writer().write_all(request)?;
-    let (mut answer, mut piece) = (Vec::new(), [0; PIECE_BYTES]);
-    loop {
-        while tls.wants_write() {
-            let mut sealed = Vec::new();
-            tls.write_tls(&mut sealed)?;
-            socket.write_all(&sealed).await?;
-        }
-        let read = socket.read(&mut piece).await?;
-        let mut sealed = &piece[..read];
-        loop {
-            tls.read_tls(&mut sealed)?;
-            tls.process_new_packets().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-            let room = (CLIENT_ANSWER_BYTES + 1 - answer.len()) as u64;
-            match tls.reader().take(room).read_to_end(&mut answer) {
-                Ok(_) if answer.len() <= CLIENT_ANSWER_BYTES => return Ok(answer),
-                Ok(_) => return Err(io::Error::new(io::ErrorKind::InvalidData, "the answer is too long")),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
-            }
-            if sealed.is_empty() {
-                break;
-            }
-        }
+async fn exchange(stream: &mut TlsStream<TcpStream>, request: &[u8]) -> io::Result<Vec<u8>> {
+    stream.write_all(request).await?;
+    stream.flush().await?;
+    let mut answer = Vec::new();
+    match stream.take(CLIENT_ANSWER_BYTES as u64 + 1).read_to_end(&mut answer).await? {
+        ..=CLIENT_ANSWER_BYTES => Ok(answer),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "the answer is too long")),
     }
 }
 
@@ -187,6 +168,8 @@ fn lost(error: &io::Error) -> Lost {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+
     use proptest::prelude::*;
 
     use super::*;

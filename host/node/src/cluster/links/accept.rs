@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use quinn::{Connection, Incoming};
+use ringside_worker::peers::frame::agree;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::OwnedSemaphorePermit;
@@ -47,7 +48,7 @@ async fn greet<M>(shared: &Shared<M>, incoming: Incoming) -> Option<(Connection,
     let hello: Hello = frame::read(&mut hear).await.ok()?;
     let place = Arc::clone(&shared.places).try_acquire_owned();
     let spoken = shared.own.versions;
-    let verdict = if hello.versions.0 > spoken.1 || hello.versions.1 < spoken.0 {
+    let verdict = if agree(spoken, hello.versions).is_none() {
         Err(Refusal::Version { theirs: spoken, ours: hello.versions })
     } else if !tls::is_node(&connection, &shared.secret.node_name(hello.node)) {
         Err(Refusal::Certificate)

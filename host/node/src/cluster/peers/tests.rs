@@ -4,7 +4,7 @@ use std::net::UdpSocket;
 use std::time::SystemTime;
 
 use ringside_core::ids::Certificate;
-use ringside_core::membership::{Contact, Fact, PeerPorts, State};
+use ringside_core::membership::{Contact, Fact, State};
 use tokio::sync::mpsc;
 
 use super::super::links::{Arrival, Hello, VERSIONS};
@@ -12,24 +12,8 @@ use super::super::secret::ClusterSecret;
 use super::*;
 
 fn fact(number: u64, address: std::net::SocketAddr) -> Fact {
-    Fact {
-        node: Node { id: NodeId(number), generation: 1 },
-        version: 0,
-        stay: 0,
-        state: State::Active,
-        weight: Default::default(),
-        zone: Default::default(),
-        contact: Contact {
-            control: address,
-            door: address,
-            workers: vec![],
-            peers: PeerPorts::none(address.ip()),
-            certificate: Certificate([0; 32]),
-        },
-        load_us: 0,
-        era: 0,
-        presumed_gone: vec![],
-    }
+    let node = Node { id: NodeId(number), generation: 1 };
+    Fact { state: State::Active, ..Fact::new(node, Contact::at(address, Certificate([0; 32]))) }
 }
 
 fn links(secret: &ClusterSecret, number: u64) -> (Links<Message>, Fact, mpsc::Receiver<Arrival<Message>>) {

@@ -83,7 +83,7 @@ impl Desk {
             info.state = "ended".to_owned();
             let _ = reply.send(if was_there { Ok(info) } else { Err(missing) });
         });
-        let _ = self.send(worker, Command::End { session, reason, reply: answer });
+        let _ = self.send(worker, Command::End { session, if_empty: false, reason, reply: answer });
     }
 
     pub(super) fn status(&self, now: u64) -> Status {
@@ -119,7 +119,10 @@ impl Desk {
             self.directory.sessions().map(|entry| (entry.id.clone(), entry.worker)).collect();
         for (session, worker) in all {
             // Whoever orders this asks again for those that a full queue did not take.
-            let _ = self.send(worker, Command::End { session, reason: reason.to_owned(), reply: Box::new(|_| {}) });
+            let _ = self.send(
+                worker,
+                Command::End { session, if_empty: false, reason: reason.to_owned(), reply: Box::new(|_| {}) },
+            );
         }
     }
 

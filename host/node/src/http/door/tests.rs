@@ -89,7 +89,7 @@ async fn who_stays_silent_or_never_ends_a_head_is_closed() {
 async fn a_head_without_end_is_refused() {
     let open = open(hello(), admin::bounds()).await;
     let mut stream = connect(&open).await;
-    let head = format!("GET / HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "y".repeat(ADMIN_HEAD_BYTES));
+    let head = format!("GET / HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "y".repeat(HTTP_HEAD_BYTES));
     stream.write_all(head.as_bytes()).await.expect("written");
     let refused = answer(&mut stream).await;
     assert!(refused.starts_with("HTTP/1.1 431"), "{refused}");

@@ -191,7 +191,9 @@ impl Peers {
                 Read::End => (bytes::Bytes::new(), true),
                 Read::Nothing => {
                     silent += 1;
-                    self.talk(link).into_iter().for_each(|talk| talk.longs_in.push_back(LongIn { ..long }));
+                    if let Some(talk) = self.talk(link) {
+                        talk.longs_in.push_back(long);
+                    }
                     continue;
                 }
                 Read::Broken => {

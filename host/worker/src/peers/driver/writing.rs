@@ -7,11 +7,9 @@ impl Peers {
     pub(super) fn write_all(&mut self) {
         let mut links = std::mem::take(&mut self.unwritten);
         for link in links.drain(..) {
-            let talk =
-                self.talks.get_mut(link.index as usize).and_then(Option::as_mut).filter(|talk| talk.link == link);
-            let Some(talk) = talk else { continue };
+            // One that is gone has nothing to be written, nor a mark.
+            let Some((talk, quic)) = self.talk_and_quic(link) else { continue };
             talk.unwritten = false;
-            let Some(quic) = self.endpoint.link(link) else { continue };
             talk.write_frames(quic);
             talk.write_longs(quic);
         }

@@ -134,12 +134,8 @@ impl Desk {
                     self.send(usize::from(worker.0), Command::Create(Box::new(create)));
                 }
                 Action::End { session, worker, why } => {
-                    let (reason, reply) = (why.to_string(), Box::new(|_| {}));
-                    let order = match why {
-                        Ending::Empty => Command::EndEmpty { session, reason, reply },
-                        _ => Command::End { session, reason, reply },
-                    };
-                    self.send(usize::from(worker.0), order);
+                    let (if_empty, reason, reply) = (why == Ending::Empty, why.to_string(), Box::new(|_| {}));
+                    self.send(usize::from(worker.0), Command::End { session, if_empty, reason, reply });
                 }
                 Action::Answer { request, answer } => self.answer(request, answer),
                 Action::Send { to, .. } => panic!("a node alone speaks to {to}"),

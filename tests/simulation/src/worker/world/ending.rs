@@ -28,7 +28,8 @@ impl World<'_> {
         for stage in 0..self.stages.len() {
             let id = self.stages[stage].id.clone();
             let Some(&worker) = self.node.places.get(&id) else { continue };
-            let command = Command::End { session: id, reason: "enough".into(), reply: Box::new(|_| ()) };
+            let command =
+                Command::End { session: id, if_empty: false, reason: "enough".into(), reply: Box::new(|_| ()) };
             self.say_later(now, worker, command);
         }
     }
