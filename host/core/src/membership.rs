@@ -79,7 +79,8 @@ pub struct Config {
 pub enum Message {
     /// Are you there, in that run?
     Ping(Node),
-    /// This run is here. Answers a ping for whichever run.
+    /// This run is here. Answers a ping for whichever run of the node, and none for another node: an address that changed
+    /// hands says nothing about who has it now.
     Pong {
         /// Which.
         node: Node,
@@ -322,7 +323,10 @@ impl Membership {
     pub fn handle_message(&mut self, now: u64, from: NodeId, message: Message) {
         self.resume(now);
         match message {
-            Message::Ping(_) => self.send(from, Message::Pong { node: self.own.node, era: self.own.era }),
+            Message::Ping(asked) if asked.id == self.own.node.id => {
+                self.send(from, Message::Pong { node: self.own.node, era: self.own.era });
+            }
+            Message::Ping(_) => {}
             Message::Pong { node, era } => self.handle_pong(now, node, era),
             Message::Try(node) if node.id == self.own.node.id => {
                 self.send(from, Message::Vouch { node: self.own.node, era: self.own.era });

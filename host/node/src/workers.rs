@@ -74,7 +74,6 @@ pub enum WorkersError {
 /// The running workers.
 pub struct Workers {
     handles: Vec<WorkerHandle>,
-    seeds: Vec<[u8; 32]>,
     threads: Vec<JoinHandle<()>>,
     forwarder: JoinHandle<()>,
     relayed: Arc<RelayCounters>,
@@ -82,7 +81,7 @@ pub struct Workers {
 
 /// Gives the workers another certificate; apart from them, for it is used while they run.
 pub struct Certifier {
-    workers: Vec<(WorkerHandle, [u8; 32])>,
+    workers: Vec<WorkerHandle>,
 }
 
 impl Certifier {
@@ -94,9 +93,8 @@ impl Certifier {
     pub fn certify(&self, certificate: &ServerCertificate) -> Result<bool, CryptoError> {
         let crypto = transport::server_crypto(certificate.chain(), certificate.key(), vec![ALPN.to_vec()])?;
         let mut taken = true;
-        for (worker, seed) in &self.workers {
-            let server = Arc::new(transport::server_config(crypto.clone(), seed));
-            taken &= worker.send(Command::Certify { server, certificate: certificate.sha256() }).is_ok();
+        for worker in &self.workers {
+            taken &= worker.certify(crypto.clone(), certificate.sha256()).is_ok();
         }
         Ok(taken)
     }
@@ -125,11 +123,10 @@ impl Workers {
         let keys = Keys::new(&[tokens.public()], secret.ticket_key());
         let crypto = transport::server_crypto(certificate.chain(), certificate.key(), vec![ALPN.to_vec()])?;
         let count = sockets.len();
-        let (mut handles, mut seeds, mut threads, mut ports) = (Vec::new(), Vec::new(), Vec::new(), BTreeMap::new());
+        let (mut handles, mut threads, mut ports) = (Vec::new(), Vec::new(), BTreeMap::new());
         for (number, socket) in sockets.into_iter().enumerate() {
             let worker = WorkerId(number as u8);
             let penalty = number + 1 == count;
-            let seed = crate::random::bytes();
             let settings = shell::Config {
                 node: Node { id: NodeId(identity.node), generation: identity.generation },
                 node_started: identity.started,
@@ -139,7 +136,7 @@ impl Workers {
                 penalty,
                 keys: keys.clone(),
                 crypto: Arc::clone(&crypto),
-                seed,
+                seed: crate::random::bytes(),
                 events: sender.clone(),
                 processor: None,
                 peers: peers.next().map(|socket| PeerConfig { socket, membership: membership.clone() }),
@@ -154,7 +151,6 @@ impl Workers {
             };
             ports.insert(worker, port(&handle, config.advertised(handle.address()), penalty));
             handles.push(handle);
-            seeds.push(seed);
             threads.push(thread);
         }
         let relaying = handles.clone();
@@ -164,7 +160,7 @@ impl Workers {
             forward(&events, &control, &recorder, &relays, &relaying);
         });
         match forwarder {
-            Ok(forwarder) => Ok((Workers { handles, seeds, threads, forwarder, relayed }, ports)),
+            Ok(forwarder) => Ok((Workers { handles, threads, forwarder, relayed }, ports)),
             Err(error) => {
                 stop_all(&handles);
                 Err(WorkersError::Thread(error))
@@ -202,7 +198,7 @@ impl Workers {
 
     /// What gives the workers another certificate.
     pub fn certifier(&self) -> Certifier {
-        Certifier { workers: self.handles.iter().cloned().zip(self.seeds.iter().copied()).collect() }
+        Certifier { workers: self.handles.clone() }
     }
 
     /// Tells players that the node stops, ends the workers, and returns when everything they said was handed on.

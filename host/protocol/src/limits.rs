@@ -200,6 +200,9 @@ limits! {
     time CLIENT_REACH_TIMEOUT = Duration::from_millis(1_000), "ms", Client;
         at: "A place that a client was redirected to and cannot reach by then is given up: it asks to be relayed.";
         why: "A handshake over the longest paths takes 0.6 s; the worker that redirected was reached.";
+    count CLIENT_ADDRESS_TOKENS = 2, "tokens", Client;
+        at: "The oldest proof of its address that servers gave the client is forgotten.";
+        why: "One for a redirect, one for a second connection beside it; they are good for ten seconds.";
     count CLIENT_ANSWER_BYTES = 8 << 10, "bytes", Client;
         at: "A longer answer to resolve, its head included, counts as none: the client asks at a door.";
         why: "A place in hexadecimal is 1.4 KiB; a proxy in between adds a kilobyte or two to the head.";

@@ -15,6 +15,7 @@ use ringside_protocol::limits;
 use ringside_protocol::reason::Reason;
 use ringside_protocol::token::{ResumeClaims, SealedClaims, SessionClaims, TicketClaims};
 
+use crate::addresses::AddressTokens;
 use crate::command::Resolved;
 
 const TAG_BYTES: usize = 32;
@@ -24,6 +25,7 @@ const TAG_BYTES: usize = 32;
 pub struct Keys {
     tokens: Vec<DecodingKey>,
     sealing: hmac::Key,
+    secret: [u8; 32],
 }
 
 impl Keys {
@@ -33,7 +35,13 @@ impl Keys {
         Keys {
             tokens: token_keys.iter().map(|key| DecodingKey::from_ed_der(key)).collect(),
             sealing: hmac::Key::new(hmac::HMAC_SHA256, secret),
+            secret: *secret,
         }
+    }
+
+    /// What one worker proves and believes addresses with: all that have these keys believe each other.
+    pub fn addresses(&self) -> AddressTokens {
+        AddressTokens::shared(&self.secret)
     }
 }
 

@@ -11,6 +11,7 @@
 //! a turn. News go the way of all events and are held back, with the peer, where nobody takes them.
 
 pub mod accounting;
+pub mod addresses;
 pub mod admission;
 mod arena;
 pub mod authority;

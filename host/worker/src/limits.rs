@@ -23,6 +23,11 @@ pub const VALIDATED_WAITING: usize = 512;
 pub const FIRST_WAITING: usize = 256;
 /// Datagrams that are read off the players' socket before a turn. Beyond: they wait in the system's buffer.
 pub const TURN_DATAGRAMS: usize = 2_048;
+/// Time for which a proof of an address spares its holder a Retry. Beyond: they get one.
+pub const ADDRESS_TOKEN_LIFETIME: Duration = Duration::from_secs(10);
+/// Proofs of addresses that are remembered so that each is believed once: twice a handshake's share of the connections that
+/// a core accepts in their time. Beyond: further ones are not believed, and their holders get a Retry.
+pub const ADDRESS_TOKENS: usize = 16_384;
 /// Answers to packets of no connection (stateless resets, version negotiation) that wait for a turn. Beyond: not answered.
 pub const RESPONSES: usize = 16;
 /// Bytes of frames that wait for a connection's stream. Beyond: further outputs stay in the session's state, which has a

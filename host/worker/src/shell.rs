@@ -18,6 +18,7 @@ use ringside_core::ids::{Node, WorkerId};
 use ringside_protocol::frame::Certificate;
 
 use crate::accounting::Counters;
+use crate::addresses::AddressTokens;
 use crate::authority::{Authority, Keys};
 use crate::command::{Command, Event};
 use crate::limits::{COMMANDS, PEER_TURN_DATAGRAMS, TURN_DATAGRAMS};
@@ -74,6 +75,7 @@ pub struct WorkerHandle {
     bell: Arc<Bell>,
     counters: Arc<Counters>,
     address: SocketAddr,
+    addresses: AddressTokens,
     peer_address: Option<SocketAddr>,
 }
 
@@ -82,10 +84,20 @@ impl WorkerHandle {
         bell: Arc<Bell>,
         counters: Arc<Counters>,
         address: SocketAddr,
+        addresses: AddressTokens,
         peer_address: Option<SocketAddr>,
     ) -> (WorkerHandle, Receiver<Command>) {
         let (commands, queue) = sync_channel(COMMANDS);
-        (WorkerHandle { commands, bell, counters, address, peer_address }, queue)
+        (WorkerHandle { commands, bell, counters, address, addresses, peer_address }, queue)
+    }
+
+    /// Has the worker serve new connections with another certificate.
+    ///
+    /// # Errors
+    /// As [`WorkerHandle::send`].
+    pub fn certify(&self, crypto: Arc<dyn Crypto>, certificate: Certificate) -> Result<(), Box<Command>> {
+        let server = Arc::new(transport::server_config(crypto, &self.addresses));
+        self.send(Command::Certify { server, certificate })
     }
 
     /// Tells the worker something.
@@ -142,10 +154,11 @@ pub fn spawn(config: Config, socket: UdpSocket) -> Result<(WorkerHandle, JoinHan
     worker.seat_window = config.seat_window;
     worker.penalty = config.penalty;
     (worker.generation, worker.node_started) = (config.node.generation, config.node_started);
+    let addresses = config.keys.addresses();
     let mut worker = Worker::new(
         worker,
         Arc::new(transport::endpoint_config(config.worker, &config.seed)),
-        Arc::new(transport::server_config(config.crypto, &config.seed)),
+        Arc::new(transport::server_config(config.crypto, &addresses)),
         Authority::new(config.keys, config.node, config.worker, &config.seed),
         !players.socket.may_fragment(),
     );
@@ -157,7 +170,7 @@ pub fn spawn(config: Config, socket: UdpSocket) -> Result<(WorkerHandle, JoinHan
         worker.open_to_peers(membership.configure(own, &config.seed, !port.socket.may_fragment())?);
         peers = Some(PeerPort { port, looked: Instant::now(), heard: false });
     }
-    let (handle, queue) = WorkerHandle::new(Arc::clone(&bell), worker.counters(), address, peer_address);
+    let (handle, queue) = WorkerHandle::new(Arc::clone(&bell), worker.counters(), address, addresses, peer_address);
     let shell = Shell {
         worker,
         players,
@@ -320,7 +333,7 @@ mod tests {
     fn commands_beyond_the_bound_come_back() {
         let bell = Arc::new(Bell::new().unwrap());
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
-        let (handle, queue) = WorkerHandle::new(bell, Arc::default(), address, None);
+        let (handle, queue) = WorkerHandle::new(bell, Arc::default(), address, AddressTokens::alone(&[1; 32]), None);
         for _ in 0..COMMANDS {
             assert!(handle.send(Command::Stop).is_ok());
         }

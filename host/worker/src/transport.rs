@@ -16,6 +16,7 @@ use ringside_protocol::limits;
 use rustls::CipherSuite;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::addresses::AddressTokens;
 use crate::cid::WorkerConnectionIds;
 use crate::limits::{PEER_DATAGRAM_BYTES, PEER_IDLE, PEER_KEEP_ALIVE, PEER_LONGS};
 
@@ -87,23 +88,23 @@ pub fn peer_transport_config() -> TransportConfig {
 
 /// How a worker serves peers. Nobody moves to another address: workers have fixed ones.
 pub fn peer_server_config(crypto: Arc<dyn quinn_proto::crypto::ServerConfig>, seed: &[u8; 32]) -> ServerConfig {
-    let mut config = server_config_over(crypto, seed, peer_transport_config());
+    let mut config = server_config_over(crypto, &AddressTokens::alone(seed), peer_transport_config());
     config.migration(false);
     config
 }
 
 /// A worker's server configuration over some cryptography; rustls' comes from [`server_crypto`].
-pub fn server_config(crypto: Arc<dyn quinn_proto::crypto::ServerConfig>, seed: &[u8; 32]) -> ServerConfig {
-    server_config_over(Arc::new(Patient(crypto)), seed, transport_config())
+pub fn server_config(crypto: Arc<dyn quinn_proto::crypto::ServerConfig>, addresses: &AddressTokens) -> ServerConfig {
+    server_config_over(Arc::new(Patient(crypto)), addresses, transport_config())
 }
 
 fn server_config_over(
     crypto: Arc<dyn crypto::ServerConfig>,
-    seed: &[u8; 32],
+    addresses: &AddressTokens,
     transport: TransportConfig,
 ) -> ServerConfig {
-    let token_key = ring::hkdf::Salt::new(ring::hkdf::HKDF_SHA256, b"ringside retry").extract(seed);
-    let mut config = ServerConfig::new(crypto, Arc::new(token_key));
+    let mut config = ServerConfig::new(crypto, addresses.key());
+    addresses.configure(&mut config);
     config.transport_config(Arc::new(transport));
     config.max_incoming(64).incoming_buffer_size(16 << 10).incoming_buffer_size_total(256 << 10);
     config

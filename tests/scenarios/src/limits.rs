@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ringside_protocol::limits::TABLE;
 use ringside_test_support::guests::root;
 
+const ADDRESSES: &str = "host/worker/src/addresses.rs";
 const ADMISSION: &str = "host/worker/src/admission.rs";
 const ADMIN: &str = "host/node/src/admin/tests.rs";
 const AUTHORITY: &str = "host/worker/src/authority.rs";
@@ -90,6 +91,11 @@ const OF_PLAYERS: &[Reached] = &[
     ("CLIENT_QUEUED_BYTES", CLIENT, "an_honest_server_cannot_fill_the_queue_and_a_hostile_one_is_left"),
     ("CLIENT_QUEUED_DATAGRAMS", CLIENT, "unread_datagrams_are_dropped_from_the_oldest"),
     ("CLIENT_REDIRECTS", CLIENT, "redirects_are_followed_and_bounded"),
+    (
+        "CLIENT_ADDRESS_TOKENS",
+        "tools/client/src/shell/tls.rs",
+        "proofs_of_the_address_are_kept_up_to_the_bound_and_shown_once",
+    ),
     ("CLIENT_ANSWER_BYTES", "tools/client/src/shell/resolve.rs", "an_answer_that_is_too_long_is_none"),
     ("CLIENT_IDLE_TIMEOUT", "tests/scenarios/tests/workers/links.rs", "a_client_that_hears_nothing_knows_in_time"),
     ("CLIENT_REACH_TIMEOUT", CLIENT, "a_place_that_is_not_reached_in_time_is_relayed_to"),
@@ -187,6 +193,8 @@ const OF_WORKERS: &[Reached] = &[
     ("VALIDATED_WAITING", ADMISSION, "handshake_packets_beyond_their_bound_are_dropped"),
     ("FIRST_WAITING", ADMISSION, "first_packets_beyond_their_bound_are_dropped_and_delay_nobody"),
     ("TURN_DATAGRAMS", "host/worker/src/shell/port.rs", "a_socket_is_read_in_parts_and_the_rest_waits"),
+    ("ADDRESS_TOKEN_LIFETIME", ADDRESSES, "a_proof_is_believed_once_and_for_its_time"),
+    ("ADDRESS_TOKENS", ADDRESSES, "proofs_that_are_remembered_are_bounded_and_those_beyond_are_none"),
     ("RESPONSES", CONNECTIONS, "packets_of_no_connection_are_answered_as_far_as_the_bound"),
     ("STREAM_WAITING_BYTES", STREAMS, "outputs_that_a_stream_does_not_take_stay_in_the_state"),
     ("PEERS", PEER_LINKS, "peers_beyond_the_bound_are_refused"),

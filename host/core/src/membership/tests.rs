@@ -373,6 +373,17 @@ fn the_era_of_a_node_whose_gossip_is_not_heard_comes_with_its_answers() {
 }
 
 #[test]
+fn an_address_that_changed_hands_says_nothing_about_who_has_it_now() {
+    let mut node = listener();
+    node.handle_gossip(0, &fact(2, 1, 20), 0);
+    while node.poll_output().is_some() {}
+    // Somebody takes this node for another one, which was here before.
+    node.handle_message(1, NodeId(2), Message::Ping(Node { id: NodeId(3), generation: 1 }));
+    let answers: Vec<Output> = std::iter::from_fn(|| node.poll_output()).collect();
+    assert!(answers.is_empty(), "{answers:?}");
+}
+
+#[test]
 fn a_dead_node_stays_dead_when_gossip_has_forgotten_it_and_its_packets_come_again() {
     let (mut node, mut now) = (listener(), 0);
     let dead = Fact { state: State::Active, ..fact(2, 5, 20) };

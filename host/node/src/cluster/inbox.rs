@@ -2,7 +2,6 @@
 //! bounded number at a time.
 
 use bytes::Bytes;
-use ringside_core::ids::{Node, NodeId};
 use tokio::sync::mpsc;
 
 use super::links::Arrival;
@@ -20,9 +19,10 @@ pub fn queue<M>() -> (mpsc::Sender<Arrival<M>>, mpsc::Receiver<Arrival<M>>) {
 
 /// Hands on until the links end.
 pub async fn run(mut arrivals: mpsc::Receiver<Arrival<Message>>, member: Member, peers: Peers, desk: operator::Desk) {
-    while let Some(Arrival { node, generation, message }) = arrivals.recv().await {
-        let from = Node { id: NodeId(node), generation };
-        match message {
+    while let Some(arrival) = arrivals.recv().await {
+        let sender = arrival.sender();
+        let from = sender.node;
+        match arrival.message {
             Message::Member(words) => member.heard(from.id, words).await,
             Message::Directory { to, message } if to == peers.me() => {
                 desk.control.heard(control::Message::Directory(from, message)).await;
@@ -39,7 +39,7 @@ pub async fn run(mut arrivals: mpsc::Receiver<Arrival<Message>>, member: Member,
                 let (desk, peers) = (desk.clone(), peers.clone());
                 tokio::spawn(async move {
                     let answer = operator::here::answer(&desk, from.id, ask).await;
-                    peers.answer(from.id, number, &answer).await;
+                    peers.answer(sender, number, &answer).await;
                     drop(place);
                 });
             }

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, EndpointConfig, SendStream, TokioRuntime};
-use ringside_core::ids::Node;
+use ringside_core::ids::{Node, NodeId};
 use ringside_core::membership::Seen;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -137,8 +137,17 @@ pub struct Arrival<M> {
     pub node: u64,
     /// Its start.
     pub generation: u64,
+    /// Where it says that its own links are reached.
+    pub links: SocketAddr,
     /// What it says.
     pub message: M,
+}
+
+impl<M> Arrival<M> {
+    /// Where an answer goes: to the very run that spoke, whether this node sees it already or not.
+    pub fn sender(&self) -> Destination {
+        Destination { node: Node { id: NodeId(self.node), generation: self.generation }, address: self.links }
+    }
 }
 
 /// What links count.

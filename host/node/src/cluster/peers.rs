@@ -179,9 +179,9 @@ impl Peers {
         place
     }
 
-    /// Answers a question of another node, in parts. Waits where the queue to it is full.
-    pub async fn answer(&self, to: NodeId, number: u64, bytes: &[u8]) {
-        let Some(to) = self.view().node(to).map(Destination::from) else { return };
+    /// Answers a question of another node, in parts, where it said that it is reached: it may see this node before this one
+    /// sees it. Waits where the queue to it is full.
+    pub async fn answer(&self, to: Destination, number: u64, bytes: &[u8]) {
         let mut parts: Vec<&[u8]> = bytes.chunks(PART_BYTES).collect();
         if parts.is_empty() {
             parts.push(&[]);

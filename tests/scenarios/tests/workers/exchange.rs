@@ -1,5 +1,7 @@
 //! Nothing is wrong: messages, views, redirects, recordings.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use ringside_client::Event;
 use ringside_test_support::wait::{until, within};
 use ringside_worker::Command;
@@ -25,6 +27,22 @@ async fn a_wrong_door_redirects() {
     let client = bench.try_join(bench.handles[1].address(), "ada", "echo/room").await.unwrap();
     assert_eq!(client.attachment().worker.0, 0);
     Echoist::new(client, "ada", 2).exchange(10, 1).await;
+}
+
+#[tokio::test]
+async fn who_is_redirected_is_not_asked_for_their_address_again() {
+    let bench = Bench::start();
+    bench.serve("echo");
+    bench.create("echo/room").await;
+    for player in ["ada", "bob"] {
+        bench.try_join(bench.handles[1].address(), player, "echo/room").await.unwrap();
+    }
+    // A client's own proof is good at the other worker; nobody else has one.
+    let retried = |number: usize| bench.handles[number].counters().retried.load(Relaxed);
+    until("the counters", async || (retried(1) == 2).then_some(())).await;
+    assert_eq!(retried(0), 0);
+    bench.try_join(bench.address(), "eve", "echo/room").await.unwrap();
+    until("the counters", async || (retried(0) == 1).then_some(())).await;
 }
 
 #[tokio::test]

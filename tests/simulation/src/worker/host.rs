@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use ringside_core::ids::{Node, NodeId, SessionId, WorkerId};
 use ringside_core::log::Input;
 use ringside_sandbox::CallCost;
+use ringside_worker::addresses::AddressTokens;
 use ringside_worker::authority::Authority;
 use ringside_worker::outlet::{Destination, Outlet};
 use ringside_worker::receive::Datagram;
@@ -88,7 +89,7 @@ impl Host {
         // A record a turn: how far a rebuild comes must not depend on how fast this machine is.
         config.slice = Duration::ZERO;
         adjust(&mut config);
-        let server = transport::server_config(Arc::new(Plaintext), &secret);
+        let server = transport::server_config(Arc::new(Plaintext), &AddressTokens::alone(&secret));
         config.generation = identity::GENERATION;
         let node = Node { id: NodeId(identity::NODE), generation: identity::GENERATION };
         let authority = Authority::new(identity::keys(), node, id, &secret);

@@ -1,12 +1,14 @@
 //! Whom to believe, and QUIC's parameters. A pinned certificate is believed by its SHA-256 alone; that the server
 //! holds its key is checked in every case.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{ClientConfig, Endpoint, TransportConfig, VarInt};
+use quinn::{ClientConfig, Endpoint, TokenStore, TransportConfig, VarInt};
 use ringside_protocol::frame::{ALPN, Certificate};
 use ringside_protocol::limits;
 use rustls::client::Resumption;
@@ -81,6 +83,31 @@ impl Believed {
     }
 }
 
+/// Proofs of this client's address, as servers gave them: the newest few, for one use each. They are one cluster's
+/// servers, whatever their names, and believe each other.
+#[derive(Debug, Default)]
+struct Tokens(Mutex<VecDeque<Bytes>>);
+
+impl Tokens {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Bytes>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl TokenStore for Tokens {
+    fn insert(&self, _: &str, token: Bytes) {
+        let mut tokens = self.lock();
+        tokens.push_back(token);
+        if tokens.len() > limits::CLIENT_ADDRESS_TOKENS {
+            tokens.pop_front();
+        }
+    }
+
+    fn take(&self, _: &str) -> Option<Bytes> {
+        self.lock().pop_back()
+    }
+}
+
 /// Makes connections.
 #[derive(Debug)]
 pub(super) struct Dialer {
@@ -88,13 +115,16 @@ pub(super) struct Dialer {
     believed: Believed,
     trusting: ClientConfig,
     transport: Arc<TransportConfig>,
+    tokens: Arc<Tokens>,
 }
 
 impl Dialer {
     pub fn new(endpoint: Endpoint, believed: Believed, idle_timeout: Duration) -> Result<Dialer, ConnectError> {
         let transport = Arc::new(transport(idle_timeout)?);
-        let trusting = quic(believed.tls.clone(), &transport)?;
-        Ok(Dialer { endpoint, believed, trusting, transport })
+        let mut trusting = quic(believed.tls.clone(), &transport)?;
+        let tokens = Arc::<Tokens>::default();
+        trusting.token_store(tokens.clone());
+        Ok(Dialer { endpoint, believed, trusting, transport, tokens })
     }
 
     /// Begins a handshake.
@@ -104,7 +134,9 @@ impl Dialer {
             None => (self.trusting.clone(), self.believed.name.as_str()),
             Some(certificate) => {
                 let config = believing(Believe::Pinned(vec![certificate.0])).and_then(|tls| quic(tls, &self.transport));
-                (config.map_err(|error| Lost::Transport(error.to_string()))?, ANY_NAME)
+                let mut config = config.map_err(|error| Lost::Transport(error.to_string()))?;
+                config.token_store(self.tokens.clone());
+                (config, ANY_NAME)
             }
         };
         self.endpoint.connect_with(config, address, name).map_err(|error| match error {
@@ -205,5 +237,21 @@ impl ServerCertVerifier for Verifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         PROVIDER.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proofs_of_the_address_are_kept_up_to_the_bound_and_shown_once() {
+        let tokens = Tokens::default();
+        for number in 0..=limits::CLIENT_ADDRESS_TOKENS as u8 {
+            tokens.insert("any", Bytes::from(vec![number]));
+        }
+        let kept: Vec<u8> = std::iter::from_fn(|| tokens.take("other")).map(|token| token[0]).collect();
+        let expected: Vec<u8> = (1..=limits::CLIENT_ADDRESS_TOKENS as u8).rev().collect();
+        assert_eq!(kept, expected, "the newest first, the oldest not at all");
     }
 }

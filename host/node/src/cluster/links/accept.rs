@@ -84,7 +84,8 @@ async fn listen<M: DeserializeOwned>(shared: &Shared<M>, connection: &Connection
             match frame::read::<M>(&mut stream).await {
                 Ok(message) => {
                     count(&shared.counters.received);
-                    let arrival = Arrival { node: hello.node, generation: hello.generation, message };
+                    let Hello { node, generation, links, .. } = *hello;
+                    let arrival = Arrival { node, generation, links, message };
                     if shared.inbox.send(arrival).await.is_err() {
                         return;
                     }

@@ -64,10 +64,9 @@ impl Two {
         let seen = self.asker.others().pop().unwrap();
         let asking = self.asker.ask(&seen, ask, Duration::from_secs(30));
         let answering = async {
-            let Some(Arrival { message: Message::Ask { number, .. }, .. }) = self.to_answerer.recv().await else {
-                panic!("the question arrives")
-            };
-            self.answerer.answer(NodeId(1), number, &answer).await;
+            let arrival = self.to_answerer.recv().await.expect("the question arrives");
+            let Message::Ask { number, .. } = arrival.message else { panic!("a question") };
+            self.answerer.answer(arrival.sender(), number, &answer).await;
             std::future::pending::<()>().await;
         };
         let taking = async {
@@ -93,6 +92,16 @@ async fn answers_come_whole_in_as_many_parts_as_they_need() {
     }
     assert_eq!(two.ask(Ask::Games, vec![0; Ask::Games.answer_bytes() + 1]).await, None, "too long is none");
     assert!(two.asker.waiting.lock().unwrap().pending.is_empty());
+}
+
+#[tokio::test]
+async fn who_is_not_seen_yet_is_answered_at_once() {
+    let mut two = Two::new();
+    // As just after a join: the asker sees the other, which sees itself alone.
+    let alone = View::new([(&fact(2, ([127, 0, 0, 1], 1).into()), State::Active)]);
+    two.answerer.view = watch::channel(Arc::new(alone)).1;
+    assert!(two.answerer.others().is_empty());
+    assert_eq!(two.ask(Ask::Node, b"here".to_vec()).await, Some(b"here".to_vec()));
 }
 
 #[tokio::test]
