@@ -60,8 +60,12 @@ impl Voice {
     }
 
     fn is_gone(&self, now: u64) -> bool {
-        let since = self.stand.map_or(self.waits_since, |(_, asked_at)| self.waits_since.max(asked_at + RIGHT_US));
-        self.says(now).is_none() && now >= since + ANSWER_US
+        self.says(now).is_none() && now >= self.silent_since() + ANSWER_US
+    }
+
+    /// When its silence begins, or began.
+    fn silent_since(&self) -> u64 {
+        self.stand.map_or(self.waits_since, |(_, asked_at)| self.waits_since.max(asked_at + RIGHT_US))
     }
 }
 
@@ -88,7 +92,7 @@ impl Follower {
                 self.forgive(now);
                 self.chain.read(now);
             }
-            Phase::Suspecting(_) if !self.is_eligible() => self.phase = Phase::Following,
+            Phase::Suspecting(_) | Phase::Standing(_) if !self.is_eligible() => self.stop_standing(),
             Phase::Suspecting(since) if now >= since + PROBE_US => self.stand(now),
             Phase::Standing(_) => self.pursue(now),
             _ => {}
@@ -133,8 +137,14 @@ impl Follower {
         let epoch = self.me.epoch_after(self.seen.max(record.epoch.number));
         self.seen = epoch.number;
         let members = record.members().filter(|who| *who != self.me).map(Party::Member);
-        let voice = || Voice { stand: None, waits_since: now };
-        let voices = members.chain([Party::Home]).map(|whom| (whom, voice())).collect();
+        // Who was silent when it was asked before is as silent now: candidates that outbid each other must not keep a dead
+        // member alive.
+        let silent_since = |whom: &Party| match &self.phase {
+            Phase::Standing(before) => before.voices.get(whom).map_or(now, |voice| voice.silent_since()),
+            _ => now,
+        };
+        let voice = |whom| (whom, Voice { stand: None, waits_since: silent_since(&whom) });
+        let voices = members.chain([Party::Home]).map(voice).collect();
         let is_read = self.terms.home() == ChainHome::Log;
         self.phase = Phase::Standing(Round {
             epoch,
@@ -152,6 +162,10 @@ impl Follower {
 
     /// Asks, probes, decides.
     fn pursue(&mut self, now: u64) {
+        if matches!(self.phase, Phase::Standing(_)) && !self.is_eligible() {
+            // What it was answered says that it does not count.
+            return self.stop_standing();
+        }
         let Some(record) = self.record.clone() else { return };
         let log = (self.lineage.epoch_at(self.end), self.end);
         let Phase::Standing(round) = &mut self.phase else { return };
@@ -181,9 +195,6 @@ impl Follower {
         let is_settled = round.voices.values().all(|voice| voice.says(now).is_some() || voice.is_gone(now));
         if now < self.promised_until || !round.is_read || !is_settled || stands(Stand::Better) || stands(Stand::Lives) {
             return;
-        }
-        if !self.is_eligible() {
-            return self.stop_standing();
         }
         let Some(record) = self.record.clone() else { return };
         let agrees = |who: &Member| {
