@@ -331,9 +331,12 @@ impl Leader {
             }
             return;
         }
-        if !self.peers.contains_key(&from) && !ack.has_diverged {
+        match self.peers.contains_key(&from) {
+            true => {}
+            // It was taken out, and has not heard so.
+            false if ack.has_diverged => self.correct(from),
             // One of the record before, which has most of the log.
-            self.handle_recruit(now, from);
+            false => self.handle_recruit(now, from),
         }
         let end = self.end;
         if let Some(peer) = self.peers.get_mut(&from) {

@@ -92,6 +92,11 @@ impl Follower {
                 self.forgive(now);
                 self.chain.read(now);
             }
+            // It was taken out, most likely, and must hear so to be begun anew.
+            Phase::Following if self.counts && self.has_diverged && now >= self.promised_until => {
+                self.forgive(now);
+                self.leader().into_iter().for_each(|leader| self.acknowledge(leader));
+            }
             Phase::Suspecting(_) | Phase::Standing(_) if !self.is_eligible() => self.stop_standing(),
             Phase::Suspecting(since) if now >= since + PROBE_US => self.stand(now),
             Phase::Standing(_) => self.pursue(now),

@@ -183,10 +183,7 @@ impl World {
         let none = Batch { from: 0, entries: Vec::new() };
         match &mut replica.role {
             Some(Role::Leader(leader)) => leader.handle_turn(clock),
-            Some(Role::Follower(follower)) => {
-                let hurries = self.plant == Some(Plant::HurriesAPromise) && follower.counts();
-                follower.handle_turn(if hurries { clock + 300_000 } else { clock });
-            }
+            Some(Role::Follower(follower)) => follower.handle_turn(clock),
             None => {}
         }
         self.drain(slot, session, &mut replica, &none, None);

@@ -20,7 +20,7 @@ pub enum Plant {
     TrustsAStalledClock,
     /// The right to release counts from when an acknowledgement came.
     CountsALeaseFromItsAnswer,
-    /// A follower's clock runs at twice the speed.
+    /// A follower counts its promise from before it acknowledged.
     HurriesAPromise,
     /// A follower acknowledges entries that it drops.
     AcknowledgesBeforeKeeping,
@@ -69,7 +69,7 @@ impl Plant {
         (Plant::DropsTheQueueOnAMove, Condition::ReadYourWrites),
         (Plant::PromotesOneThatIsNotInSync, Condition::Entitled),
         (Plant::TrustsAStalledClock, Condition::OneReleases),
-        (Plant::CountsALeaseFromItsAnswer, Condition::PromiseOutlastsRight),
+        (Plant::CountsALeaseFromItsAnswer, Condition::OneReleases),
         (Plant::HurriesAPromise, Condition::PromiseOutlastsRight),
         (Plant::AcknowledgesBeforeKeeping, Condition::LogsAgree),
         (Plant::KeepsWhatNeverWas, Condition::LogsAgree),
