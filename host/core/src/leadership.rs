@@ -70,48 +70,4 @@ pub fn wins(this: &Claim, other: &Claim) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::ids::Incarnation;
-
-    fn claim((number, node, incarnation, inputs): (u64, u64, u64, u64)) -> Claim {
-        Claim {
-            session: SessionId {
-                game: "pong".parse().unwrap(),
-                key: "a".parse().unwrap(),
-                incarnation: Incarnation(incarnation),
-            },
-            epoch: Epoch { number, node, node_generation: 7 },
-            inputs,
-        }
-    }
-
-    #[test]
-    fn more_inputs_win_then_the_greater_epoch() {
-        assert!(wins(&claim((1, 1, 1, 5)), &claim((9, 9, 9, 4))));
-        assert!(wins(&claim((2, 1, 1, 5)), &claim((1, 9, 9, 5))));
-        assert!(wins(&claim((1, 2, 1, 5)), &claim((1, 1, 9, 5))));
-        assert!(wins(&claim((2, 1, 1, 0)), &claim((1, 9, 1, 100))), "of one session the newer epoch wins");
-    }
-
-    #[test]
-    fn a_restarted_node_is_newer_than_before() {
-        let epoch = |node_generation| Epoch { number: 1, node: 3, node_generation };
-        assert!(newer(epoch(8), epoch(7)) && !newer(epoch(7), epoch(8)) && !newer(epoch(7), epoch(7)));
-    }
-
-    proptest! {
-        #[test]
-        fn exactly_one_of_two_wins(
-            one in (1..3_u64, 0..3_u64, 0..3_u64, 0..3_u64),
-            other in (1..3_u64, 0..3_u64, 0..3_u64, 0..3_u64),
-        ) {
-            let (one, other) = (claim(one), claim(other));
-            // Equal epochs of one session are one leader's claim, heard twice.
-            prop_assume!(one.epoch != other.epoch || one.session != other.session);
-            prop_assert_ne!(wins(&one, &other), wins(&other, &one));
-        }
-    }
-}
+mod tests;

@@ -166,7 +166,7 @@ pub const FOLLOWERS: usize = 7;
 /// checkpoint.
 pub const LINEAGE: usize = 64;
 /// Records in a log that do not count yet. Beyond: the set is not changed until one does.
-pub const PENDING_RECORDS: usize = 8;
+pub const PENDING_RECORDS: usize = 4;
 /// Entries of one batch to a follower. Further ones go with the next.
 pub const BATCH_ENTRIES: u64 = 512;
 /// Hashes of its fold that a follower keeps to compare. Beyond: the oldest is forgotten, and is not compared.

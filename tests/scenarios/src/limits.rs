@@ -28,6 +28,8 @@ const PEERS: &str = "tests/scenarios/tests/bounds/peers.rs";
 const PEER_LINKS: &str = "host/worker/src/peers/links/tests.rs";
 const RECORDER: &str = "host/node/src/recorder.rs";
 const CLUSTERED: &str = "host/core/src/directory/bounds.rs";
+const LEADERSHIP: &str = "host/core/src/leadership/tests.rs";
+const LINEAGE: &str = "host/core/src/leadership/lineage.rs";
 const MEMBERSHIP: &str = "host/core/src/membership/tests.rs";
 const LINKS: &str = "host/node/src/cluster/links/tests.rs";
 const RELAYS: &str = "host/node/src/relay/tests.rs";
@@ -181,6 +183,11 @@ const OF_SESSIONS: &[Reached] = &[
     ("TOMBSTONES", CLUSTERED, "ends_are_remembered_up_to_the_bound_and_for_their_time"),
     ("TOMBSTONE_US", CLUSTERED, "ends_are_remembered_up_to_the_bound_and_for_their_time"),
     ("TICKETS", "host/core/src/routing/tickets.rs", "a_flood_is_refused_and_forgotten"),
+    ("FOLLOWERS", LEADERSHIP, "followers_beyond_the_bound_are_not_recruited"),
+    ("LINEAGE", LINEAGE, "the_oldest_terms_are_forgotten"),
+    ("PENDING_RECORDS", LEADERSHIP, "records_that_do_not_count_yet_are_bounded"),
+    ("BATCH_ENTRIES", LEADERSHIP, "entries_beyond_a_batch_go_with_the_next"),
+    ("MARKS", LEADERSHIP, "hashes_beyond_the_bound_are_not_compared"),
 ];
 
 /// What bounds workers.

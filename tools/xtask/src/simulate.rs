@@ -1,5 +1,6 @@
 //! `cargo xtask simulate`: a simulator from a seed, to search for failures or to repeat one: the worker's, or with
-//! `--cluster` that of whole clusters, which needs no guests and builds in seconds. Without a seed: a thousand clusters.
+//! `--cluster` that of whole clusters, with `--sessions` that of sessions with followers; these two need no guests and build
+//! in seconds. Without a seed: a thousand of them.
 
 use std::process::{Command, ExitCode};
 
@@ -12,47 +13,73 @@ use crate::{guests, steps::headline};
 /// Which runs.
 #[derive(Args)]
 pub struct Options {
-    /// The first seed [default: the cluster's simulator from seed 1 on].
+    /// The first seed [default: 1, and the cluster's simulator unless another is named].
     #[arg(long)]
     seed: Option<u64>,
     /// How many seeds, counting up from the first [default: one; without a seed 1000].
     #[arg(long)]
     count: Option<u64>,
     /// The cluster's simulator. Says at the end how much faster than real time it was.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "sessions")]
     cluster: bool,
+    /// The simulator of sessions with leaders, followers and players.
+    #[arg(long)]
+    sessions: bool,
+    /// One fault of sessions at a time, after each of which all must go on.
+    #[arg(long, requires = "sessions")]
+    bounded: bool,
 }
 
-/// Seeds of the cluster that are run where none is named.
+/// Seeds that are run where none is named.
 const SEEDS: u64 = 1000;
 
-impl Options {
-    /// Whether it is the cluster's simulator, the first seed, and how many.
-    fn resolved(&self) -> (bool, u64, u64) {
-        match self.seed {
-            Some(seed) => (self.cluster, seed, self.count.unwrap_or(1)),
-            None => (true, 1, self.count.unwrap_or(SEEDS)),
+/// A simulator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Simulator {
+    Worker,
+    Cluster,
+    Sessions,
+}
+
+impl Simulator {
+    /// Its package and its program.
+    fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Simulator::Worker => ("ringside-simulation", "ringside-simulate"),
+            Simulator::Cluster => ("ringside-cluster-simulation", "ringside-simulate-cluster"),
+            Simulator::Sessions => ("ringside-cluster-simulation", "ringside-simulate-sessions"),
         }
+    }
+}
+
+impl Options {
+    /// Which simulator, the first seed, and how many.
+    fn resolved(&self) -> (Simulator, u64, u64) {
+        let simulator = match (self.sessions, self.cluster || self.seed.is_none()) {
+            (true, _) => Simulator::Sessions,
+            (false, true) => Simulator::Cluster,
+            (false, false) => Simulator::Worker,
+        };
+        let count = if self.seed.is_some() { 1 } else { SEEDS };
+        (simulator, self.seed.unwrap_or(1), self.count.unwrap_or(count))
     }
 }
 
 /// Builds the simulator and runs it.
 pub fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode, Error> {
-    let (is_cluster, seed, count) = options.resolved();
-    let (package, program) = match is_cluster {
-        true => ("ringside-cluster-simulation", "ringside-simulate-cluster"),
-        false => ("ringside-simulation", "ringside-simulate"),
-    };
+    let (simulator, seed, count) = options.resolved();
+    let (package, program) = simulator.names();
     let mut build = workspace.cargo();
     build.args(["build", "--release", "--package", package, "--bins"]);
     steps::require("build", &mut build)?;
-    if !is_cluster {
+    if simulator == Simulator::Worker {
         headline("guests");
         guests::build(workspace.root()).map_err(|error| Error::Step(format!("building guests ({})", error.full())))?;
     }
     let program = workspace.program(program);
     let status = Command::new(&program)
         .args(["--seed", &seed.to_string(), "--count", &count.to_string()])
+        .args(options.bounded.then_some("--bounded"))
         .current_dir(workspace.root())
         .env("RINGSIDE_GUESTS", workspace.root().join("target-guests"))
         .status()
@@ -65,11 +92,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_a_seed_a_thousand_clusters_are_simulated() {
-        let options = |seed, count, cluster| Options { seed, count, cluster };
-        assert_eq!(options(None, None, false).resolved(), (true, 1, 1000));
-        assert_eq!(options(None, Some(5), false).resolved(), (true, 1, 5));
-        assert_eq!(options(Some(7), None, false).resolved(), (false, 7, 1));
-        assert_eq!(options(Some(7), Some(9), true).resolved(), (true, 7, 9));
+    fn without_a_seed_a_thousand_are_simulated() {
+        let options =
+            |seed, count, cluster, sessions| Options { seed, count, cluster, sessions, bounded: false }.resolved();
+        assert_eq!(options(None, None, false, false), (Simulator::Cluster, 1, 1000));
+        assert_eq!(options(None, Some(5), false, false), (Simulator::Cluster, 1, 5));
+        assert_eq!(options(Some(7), None, false, false), (Simulator::Worker, 7, 1));
+        assert_eq!(options(Some(7), Some(9), true, false), (Simulator::Cluster, 7, 9));
+        assert_eq!(options(None, None, false, true), (Simulator::Sessions, 1, 1000));
+        assert_eq!(options(Some(7), None, false, true), (Simulator::Sessions, 7, 1));
     }
 }

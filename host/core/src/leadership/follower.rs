@@ -18,9 +18,6 @@
 
 mod candidate;
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 

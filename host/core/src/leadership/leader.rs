@@ -24,9 +24,6 @@ mod meeting;
 mod peer;
 mod release;
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -182,6 +179,11 @@ impl Leader {
     /// Up to where nothing is ever withdrawn.
     pub fn committed(&self) -> Position {
         self.committed
+    }
+
+    /// Records in its log that do not count yet.
+    pub fn pending_records(&self) -> usize {
+        self.pending.len()
     }
 
     /// Whether nobody else has what is appended now, against the session's tier.

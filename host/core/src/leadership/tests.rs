@@ -1,0 +1,260 @@
+//! Leader and followers by hand: the bounds, and the ways of things that have a name. What happens between them in all
+//! orders is the simulator's.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::message::{Ack, Append, Mark, Message, Output, Party};
+use super::record::{Cause, Member, PartitionPolicy, Terms, Tier};
+use super::timing::{HEARTBEAT_US, PROMISE_US, REMOVAL_US, RIGHT_US};
+use super::{Claim, Follower, Leader, newer, wins};
+use crate::ids::{Epoch, Incarnation, Node, NodeId, Position, SessionId, StateHash, WorkerId};
+use crate::limits;
+
+fn member(id: u64) -> Member {
+    Member { node: Node { id: NodeId(id), generation: 1 }, worker: WorkerId(0) }
+}
+
+/// A replicated session with its chain in the log.
+fn terms(followers: usize) -> Terms {
+    let session = "arena/a@0000000000000001".parse().unwrap();
+    Terms { session, tier: Tier::Replicated, policy: PartitionPolicy::Available, followers }
+}
+
+fn mark(position: Position, hash: u8) -> Mark {
+    Mark { position, hash: StateHash([hash; 32]) }
+}
+
+/// A leader, its followers, and a network that loses what goes to and comes from those that are cut off.
+struct Group {
+    now: u64,
+    leader: Leader,
+    followers: BTreeMap<Member, Follower>,
+    cut: Vec<Member>,
+    /// What the leader and its followers said to be done, but for messages.
+    said: Vec<(Member, Output)>,
+}
+
+impl Group {
+    fn new(followers: usize) -> Group {
+        let now = 10_000_000;
+        let leader = Leader::create(now, member(1), terms(followers));
+        let follower = |id| (member(id), Follower::new(now, member(id), terms(followers)));
+        let followers = (2..2 + followers as u64).map(follower).collect();
+        let mut group = Group { now, leader, followers, cut: Vec::new(), said: Vec::new() };
+        for who in group.followers.keys() {
+            group.leader.handle_recruit(now, *who);
+        }
+        group.run(1_000_000);
+        assert_eq!(group.leader.record().in_sync.len(), group.followers.len(), "all count");
+        group
+    }
+
+    fn run(&mut self, length_us: u64) {
+        for _ in 0..length_us / 10_000 {
+            self.now += 10_000;
+            self.leader.handle_turn(self.now);
+            self.leader.handle_flush(self.now);
+            let turns: Vec<Member> = self.followers.keys().copied().collect();
+            for who in turns {
+                self.followers.get_mut(&who).unwrap().handle_turn(self.now);
+            }
+            self.settle();
+        }
+    }
+
+    /// Carries what is said until nothing more is.
+    fn settle(&mut self) {
+        loop {
+            let first = self.leader.poll().map(|output| (self.leader.record().leader, output));
+            let followers = &mut self.followers;
+            let next = first.or_else(|| {
+                followers.iter_mut().find_map(|(who, follower)| follower.poll().map(|output| (*who, output)))
+            });
+            let Some((from, output)) = next else { return };
+            let Output::Send { to: Party::Member(to), message } = output else {
+                self.said.push((from, output));
+                continue;
+            };
+            if self.cut.contains(&from) || self.cut.contains(&to) {
+                continue;
+            }
+            if to == self.leader.record().leader {
+                self.leader.handle_message(self.now, Party::Member(from), message);
+            } else if let Some(follower) = self.followers.get_mut(&to) {
+                follower.handle_message(self.now, Party::Member(from), message);
+            }
+        }
+    }
+
+    fn released(&mut self) -> Position {
+        let released = self.said.iter().rev().find_map(|(_, output)| match output {
+            Output::Release(release) => Some(release.up_to),
+            _ => None,
+        });
+        released.unwrap_or(0)
+    }
+}
+
+#[test]
+fn what_every_follower_has_is_released_and_what_one_lacks_waits_until_it_is_taken_out() {
+    let mut group = Group::new(2);
+    let position = group.leader.handle_append(group.now).unwrap();
+    group.run(HEARTBEAT_US);
+    assert!(group.released() >= position);
+    group.cut.push(member(3));
+    let waits = group.leader.handle_append(group.now).unwrap();
+    group.run(REMOVAL_US / 2);
+    assert!(group.released() < waits, "one of two does not have it");
+    group.run(REMOVAL_US);
+    assert_eq!(group.leader.record().cause, Cause::Removed);
+    assert!(!group.leader.record().counts(member(3)) && group.leader.record().counts(member(2)));
+    assert!(group.released() >= waits);
+}
+
+#[test]
+fn no_promise_ends_before_the_right_that_it_backs() {
+    let mut group = Group::new(1);
+    group.cut.push(member(2));
+    let cut_at = group.now;
+    let promised = group.followers[&member(2)].promised_until();
+    group.run(REMOVAL_US / 2);
+    assert!(group.leader.has_right(group.now));
+    assert!(promised >= cut_at + PROMISE_US - HEARTBEAT_US && promised > cut_at + RIGHT_US);
+}
+
+#[test]
+fn a_follower_that_differs_hears_that_it_was_taken_out() {
+    let mut group = Group::new(1);
+    let position = group.leader.handle_append(group.now).unwrap();
+    group.run(HEARTBEAT_US);
+    group.leader.handle_mark(mark(position, 1));
+    let follower = group.followers.get_mut(&member(2)).unwrap();
+    follower.handle_applied(mark(position, 2));
+    group.run(HEARTBEAT_US * 2);
+    let differs = |(who, output): &(Member, Output)| *who == member(2) && matches!(output, Output::Diverged { .. });
+    assert!(group.said.iter().any(differs));
+    // The record that takes it out is lost on its way, and the leader speaks to it no more.
+    group.run(REMOVAL_US + 2 * PROMISE_US);
+    assert!(!group.leader.record().counts(member(2)));
+    assert!(!group.followers[&member(2)].counts());
+}
+
+#[test]
+fn followers_beyond_the_bound_are_not_recruited() {
+    let mut leader = Leader::create(0, member(1), terms(20));
+    for id in 2..20 {
+        leader.handle_recruit(0, member(id));
+    }
+    assert_eq!(leader.lags().count(), limits::FOLLOWERS);
+}
+
+#[test]
+fn entries_beyond_a_batch_go_with_the_next() {
+    let mut group = Group::new(1);
+    let before = group.leader.end();
+    for _ in 0..limits::BATCH_ENTRIES + 10 {
+        group.leader.handle_append(group.now).unwrap();
+    }
+    group.leader.handle_flush(group.now);
+    let sent: Vec<Append> = std::iter::from_fn(|| group.leader.poll())
+        .filter_map(|output| match output {
+            Output::Send { message: Message::Append(append), .. } => Some(append),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(sent.len(), 1);
+    assert_eq!((sent[0].from, sent[0].to), (before, before + limits::BATCH_ENTRIES));
+    // The batch itself is lost.
+    group.run(1_000_000);
+    assert_eq!(group.followers[&member(2)].end(), group.leader.end());
+}
+
+#[test]
+fn hashes_beyond_the_bound_are_not_compared() {
+    let mut group = Group::new(1);
+    let first = group.leader.end() + 1;
+    for _ in 0..=limits::MARKS {
+        group.leader.handle_append(group.now).unwrap();
+    }
+    group.run(HEARTBEAT_US);
+    let follower = group.followers.get_mut(&member(2)).unwrap();
+    (first..).take(limits::MARKS + 1).for_each(|position| follower.handle_applied(mark(position, 2)));
+    let differs = |group: &Group| group.said.iter().any(|(_, output)| matches!(output, Output::Diverged { .. }));
+    group.leader.handle_mark(mark(first, 1));
+    group.run(HEARTBEAT_US * 2);
+    assert!(!differs(&group), "the oldest was forgotten");
+    group.leader.handle_mark(mark(first + 1, 1));
+    group.run(HEARTBEAT_US * 2);
+    assert!(differs(&group));
+}
+
+#[test]
+fn records_that_do_not_count_yet_are_bounded() {
+    let mut group = Group::new(limits::PENDING_RECORDS + 2);
+    let before = group.leader.record().number;
+    // The last one hears everything and acknowledges no record, so that none counts; the others go one by one.
+    let stubborn = *group.followers.keys().last().unwrap();
+    group.followers.remove(&stubborn);
+    let others: Vec<Member> = group.followers.keys().copied().collect();
+    let (mut stamp, mut most) = (None, 0);
+    for who in others {
+        group.cut.push(who);
+        for _ in 0..(REMOVAL_US + 100_000) / 10_000 {
+            group.run(10_000);
+            stamp = Some(group.now).or(stamp);
+            let ack = Ack {
+                epoch: group.leader.epoch(),
+                stamp_us: stamp,
+                received: group.leader.end(),
+                applied: 0,
+                record: before,
+                has_diverged: false,
+            };
+            group.leader.handle_message(group.now, Party::Member(stubborn), Message::Ack(ack));
+            group.settle();
+            most = most.max(group.leader.pending_records());
+        }
+    }
+    assert_eq!(most, limits::PENDING_RECORDS);
+}
+
+fn claim((number, node, incarnation, inputs): (u64, u64, u64, u64)) -> Claim {
+    Claim {
+        session: SessionId {
+            game: "pong".parse().unwrap(),
+            key: "a".parse().unwrap(),
+            incarnation: Incarnation(incarnation),
+        },
+        epoch: Epoch { number, node, node_generation: 7 },
+        inputs,
+    }
+}
+
+#[test]
+fn more_inputs_win_then_the_greater_epoch() {
+    assert!(wins(&claim((1, 1, 1, 5)), &claim((9, 9, 9, 4))));
+    assert!(wins(&claim((2, 1, 1, 5)), &claim((1, 9, 9, 5))));
+    assert!(wins(&claim((1, 2, 1, 5)), &claim((1, 1, 9, 5))));
+    assert!(wins(&claim((2, 1, 1, 0)), &claim((1, 9, 1, 100))), "of one session the newer epoch wins");
+}
+
+#[test]
+fn a_restarted_node_is_newer_than_before() {
+    let epoch = |node_generation| Epoch { number: 1, node: 3, node_generation };
+    assert!(newer(epoch(8), epoch(7)) && !newer(epoch(7), epoch(8)) && !newer(epoch(7), epoch(7)));
+}
+
+proptest! {
+    #[test]
+    fn exactly_one_of_two_wins(
+        one in (1..3_u64, 0..3_u64, 0..3_u64, 0..3_u64),
+        other in (1..3_u64, 0..3_u64, 0..3_u64, 0..3_u64),
+    ) {
+        let (one, other) = (claim(one), claim(other));
+        // Equal epochs of one session are one leader's claim, heard twice.
+        prop_assume!(one.epoch != other.epoch || one.session != other.session);
+        prop_assert_ne!(wins(&one, &other), wins(&other, &one));
+    }
+}
