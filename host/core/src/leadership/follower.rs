@@ -224,10 +224,10 @@ impl Follower {
             (Party::Member(from), Message::Append(append)) => self.appended(now, from, append),
             (_, Message::Ask(ask)) => self.asked(now, ask),
             (from, Message::Answer(answer)) => self.answered(now, from, answer),
-            (Party::Member(from), Message::Withdraw(epoch)) => {
-                if self.bound.as_ref().is_some_and(|bound| bound.to == from && bound.epoch <= epoch) {
-                    self.bound = None;
-                }
+            (Party::Member(from), Message::Withdraw(epoch))
+                if self.bound.as_ref().is_some_and(|bound| bound.to == from && bound.epoch <= epoch) =>
+            {
+                self.bound = None;
             }
             // It speaks of an epoch in which it led.
             (Party::Member(from), Message::Claim { record, .. }) => self.correct(from, record.epoch),

@@ -400,7 +400,7 @@ impl Leader {
                 .map(|(who, _)| *who)
                 .collect()
         };
-        silent.iter().for_each(|who| drop(self.peers.remove(who)));
+        self.peers.retain(|who, _| !silent.contains(who));
         let all: Vec<(Member, bool)> = self.peers.iter().map(|(who, peer)| (*who, peer.is_introduced)).collect();
         for (who, is_introduced) in all {
             if is_introduced {
