@@ -8,7 +8,7 @@ use ringside_worker::peers::frame::agree;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::{Arrival, CLOSED, GREETING, Greeting, Hello, Refusal, Shared, count, frame, say, tls};
 
@@ -27,7 +27,8 @@ pub(super) async fn run<M: Serialize + DeserializeOwned + Send + 'static>(shared
         };
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
-            match timeout(GREETING, greet(&shared, incoming)).await {
+            let deadline = Instant::now() + GREETING;
+            match timeout_at(deadline, greet(&shared, incoming)).await {
                 Ok(Some(Greeted::Welcome(connection, hello, place))) => {
                     drop(greeting);
                     listen(&shared, &connection, &hello).await;
@@ -39,8 +40,8 @@ pub(super) async fn run<M: Serialize + DeserializeOwned + Send + 'static>(shared
                     count(&shared.counters.refused);
                     let from = connection.remote_address();
                     tracing::warn!(node = %format_args!("{node:016x}"), %from, %refusal, "link refused");
-                    let _ = timeout(GREETING, refuse(connection, words, refusal)).await;
-                    drop(greeting);
+                    // It arrives before the connection ends.
+                    let _ = timeout_at(deadline, refuse(words, refusal)).await;
                 }
                 Ok(None) | Err(_) => count(&shared.counters.refused),
             }
@@ -87,13 +88,12 @@ async fn greet<M>(shared: &Shared<M>, incoming: Incoming) -> Option<Greeted> {
     }
 }
 
-/// Says why somebody is refused. The answer arrives before the connection ends.
-async fn refuse(connection: Connection, mut words: SendStream, refusal: Refusal) {
+/// Says why somebody is refused, and returns when they have it.
+async fn refuse(mut words: SendStream, refusal: Refusal) {
     if say(&mut words, frame::encode(&Greeting::Refused(refusal))).await.is_ok() {
         let _ = words.finish();
         let _ = words.stopped().await;
     }
-    drop(connection);
 }
 
 /// Hands on what a peer sends until it stops or says what cannot be understood.
