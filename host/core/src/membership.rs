@@ -37,7 +37,7 @@ use crate::limits;
 use crate::timers::Timers;
 use graves::Graves;
 use peer::{Asked, Peer};
-use twin::{Twin, Verdict, is_active};
+use twin::{Twin, Verdict};
 
 pub use fact::{Contact, Fact, FactError, PeerPorts, Presumed, State};
 pub use view::{Seen, View, ViewDigest};
@@ -463,7 +463,7 @@ impl Membership {
             wanted => wanted,
         };
         if state != self.own.state {
-            self.was_active |= is_active(state);
+            self.was_active |= state.is_active();
             self.own.state = state;
             self.publish();
             self.view_is_old = true;
@@ -497,7 +497,7 @@ impl Membership {
         self.peers.insert(id, Peer::new(fact.clone(), heard_at));
         self.timers.set(heard_at + SILENCE_US, Timer::Silence(id));
         // One that is only joining succeeds nobody yet: an earlier run may come back, and is to hear what is held of it.
-        if fact.state != State::Joining {
+        if fact.state.is_active() {
             self.succeeded(fact.node);
         }
         self.view_is_old = true;
@@ -521,7 +521,7 @@ impl Membership {
             // Its answers to pings may have said a later one.
             let era = fact.era.max(peer.fact.era);
             // One that gives way while it joins has succeeded nobody.
-            let has_begun = is_active(fact.state) && !peer.was_active;
+            let has_begun = fact.state.is_active() && !peer.was_active;
             peer.was_active |= has_begun;
             peer.fact = Fact { era, ..fact.clone() };
             if fact.state == State::Gone {

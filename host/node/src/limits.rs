@@ -96,7 +96,8 @@ pub const RELAY_DATAGRAMS: usize = 64;
 pub const LINK_QUEUE: usize = 1024;
 /// Parts of long messages to another node that wait, 64 KiB each. Beyond: whoever sends waits.
 pub const LINK_PARTS: usize = 4;
-/// Bytes of a message on a link: a page of directory entries, with room. Beyond: whoever has one drops and counts it; a peer that sends one is closed.
+/// Bytes of a message on a link: a page of directory entries, with room. Beyond: whoever has one drops and counts it; a
+/// peer that sends one is closed.
 pub const LINK_FRAME_BYTES: usize = 256 << 10;
 /// Nodes that this one has links to, at a time. Beyond: messages to further ones are dropped and counted.
 pub const LINK_PEERS: usize = 1024;

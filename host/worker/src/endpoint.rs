@@ -320,11 +320,9 @@ impl Endpoint {
     /// deadline come, for its owner to close it.
     fn make_room(&mut self, now: Instant, newcomer: IpAddr) -> bool {
         let own = self.shares.get(&newcomer).copied().unwrap_or(0);
-        let Some((&greedy, _)) =
-            self.shares.iter().max_by_key(|(_, share)| **share).filter(|(_, share)| **share > own + 1)
-        else {
-            return false;
-        };
+        // Of equals the greater address, so that a run depends on its seed alone.
+        let most = self.shares.iter().map(|(&address, &share)| (share, address)).max();
+        let Some((_, greedy)) = most.filter(|(share, _)| *share > own + 1) else { return false };
         let theirs = |link: &Link| link.address == greedy && !link.dialed && link.handshaking.is_some();
         let links = self.links.iter_mut().enumerate().filter_map(|(index, link)| Some((index, link.as_mut()?)));
         let oldest = links.filter(|(_, link)| theirs(link)).min_by_key(|(_, link)| link.generation);
@@ -494,13 +492,15 @@ impl Endpoint {
             return;
         }
         let address = address_group(incoming.remote_address().ip());
-        if self.handshakes >= self.limits.handshakes && !self.make_room(now, address) {
+        let same = self.addresses.get(&address).copied().unwrap_or(0);
+        let is_refused = self.open >= self.limits.connections || same >= self.limits.per_address;
+        // Nobody gives up a handshake for one that is refused.
+        if self.handshakes >= self.limits.handshakes && (is_refused || !self.make_room(now, address)) {
             self.counts.dropped += 1;
             self.quic.ignore(incoming);
             return;
         }
-        let same = self.addresses.get(&address).copied().unwrap_or(0);
-        if self.open >= self.limits.connections || same >= self.limits.per_address {
+        if is_refused {
             self.counts.refused += 1;
             let transmit = self.quic.refuse(incoming, outlet.buffer());
             outlet.commit(Destination { address: transmit.destination, source: transmit.src_ip });

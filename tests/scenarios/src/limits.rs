@@ -24,6 +24,7 @@ const HOSTILE_CONNECTIONS: &str = "tests/scenarios/tests/workers/hostile/connect
 const HOSTILE_FRAMES: &str = "tests/scenarios/tests/workers/hostile/frames.rs";
 const HOSTILE_STREAMS: &str = "tests/scenarios/tests/workers/hostile/streams.rs";
 const HOSTILE_PEERS: &str = "tests/scenarios/tests/workers/hostile/peers.rs";
+const QUESTIONS: &str = "host/node/src/cluster/peers/tests.rs";
 const PEERS: &str = "tests/scenarios/tests/bounds/peers.rs";
 const PEER_LINKS: &str = "host/worker/src/peers/links/tests.rs";
 const RECORDER: &str = "host/node/src/recorder.rs";
@@ -262,21 +263,17 @@ const OF_NODES: &[Reached] = &[
     ("REMEMBERED_NODES", "host/node/src/cluster/remembered.rs", "what_is_written_is_read_and_rubbish_is_named"),
     ("RELAY_DATAGRAMS", RELAYS, "datagrams_that_find_no_room_are_dropped_and_counted_and_hold_nothing_up"),
     ("LINK_INBOX", LINKS, "links_wait_where_nobody_takes_what_they_bring_and_lose_nothing"),
-    (
-        "ANSWERS",
-        "host/node/src/cluster/peers/tests.rs",
-        "questions_that_are_answered_at_a_time_are_bounded_and_the_rest_is_dropped_and_counted",
-    ),
+    ("ANSWERS", QUESTIONS, "questions_that_are_answered_at_a_time_are_bounded_and_the_rest_is_dropped_and_counted"),
     ("MEMBER_ORDERS", "host/node/src/cluster/member.rs", "orders_beyond_the_bound_wait_until_there_is_room"),
     ("GOSSIP_VALUES", "host/node/src/cluster/gossip/tests.rs", "values_beyond_the_bound_wait_until_there_is_room"),
     ("LINK_FRAME_BYTES", LINKS, "a_message_that_fits_no_frame_is_dropped_and_the_link_goes_on"),
-    ("ANSWER_BYTES", "host/node/src/cluster/peers/tests.rs", "answers_come_whole_in_as_many_parts_as_they_need"),
+    ("ANSWER_BYTES", QUESTIONS, "answers_come_whole_in_as_many_parts_as_they_need"),
     ("LINK_QUEUE", LINKS, "a_peer_that_nobody_reads_is_dropped_for_and_nothing_grows"),
     ("LINK_PARTS", LINKS, "parts_of_long_messages_wait_for_room_and_for_everything_else"),
     ("LINK_PEERS", LINKS, "peers_are_bounded_until_one_is_not_used_any_more"),
     ("LINK_GREETINGS", LINKS, "links_and_those_who_begin_are_bounded"),
     ("LINKS", LINKS, "links_and_those_who_begin_are_bounded"),
-    ("QUESTIONS", "host/node/src/cluster/peers/tests.rs", "questions_that_wait_are_bounded_and_silence_is_none"),
+    ("QUESTIONS", QUESTIONS, "questions_that_wait_are_bounded_and_silence_is_none"),
     ("PULSES", "host/node/src/cluster/pulse.rs", "processes_that_are_heard_of_are_bounded"),
     ("REFUSED_RUNS", "host/node/src/cluster/member.rs", "runs_that_are_kept_out_are_bounded"),
     (

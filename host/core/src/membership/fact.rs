@@ -22,6 +22,13 @@ pub enum State {
     Gone,
 }
 
+impl State {
+    /// Whether it is more than joining, and there.
+    pub(super) fn is_active(self) -> bool {
+        matches!(self, State::Active | State::Draining)
+    }
+}
+
 /// Where a node can be reached. Advertised addresses, which may differ from those that it is bound to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Contact {

@@ -1,6 +1,6 @@
 //! What is known of a node that is present.
 
-use super::{Fact, State};
+use super::Fact;
 
 /// How far the doubt of a node has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub(super) struct Peer {
 
 impl Peer {
     pub fn new(fact: Fact, heard_at: u64) -> Peer {
-        let was_active = fact.state != State::Joining;
+        let was_active = fact.state.is_active();
         Peer { fact, heard_at, asked: Asked::No, was_active }
     }
 }

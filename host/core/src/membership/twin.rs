@@ -16,7 +16,7 @@
 
 use std::cmp::Ordering;
 
-use super::{Contact, Fact, State};
+use super::{Contact, Fact};
 
 /// What counts of a process.
 #[derive(Debug, Clone, Copy)]
@@ -41,15 +41,10 @@ pub(super) enum Verdict {
     GivesWayIfAlive,
 }
 
-/// Whether a process in this state is more than joining.
-pub(super) fn is_active(state: State) -> bool {
-    matches!(state, State::Active | State::Draining)
-}
-
 impl Twin<'_> {
     /// As a fact tells it.
     pub fn of(fact: &Fact) -> Twin<'_> {
-        Twin { generation: fact.node.generation, contact: &fact.contact, was_active: is_active(fact.state) }
+        Twin { generation: fact.node.generation, contact: &fact.contact, was_active: fact.state.is_active() }
     }
 
     /// What this process does about another.

@@ -165,7 +165,7 @@ pub struct LinkCounters {
     pub unanswered: AtomicU64,
 }
 
-fn count(counter: &AtomicU64) {
+pub(super) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 

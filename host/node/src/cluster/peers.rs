@@ -2,7 +2,6 @@
 //! and for a node that lacks a module. Every question has a deadline; an answer that does not come whole is none.
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
-use super::links::{Destination, Links};
+use super::links::{Destination, Links, count};
 use super::wire::{Ask, Message, PART_BYTES};
 use crate::api::{Coverage, Failure};
 use crate::limits::{ANSWERS, QUESTIONS};
@@ -174,7 +173,7 @@ impl Peers {
     pub fn take_question(&self) -> Option<OwnedSemaphorePermit> {
         let place = Arc::clone(&self.answers).try_acquire_owned().ok();
         if place.is_none() {
-            self.links.counters().unanswered.fetch_add(1, Ordering::Relaxed);
+            count(&self.links.counters().unanswered);
         }
         place
     }

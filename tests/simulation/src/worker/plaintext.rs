@@ -1,6 +1,7 @@
 //! QUIC without cryptography, for virtual time: packets are what they say, so that a run depends on its seed alone and a
 //! packet costs little. A checksum in place of the seal tells a damaged packet from a whole one. The handshake is the
-//! exchange of transport parameters; nobody shows who they are.
+//! exchange of transport parameters; nobody shows who they are. Our own, because the library for this turns on features of
+//! QUIC's that the program does not have, and everything above QUIC was compiled twice.
 
 use std::any::Any;
 use std::sync::Arc;

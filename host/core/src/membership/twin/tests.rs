@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::super::{Config, Membership, Output};
+use super::super::{Config, Membership, Output, State};
 use super::*;
 use crate::ids::{Certificate, Node, NodeId};
 

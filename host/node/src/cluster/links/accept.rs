@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use quinn::{Connection, Incoming};
+use quinn::{Connection, Incoming, SendStream};
 use ringside_worker::peers::frame::agree;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::{Arrival, CLOSED, GREETING, Greeting, Hello, Refusal, Shared, count, frame, say, tls};
 
@@ -27,13 +27,21 @@ pub(super) async fn run<M: Serialize + DeserializeOwned + Send + 'static>(shared
         };
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
-            let greeted = timeout(GREETING, greet(&shared, incoming)).await;
-            drop(greeting);
-            match greeted {
-                Ok(Some((connection, hello, place))) => {
+            let deadline = Instant::now() + GREETING;
+            match timeout_at(deadline, greet(&shared, incoming)).await {
+                Ok(Some(Greeted::Welcome(connection, hello, place))) => {
+                    drop(greeting);
                     listen(&shared, &connection, &hello).await;
                     connection.close(CLOSED.into(), b"");
                     drop(place);
+                }
+                Ok(Some(Greeted::Refused { node, connection, words, refusal })) => {
+                    // Counted before anybody hears of it.
+                    count(&shared.counters.refused);
+                    let from = connection.remote_address();
+                    tracing::warn!(node = %format_args!("{node:016x}"), %from, %refusal, "link refused");
+                    // It arrives before the connection ends.
+                    let _ = timeout_at(deadline, refuse(words, refusal)).await;
                 }
                 Ok(None) | Err(_) => count(&shared.counters.refused),
             }
@@ -41,8 +49,16 @@ pub(super) async fn run<M: Serialize + DeserializeOwned + Send + 'static>(shared
     }
 }
 
+/// What came of a hello.
+enum Greeted {
+    /// It was answered, and has a place.
+    Welcome(Connection, Box<Hello>, OwnedSemaphorePermit),
+    /// This is still to be said.
+    Refused { node: u64, connection: Connection, words: SendStream, refusal: Refusal },
+}
+
 /// The hello of whoever connects, and the answer.
-async fn greet<M>(shared: &Shared<M>, incoming: Incoming) -> Option<(Connection, Hello, OwnedSemaphorePermit)> {
+async fn greet<M>(shared: &Shared<M>, incoming: Incoming) -> Option<Greeted> {
     let connection = incoming.accept().ok()?.await.ok()?;
     let (mut words, mut hear) = connection.accept_bi().await.ok()?;
     let hello: Hello = frame::read(&mut hear).await.ok()?;
@@ -63,17 +79,20 @@ async fn greet<M>(shared: &Shared<M>, incoming: Incoming) -> Option<(Connection,
         (Ok(()), Ok(place)) => {
             say(&mut words, frame::encode(&Greeting::Welcome(shared.own.clone()))).await.ok()?;
             let _ = words.finish();
-            Some((connection, hello, place))
+            Some(Greeted::Welcome(connection, Box::new(hello), place))
         }
         (verdict, _) => {
             let refusal = verdict.err().unwrap_or(Refusal::Busy);
-            tracing::warn!(node = %format_args!("{:016x}", hello.node), from = %connection.remote_address(), %refusal, "link refused");
-            say(&mut words, frame::encode(&Greeting::Refused(refusal))).await.ok()?;
-            let _ = words.finish();
-            // The answer arrives before the connection ends.
-            let _ = words.stopped().await;
-            None
+            Some(Greeted::Refused { node: hello.node, connection, words, refusal })
         }
+    }
+}
+
+/// Says why somebody is refused, and returns when they have it.
+async fn refuse(mut words: SendStream, refusal: Refusal) {
+    if say(&mut words, frame::encode(&Greeting::Refused(refusal))).await.is_ok() {
+        let _ = words.finish();
+        let _ = words.stopped().await;
     }
 }
 

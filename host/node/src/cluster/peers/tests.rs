@@ -1,6 +1,7 @@
 //! Two nodes that ask each other.
 
 use std::net::UdpSocket;
+use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use ringside_core::ids::Certificate;
