@@ -27,7 +27,7 @@ use super::lineage::Lineage;
 use super::message::{Ack, Append, Mark, Message, Output, Party, Promotion};
 use super::newer;
 use super::record::{Cause, ChainHome, Member, Record, Terms};
-use super::timing::{HEARTBEAT_US, PROBE_US, PROMISE_US, STALL_US, SUSPICION_US};
+use super::timing::{HEARTBEAT_US, PROBE_US, PROMISE_US, STALL_US};
 use crate::ids::{Epoch, Position};
 use crate::limits;
 use candidate::Round;
@@ -466,7 +466,7 @@ impl Follower {
     pub fn next_timeout(&self) -> Option<u64> {
         let pulse = match self.phase {
             Phase::Over => return None,
-            Phase::Following if !self.is_granter => (self.last_turn + PROBE_US).min(self.heard_at + SUSPICION_US),
+            Phase::Following if !self.is_granter => (self.last_turn + PROBE_US).min(self.suspects_at()),
             _ => self.last_turn + HEARTBEAT_US,
         };
         Some(pulse.max(self.last_turn + 1).min(self.chain.next_timeout().unwrap_or(u64::MAX)))

@@ -336,7 +336,8 @@ impl Leader {
         match self.peers.contains_key(&from) {
             true => {}
             // It was taken out, and has not heard so.
-            false if ack.has_diverged => self.correct(from),
+            false if ack.has_diverged && ack.record < self.record.number => self.correct(from),
+            false if ack.has_diverged => {}
             // One of the record before, which has most of the log.
             false => self.handle_recruit(now, from),
         }

@@ -75,6 +75,11 @@ impl Follower {
         self.counts && self.has_log && !self.has_diverged && self.bound.is_none()
     }
 
+    /// When silence becomes suspicion; never for one that may not stand.
+    pub(super) fn suspects_at(&self) -> u64 {
+        if self.is_eligible() { self.heard_at + SUSPICION_US } else { u64::MAX }
+    }
+
     fn leader(&self) -> Option<Member> {
         self.record.as_ref().map(|record| record.leader)
     }
@@ -82,7 +87,7 @@ impl Follower {
     /// Looks at the leader's silence.
     pub(super) fn watch(&mut self, now: u64) {
         match self.phase {
-            Phase::Following if self.is_eligible() && now >= self.heard_at + SUSPICION_US => {
+            Phase::Following if now >= self.suspects_at() => {
                 self.phase = Phase::Suspecting(now);
                 let leader = self.leader().map(Party::Member);
                 leader.into_iter().for_each(|leader| self.outputs.push_back(Output::Probe(leader)));
