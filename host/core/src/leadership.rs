@@ -19,10 +19,56 @@
 //! # Driving it
 //!
 //! A worker has for each session a [`Leader`] or a [`Follower`]; the directory of the session's home has a
-//! [`record::Copy`] of its newest record and answers candidates from it ([`message::Stand::Tells`]). Each turn the shell
-//! reads its clock (µs since boot, which goes on while the machine sleeps), calls `handle_turn`, hands over what came,
-//! and takes [`message::Output`]s until there are none. All messages of a turn to one worker are one frame; they may be
-//! lost, doubled and late. A [`Leader`] becomes a [`Follower`] and the other way round only as an output says.
+//! [`record::Copy`] of its newest record. Every `now` is µs of the worker's own clock, which counts from boot and goes on
+//! while the machine sleeps, read once a turn and never before the turn began. Messages may be lost, doubled and late; all
+//! of a turn to one worker are one frame.
+//!
+//! Each turn, for each session: `handle_turn(now)`; then what came, in any order; a leader then [`Leader::handle_flush`];
+//! then `poll` until it is empty, **doing each output before the next is polled**. A turn is due at `next_timeout` at the
+//! latest. What the core says is good for the turn in which it says it: an output that waits in a queue until a later turn
+//! is one that was released without a right.
+//!
+//! | what happens | to the leader | to the follower |
+//! |---|---|---|
+//! | a turn, or a timeout | [`Leader::handle_turn`] | [`Follower::handle_turn`] |
+//! | a frame of a member, or of the home | [`Leader::handle_message`] | [`Follower::handle_message`], entries at hand |
+//! | an entry was applied and is to be logged | [`Leader::handle_append`]: its position, or keep the input | |
+//! | the turn's entries are in the log | [`Leader::handle_flush`] | |
+//! | the fold came to a hash | [`Leader::handle_mark`] | [`Follower::handle_applied`] |
+//! | the object of the log's chain exists | [`Leader::handle_stored`] | |
+//! | the store answered [`Output::Chain`](message::Output::Chain) | [`Leader::handle_chain`] | [`Follower::handle_chain`] |
+//! | another node reached a party | | [`Follower::handle_reached`] |
+//! | placement names a follower | [`Leader::handle_recruit`] | |
+//! | the ring gave the session another home | [`Leader::handle_home`] | |
+//! | the session is to move | [`Leader::handle_move`] | |
+//! | a client shows a newer epoch that the cluster sealed | [`Leader::handle_seen`] | |
+//! | a checkpoint was restored | | [`Follower::handle_checkpoint`] |
+//! | somebody tells the home; a candidate asks it | [`record::Copy::told`]; [`record::Copy::answer`] | |
+//!
+//! | output | what the shell does | only after |
+//! |---|---|---|
+//! | `Send` | writes the message; with an `Append` the entries after `from` up to `to` | an `Ack`: its entries are in the log that a promotion would use |
+//! | `Chain` | conditional create, or a listing; whatever comes of it is answered | |
+//! | `Probe` | has two other nodes try to reach the party | |
+//! | `Record` | puts the record into the log at its position, before any other entry | |
+//! | `Release` | lets reliable outputs and acknowledgements up to `up_to` leave, naming `tier`; views carry `committed` | at the tier *durable*: `handle_stored` said so; that is the core's care |
+//! | `Paused`, `Degraded` | tells players and operators; paused, no view leaves | |
+//! | `Count` | counts player inputs in the log after a position: `handle_counted` in the same turn | |
+//! | `MoveFailed` | appends the inputs that were held back | |
+//! | `Renewed` | takes the new epoch in all that it says to players; nothing else changes | its `Record` |
+//! | `Deposed` | `into_follower`; keeps the log, closes players with the new leader's address | |
+//! | `Superseded` | keeps the log after `fork` as a fork, sends players `superseded`; then as `Deposed` | the fork is kept |
+//! | `Keep` | adds these entries of the frame to the log | |
+//! | `Truncate` | forgets entries after a position; the fold goes back to a checkpoint at or before it | |
+//! | `Lead` | [`Leader::promoted`]; tells players `rewound` first if it is not complete | the fold has applied all of the log |
+//! | `Counts` | shows it; one that does not count and is spoken to by nobody may be dropped | |
+//! | `Diverged` | saves the log and both states, reports it; begins anew once it does not count | |
+//!
+//! **What is kept where.** The leader's shell keeps the log from the last checkpoint that every follower has, reliable
+//! outputs that are not released, inputs held back for a move, and for durable sessions what the store has not. The
+//! follower's keeps the log from its checkpoint, the fold, and the last state that it can go back to. Neither keeps anything
+//! of leadership across the end of its process: a node that begins again is another [`record::Member`], and counts only when
+//! it has been admitted anew.
 
 pub mod chain;
 pub mod follower;

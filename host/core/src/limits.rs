@@ -162,6 +162,9 @@ pub const TICKETS: usize = 40_000;
 /// Followers that a record counts, and that a leader sends to. Beyond: further ones are not recruited, and a record that
 /// counts more is not valid.
 pub const FOLLOWERS: usize = 7;
+/// Former followers that a leader tells that they do not count, until they answer. Beyond: who was told of the oldest
+/// record is told no more, and hears it from the home when it stands.
+pub const FORMER: usize = 16;
 /// Terms that a log's lineage remembers. Beyond: the oldest is forgotten, and a log that ends in it begins with a
 /// checkpoint.
 pub const LINEAGE: usize = 64;

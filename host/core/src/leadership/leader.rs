@@ -23,6 +23,7 @@ mod change;
 mod meeting;
 mod peer;
 mod release;
+mod telling;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -31,11 +32,12 @@ use super::chain::{Chain, Settled};
 use super::follower::Follower;
 use super::message::{Ack, Answer, Append, Ask, Mark, Message, Output, Party, Promotion, Release, Stand};
 use super::record::{ChainHome, Member, Record, Terms};
-use super::timing::{HEARTBEAT_US, INTRODUCTION_US, STALL_US};
+use super::timing::{HEARTBEAT_US, STALL_US};
 use crate::ids::{Epoch, Position};
 use crate::limits;
 use meeting::Rival;
 use peer::Peer;
+use telling::Reminder;
 
 /// Where a leader is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,8 +88,10 @@ pub struct Leader {
     committed: Position,
     released: Option<Release>,
     peers: BTreeMap<Member, Peer>,
-    /// Members of the record before, who have not answered yet, and when they are told again.
-    former: BTreeMap<Member, u64>,
+    /// Who counted, and is not known to have heard of the record that ended it.
+    former: BTreeMap<Member, Reminder>,
+    /// If the home is not known to have the record that counts.
+    home: Option<Reminder>,
     mark: Option<Mark>,
     /// When its epoch began.
     began: u64,
@@ -122,7 +126,7 @@ impl Leader {
         let mut leader = Leader::new(now, me, terms, record, end);
         leader.committed = committed;
         leader.stored = committed;
-        leader.former = former.into_iter().filter(|who| *who != me).map(|who| (who, now)).collect();
+        leader.tell_former(former);
         if leader.terms.home() == ChainHome::Log {
             leader.end += 1;
             leader.outputs.push_back(Output::Record(leader.record.clone()));
@@ -147,6 +151,7 @@ impl Leader {
             released: None,
             peers,
             former: BTreeMap::new(),
+            home: None,
             mark: None,
             began: now,
             confirmed_from: now,
@@ -297,8 +302,13 @@ impl Leader {
             (Party::Member(from), Message::Ack(ack)) => self.acknowledged(now, from, &ack),
             (_, Message::Ask(ask)) => self.asked(now, ask),
             (Party::Member(from), Message::Append(append)) if self.is_stale(append.epoch) => self.correct(from),
-            (Party::Member(from), Message::Lead { record, .. }) if self.is_stale(record.epoch) => self.correct(from),
-            (_, Message::Lead { record, .. }) => self.met(now, Arc::new(*record)),
+            (Party::Member(from), Message::Lead { record, .. }) if self.record.is_newer(&record) => self.correct(from),
+            (from, Message::Lead { record, .. }) => {
+                if from == Party::Home {
+                    self.home_has(record.epoch, record.number);
+                }
+                self.met(now, Arc::new(*record));
+            }
             (_, Message::Answer(Answer { record: Some(record), .. })) => self.met(now, Arc::new(*record)),
             (Party::Member(from), Message::Claim { claim, record, end }) => {
                 self.claimed(now, from, claim, Arc::new(*record), end);
@@ -323,7 +333,7 @@ impl Leader {
     }
 
     fn acknowledged(&mut self, now: u64, from: Member, ack: &Ack) {
-        self.former.remove(&from);
+        self.heard_of_record(from, ack);
         if ack.epoch != self.record.epoch {
             // It follows another epoch; if that is a newer one its leader will say so.
             if self.is_stale(ack.epoch)
@@ -410,11 +420,7 @@ impl Leader {
                 self.correct(who);
             }
         }
-        let told: Vec<Member> = self.former.iter().filter(|(_, due)| **due <= now).map(|(who, _)| *who).collect();
-        for who in told {
-            self.former.insert(who, now + INTRODUCTION_US);
-            self.correct(who);
-        }
+        self.remind(now);
     }
 
     fn introduction(&self) -> Message {
@@ -433,11 +439,6 @@ impl Leader {
 
     fn send(&mut self, to: Member, message: Message) {
         self.outputs.push_back(Output::Send { to: Party::Member(to), message });
-    }
-
-    fn tell_home(&mut self) {
-        let message = self.introduction();
-        self.outputs.push_back(Output::Send { to: Party::Home, message });
     }
 
     /// When [`Leader::handle_turn`] is due at the latest.

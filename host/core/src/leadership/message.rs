@@ -111,8 +111,9 @@ pub struct Answer {
 /// What is said.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Message {
-    /// This record's leader leads. To members until they follow, to the home when it changes, and to whoever speaks of
-    /// an older epoch.
+    /// This record's leader leads. To members until they follow, to who does not count any more until they know, to the
+    /// home until it has said that it knows, and to whoever speaks of an older epoch. Without an end from whoever asks
+    /// thereby whether there is a newer one, and as the home's answer.
     Lead {
         /// By which record.
         record: Box<Record>,

@@ -318,6 +318,13 @@ impl Copy {
         is_newer
     }
 
+    /// A leader, or a follower that is not sure, told a record: what the home has then, which is the answer
+    /// ([`super::message::Message::Lead`] without an end). A leader repeats itself until it comes.
+    pub fn told(&mut self, record: &std::sync::Arc<Record>) -> std::sync::Arc<Record> {
+        self.offer(record);
+        self.0.as_ref().unwrap_or(record).clone()
+    }
+
     /// What a candidate is told. The home has no say, only what it was told last.
     pub fn answer(&self, ask: &Ask) -> Answer {
         let record = self.0.as_ref().map(|record| Box::new(Record::clone(record)));

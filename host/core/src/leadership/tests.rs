@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::message::{Ack, Append, Mark, Message, Output, Party};
+use super::message::{Ack, Append, Mark, Message, Output, Party, Promotion};
 use super::record::{Cause, Member, PartitionPolicy, Terms, Tier};
-use super::timing::{HEARTBEAT_US, PROMISE_US, REMOVAL_US, RIGHT_US};
+use super::timing::{HEARTBEAT_US, PROMISE_US, REMINDER_US, REMOVAL_US, RIGHT_US};
 use super::{Claim, Follower, Leader, newer, wins};
 use crate::ids::{Epoch, Incarnation, Node, NodeId, Position, SessionId, StateHash, WorkerId};
 use crate::limits;
@@ -32,6 +32,8 @@ struct Group {
     leader: Leader,
     followers: BTreeMap<Member, Follower>,
     cut: Vec<Member>,
+    /// What was said to or by those, to whom.
+    lost: Vec<(Member, Message)>,
     /// What the leader and its followers said to be done, but for messages.
     said: Vec<(Member, Output)>,
 }
@@ -42,7 +44,7 @@ impl Group {
         let leader = Leader::create(now, member(1), terms(followers));
         let follower = |id| (member(id), Follower::new(now, member(id), terms(followers)));
         let followers = (2..2 + followers as u64).map(follower).collect();
-        let mut group = Group { now, leader, followers, cut: Vec::new(), said: Vec::new() };
+        let mut group = Group { now, leader, followers, cut: Vec::new(), lost: Vec::new(), said: Vec::new() };
         for who in group.followers.keys() {
             group.leader.handle_recruit(now, *who);
         }
@@ -78,6 +80,7 @@ impl Group {
                 continue;
             };
             if self.cut.contains(&from) || self.cut.contains(&to) {
+                self.lost.push((to, message));
                 continue;
             }
             if to == self.leader.record().leader {
@@ -139,6 +142,57 @@ fn a_follower_that_differs_hears_that_it_was_taken_out() {
     group.run(REMOVAL_US + 2 * PROMISE_US);
     assert!(!group.leader.record().counts(member(2)));
     assert!(!group.followers[&member(2)].counts());
+}
+
+#[test]
+fn who_was_taken_out_while_it_was_cut_off_is_told_until_it_answers() {
+    let mut group = Group::new(2);
+    group.cut.push(member(3));
+    group.run(10_000_000);
+    let is_told = |(to, message): &&(Member, Message)| match message {
+        Message::Lead { record, .. } => *to == member(3) && !record.counts(member(3)),
+        _ => false,
+    };
+    let told = group.lost.iter().filter(is_told).count();
+    assert!((4..=7).contains(&told), "{told} times in ten seconds, with growing pauses");
+    group.cut.clear();
+    group.run(REMINDER_US);
+    group.lost.clear();
+    group.cut.push(member(3));
+    group.run(REMOVAL_US - HEARTBEAT_US);
+    assert_eq!(group.lost.iter().filter(is_told).count(), 0, "it has answered");
+}
+
+#[test]
+fn the_home_is_told_until_it_answers() {
+    let mut group = Group::new(1);
+    let is_told = |(_, output): &&(Member, Output)| matches!(output, Output::Send { to: Party::Home, .. });
+    group.said.clear();
+    group.run(10_000_000);
+    assert!((2..=4).contains(&group.said.iter().filter(is_told).count()), "with growing pauses");
+    let mut copy = super::record::Copy::default();
+    let record = Box::new((*copy.told(group.leader.record())).clone());
+    group.leader.handle_message(group.now, Party::Home, Message::Lead { record, end: None });
+    group.said.clear();
+    group.run(10_000_000);
+    assert_eq!(group.said.iter().filter(is_told).count(), 0);
+    group.leader.handle_home(group.now);
+    group.run(HEARTBEAT_US);
+    assert_eq!(group.said.iter().filter(is_told).count(), 1, "another home knows nothing");
+}
+
+#[test]
+fn former_followers_beyond_the_bound_are_not_told() {
+    let former = (2..).take(limits::FORMER + 5).map(member).collect();
+    let created = Leader::create(0, member(1), terms(1));
+    let record = created.record().clone();
+    let promotion = Promotion { record, end: 5, committed: 5, is_complete: true, former };
+    let mut leader = Leader::promoted(0, member(1), terms(1), promotion);
+    leader.handle_turn(HEARTBEAT_US);
+    let told = std::iter::from_fn(|| leader.poll())
+        .filter(|output| matches!(output, Output::Send { to: Party::Member(_), message: Message::Lead { .. } }))
+        .count();
+    assert_eq!(told, limits::FORMER);
 }
 
 #[test]

@@ -60,6 +60,8 @@ pub const STORE_US: u64 = 1_000_000;
 /// A new leader tells those of the record before it so often, until they answer; a leader that met another repeats its
 /// claim so often.
 pub const INTRODUCTION_US: u64 = 250_000;
+/// Reminders of that come with growing pauses, and no longer ones than this.
+pub const REMINDER_US: u64 = 4_000_000;
 /// A move holds a session's inputs back for at most so long before it is given up.
 pub const HOLD_US: u64 = 100_000;
 /// A leader that gave way and never hears of the winner's new epoch goes on after so long.

@@ -117,7 +117,17 @@ impl Follower {
             voice.waits_since = now;
         }
         if self.leader().map(Party::Member) == Some(whom) {
+            self.ask_what_is_new();
             self.leader_lives(now);
+        }
+    }
+
+    /// The leader is there and does not speak to this one: it may have taken it out, and what it said of that was lost.
+    /// Leader and home answer what they are told if they know something newer.
+    fn ask_what_is_new(&mut self) {
+        let Some(record) = self.record.clone().filter(|_| !matches!(self.phase, Phase::Following)) else { return };
+        for whom in [Party::Member(record.leader), Party::Home] {
+            self.send(whom, Message::Lead { record: Box::new((*record).clone()), end: None });
         }
     }
 

@@ -151,9 +151,9 @@ impl Leader {
         };
         let counts = |record: &Arc<Record>| record.in_sync.iter().all(|who| has(record, who));
         if let Some(at) = self.pending.iter().rposition(counts) {
-            self.record = self.pending[at].clone();
+            let record = self.pending[at].clone();
             self.pending.drain(..=at);
-            self.tell_home();
+            self.counts_now(record);
         }
         self.note_degraded();
     }
@@ -164,10 +164,18 @@ impl Leader {
             return self.granted(record);
         }
         self.pending.clear();
-        self.record = record;
         self.is_confirmed = true;
-        self.tell_home();
+        self.counts_now(record);
         self.note_degraded();
+    }
+
+    /// A record of this leader's has come to count.
+    fn counts_now(&mut self, record: Arc<Record>) {
+        let before = std::mem::replace(&mut self.record, record);
+        self.former.retain(|who, _| !self.record.counts(*who));
+        let removed: Vec<Member> = before.in_sync.difference(&self.record.in_sync).copied().collect();
+        self.tell_former(removed);
+        self.tell_home();
     }
 
     /// Another record than this leader's own try is the newest.

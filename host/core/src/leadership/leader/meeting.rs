@@ -150,7 +150,7 @@ impl Leader {
             peer.renew();
             peer.excuse(now);
         });
-        self.former.extend(whom.map(|whom| (whom, now)));
+        self.tell_former(whom);
         self.outputs.push_back(Output::Record(self.record.clone()));
         self.outputs.push_back(Output::Renewed(self.record.clone()));
         self.next_beat = now;

@@ -33,6 +33,8 @@ pub enum Condition {
     NoFalsePromotion,
     /// A session is led again within the time of a failover, and then served.
     LedAgain,
+    /// Answers do not beget answers without end.
+    Subsides,
     /// See [`Promise::ExactlyOnce`].
     ExactlyOnce,
     /// See [`Promise::MonotonicWrites`].
@@ -66,6 +68,7 @@ impl Condition {
         Condition::DivergenceReported,
         Condition::NoFalsePromotion,
         Condition::LedAgain,
+        Condition::Subsides,
         Condition::ExactlyOnce,
         Condition::MonotonicWrites,
         Condition::ReadYourWrites,

@@ -19,6 +19,12 @@ impl World {
         self.terms[session].policy == PartitionPolicy::Consistent
     }
 
+    /// Whether nothing committed may be withdrawn: of a consistent session never, of an available one only if the cluster
+    /// was cut in two, which in a bounded run it is not.
+    fn keeps_committed(&self, session: usize) -> bool {
+        self.is_consistent(session) || self.plan.mode == Mode::Bounded
+    }
+
     /// A leader releases.
     pub fn released(&mut self, slot: usize, session: usize, replica: &mut Replica, mut release: Release) {
         let Some(leader) = replica.leader() else { return };
@@ -112,7 +118,7 @@ impl World {
     pub fn inherits(&mut self, session: usize, replica: &Replica) {
         let (position, hash) = self.truth.committed[session];
         let has = replica.log.state(position).map(|state| state.hash);
-        if self.is_consistent(session) {
+        if self.keeps_committed(session) {
             self.checks.check(Condition::CommittedKept, position == 0 || has == Some(hash), || {
                 format!("{session}: {position} was committed as {hash:x}, the new leader has {has:x?}")
             });
@@ -124,7 +130,7 @@ impl World {
         let (position, hash) = self.truth.committed[session];
         let had = position > 0 && replica.log.state(position).is_some_and(|state| state.hash == hash);
         self.say(slot, format_args!("{session}: truncates to {to}"));
-        if self.is_consistent(session) && had {
+        if self.keeps_committed(session) && had {
             self.checks.check(Condition::CommittedKept, to >= position, || {
                 format!("m{slot} truncates {session} to {to}, {position} was committed")
             });

@@ -7,7 +7,7 @@ use ringside_core::leadership::Leader;
 use ringside_core::leadership::chain::Request;
 use ringside_core::leadership::leader::ChainReply;
 use ringside_core::leadership::message::Message;
-use ringside_core::leadership::record::{Member, Terms};
+use ringside_core::leadership::record::{Member, Record, Terms};
 use ringside_simulation_kit::checks::Checks;
 use ringside_simulation_kit::random::Random;
 use ringside_simulation_kit::scheduler::{Micros, Scheduler};
@@ -30,6 +30,8 @@ const TURN: Micros = 10_000;
 /// Time within which a session is led and served again after a fault is over, in a bounded run: a failover, and a new
 /// follower that catches up.
 const RECOVERY: Micros = 3_500_000;
+/// Events of one session in between two looks, at the worst of times.
+const EVENTS: u64 = 20_000;
 
 /// What happens.
 #[derive(Debug, Clone)]
@@ -79,6 +81,8 @@ pub struct World {
     /// Whose turn goes by the clock of before a stall.
     pub stale_clock: Option<(usize, Micros)>,
     events: u64,
+    /// How many there had been at the last look.
+    looked_at: u64,
 }
 
 impl World {
@@ -117,6 +121,7 @@ impl World {
             troubled_until: 0,
             stale_clock: None,
             events: 0,
+            looked_at: 0,
             random,
             plan,
             plant,
@@ -160,6 +165,10 @@ impl World {
         {
             self.events += 1;
             self.handle(event);
+            let (bound, since) = (EVENTS * self.terms.len() as u64, self.events - self.looked_at);
+            if since > bound {
+                self.checks.check(Condition::Subsides, false, || format!("{since} events since the last look"));
+            }
         }
         if self.checks.violation().is_none() {
             self.settle_histories();
@@ -409,7 +418,7 @@ impl World {
         self.scheduler.after(after, Event::Chain { slot, node, session, reply });
     }
 
-    fn create(&mut self, session: usize, record: &Arc<ringside_core::leadership::record::Record>) {
+    fn create(&mut self, session: usize, record: &Arc<Record>) {
         let now = self.now();
         let overwrites = self.is_planted(Plant::MakesANumberTwice);
         // A number that was cleaned away can be made once more, by somebody who will see that it is not the newest.
@@ -470,6 +479,8 @@ impl World {
     /// Whether everything goes on.
     fn look(&mut self) {
         let now = self.now();
+        self.looked_at = self.events;
+        self.checks.check(Condition::Subsides, true, String::new);
         if now >= PEACE && self.network.beyond_bounds_until > now {
             self.network.calm(now);
         }
@@ -520,14 +531,14 @@ impl World {
         let copy = &mut process.copies[session];
         let answer = match message {
             Message::Lead { record, .. } => {
-                copy.offer(&Arc::new(*record));
-                return;
+                let record = Box::new(Record::clone(&copy.told(&Arc::new(*record))));
+                Message::Lead { record, end: None }
             }
-            Message::Ask(ask) => copy.answer(&ask),
+            Message::Ask(ask) => Message::Answer(copy.answer(&ask)),
             _ => return,
         };
         let to = self.slot_of(from);
-        let (party, message) = (ringside_core::leadership::message::Party::Home, Message::Answer(answer));
+        let (party, message) = (ringside_core::leadership::message::Party::Home, answer);
         let packet = Packet::Member { session, from: party, to: from, message, entries: Vec::new() };
         self.post(slot, to, packet);
     }
