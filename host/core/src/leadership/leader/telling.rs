@@ -77,7 +77,7 @@ impl Leader {
             self.former.insert(who, Reminder::new(now, number));
             while self.former.len() > limits::FORMER {
                 let oldest = self.former.iter().min_by_key(|(_, reminder)| reminder.number).map(|(who, _)| *who);
-                oldest.into_iter().for_each(|who| drop(self.former.remove(&who)));
+                self.former.retain(|who, _| Some(*who) != oldest);
             }
         }
     }
