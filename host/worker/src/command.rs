@@ -6,6 +6,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ringside_core::ids::{Epoch, GameName, Incarnation, PlayerId, Position, SessionId, SessionKey, WorkerId};
+use ringside_core::leadership::chain::Request;
+use ringside_core::leadership::leader::{ChainReply, MoveError};
+use ringside_core::leadership::message::{Message, Party};
+use ringside_core::leadership::record::{Member, Record};
 use ringside_core::output::LogLevel;
 use ringside_protocol::frame::{Certificate, Target};
 use ringside_protocol::reason::Reason;
@@ -13,6 +17,7 @@ use ringside_sandbox::Module;
 
 use crate::peers::{News, Order, Peer};
 use crate::relay::{RelayOrder, Relayed};
+use crate::replication::{Follow, Nodes, Promoted, ReplicationReport};
 use crate::session::Session;
 
 /// Called once with an answer, on the worker's thread: must not block. Dropped uncalled if the worker stops first.
@@ -32,6 +37,8 @@ pub struct Create {
     pub epoch: Epoch,
     /// Whether its log is recorded.
     pub record: bool,
+    /// In-sync followers that it should have, where its tier asks for any.
+    pub followers: usize,
 }
 
 /// Where a player who asked is to go.
@@ -136,6 +143,59 @@ pub enum Command {
     },
     /// Something about workers of other nodes.
     Peers(Order),
+    /// Where all nodes are reached from now on.
+    Nodes(Nodes),
+    /// Follow a session. Said again for one that is followed it changes nothing.
+    Follow(Box<Follow>),
+    /// Follow it no longer, unless it counts: its leader must take it out first. Answers whether it is not followed now.
+    Unfollow {
+        /// Which.
+        session: SessionId,
+        /// The answer.
+        reply: Reply<bool>,
+    },
+    /// A worker follows a session that is led here, or is about to: it is told how to. Said again it changes nothing.
+    Recruit {
+        /// Which session.
+        session: SessionId,
+        /// Who.
+        member: Member,
+    },
+    /// The session has another home, which knows nothing of it.
+    NewHome {
+        /// Which.
+        session: SessionId,
+    },
+    /// A word of the session's home; answers [`Event::ToHome`].
+    FromHome {
+        /// Which session.
+        session: SessionId,
+        /// What it says.
+        message: Box<Message>,
+    },
+    /// Answers [`Event::Chain`].
+    Chain {
+        /// Which session.
+        session: SessionId,
+        /// What the store said.
+        reply: Box<ChainReply>,
+    },
+    /// Answers [`Event::Probe`], where somebody was reached; nobody answers where not.
+    Reached {
+        /// Which session asked.
+        session: SessionId,
+        /// Who is there.
+        party: Party,
+    },
+    /// Give the lead of a session to one of its followers.
+    Move {
+        /// Which.
+        session: SessionId,
+        /// To whom: it must count.
+        to: Member,
+        /// Whether it is begun.
+        reply: Reply<Result<(), MoveRefused>>,
+    },
     /// Serve new connections with another certificate.
     Certify {
         /// How connections are served: as before, but for the certificate.
@@ -147,6 +207,17 @@ pub enum Command {
     GoAway(Reason),
     /// Stop: connections are closed, sessions dropped.
     Stop,
+}
+
+/// Why a session is not moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum MoveRefused {
+    /// It is not led here.
+    #[error("the session is not led by this worker (any longer)")]
+    NotHere,
+    /// The core refuses.
+    #[error(transparent)]
+    Leader(#[from] MoveError),
 }
 
 /// A session on its way to another worker: everything but its players' connections.
@@ -288,6 +359,43 @@ pub enum Event {
         /// What.
         news: News,
     },
+    /// Something for the session's home, wherever that is; [`Command::FromHome`] answers.
+    ToHome {
+        /// Which session.
+        session: SessionId,
+        /// What is said.
+        message: Box<Message>,
+    },
+    /// A question to the store about a session's chain of records; [`Command::Chain`] answers.
+    Chain {
+        /// Which session.
+        session: SessionId,
+        /// What is asked.
+        request: Request,
+    },
+    /// Two other nodes are to try to reach a party; [`Command::Reached`] answers if one does.
+    Probe {
+        /// For which session.
+        session: SessionId,
+        /// Whom.
+        party: Party,
+    },
+    /// A session that was followed here is led here now.
+    Promoted(Box<Promoted>),
+    /// A session that was led here is led by another worker now, and followed here.
+    Deposed {
+        /// Which.
+        session: SessionId,
+        /// By this record.
+        by: Arc<Record>,
+    },
+    /// The record of a session that is led here is another one now.
+    Record {
+        /// Which session.
+        session: SessionId,
+        /// The record that counts.
+        record: Arc<Record>,
+    },
     /// A guest's signal to another session.
     Signal {
         /// From whom, `game/key`.
@@ -339,6 +447,8 @@ pub struct SessionReport {
     pub usage: crate::accounting::Usage,
     /// Its players.
     pub players: Vec<PlayerReport>,
+    /// How it is replicated, if it is.
+    pub replication: Option<Box<ReplicationReport>>,
 }
 
 /// What a worker knows of a player in a session.

@@ -32,6 +32,7 @@ pub mod peers;
 pub mod receive;
 mod recording;
 pub mod relay;
+pub mod replication;
 mod running;
 mod session;
 pub mod shell;

@@ -556,6 +556,7 @@ impl Session {
                     unacknowledged: state.outputs.len(),
                 })
                 .collect(),
+            replication: None,
         }
     }
 }

@@ -24,7 +24,7 @@ use ringside_protocol::reason::Reason;
 
 use crate::accounting::Counters;
 use crate::authority::Authority;
-use crate::command::{Command, Event, Flushed};
+use crate::command::{Command, Event, Flushed, MoveRefused};
 use crate::connection::Connection;
 use crate::endpoint::{Endpoint, LinkId, LinkLimits};
 use crate::limits::{EVENT_BYTES, EVENTS, HANDSHAKES, SESSIONS};
@@ -309,6 +309,15 @@ impl Worker {
             Command::Signal { game, key, source, body } => self.signal(now, game, key, source, body),
             Command::Certify { server, certificate } => self.set_server_config(server, certificate),
             Command::Peers(order) => self.handle_order(now, order),
+            Command::Unfollow { reply, .. } => reply(true),
+            Command::Move { reply, .. } => reply(Err(MoveRefused::NotHere)),
+            Command::Nodes(_)
+            | Command::Follow(_)
+            | Command::Recruit { .. }
+            | Command::NewHome { .. }
+            | Command::FromHome { .. }
+            | Command::Chain { .. }
+            | Command::Reached { .. } => {}
             Command::GoAway(reason) => self.go_away(reason),
             Command::Stop => self.stop(now),
         }

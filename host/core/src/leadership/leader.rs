@@ -35,6 +35,7 @@ use super::record::{ChainHome, Member, Record, Terms};
 use super::timing::{HEARTBEAT_US, STALL_US};
 use crate::ids::{Epoch, Position};
 use crate::limits;
+pub use change::MoveError;
 use meeting::Rival;
 use peer::Peer;
 use telling::Reminder;
@@ -246,8 +247,17 @@ impl Leader {
     /// # Errors
     /// [`NotNow`], and what to do with the input meanwhile.
     pub fn handle_append(&mut self, now: u64) -> Result<Position, NotNow> {
+        self.may_append()?;
+        Ok(self.append(now))
+    }
+
+    /// Whether an entry would be appended now: to be asked before an input is applied.
+    ///
+    /// # Errors
+    /// As [`Leader::handle_append`].
+    pub fn may_append(&self) -> Result<(), NotNow> {
         match self.phase {
-            Phase::Leading => Ok(self.append(now)),
+            Phase::Leading => Ok(()),
             Phase::Holding { .. } | Phase::Granting { .. } => Err(NotNow::Moving),
             Phase::Claiming | Phase::Yielding => Err(NotNow::Unsettled),
             Phase::Over => Err(NotNow::Over),

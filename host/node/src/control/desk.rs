@@ -258,6 +258,12 @@ impl Desk {
             | Event::Relay(_)
             | Event::Relayed { .. }
             | Event::Peer { .. }
+            | Event::ToHome { .. }
+            | Event::Chain { .. }
+            | Event::Probe { .. }
+            | Event::Promoted(_)
+            | Event::Deposed { .. }
+            | Event::Record { .. }
             | Event::GuestLog { .. }
             | Event::GuestEvent { .. }
             | Event::GuestFault { .. } => {}
@@ -343,7 +349,8 @@ impl Desk {
             return self.directory.handle_created(now, &session, worker, gone);
         };
         let seed = crate::random::bytes();
-        let create = ringside_worker::Create { session: session.clone(), module, config, seed, epoch, record };
+        let create =
+            ringside_worker::Create { session: session.clone(), module, config, seed, epoch, record, followers: 0 };
         if self.send(worker, Command::Create(Box::new(create))).is_err() {
             self.directory.handle_created(now, &session, worker, Err("the worker has too much to do".to_owned()));
         }

@@ -124,7 +124,7 @@ fn create(leader: &WorkerHandle, said: &Events<(WorkerId, Said)>) {
     let module = sandbox.upload(&guests::module("echo")).unwrap();
     let session: SessionId = SESSION.parse().unwrap();
     let epoch = Epoch { number: 1, node: 2, node_generation: 1 };
-    let create = Create { session, module, config: Bytes::new(), seed: [0; 32], epoch, record: false };
+    let create = Create { session, module, config: Bytes::new(), seed: [0; 32], epoch, record: false, followers: 0 };
     leader.send(Command::Create(Box::new(create))).map_err(drop).unwrap();
     loop {
         if let (_, Said::Created { result, .. }) = said.recv().unwrap() {

@@ -68,6 +68,7 @@ impl Match {
             seed: [1; 32],
             epoch: Epoch { number: 1, node: 1, node_generation: 1 },
             record: false,
+            followers: 0,
         })));
         let mut node = Node::default();
         node.places.insert(id, 0);

@@ -203,6 +203,7 @@ impl<'a> World<'a> {
             seed,
             epoch: Epoch { number: 1, node: 1, node_generation: 1 },
             record: true,
+            followers: 0,
         };
         let watch = Watch::new(0, tick_rate, self.plan.seat_window);
         self.stages.push(Stage { id: id.clone(), game, watch, is_over: false });

@@ -64,7 +64,15 @@ impl World<'_> {
                 let delay = self.random.below(20_000);
                 self.say_later(now + delay, worker, Command::Relayed { relay: order.relay, what: closed });
             }
-            Event::Relayed { .. } | Event::Peer { .. } => {}
+            // A node alone, which replicates nothing.
+            Event::ToHome { .. }
+            | Event::Chain { .. }
+            | Event::Probe { .. }
+            | Event::Promoted(_)
+            | Event::Deposed { .. }
+            | Event::Record { .. }
+            | Event::Relayed { .. }
+            | Event::Peer { .. } => {}
             Event::GuestLog { .. } | Event::GuestEvent { .. } | Event::Signal { .. } => {}
         }
     }

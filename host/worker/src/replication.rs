@@ -1,0 +1,94 @@
+//! Replication: a session's log on several workers, so that another goes on where its leader ends. The decisions are
+//! [`ringside_core::leadership`]'s; here is what a worker does for them: who is told what over links, which entries are
+//! kept for whom, what waits for a release, and how a follower becomes a leader.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use ringside_core::ids::{Epoch, Node, PlayerId, Position, SessionId, WorkerId};
+use ringside_core::leadership::record::{Cause, Member, Record, Terms};
+use ringside_core::membership::PeerPorts;
+use ringside_protocol::frame::Certificate;
+use ringside_sandbox::Module;
+
+/// A session that another worker leads and this one is to follow.
+pub struct Follow {
+    /// The module that it runs.
+    pub module: Module,
+    /// What does not change while it lives.
+    pub terms: Terms,
+    /// Who leads it, as far as the node knows.
+    pub leader: Member,
+}
+
+/// Where the workers of a run of a node are reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contacts {
+    /// By workers of other nodes.
+    pub peers: PeerPorts,
+    /// By players, by number.
+    pub workers: Vec<SocketAddr>,
+    /// What players expect there.
+    pub certificate: Certificate,
+    /// The era of its tickets, as last heard.
+    pub era: u32,
+}
+
+impl Contacts {
+    /// Where workers of other nodes reach a worker, if they can.
+    pub fn peer(&self, worker: WorkerId) -> Option<SocketAddr> {
+        let port = self.peers.ports.get(usize::from(worker.0))?;
+        Some(SocketAddr::new(self.peers.address, *port))
+    }
+}
+
+/// All nodes that are there, this one included.
+pub type Nodes = Arc<BTreeMap<Node, Contacts>>;
+
+/// A session that was followed here is led here now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Promoted {
+    /// Which.
+    pub session: SessionId,
+    /// By this record.
+    pub record: Arc<Record>,
+    /// Who sits in it.
+    pub players: Vec<PlayerId>,
+}
+
+/// How a worker stands to a session that is replicated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplicationReport {
+    /// The newest record that it knows; none in a follower that has not been introduced.
+    pub record: Option<Arc<Record>>,
+    /// What the session promises.
+    pub terms: Terms,
+    /// Whether it leads.
+    pub is_leader: bool,
+    /// Whether nobody else has what is appended now, against the session's tier.
+    pub is_degraded: bool,
+    /// The end of its log.
+    pub end: Position,
+    /// Nothing up to here is ever withdrawn.
+    pub committed: Position,
+    /// The position of its last checkpoint.
+    pub checkpoint: Position,
+    /// A leader's followers: who, how many entries their logs and their folds are behind.
+    pub lags: Vec<(Member, u64, u64)>,
+    /// Changes of the leader that it knows of, oldest first.
+    pub history: Vec<Change>,
+}
+
+/// A change of a session's leader.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Who leads since then.
+    pub leader: Member,
+    /// In which epoch.
+    pub epoch: Epoch,
+    /// After which entry.
+    pub position: Position,
+    /// Why.
+    pub cause: Cause,
+}
