@@ -113,6 +113,7 @@ impl Stage {
             seed: [5; 32],
             epoch: Epoch { number: 1, node: 1, node_generation: 1 },
             record: true,
+            followers: 0,
         };
         self.sessions.push(session.clone());
         self.tell(Command::Create(Box::new(create)));

@@ -130,7 +130,8 @@ impl Desk {
             match action {
                 Action::Create { session, worker, epoch, config, record } => {
                     let module = self.modules[&session.game].clone();
-                    let create = ringside_worker::Create { session, module, config, seed: [9; 32], epoch, record };
+                    let create =
+                        ringside_worker::Create { session, module, config, seed: [9; 32], epoch, record, followers: 0 };
                     self.send(usize::from(worker.0), Command::Create(Box::new(create)));
                 }
                 Action::End { session, worker, why } => {
