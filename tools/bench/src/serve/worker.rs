@@ -135,6 +135,7 @@ fn create(
         seed,
         epoch: Epoch { number: 1, node: 1, node_generation: 1 },
         record,
+        followers: 0,
     };
     worker.send(Command::Create(Box::new(create))).map_err(|_| BenchError::Setup("the worker has stopped".into()))?;
     loop {
