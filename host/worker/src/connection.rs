@@ -52,6 +52,8 @@ pub(crate) struct Connection {
     pub(crate) out: BytesMut,
     /// Since when the stream takes nothing of them.
     pub(crate) stalled_since: Option<Instant>,
+    /// Its stream waits until the entry that the last frame depends on is released.
+    pub(crate) is_gated: bool,
     /// The last output that was written.
     pub(crate) last_written: u64,
     /// The last input to be acknowledged.
@@ -82,6 +84,7 @@ impl Connection {
             unread: Bytes::new(),
             out: BytesMut::new(),
             stalled_since: None,
+            is_gated: false,
             last_written: 0,
             acknowledge: None,
             view: ViewEncoder::new(),
