@@ -188,7 +188,8 @@ impl Fold {
         if time_us < host.time_us {
             return Err(FoldError::Invalid("session time would decrease"));
         }
-        let is_of_the_host = matches!(input, Input::Acknowledge { .. } | Input::Leave { .. } | Input::Leadership { .. });
+        let is_of_the_host =
+            matches!(input, Input::Acknowledge { .. } | Input::Leave { .. } | Input::Leadership { .. });
         if host.ending.is_some() && !is_of_the_host {
             return Err(FoldError::Finished);
         }

@@ -3,6 +3,7 @@
 //! kept for whom, what waits for a release, and how a follower becomes a leader.
 
 mod act;
+mod arrivals;
 mod branches;
 mod following;
 mod gates;

@@ -451,7 +451,9 @@ impl Session {
             self.fold = *fold;
             self.rebuild = None;
             // Records of leadership were put in meanwhile.
-            for entry in self.log.iter().filter(|entry| entry.position > self.fold.position()).cloned().collect::<Vec<_>>() {
+            for entry in
+                self.log.iter().filter(|entry| entry.position > self.fold.position()).cloned().collect::<Vec<_>>()
+            {
                 self.fold.replay(&entry, &mut Vec::new())?;
             }
             // What the pause took is slipped, not made up.

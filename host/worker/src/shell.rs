@@ -240,7 +240,7 @@ impl Shell {
             let commands_wait = self.handle_commands();
             let turn = self.turn();
             self.send_events(&mut unsent);
-            self.jobs.hand_on(&mut self.worker);
+            self.jobs.hand_on(|| self.worker.poll_job());
             self.count();
             if turn == Turn::Done && !commands_wait && !self.worker.is_stopped() {
                 heard = self.wait(unsent.is_some());

@@ -120,6 +120,8 @@ pub struct Held {
     pub events: usize,
     /// Bytes of their bodies.
     pub event_bytes: usize,
+    /// Sessions that are followed.
+    pub followed: usize,
     /// Connections that wait for the node to say where their session is.
     pub resolving: usize,
     /// Connections that wait for a paused session.
@@ -255,6 +257,7 @@ impl Worker {
             peer_handshakes: peers.handshakes,
             peer_connections: peers.connections,
             peers: peers.peers,
+            followed: self.replication.followed(),
             peer_frame_bytes: peers.frame_bytes,
             events: self.events.len(),
             event_bytes: self.event_bytes,

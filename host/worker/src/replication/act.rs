@@ -8,15 +8,16 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use ringside_core::ids::SessionId;
 use ringside_core::leadership::message::{Append, Message, Party};
 use ringside_core::leadership::record::Member;
 
+use super::arrivals::Arrivals;
 use super::job::{Done, Job, Outcome};
 use super::wire::{self, Word};
 use super::{Clock, Following, Nodes};
-use crate::limits::{CHECKPOINTS_IN, PEER_FRAME_BYTES};
+use crate::limits::PEER_FRAME_BYTES;
 use crate::outlet::Outlet;
 use crate::peers::{News, Peer};
 use crate::timers::Timers;
@@ -42,14 +43,7 @@ pub(crate) struct Replication {
     unflushed: Vec<usize>,
     words: BTreeMap<Member, Vec<Word>>,
     jobs: VecDeque<Job>,
-    incoming: VecDeque<Incoming>,
-}
-
-/// Something long on its way in.
-struct Incoming {
-    from: Member,
-    stream: u64,
-    bytes: BytesMut,
+    arrivals: Arrivals,
 }
 
 impl From<Peer> for Member {
@@ -78,7 +72,7 @@ impl Replication {
             unflushed: Vec::new(),
             words: BTreeMap::new(),
             jobs: VecDeque::new(),
-            incoming: VecDeque::new(),
+            arrivals: Arrivals::default(),
         }
     }
 
@@ -94,10 +88,6 @@ impl Replication {
 
     fn index_of(&self, session: &SessionId) -> Option<usize> {
         self.by_id.get(session).copied()
-    }
-
-    fn get(&self, session: &SessionId) -> Option<&Following> {
-        self.followed.get(self.index_of(session)?)?.as_deref()
     }
 }
 
@@ -126,34 +116,15 @@ impl Worker {
                 Ok(words) => words.into_iter().for_each(|word| self.hear(now, Party::Member(from), word)),
                 Err(error) => tracing::error!(%peer, %error, "words of another worker are not understood"),
             },
-            News::Long { stream, part, last } => return self.hear_long(from, *stream, part, *last),
+            News::Long { stream, part, last } => {
+                let Ok(whole) = self.replication.arrivals.take(from, *stream, part, *last) else { return false };
+                self.replication.jobs.extend(whole.map(|body| Job::decode(from, body)));
+            }
             News::Down { .. } => {
-                self.replication.incoming.retain(|incoming| incoming.from != from);
+                self.replication.arrivals.forget(from);
                 return false;
             }
             _ => return false,
-        }
-        true
-    }
-
-    fn hear_long(&mut self, from: Member, stream: u64, part: &Bytes, last: bool) -> bool {
-        let incoming = &mut self.replication.incoming;
-        let known = incoming.iter().position(|one| (one.from, one.stream) == (from, stream));
-        if known.is_none() && !wire::is_ours(part) {
-            return false;
-        }
-        let mut one = match known.and_then(|at| incoming.remove(at)) {
-            Some(one) => one,
-            None => Incoming { from, stream, bytes: BytesMut::new() },
-        };
-        one.bytes.extend_from_slice(part);
-        if last {
-            self.replication.jobs.push_back(Job::decode(from, one.bytes.freeze()));
-        } else {
-            if incoming.len() >= CHECKPOINTS_IN {
-                incoming.pop_front();
-            }
-            incoming.push_back(one);
         }
         true
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use ringside_core::ids::{Epoch, Position, Slot};
 use ringside_core::leadership::record::Cause;
 use ringside_protocol::ids::Branch;
-use ringside_sandbox::Fold;
+use ringside_sandbox::{Fold, SlotState};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::BRANCHES;
@@ -65,12 +65,15 @@ impl Branches {
 
     /// A branch begins after what a fold has.
     pub fn begin(&mut self, epoch: Epoch, fold: &Fold) {
-        let kept = |state: &ringside_sandbox::SlotState| {
+        let kept = |state: &SlotState| {
             let (joined, last_input) = (state.joined, state.last_input);
             (state.slot, Kept { joined, last_input, last_output: state.outputs.last() })
         };
-        let slots = fold.slots().map(kept).collect();
-        self.left.push(Left { branch: self.current, tick: fold.tick(), slots });
+        self.leave(epoch, fold.tick(), fold.slots().map(kept).collect());
+    }
+
+    fn leave(&mut self, epoch: Epoch, tick: u64, slots: BTreeMap<Slot, Kept>) {
+        self.left.push(Left { branch: self.current, tick, slots });
         if self.left.len() > BRANCHES {
             self.left.remove(0);
         }
@@ -96,5 +99,43 @@ impl Branches {
             };
             Some(Fork { tick: one.tick.min(other.tick), kept })
         })?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn epoch(number: u64) -> Epoch {
+        Epoch { number, node: 1, node_generation: 1 }
+    }
+
+    fn slots(last_input: u64, last_output: u64) -> BTreeMap<Slot, Kept> {
+        BTreeMap::from([(Slot(0), Kept { joined: 2, last_input, last_output })])
+    }
+
+    #[test]
+    fn a_later_branch_may_have_left_out_more() {
+        let mut branches = Branches::new(epoch(1));
+        branches.leave(epoch(2), 10, slots(5, 7));
+        branches.leave(epoch(3), 9, slots(4, 9));
+        let fork = |number, joined| branches.fork(Branch(epoch(number)), Slot(0), joined);
+        let kept = |last_input, last_output| Kept { joined: 2, last_input, last_output };
+        assert_eq!(fork(1, 2), Some(Fork { tick: 9, kept: kept(4, 7) }));
+        assert_eq!(fork(2, 2), Some(Fork { tick: 9, kept: kept(4, 9) }));
+        assert_eq!(fork(2, 3), None, "another stay");
+        assert_eq!(fork(3, 2), None, "it is the branch that goes on");
+        assert_eq!(fork(9, 2), None, "of another line");
+    }
+
+    #[test]
+    fn branches_beyond_the_bound_are_forgotten_oldest_first() {
+        let mut branches = Branches::new(epoch(1));
+        for number in 2..=BRANCHES as u64 + 2 {
+            branches.leave(epoch(number), 1, slots(1, 1));
+        }
+        assert_eq!(branches.fork(Branch(epoch(1)), Slot(0), 2), None);
+        assert!(branches.fork(Branch(epoch(2)), Slot(0), 2).is_some());
+        assert_eq!(branches.left.len(), BRANCHES);
     }
 }

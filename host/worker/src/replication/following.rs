@@ -207,9 +207,8 @@ impl Following {
             return Ok(());
         }
         let (module, base) = (&self.module, &self.base);
-        let restore = self
-            .restore
-            .get_or_insert_with(|| Rebuild::new(module, base.clone(), Vec::new(), FoldOptions::default()));
+        let restore =
+            self.restore.get_or_insert_with(|| Rebuild::new(module, base.clone(), Vec::new(), FoldOptions::default()));
         if let Step::Done(fold) = restore.step(budget)? {
             (self.fold, self.restore) = (Some(*fold), None);
         }

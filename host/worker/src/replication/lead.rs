@@ -15,7 +15,7 @@ use ringside_sandbox::State;
 
 use super::gates::{self, Gates};
 use super::{Branches, Change, Clock, ReplicationReport};
-use crate::limits::{UNRELEASED_ENTRIES, WINDOW_ENTRIES};
+use crate::limits::{CHECKPOINT_SENDING, UNRELEASED_ENTRIES, WINDOW_ENTRIES};
 
 /// A session's leadership.
 pub(crate) struct Lead {
@@ -38,6 +38,8 @@ pub(crate) struct Lead {
     pub linked: BTreeSet<Member>,
     /// Views pause: somebody else may be showing others.
     pub is_paused: bool,
+    /// Whether it is on the list of those whose entries are to be sent.
+    pub is_unflushed: bool,
     /// Whether it took no inputs when this was looked at last.
     pub was_stopped: bool,
     /// Number and epoch of the record that the node was told last.
@@ -61,6 +63,7 @@ impl Lead {
             sending: BTreeMap::new(),
             linked: BTreeSet::new(),
             is_paused: false,
+            is_unflushed: false,
             was_stopped: false,
             told: None,
         }
@@ -129,6 +132,7 @@ impl Lead {
 
     /// The fold is at its end, with this hash of outputs; the turn's entries are sent.
     pub fn flush(&mut self, now: Instant, mark: Mark) {
+        self.is_unflushed = false;
         self.core.handle_mark(mark);
         self.core.handle_flush(self.clock.us(now));
     }
@@ -153,6 +157,15 @@ impl Lead {
         is_whole.then_some(found)
     }
 
+    /// Whether a checkpoint is to be sent to somebody now: none is on its way that may still arrive.
+    pub fn sends_checkpoint(&mut self, now: Instant, to: Member) -> bool {
+        let is_free = self.sending.get(&to).is_none_or(|since| now >= *since + CHECKPOINT_SENDING);
+        if is_free {
+            self.sending.insert(to, now);
+        }
+        is_free
+    }
+
     /// Somebody leads in a new epoch.
     pub fn changed(history: &mut Vec<Change>, record: &record::Record) {
         let position = record.position;
@@ -175,5 +188,89 @@ impl Lead {
             lags: self.core.lags().collect(),
             history: self.history.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ringside_core::ids::{Node, NodeId, WorkerId};
+    use ringside_core::leadership::record::{PartitionPolicy, Tier};
+    use ringside_core::log::Outcome;
+
+    use super::*;
+    use crate::limits::HISTORY;
+
+    fn member(id: u64) -> Member {
+        Member { node: Node { id: NodeId(id), generation: 1 }, worker: WorkerId(0) }
+    }
+
+    fn lead(now: Instant) -> Lead {
+        let terms = Terms {
+            session: "arena/a@0000000000000001".parse().unwrap(),
+            tier: Tier::Replicated,
+            policy: PartitionPolicy::Available,
+            followers: 1,
+        };
+        let clock = Clock::new(now);
+        let core = Leader::create(clock.us(now), member(1), terms.clone());
+        let branches = Branches::new(core.epoch());
+        Lead::new(core, terms, clock, branches, Vec::new(), 0)
+    }
+
+    fn entry(position: Position) -> Record {
+        Record { position, time_us: position, input: Input::Tick, outcome: Outcome::Applied }
+    }
+
+    #[test]
+    fn inputs_wait_where_too_much_is_not_released() {
+        let now = Instant::now();
+        let mut lead = lead(now);
+        for position in 1..=UNRELEASED_ENTRIES {
+            assert!(lead.takes_inputs(), "at {position}");
+            lead.append(now, position, &Input::Tick, &[], position);
+        }
+        assert!(!lead.takes_inputs());
+        // Nobody follows: what is appended is released with the turn.
+        lead.core.handle_flush(lead.us(now));
+        let release = std::iter::from_fn(|| lead.core.poll()).find_map(|output| match output {
+            Output::Release(release) => Some(release),
+            _ => None,
+        });
+        lead.gates.open(release.unwrap(), &mut Vec::new());
+        assert!(lead.takes_inputs());
+    }
+
+    #[test]
+    fn entries_before_a_checkpoint_are_kept_up_to_the_bound() {
+        let mut lead = lead(Instant::now());
+        let count = WINDOW_ENTRIES as u64;
+        let mut log: Vec<Record> = (1..=count + 10).map(entry).collect();
+        lead.keep(&mut log);
+        assert!(log.is_empty());
+        log.extend((count + 11..=count + 20).map(entry));
+        assert_eq!(lead.entries(&log, 9, count + 15), None, "the oldest are gone");
+        let found = lead.entries(&log, 10, count + 15).unwrap();
+        assert_eq!((found.first(), found.last()), (Some(&entry(11)), Some(&entry(count + 15))));
+        assert_eq!(lead.entries(&log, 10, count + 21), None, "it is not there yet");
+        assert_eq!(lead.entries(&log, 7, 7), Some(Vec::new()));
+    }
+
+    #[test]
+    fn a_checkpoint_is_sent_again_after_its_time() {
+        let now = Instant::now();
+        let mut lead = lead(now);
+        assert!(lead.sends_checkpoint(now, member(2)) && lead.sends_checkpoint(now, member(3)));
+        assert!(!lead.sends_checkpoint(now + CHECKPOINT_SENDING / 2, member(2)));
+        assert!(lead.sends_checkpoint(now + CHECKPOINT_SENDING, member(2)));
+    }
+
+    #[test]
+    fn changes_beyond_the_bound_are_not_shown() {
+        let first = record::Record::first("arena/a@0000000000000001".parse().unwrap(), member(1));
+        let mut history = Vec::new();
+        for position in 0..=HISTORY as u64 {
+            Lead::changed(&mut history, &record::Record { position, ..first.clone() });
+        }
+        assert_eq!((history.len(), history[0].position), (HISTORY, 1));
     }
 }

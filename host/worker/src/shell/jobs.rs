@@ -10,7 +10,6 @@ use super::{WorkerHandle, settle_thread};
 use crate::command::Command;
 use crate::limits::JOBS;
 use crate::replication::Job;
-use crate::worker::Worker;
 
 /// The way to the thread.
 pub(super) struct Jobs {
@@ -37,13 +36,41 @@ impl Jobs {
         Ok(Jobs { queue, unsent: None })
     }
 
-    /// Hands on what the worker wants done, as far as there is room.
-    pub fn hand_on(&mut self, worker: &mut Worker) {
-        while let Some(job) = self.unsent.take().or_else(|| worker.poll_job()) {
+    /// Hands on what the worker wants done next, as far as there is room.
+    pub fn hand_on(&mut self, mut next: impl FnMut() -> Option<Job>) {
+        while let Some(job) = self.unsent.take().or_else(&mut next) {
             if let Err(TrySendError::Full(job)) = self.queue.try_send(job) {
                 self.unsent = Some(job);
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use ringside_core::ids::{Node, NodeId};
+    use ringside_core::leadership::record::Member;
+
+    use super::*;
+
+    #[test]
+    fn jobs_beyond_the_bound_stay_with_the_worker() {
+        let from = Member { node: Node { id: NodeId(1), generation: 1 }, worker: WorkerId(0) };
+        let (queue, waiting) = sync_channel(JOBS);
+        let mut jobs = Jobs { queue, unsent: None };
+        let mut taken = 0;
+        let mut hand_on = |jobs: &mut Jobs| {
+            jobs.hand_on(|| {
+                taken += 1;
+                Some(Job::decode(from, Bytes::new()))
+            });
+            taken
+        };
+        assert_eq!(hand_on(&mut jobs), JOBS + 1, "one is held, and the thread does nothing");
+        assert_eq!(hand_on(&mut jobs), JOBS + 1);
+        assert!(waiting.try_recv().is_ok());
+        assert_eq!(hand_on(&mut jobs), JOBS + 2);
     }
 }

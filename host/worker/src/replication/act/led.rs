@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use ringside_core::ids::{PlayerId, SessionId, Slot};
 use ringside_core::leadership::leader::ChainReply;
-use ringside_core::leadership::{Follower, Leader};
 use ringside_core::leadership::message::{Append, Message, Output, Party, Release};
 use ringside_core::leadership::record::{Member, Record};
+use ringside_core::leadership::{Follower, Leader};
 use ringside_core::recording::EndReason;
 use ringside_protocol::frame::{Place, ServerFrame};
 use ringside_protocol::limits::{CLOSING_TIMEOUT, RESOLVE_TIMEOUT};
@@ -20,7 +20,6 @@ use super::super::{Following, Freed, Lead};
 use crate::command::{Event, MoveRefused, Resolved};
 use crate::connection::Stage;
 use crate::endpoint::LinkId;
-use crate::limits::CHECKPOINT_SENDING;
 use crate::worker::Worker;
 
 impl Worker {
@@ -33,8 +32,8 @@ impl Worker {
 
     /// Its entries are to be sent when the turn ends.
     pub(crate) fn flush_later(&mut self, index: usize) {
-        let is_replicated = self.sessions[index].as_ref().is_some_and(|session| session.lead.is_some());
-        if is_replicated && !self.replication.unflushed.contains(&index) {
+        let lead = self.lead_mut(index);
+        if lead.is_some_and(|lead| !std::mem::replace(&mut lead.is_unflushed, true)) {
             self.replication.unflushed.push(index);
         }
     }
@@ -128,11 +127,10 @@ impl Worker {
     fn begin_checkpoint(&mut self, now: Instant, index: usize, to: Member) {
         let Some(session) = self.sessions[index].as_mut() else { return };
         let Some(lead) = &mut session.lead else { return };
-        if lead.sending.get(&to).is_some_and(|since| now < *since + CHECKPOINT_SENDING) {
+        let Some(state) = session.checkpoint.clone() else { return };
+        if !lead.sends_checkpoint(now, to) {
             return;
         }
-        let Some(state) = session.checkpoint.clone() else { return };
-        lead.sending.insert(to, now);
         let head = CheckpointHead {
             session: session.id.clone(),
             position: state.position(),
@@ -334,7 +332,8 @@ impl Worker {
     fn send_players_on(&mut self, now: Instant, links: Vec<LinkId>, id: &SessionId, place: Option<Resolved>) {
         for link in links {
             let Some(connection) = self.connection(link) else { continue };
-            let Stage::Attached { player, expires_s, .. } = std::mem::replace(&mut connection.stage, Stage::Closed) else {
+            let Stage::Attached { player, expires_s, .. } = std::mem::replace(&mut connection.stage, Stage::Closed)
+            else {
                 continue;
             };
             connection.is_gated = false;
