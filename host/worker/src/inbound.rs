@@ -135,6 +135,7 @@ impl Worker {
             Stage::Resolving { .. } => self.refuse(now, link, Reason::Unreachable, "nobody knows in time where it is"),
             Stage::Waiting { .. } => self.refuse(now, link, Reason::Unreachable, "the session is paused for too long"),
             Stage::Attached { .. } => self.keep_alive(now, link),
+            Stage::StandingBy { .. } => {}
             Stage::Relaying(_) => self.keep_relaying(now, link),
             Stage::Departing { .. } => self.close(now, link, Reason::Moved),
             &Stage::Closing { reason } => self.close(now, link, reason),
@@ -306,6 +307,12 @@ impl Worker {
             ClientFrame::Leave => {
                 let reason = Reason::Left;
                 self.leave(now, index, slot, LeaveReason::Left, reason, reason.text());
+            }
+            // One that asks more often gets no answer, and asks again.
+            ClientFrame::AskFollower => {
+                if self.connection(link).is_some_and(|connection| connection.questions.take(now)) {
+                    self.answer_follower(link, index);
+                }
             }
         }
     }
@@ -492,6 +499,7 @@ impl Worker {
             Stage::Waiting { session, .. } => strike(&mut self.waiting, session, link),
             Stage::Relaying(state) => self.end_relay(state.relay, Reason::Closed),
             Stage::Departing { session, .. } => strike(&mut self.departed, session, link),
+            Stage::StandingBy { session, .. } => self.strike_standby(session, link),
             _ => {}
         }
     }

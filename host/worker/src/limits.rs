@@ -98,3 +98,5 @@ pub const CHECKPOINT_SENDING: Duration = Duration::from_secs(5);
 /// Jobs (checkpoints to be encoded or decoded) that wait for the thread beside a worker. Beyond: they wait in the worker, one
 /// for each follower that lacks one.
 pub const JOBS: usize = 64;
+/// Connections that wait at a follower. Beyond: refused as overloaded; their players find the new leader by a front door.
+pub const STANDBYS: usize = 2 * ringside_core::limits::SLOTS;

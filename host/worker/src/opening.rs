@@ -38,13 +38,13 @@ struct Admitted {
 }
 
 /// A player at the door.
-struct Guest {
-    link: LinkId,
-    open: Box<Open>,
-    player: PlayerId,
+pub(crate) struct Guest {
+    pub(crate) link: LinkId,
+    pub(crate) open: Box<Open>,
+    pub(crate) player: PlayerId,
     /// Redirects that brought them here.
-    redirects: u8,
-    expires_s: u64,
+    pub(crate) redirects: u8,
+    pub(crate) expires_s: u64,
 }
 
 impl Worker {
@@ -69,9 +69,6 @@ impl Worker {
         }
         if let Some(reason) = self.going_away {
             return Err(plain(reason));
-        }
-        if open.mode == Mode::Standby {
-            return Err((Reason::ModeUnsupported, "sessions of one node have no followers to stand by at".into()));
         }
         let Some(ticket) = &open.ticket else {
             let now_s = self.unix_ms(now) / 1000;
@@ -100,10 +97,19 @@ impl Worker {
             (None, Target::Session { game, key }) => self.names.get(&(game.clone(), key.clone())).copied(),
             (None, Target::FindOrCreate { .. }) => None,
         };
-        match here {
-            Some(session) => self.attach(now, guest, session),
+        // Whoever comes to a follower waits there, whatever they come for: it may lead soon.
+        let followed = match (&ticket, &guest.open.target) {
+            (Some(session), _) => self.replication.get_mut(session).map(|following| following.id.clone()),
+            _ => None,
+        };
+        match (here, followed) {
+            (Some(session), _) => self.attach(now, guest, session),
+            (None, Some(session)) => self.stand_by(now, guest, &session),
+            (None, None) if guest.open.mode == Mode::Standby => {
+                self.refuse(now, guest.link, Reason::NotHere, "the session is not followed at this worker");
+            }
             // Nor may one be that a ticket names: it has ended or moved since, or whoever sent the player knew it wrong.
-            None => self.ask(now, guest, may_create),
+            (None, None) => self.ask(now, guest, may_create),
         }
     }
 
@@ -195,7 +201,7 @@ impl Worker {
         self.is_service_due() || session.is_some_and(|session| session.is_paused() || session.owes_leaves())
     }
 
-    fn attach(&mut self, now: Instant, guest: Guest, index: usize) {
+    pub(crate) fn attach(&mut self, now: Instant, guest: Guest, index: usize) {
         if self.sessions[index].is_none() {
             self.refuse(now, guest.link, Reason::NoSuchSession, "the session is over");
             return;

@@ -162,7 +162,7 @@ impl Session {
         let options = fold.options();
         let recording = create.record.then(|| Recording::new(&create, options.guest_memory_bytes));
         let description = create.module.description();
-        let terms = (create.followers > 0 && description.tier != Tier::Volatile).then(|| Terms {
+        let terms = (create.followers > 0 && description.tier == Tier::Replicated).then(|| Terms {
             session: create.session.clone(),
             tier: description.tier,
             policy: description.partition_policy,

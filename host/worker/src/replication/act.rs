@@ -86,6 +86,12 @@ impl Replication {
         self.by_id.len()
     }
 
+    /// A session that is followed.
+    pub fn get_mut(&mut self, session: &SessionId) -> Option<&mut Following> {
+        let at = self.index_of(session)?;
+        self.followed.get_mut(at)?.as_deref_mut()
+    }
+
     fn index_of(&self, session: &SessionId) -> Option<usize> {
         self.by_id.get(session).copied()
     }

@@ -15,7 +15,7 @@ use ringside_core::log::{Input, Record};
 use ringside_sandbox::{Fold, FoldError, FoldOptions, Module, Rebuild, State, Step};
 
 use super::wire::CheckpointHead;
-use super::{Branches, Change, Clock, Lead, ReplicationReport};
+use super::{Branches, Change, Clock, Lead};
 use crate::endpoint::LinkId;
 
 /// A session that is followed.
@@ -270,20 +270,5 @@ impl Following {
     pub fn give_up(&mut self, now: Instant) {
         (self.fold, self.restore) = (None, None);
         self.with_core(now, |core, _| core.handle_lost());
-    }
-
-    /// What is known of it.
-    pub fn report(&self) -> ReplicationReport {
-        ReplicationReport {
-            record: self.core.record().cloned(),
-            terms: self.terms.clone(),
-            is_leader: false,
-            is_degraded: false,
-            end: self.core.end(),
-            committed: self.core.committed(),
-            checkpoint: self.base_position(),
-            lags: Vec::new(),
-            history: self.history.clone(),
-        }
     }
 }

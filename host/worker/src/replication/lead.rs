@@ -42,6 +42,8 @@ pub(crate) struct Lead {
     pub is_unflushed: bool,
     /// Whether it took no inputs when this was looked at last.
     pub was_stopped: bool,
+    /// Where its players were told to stand by.
+    pub first: Option<Member>,
     /// Number and epoch of the record that the node was told last.
     pub told: Option<(Epoch, u64)>,
 }
@@ -65,6 +67,7 @@ impl Lead {
             is_paused: false,
             is_unflushed: false,
             was_stopped: false,
+            first: None,
             told: None,
         }
     }

@@ -54,8 +54,8 @@ impl Worker {
     pub(crate) fn stop_following(&mut self, now: Instant, session: &SessionId) -> bool {
         let Some(at) = self.replication.index_of(session) else { return true };
         let counts = self.replication.followed[at].as_ref().is_some_and(|one| one.core.counts() && !one.has_ended());
-        if !counts {
-            self.drop_following(now, at);
+        if !counts && let Some(following) = self.drop_following(now, at) {
+            self.send_standbys_off(now, following.standbys);
         }
         !counts
     }
@@ -143,7 +143,7 @@ impl Worker {
         let (Some(promotion), Some((fold, base, log))) = (following.promotion.take(), following.take_parts()) else {
             return;
         };
-        let Following { id, terms, branches, history, .. } = *following;
+        let Following { id, terms, branches, history, standbys, .. } = *following;
         let record = Arc::clone(&promotion.record);
         let is_complete = promotion.is_complete;
         tracing::info!(
@@ -162,5 +162,6 @@ impl Worker {
         self.tell(Event::Promoted(Box::new(Promoted { session: id, record, players })));
         self.after_run(now, index, Ran::Applied);
         self.obey_leader(now, index);
+        self.let_standbys_in(now, index, standbys);
     }
 }

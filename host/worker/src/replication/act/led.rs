@@ -202,14 +202,19 @@ impl Worker {
     /// another record.
     fn look_after(&mut self, now: Instant, index: usize) {
         let Some(session) = self.sessions.get_mut(index).and_then(Option::as_mut) else { return };
+        let id = session.id.clone();
         let Some(lead) = &mut session.lead else { return };
         let is_stopped = !lead.takes_inputs();
         let was_stopped = std::mem::replace(&mut lead.was_stopped, is_stopped);
         let record = Arc::clone(lead.core.record());
         let number = (record.epoch, record.number);
         let is_news = lead.told.replace(number) != Some(number);
-        let session = session.id.clone();
+        let session = id;
         if is_news {
+            let first = record.in_sync.first().copied();
+            if std::mem::replace(&mut lead.first, first) != first {
+                self.tell_follower(index);
+            }
             self.tell(Event::Record { session, record });
         }
         if was_stopped && !is_stopped {
