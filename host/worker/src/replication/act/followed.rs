@@ -87,10 +87,11 @@ impl Worker {
                     self.tell(Event::ToHome { session: id, message: Box::new(message) });
                 }
                 Output::Send { to: Party::Member(to), message } => {
-                    if !following.linked.contains(&to) && self.link(now, &id, to) {
-                        if let Some(following) = self.replication.followed[at].as_deref_mut() {
-                            following.linked.insert(to);
-                        }
+                    if !following.linked.contains(&to)
+                        && self.link(now, &id, to)
+                        && let Some(following) = self.replication.followed[at].as_deref_mut()
+                    {
+                        following.linked.insert(to);
                     }
                     self.say(to, Word { session: id, message, entries: Vec::new() });
                 }
