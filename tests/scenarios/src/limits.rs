@@ -29,6 +29,7 @@ const PEERS: &str = "tests/scenarios/tests/bounds/peers.rs";
 const PEER_LINKS: &str = "host/worker/src/peers/links/tests.rs";
 const RECORDER: &str = "host/node/src/recorder.rs";
 const CLUSTERED: &str = "host/core/src/directory/bounds.rs";
+const REPLICATED: &str = "host/core/src/directory/replicated.rs";
 const LEADERSHIP: &str = "host/core/src/leadership/tests.rs";
 const LINEAGE: &str = "host/core/src/leadership/lineage.rs";
 const MEMBERSHIP: &str = "host/core/src/membership/tests.rs";
@@ -160,7 +161,7 @@ const OF_SESSIONS: &[Reached] = &[
     ("FUNCTION_JOINS", UPLOADS, "limits_are_reached"),
     ("MODULE_JOINS", UPLOADS, "too_many_joins_in_a_module"),
     ("FUNCTION_LOOPS", UPLOADS, "limits_are_reached"),
-    ("NODE_SESSIONS", DIRECTORY, "the_bounds_hold"),
+    ("NODE_SESSIONS", REPLICATED, "sessions_that_are_followed_take_the_room_of_a_node"),
     ("OPEN_SESSIONS", DIRECTORY, "the_bounds_hold"),
     ("OPEN_LISTS", DIRECTORY, "too_many_waiting_requests_and_lists_are_refused"),
     ("WAITING_REQUESTS", DIRECTORY, "too_many_waiting_requests_and_lists_are_refused"),
@@ -174,6 +175,7 @@ const OF_SESSIONS: &[Reached] = &[
     ("PRESUMED_GONE", MEMBERSHIP, "bounds_hold_and_forgeries_are_counted"),
     ("ERRANDS", MEMBERSHIP, "those_for_whom_a_node_is_tried_are_bounded"),
     ("HOME_ENTRIES", CLUSTERED, "entries_of_a_home_are_bounded"),
+    ("RECORD_COPIES", REPLICATED, "copies_of_a_home_are_bounded_and_whose_is_not_kept_hears_nothing"),
     ("ANNOUNCED_ITEMS", "host/core/src/directory/scenarios.rs", "long_announcements_come_in_parts"),
     ("ANNOUNCED_BYTES", CLUSTERED, "announcements_and_answers_fit_a_frame_at_their_largest"),
     ("QUESTION_NAMES", CLUSTERED, "questions_come_in_parts"),
@@ -279,6 +281,7 @@ const OF_NODES: &[Reached] = &[
     ("REFUSED_RUNS", "host/node/src/cluster/member.rs", "runs_that_are_kept_out_are_bounded"),
     (
         "GOSSIP_VALUE_BYTES",
+    ("FORMER_MODULES", CONTROL, "a_session_of_a_version_that_is_served_no_more_is_followed_while_its_module_is_kept"),
         "host/node/src/cluster/gossip/tests.rs",
         "nodes_meet_hear_what_is_said_and_miss_who_is_gone",
     ),
