@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ModuleHash, PlayerId, Position, SessionTime, Slot};
+use crate::leadership;
 
 /// Everything that a guest can observe enters its session as one of these.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +75,11 @@ pub enum Input {
     End {
         /// Why, for players and operators.
         reason: String,
+    },
+    /// Who leads and who counts from here on, where the session's chain of records is its log. Never seen by the guest.
+    Leadership {
+        /// The record.
+        record: Box<leadership::record::Record>,
     },
 }
 

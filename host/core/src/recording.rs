@@ -16,8 +16,10 @@ use crate::log::Record;
 
 /// First bytes of a recording.
 pub const MAGIC: &[u8; 6] = b"RSREC\0";
-/// Version of the format.
-pub const VERSION: u16 = 2;
+/// Version of the format. Since 3 a log may have entries of leadership.
+pub const VERSION: u16 = 3;
+/// The oldest version that is read.
+pub const OLDEST_VERSION: u16 = 2;
 /// Largest payload of a frame, bytes: a checkpoint of the largest guest memory and room for host state.
 pub const FRAME_BYTES: usize = 64 << 20;
 const CHECKSUM_BYTES: usize = 8;
@@ -88,7 +90,7 @@ pub enum RecordingError {
     #[error("this file is not a recording: it does not begin with `RSREC`")]
     Magic,
     /// Written by another release.
-    #[error("the recording has format version {found}, this release reads {VERSION}")]
+    #[error("the recording has format version {found}, this release reads {OLDEST_VERSION} to {VERSION}")]
     Version {
         /// What it says.
         found: u16,
@@ -178,7 +180,7 @@ impl<'a> Reader<'a> {
         let rest = bytes.strip_prefix(MAGIC.as_slice()).ok_or(RecordingError::Magic)?;
         let version = rest.first_chunk::<2>().ok_or(RecordingError::Magic)?;
         let found = u16::from_le_bytes(*version);
-        if found != VERSION {
+        if !(OLDEST_VERSION..=VERSION).contains(&found) {
             return Err(RecordingError::Version { found });
         }
         Ok(Reader { bytes, offset: MAGIC.len() + 2 })

@@ -188,7 +188,9 @@ impl Fold {
         if time_us < host.time_us {
             return Err(FoldError::Invalid("session time would decrease"));
         }
-        if host.ending.is_some() && !matches!(input, Input::Acknowledge { .. } | Input::Leave { .. }) {
+        let is_of_the_host =
+            matches!(input, Input::Acknowledge { .. } | Input::Leave { .. } | Input::Leadership { .. });
+        if host.ending.is_some() && !is_of_the_host {
             return Err(FoldError::Finished);
         }
         let is_start = matches!(input, Input::Start { .. });
@@ -217,7 +219,7 @@ impl Fold {
             }
             Input::Tick => require(self.module.description().tick_rate > 0, "the game has no ticks"),
             Input::Timer { id } => require(host.timers.is_due(*id, time_us), "the timer is not due"),
-            Input::Signal { .. } | Input::End { .. } => Ok(()),
+            Input::Signal { .. } | Input::End { .. } | Input::Leadership { .. } => Ok(()),
         }
     }
 
@@ -246,7 +248,7 @@ impl Fold {
                 }
             }
             Input::End { reason } => host.ending = Some(Ending::Ended(reason.clone())),
-            Input::Datagram { .. } | Input::Signal { .. } => {}
+            Input::Datagram { .. } | Input::Signal { .. } | Input::Leadership { .. } => {}
         }
     }
 
@@ -265,7 +267,9 @@ impl Fold {
             Input::Tick => instance.tick(watched, tick)?,
             Input::Timer { id } => instance.timer(watched, *id)?,
             Input::Signal { source, body } => instance.signal(watched, source, body)?,
-            Input::Acknowledge { .. } | Input::End { .. } => instance.context_mut().begin_call(),
+            Input::Acknowledge { .. } | Input::End { .. } | Input::Leadership { .. } => {
+                instance.context_mut().begin_call();
+            }
         }
         Ok(Ok(()))
     }

@@ -17,7 +17,7 @@ use ringside_sandbox::Module;
 
 use crate::peers::{News, Order, Peer};
 use crate::relay::{RelayOrder, Relayed};
-use crate::replication::{Follow, Nodes, Promoted, ReplicationReport};
+use crate::replication::{Done, Follow, Nodes, Promoted, ReplicationReport};
 use crate::session::Session;
 
 /// Called once with an answer, on the worker's thread: must not block. Dropped uncalled if the worker stops first.
@@ -187,6 +187,8 @@ pub enum Command {
         /// Who is there.
         party: Party,
     },
+    /// What came of a [`Job`](crate::replication::Job).
+    Done(Done),
     /// Give the lead of a session to one of its followers.
     Move {
         /// Which.

@@ -27,6 +27,8 @@ pub(crate) enum Stage {
     Resolving { request: u64, open: Box<Open>, player: PlayerId, redirects: u8, expires_s: u64 },
     /// The session is here and takes nobody in at this moment: the player is let in when it does again.
     Waiting { session: usize, open: Box<Open>, player: PlayerId, expires_s: u64 },
+    /// The session is followed here: the player is let in should it come to be led here.
+    StandingBy { session: SessionId, open: Box<Open>, player: PlayerId, expires_s: u64 },
     /// A player plays.
     Attached { session: usize, slot: Slot, player: PlayerId, expires_s: u64 },
     /// Another node leads the session: what the player sends is passed on.
@@ -52,6 +54,8 @@ pub(crate) struct Connection {
     pub(crate) out: BytesMut,
     /// Since when the stream takes nothing of them.
     pub(crate) stalled_since: Option<Instant>,
+    /// Its stream waits until the entry that the last frame depends on is released.
+    pub(crate) is_gated: bool,
     /// The last output that was written.
     pub(crate) last_written: u64,
     /// The last input to be acknowledged.
@@ -62,6 +66,8 @@ pub(crate) struct Connection {
     pub(crate) messages: Bucket,
     pub(crate) inputs: Bucket,
     pub(crate) datagrams: Bucket,
+    /// How often it may ask where the follower is.
+    pub(crate) questions: Bucket,
     /// Whether it is on the list of those to be written.
     pub(crate) dirty: bool,
     /// Whether it has more to read than the last turn had time for.
@@ -82,6 +88,7 @@ impl Connection {
             unread: Bytes::new(),
             out: BytesMut::new(),
             stalled_since: None,
+            is_gated: false,
             last_written: 0,
             acknowledge: None,
             view: ViewEncoder::new(),
@@ -90,6 +97,7 @@ impl Connection {
             messages: Bucket::new(1, second),
             inputs: Bucket::new(1, second),
             datagrams: Bucket::new(limits::DATAGRAM_RATE as u32, second),
+            questions: Bucket::new(1, second),
             dirty: false,
             left_off: false,
             unattached: false,

@@ -135,6 +135,7 @@ impl Worker {
             Stage::Resolving { .. } => self.refuse(now, link, Reason::Unreachable, "nobody knows in time where it is"),
             Stage::Waiting { .. } => self.refuse(now, link, Reason::Unreachable, "the session is paused for too long"),
             Stage::Attached { .. } => self.keep_alive(now, link),
+            Stage::StandingBy { .. } => {}
             Stage::Relaying(_) => self.keep_relaying(now, link),
             Stage::Departing { .. } => self.close(now, link, Reason::Moved),
             &Stage::Closing { reason } => self.close(now, link, reason),
@@ -307,6 +308,12 @@ impl Worker {
                 let reason = Reason::Left;
                 self.leave(now, index, slot, LeaveReason::Left, reason, reason.text());
             }
+            // One that asks more often gets no answer, and asks again.
+            ClientFrame::AskFollower => {
+                if self.connection(link).is_some_and(|connection| connection.questions.take(now)) {
+                    self.answer_follower(link, index);
+                }
+            }
         }
     }
 
@@ -314,7 +321,11 @@ impl Worker {
         let Some(session) = self.sessions[index].as_mut() else { return };
         let Some(last) = session.fold.slot(slot).map(|state| state.last_input) else { return };
         if number <= last {
-            self.acknowledge_input(link, last);
+            let seat = session.seat_mut(slot).map_or(0, |seat| seat.released_input);
+            let up_to = if session.lead.is_some() { last.min(seat) } else { last };
+            if up_to > 0 {
+                self.acknowledge_input(link, up_to);
+            }
             return;
         }
         if number != last + 1 {
@@ -328,24 +339,30 @@ impl Worker {
         }
         let Some(session) = self.sessions[index].as_mut() else { return };
         let ran = session.run(now, Input::Message { slot, number, body }, &mut self.outputs);
+        let rejected = match ran {
+            Ran::Skipped(cause) => Some(rejection(cause)),
+            Ran::Applied | Ran::Refused => None,
+        };
+        if let (Some(cause), Some(seat)) = (rejected, session.seat_mut(slot)) {
+            seat.reject(number, cause);
+        }
+        let position = session.fold.position();
         match ran {
+            Ran::Refused => {}
+            _ if let Some(lead) = &mut session.lead => lead.acknowledge_later(position, slot, number, rejected),
             Ran::Applied => self.acknowledge_input(link, number),
             Ran::Skipped(cause) => {
                 let cause = rejection(cause);
-                if let Some(seat) = session.seat_mut(slot) {
-                    seat.reject(number, cause);
-                }
                 self.acknowledge_input(link, number);
                 if let Some(connection) = self.connection(link) {
                     connection.write(&ServerFrame::Rejected { number, cause });
                 }
             }
-            Ran::Refused => {}
         }
         self.after_run(now, index, ran);
     }
 
-    fn acknowledge_input(&mut self, link: LinkId, number: u64) {
+    pub(crate) fn acknowledge_input(&mut self, link: LinkId, number: u64) {
         if let Some(connection) = self.connection(link) {
             connection.acknowledge = Some(connection.acknowledge.map_or(number, |before| before.max(number)));
         }
@@ -482,6 +499,7 @@ impl Worker {
             Stage::Waiting { session, .. } => strike(&mut self.waiting, session, link),
             Stage::Relaying(state) => self.end_relay(state.relay, Reason::Closed),
             Stage::Departing { session, .. } => strike(&mut self.departed, session, link),
+            Stage::StandingBy { session, .. } => self.strike_standby(session, link),
             _ => {}
         }
     }

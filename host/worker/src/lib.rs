@@ -36,6 +36,7 @@ pub mod replication;
 mod running;
 mod session;
 pub mod shell;
+mod standby;
 pub mod timers;
 pub mod transmit;
 pub mod transport;

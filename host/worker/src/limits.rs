@@ -76,3 +76,27 @@ pub const PEER_BACKOFF_LONGEST: Duration = Duration::from_secs(1);
 pub const PEER_IDLE: Duration = Duration::from_secs(5);
 /// How often something is said on an idle connection, so that it is not lost. Beyond: a probe is sent.
 pub const PEER_KEEP_ALIVE: Duration = Duration::from_secs(1);
+
+// Of replication.
+
+/// Entries of a session that are not released. Beyond: it takes no inputs until some are; ticks slip.
+pub const UNRELEASED_ENTRIES: u64 = 16_384;
+/// Entries before its checkpoint that a leader keeps for its followers. Beyond: the oldest go, and who lacks them is sent the
+/// checkpoint.
+pub const WINDOW_ENTRIES: usize = 5_000;
+/// Branches that were left, of which a session knows what was kept. Beyond: the oldest is forgotten, and who comes back from
+/// it has lost its seat.
+pub const BRANCHES: usize = 16;
+/// Changes of a session's leader that are shown. Beyond: the oldest is not.
+pub const HISTORY: usize = 16;
+/// Sessions that a worker follows. Beyond: it does not follow a further one, and the node asks another worker.
+pub const FOLLOWED: usize = SESSIONS;
+/// Checkpoints that come in at a time. Beyond: the oldest is given up, and sent again.
+pub const CHECKPOINTS_IN: usize = 8;
+/// Time for which a checkpoint may be on its way to a follower. Beyond: it is sent again.
+pub const CHECKPOINT_SENDING: Duration = Duration::from_secs(5);
+/// Jobs (checkpoints to be encoded or decoded) that wait for the thread beside a worker. Beyond: they wait in the worker, one
+/// for each follower that lacks one.
+pub const JOBS: usize = 64;
+/// Connections that wait at a follower. Beyond: refused as overloaded; their players find the new leader by a front door.
+pub const STANDBYS: usize = 2 * ringside_core::limits::SLOTS;

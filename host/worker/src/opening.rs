@@ -9,7 +9,7 @@ use ringside_core::output::Output;
 use ringside_core::routing::{self, Arrival};
 use ringside_protocol::channel::{self, Resumption, Standing};
 use ringside_protocol::frame::{
-    Attached, Mode, Open, Refused, Resume, Route, Seat as SeatFrame, ServerFrame, Target, VERSION, cut_reason,
+    Attached, Mode, Open, Refused, Resume, Rewound, Route, Seat as SeatFrame, ServerFrame, Target, VERSION, cut_reason,
 };
 use ringside_protocol::ids::Branch;
 use ringside_protocol::limits;
@@ -19,6 +19,7 @@ use ringside_protocol::token::Capability;
 use crate::command::{Event, Refusal, Resolved, Resumed};
 use crate::connection::Stage;
 use crate::endpoint::LinkId;
+use crate::replication::Fork;
 use crate::session::Ran;
 use crate::worker::Worker;
 
@@ -37,13 +38,13 @@ struct Admitted {
 }
 
 /// A player at the door.
-struct Guest {
-    link: LinkId,
-    open: Box<Open>,
-    player: PlayerId,
+pub(crate) struct Guest {
+    pub(crate) link: LinkId,
+    pub(crate) open: Box<Open>,
+    pub(crate) player: PlayerId,
     /// Redirects that brought them here.
-    redirects: u8,
-    expires_s: u64,
+    pub(crate) redirects: u8,
+    pub(crate) expires_s: u64,
 }
 
 impl Worker {
@@ -68,9 +69,6 @@ impl Worker {
         }
         if let Some(reason) = self.going_away {
             return Err(plain(reason));
-        }
-        if open.mode == Mode::Standby {
-            return Err((Reason::ModeUnsupported, "sessions of one node have no followers to stand by at".into()));
         }
         let Some(ticket) = &open.ticket else {
             let now_s = self.unix_ms(now) / 1000;
@@ -99,10 +97,19 @@ impl Worker {
             (None, Target::Session { game, key }) => self.names.get(&(game.clone(), key.clone())).copied(),
             (None, Target::FindOrCreate { .. }) => None,
         };
-        match here {
-            Some(session) => self.attach(now, guest, session),
+        // Whoever comes to a follower waits there, whatever they come for: it may lead soon.
+        let followed = match (&ticket, &guest.open.target) {
+            (Some(session), _) => self.replication.get_mut(session).map(|following| following.id.clone()),
+            _ => None,
+        };
+        match (here, followed) {
+            (Some(session), _) => self.attach(now, guest, session),
+            (None, Some(session)) => self.stand_by(now, guest, &session),
+            (None, None) if guest.open.mode == Mode::Standby => {
+                self.refuse(now, guest.link, Reason::NotHere, "the session is not followed at this worker");
+            }
             // Nor may one be that a ticket names: it has ended or moved since, or whoever sent the player knew it wrong.
-            None => self.ask(now, guest, may_create),
+            (None, None) => self.ask(now, guest, may_create),
         }
     }
 
@@ -194,7 +201,7 @@ impl Worker {
         self.is_service_due() || session.is_some_and(|session| session.is_paused() || session.owes_leaves())
     }
 
-    fn attach(&mut self, now: Instant, guest: Guest, index: usize) {
+    pub(crate) fn attach(&mut self, now: Instant, guest: Guest, index: usize) {
         if self.sessions[index].is_none() {
             self.refuse(now, guest.link, Reason::NoSuchSession, "the session is over");
             return;
@@ -316,7 +323,7 @@ impl Worker {
             self.refuse(now, link, Reason::NotHere, "the session went away while the player joined");
             return;
         };
-        let branch = Branch(session.epoch);
+        let branch = session.lead.as_ref().map_or(Branch(session.epoch), |lead| lead.branches.current());
         let Some(state) = session.fold.slot(slot) else {
             self.refuse(now, link, Reason::Kicked, "the game kicked the player at once");
             return;
@@ -326,8 +333,11 @@ impl Worker {
             Some(Resume { branch, last_output, .. }) => Standing { branch: *branch, last: *last_output },
             None => Standing { branch, last: acknowledged },
         };
-        let after = match channel::resume(claimed, branch, None, &state.outputs) {
-            Ok(Resumption::Continue { after } | Resumption::Rewound { after }) => after,
+        let fork = session.lead.as_ref().and_then(|lead| lead.branches.fork(claimed.branch, slot, joined));
+        let kept = fork.map(|fork| fork.kept.last_output);
+        let (after, rewound) = match channel::resume(claimed, branch, kept, &state.outputs) {
+            Ok(Resumption::Continue { after }) => (after, None),
+            Ok(Resumption::Rewound { after }) => (after, fork),
             Err(error) => {
                 self.refuse(now, link, Reason::ResumeImpossible, &error.to_string());
                 return;
@@ -339,6 +349,7 @@ impl Worker {
         }
         self.replace(now, index, slot, link);
         let now_ms = self.unix_ms(now);
+        let follower = self.follower_place(index, &player, expires_s);
         let Some(session) = self.sessions[index].as_mut() else { return };
         let id = session.id.clone();
         let resume_token = self.authority.resume_token(&player, &id, slot, now_ms);
@@ -368,7 +379,7 @@ impl Worker {
             tick: session.fold.tick(),
             seat_window_ms: self.config.seat_window.as_millis() as u32,
             paused: session.is_paused(),
-            follower: None,
+            follower,
         };
         let input_rate = description.input_rate;
         let mut rejections = Vec::new();
@@ -387,8 +398,13 @@ impl Worker {
             connection.set_input_rate(input_rate);
             connection.decoder.set_limit(limits::CLIENT_FRAME_BYTES);
             connection.write(&ServerFrame::Attached(Box::new(attached)));
+            if let Some(Fork { tick, kept }) = rewound {
+                let (last_input, last_output) = (kept.last_input, kept.last_output);
+                connection.write(&ServerFrame::Rewound(Rewound { branch, tick, last_input, last_output }));
+            }
             rejections.iter().for_each(|frame| connection.write(frame));
         }
+        self.gate(index, link);
         crate::accounting::add(&self.counters.players, 1);
         self.endpoint.set_deadline(link, Some(now + limits::KEEP_ALIVE));
         self.mark(link);

@@ -103,10 +103,15 @@ impl Worker {
 /// Encodes the acknowledgement and outputs that are not written yet, as far as `room` goes. Answers whether some remain.
 fn write_outputs(connection: &mut Connection, session: &Session, slot: Slot, room: usize) -> bool {
     if let Some(up_to) = connection.acknowledge.take() {
-        connection.write(&ServerFrame::Acknowledge { up_to, tier: Tier::Volatile });
+        let tier = session.lead.as_ref().map_or(Tier::Volatile, |lead| lead.gates.release().tier);
+        connection.write(&ServerFrame::Acknowledge { up_to, tier });
     }
     let Some(state) = session.fold.slot(slot) else { return false };
-    for (number, body) in state.outputs.after(connection.last_written) {
+    let seat = session.seats.get(usize::from(slot.0)).and_then(Option::as_ref);
+    // What is not released yet waits; but at the end of a stay the stream waits as a whole.
+    let waits = session.lead.is_some() && room != usize::MAX;
+    let last = if waits { seat.map_or(0, |seat| seat.released_output) } else { u64::MAX };
+    for (number, body) in state.outputs.after(connection.last_written).take_while(|(number, _)| *number <= last) {
         if connection.out.len() >= room {
             return true;
         }
@@ -129,7 +134,8 @@ fn offer_view(
     let interval = session.view_interval();
     let tick = session.fold.tick();
     let seat = session.seats.get_mut(usize::from(slot.0)).and_then(Option::as_mut)?;
-    if !seat.view_due || seat.next_view > now {
+    let is_paused = session.lead.as_ref().is_some_and(|lead| lead.is_paused);
+    if !seat.view_due || seat.next_view > now || is_paused {
         return None;
     }
     seat.view_due = false;
@@ -139,15 +145,17 @@ fn offer_view(
     let body = arena.copy(view);
     session.usage.datagrams_out += 1;
     session.usage.bytes_out += body.len() as u64;
-    // The guest's views are bounded by the same number as the encoder's. Volatile: what is applied is committed.
-    let _ = connection.view.offer(body, tick, tick);
+    // Volatile: what is applied is committed.
+    let committed = session.lead.as_ref().map_or(tick, |lead| lead.gates.committed_tick());
+    // The guest's views are bounded by the same number as the encoder's.
+    let _ = connection.view.offer(body, tick, committed);
     session.view_after(next_view)
 }
 
 fn write_stream(now: Instant, connection: &mut Connection, endpoint: &mut Endpoint) {
     let Some(stream) = connection.stream else { return };
     let closing = matches!(connection.stage, Stage::Closing { .. });
-    if connection.out.is_empty() && !closing {
+    if connection.is_gated || connection.out.is_empty() && !closing {
         return;
     }
     let Some(quic) = endpoint.link(connection.link) else { return };

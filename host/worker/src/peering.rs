@@ -34,8 +34,9 @@ impl Worker {
     pub(crate) fn read_peers(&mut self, outlet: &mut dyn Outlet) -> bool {
         let has_room = self.has_room_for_peers();
         let Some(peers) = self.peers.as_mut().filter(|_| has_room) else { return false };
-        let more = peers.read(outlet.now(), PEER_TURN_BYTES);
-        self.hand_on_news();
+        let now = outlet.now();
+        let more = peers.read(now, PEER_TURN_BYTES);
+        self.hand_on_news(now);
         more
     }
 
@@ -44,9 +45,11 @@ impl Worker {
         self.events.len() < EVENTS / 4 && self.event_bytes < EVENT_BYTES / 4
     }
 
-    fn hand_on_news(&mut self) {
+    fn hand_on_news(&mut self, now: Instant) {
         while let Some((peer, news)) = self.peers.as_mut().and_then(|peers| peers.poll_news()) {
-            self.tell(Event::Peer { peer, news });
+            if !self.hear_peer(now, peer, &news) {
+                self.tell(Event::Peer { peer, news });
+            }
         }
     }
 
@@ -77,6 +80,6 @@ impl Worker {
                 reply(peers.map_or(Err(SendError::NotLinked), |peers| peers.send_long(peer, body)));
             }
         }
-        self.hand_on_news();
+        self.hand_on_news(now);
     }
 }

@@ -2,15 +2,57 @@
 //! [`ringside_core::leadership`]'s; here is what a worker does for them: who is told what over links, which entries are
 //! kept for whom, what waits for a release, and how a follower becomes a leader.
 
+mod act;
+mod arrivals;
+mod branches;
+mod following;
+mod gates;
+mod job;
+mod lead;
+mod wire;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use ringside_core::ids::{Epoch, Node, PlayerId, Position, SessionId, WorkerId};
 use ringside_core::leadership::record::{Cause, Member, Record, Terms};
 use ringside_core::membership::PeerPorts;
 use ringside_protocol::frame::Certificate;
 use ringside_sandbox::Module;
+
+pub(crate) use act::Replication;
+pub(crate) use branches::{Branches, Fork};
+pub(crate) use following::Following;
+pub(crate) use gates::Freed;
+pub use job::{Done, Job};
+pub(crate) use lead::Lead;
+
+/// The clock that leadership goes by: µs of this machine's own. It begins well above zero, for times are subtracted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    base: Instant,
+}
+
+impl Clock {
+    const BEGIN: Duration = Duration::from_secs(1_000);
+
+    /// One that begins now.
+    pub fn new(base: Instant) -> Clock {
+        Clock { base }
+    }
+
+    /// What it says.
+    pub fn us(self, now: Instant) -> u64 {
+        (now.saturating_duration_since(self.base) + Clock::BEGIN).as_micros() as u64
+    }
+
+    /// When it says so.
+    pub fn instant(self, us: u64) -> Instant {
+        self.base + Duration::from_micros(us).saturating_sub(Clock::BEGIN)
+    }
+}
 
 /// A session that another worker leads and this one is to follow.
 pub struct Follow {

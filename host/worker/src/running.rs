@@ -17,6 +17,8 @@ use ringside_sandbox::Ending;
 use crate::accounting::{add, class_of};
 use crate::command::{Create, Event, MovedSession, Resolved};
 use crate::connection::Stage;
+use crate::endpoint::LinkId;
+use crate::limits::EVENTS;
 use crate::outlet::Outlet;
 use crate::session::{OwedLeave, Ran, Session};
 use crate::worker::Worker;
@@ -37,7 +39,8 @@ impl Worker {
         let rate = create.module.description().tick_rate;
         let first = if rate == 0 { now } else { self.first_tick(now, std::time::Duration::from_secs(1) / rate) };
         let mut outputs = std::mem::take(&mut self.outputs);
-        let started = Session::start(create, now, first, self.config.cost_of, &mut outputs);
+        let leads = (self.replication.me, self.replication.clock);
+        let started = Session::start(create, now, first, self.config.cost_of, leads, &mut outputs);
         self.outputs = outputs;
         match started {
             Err(why) => {
@@ -53,7 +56,7 @@ impl Worker {
         }
     }
 
-    fn put(&mut self, session: Box<Session>) -> usize {
+    pub(crate) fn put(&mut self, session: Box<Session>) -> usize {
         let name = (session.id.game.clone(), session.id.key.clone());
         self.prompt_sessions += usize::from(session.is_prompt());
         self.live_sessions += 1;
@@ -67,7 +70,7 @@ impl Worker {
         index
     }
 
-    fn take(&mut self, index: usize) -> Option<Box<Session>> {
+    pub(crate) fn take(&mut self, index: usize) -> Option<Box<Session>> {
         let session = self.sessions.get_mut(index)?.take()?;
         self.names.remove(&(session.id.game.clone(), session.id.key.clone()));
         self.prompt_sessions -= usize::from(session.is_prompt());
@@ -116,6 +119,7 @@ impl Worker {
         if had_tick && !self.is_service_due() {
             self.run_tick(now, index);
         }
+        self.flush_later(index);
         let Some(session) = self.sessions[index].as_mut() else { return };
         session.checkpoint_if_due(now);
         if session.has_long_work() {
@@ -200,6 +204,7 @@ impl Worker {
         }
         // What handing on ran has used the other buffer, and emptied it.
         self.outputs = outputs;
+        self.flush_later(index);
         let Some(session) = self.sessions[index].as_mut() else { return };
         if let Ran::Skipped(cause) = ran {
             add(&self.counters.skipped, 1);
@@ -222,7 +227,9 @@ impl Worker {
         }
         if session.take_over_budget() {
             add(&self.counters.overruns, 1);
-            if !self.config.penalty && !session.is_paused() && session.take_overrun_too_often(now) {
+            // One that others follow stays where they know it to be.
+            let may_go = !self.config.penalty && session.lead.is_none() && !session.is_paused();
+            if may_go && session.take_overrun_too_often(now) {
                 self.give_away(now, index);
                 return;
             }
@@ -279,7 +286,15 @@ impl Worker {
 
     /// Tells the node what a guest says, within the session's rate.
     fn tell_news(&mut self, now: Instant, index: usize, event: Event) {
-        let allowed = self.sessions[index].as_mut().is_some_and(|session| session.news.take(now));
+        let Some(session) = self.sessions[index].as_mut() else { return };
+        let allowed = session.news.take(now);
+        let position = session.fold.position();
+        // A line of its log is for its author, and promises nothing.
+        if let (true, Some(lead)) = (allowed && !matches!(event, Event::GuestLog { .. }), &mut session.lead)
+            && lead.gates.waiting_news() < EVENTS
+        {
+            return lead.gates.news(position, event);
+        }
         if !(allowed && self.tell_if_room(event))
             && let Some(session) = self.sessions[index].as_mut()
         {
@@ -316,6 +331,7 @@ impl Worker {
         let link = session.free_seat(slot);
         let id = session.id.clone();
         if let Some(link) = link {
+            self.gate(index, link);
             self.detach(now, link, reason, message);
         }
         self.tell(Event::Left { session: id, player });
@@ -362,10 +378,7 @@ impl Worker {
             Ok(false) => self.hand_on_recording(now, index),
             Ok(true) => {
                 self.tell_players(index, &ServerFrame::Resumed);
-                self.leave_owed(now, index);
-                self.let_in(now, index);
-                self.take_up(now, index);
-                self.reschedule(index);
+                self.go_on_with(now, index);
             }
             Err(error) => {
                 let why = format!("the session cannot be rebuilt: {error}");
@@ -376,6 +389,27 @@ impl Worker {
             }
         }
         !self.working.is_empty()
+    }
+
+    /// A session takes inputs again.
+    pub(crate) fn go_on_with(&mut self, now: Instant, index: usize) {
+        self.leave_owed(now, index);
+        self.let_in(now, index);
+        self.take_up(now, index);
+        self.reschedule(index);
+    }
+
+    /// A connection's stream waits until all that its session has appended is released.
+    pub(crate) fn gate(&mut self, index: usize, link: LinkId) {
+        let Worker { sessions, connections, .. } = self;
+        let Some(session) = sessions[index].as_mut() else { return };
+        let position = session.end();
+        let Some(lead) = session.lead.as_mut().filter(|lead| !lead.gates.is_released(position)) else { return };
+        let connection = connections.get_mut(link.index as usize).and_then(Option::as_mut);
+        if let Some(connection) = connection.filter(|connection| connection.link == link) {
+            connection.is_gated = true;
+            lead.gates.link(position, link);
+        }
     }
 
     /// Reads on where a pause had left players' streams unread.
@@ -389,7 +423,7 @@ impl Worker {
         }
     }
 
-    fn tell_players(&mut self, index: usize, frame: &ServerFrame) {
+    pub(crate) fn tell_players(&mut self, index: usize, frame: &ServerFrame) {
         let seats = self.sessions[index].as_ref().map_or(0, |session| session.seats.len());
         for seat in 0..seats {
             let link = self.sessions[index].as_ref().and_then(|session| session.seats[seat].as_ref()?.link);
@@ -413,13 +447,39 @@ impl Worker {
         // A paused session takes no entry: it ends all the same.
         session.run(now, Input::End { reason: why.to_owned() }, &mut self.outputs);
         self.outputs.clear();
-        self.finish(now, index, &Ending::Ended(why.to_owned()));
+        self.flush_later(index);
+        let ending = Ending::Ended(why.to_owned());
+        match self.sessions[index].as_ref().is_some_and(|session| session.fold.ending().is_some()) {
+            true => self.finish(now, index, &ending),
+            false => self.finish_now(now, index, &ending),
+        }
+    }
+
+    /// A session is over: everybody is told, once that is safe.
+    fn finish(&mut self, now: Instant, index: usize, ending: &Ending) {
+        let Some(session) = self.sessions[index].as_ref() else { return };
+        if session.lead.as_ref().is_some_and(|lead| lead.waits()) {
+            self.reschedule(index);
+            return;
+        }
+        self.finish_now(now, index, ending);
+    }
+
+    /// A release may have made an end safe.
+    pub(crate) fn finish_if_released(&mut self, now: Instant, index: usize) {
+        let ending = self.sessions[index].as_ref().and_then(|session| session.fold.ending().cloned());
+        if let Some(ending) = ending {
+            self.finish(now, index, &ending);
+        }
     }
 
     /// Tells everybody that a session is over and lets go of it.
-    fn finish(&mut self, now: Instant, index: usize, ending: &Ending) {
+    fn finish_now(&mut self, now: Instant, index: usize, ending: &Ending) {
         self.write_all_outputs(index);
         let Some(mut session) = self.take(index) else { return };
+        if let Some(lead) = session.lead.take() {
+            self.forget_lead(now, index, &session.id, *lead);
+        }
         let (why, outcome) = match ending {
             Ending::Finished(outcome) => ("finished".to_owned(), Some(outcome.clone())),
             Ending::Ended(why) | Ending::Refused(why) => (why.clone(), None),
@@ -447,11 +507,7 @@ impl Worker {
     fn give_away(&mut self, now: Instant, index: usize) {
         let Some(mut session) = self.take(index) else { return };
         let id = session.id.clone();
-        let mut links = Vec::new();
-        for seat in session.seats.iter_mut().flatten() {
-            seat.away_since = now;
-            links.extend(seat.link.take());
-        }
+        let links = self.empty_seats(now, &mut session);
         for link in self.waiting.remove(&index).unwrap_or_default() {
             self.refuse(now, link, Reason::NotHere, "the session moved to another worker");
         }
@@ -465,14 +521,24 @@ impl Worker {
             // Should the node never say where the session went, the player asks a front door again.
             self.endpoint.set_deadline(link, Some(now + RESOLVE_TIMEOUT));
         }
-        let players = &self.counters.players;
-        let before = players.load(std::sync::atomic::Ordering::Relaxed);
-        players.store(before.saturating_sub(links.len() as u64), std::sync::atomic::Ordering::Relaxed);
         // Also where nobody plays: those who come while it is on its way find it gone and ask again.
         if !links.is_empty() {
             self.departed.insert(id, links);
         }
         self.tell(Event::Overran(Box::new(MovedSession(session))));
+    }
+
+    /// Nobody is attached to a session's seats any more; answers who was.
+    pub(crate) fn empty_seats(&self, now: Instant, session: &mut Session) -> Vec<LinkId> {
+        let mut links = Vec::new();
+        for seat in session.seats.iter_mut().flatten() {
+            seat.away_since = now;
+            links.extend(seat.link.take());
+        }
+        let players = &self.counters.players;
+        let before = players.load(std::sync::atomic::Ordering::Relaxed);
+        players.store(before.saturating_sub(links.len() as u64), std::sync::atomic::Ordering::Relaxed);
+        links
     }
 
     /// Takes over a session of another worker of this node.

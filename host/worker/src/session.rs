@@ -7,7 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ringside_core::ids::{Epoch, SessionId, SessionTime, Slot};
+use ringside_core::ids::{Epoch, Position, SessionId, SessionTime, Slot};
+use ringside_core::leadership;
+use ringside_core::leadership::Leader;
+use ringside_core::leadership::message::{Mark, Output as Said};
+use ringside_core::leadership::record::{Member, Terms, Tier};
 use ringside_core::limits;
 use ringside_core::log::{Input, LeaveReason, Outcome, Record, SkipCause};
 use ringside_core::output::Output;
@@ -22,6 +26,7 @@ use crate::bucket::Bucket;
 use crate::command::{Create, PlayerReport, SessionReport};
 use crate::endpoint::LinkId;
 use crate::recording::Recording;
+use crate::replication::{Branches, Clock, Lead};
 use crate::worker::PHASE;
 
 /// A node that dies takes at most about this much of a recording with it, and what the store has not written.
@@ -44,6 +49,9 @@ pub(crate) struct Seat {
     pub(crate) next_view: Instant,
     /// Number of the newest datagram that was taken.
     pub(crate) last_datagram: u64,
+    /// What may be acknowledged to the player, and what may be sent, where that waits for a release.
+    pub(crate) released_input: u64,
+    pub(crate) released_output: u64,
     /// Messages without effect, the newest of them: told again to who comes back, for the news may be lost with its
     /// connection. More than [`limits::TRAPS`] outlive no session.
     rejected: VecDeque<(u64, Reason)>,
@@ -51,8 +59,16 @@ pub(crate) struct Seat {
 
 impl Seat {
     fn new(now: Instant) -> Seat {
-        let rejected = VecDeque::new();
-        Seat { link: None, away_since: now, view_due: false, next_view: now, last_datagram: 0, rejected }
+        Seat {
+            link: None,
+            away_since: now,
+            view_due: false,
+            next_view: now,
+            last_datagram: 0,
+            released_input: 0,
+            released_output: 0,
+            rejected: VecDeque::new(),
+        }
     }
 
     /// A message of the player had no effect.
@@ -99,10 +115,12 @@ pub(crate) struct Session {
     pub(crate) fold: Fold,
     pub(crate) seats: Vec<Option<Seat>>,
     pub(crate) usage: Usage,
+    /// Its leadership, where others follow.
+    pub(crate) lead: Option<Box<Lead>>,
     rebuild: Option<Rebuild>,
-    checkpoint: Option<Arc<State>>,
+    pub(crate) checkpoint: Option<Arc<State>>,
     checkpointed: Instant,
-    log: Vec<Record>,
+    pub(crate) log: Vec<Record>,
     pub(crate) recording: Option<Recording>,
     /// The hash of the last checkpoint on its way into the recording; what came after waits for it.
     hashing: Option<Hashing>,
@@ -137,42 +155,26 @@ impl Session {
         now: Instant,
         first_tick: Instant,
         cost_of: CostOf,
+        (me, clock): (Member, Clock),
         outputs: &mut Vec<Output>,
     ) -> Result<Session, String> {
         let fold = Fold::new(&create.module, FoldOptions::default()).map_err(|error| error.to_string())?;
-        let description = create.module.description();
-        let period = (description.tick_rate > 0).then(|| Duration::from_secs(1) / description.tick_rate);
         let options = fold.options();
         let recording = create.record.then(|| Recording::new(&create, options.guest_memory_bytes));
-        let mut session = Session {
-            id: create.session,
-            epoch: create.epoch,
-            fold,
-            seats: Vec::new(),
-            usage: Usage::default(),
-            rebuild: None,
-            checkpoint: None,
-            checkpointed: now,
-            log: Vec::new(),
-            recording,
-            hashing: None,
-            handed_on: now,
-            base: now,
-            period,
-            next_tick: first_tick,
-            // A little less than the interval, so that views of a game that ticks at its view rate all leave.
-            view_interval: Duration::from_secs(1) / description.view_rate.max(1) * 9 / 10,
-            traps: VecDeque::new(),
-            overruns: VecDeque::new(),
-            cost_of,
-            was_over_budget: false,
-            second: Second::default(),
-            rest_waits: false,
-            spent: Duration::ZERO,
-            news: Bucket::new(limits::NEWS_RATE, NEWS_BURST),
-            owed: Vec::new(),
-            arena: Arena::new(),
-        };
+        let description = create.module.description();
+        let terms = (create.followers > 0 && description.tier == Tier::Replicated).then(|| Terms {
+            session: create.session.clone(),
+            tier: description.tier,
+            policy: description.partition_policy,
+            followers: create.followers,
+        });
+        let lead = terms.map(|terms| {
+            let leader = Leader::create(clock.us(now), me, terms.clone());
+            Box::new(Lead::new(leader, terms, clock, Branches::new(create.epoch), Vec::new(), 0))
+        });
+        let mut session = Session::with(create.session, create.epoch, fold, now, (first_tick, cost_of));
+        (session.recording, session.lead) = (recording, lead);
+        session.pump();
         let start = Input::Start {
             module: create.module.hash(),
             rewriter: create.module.rewriter_version(),
@@ -193,9 +195,169 @@ impl Session {
         }
     }
 
+    /// A session that has this state now.
+    fn with(
+        id: SessionId,
+        epoch: Epoch,
+        fold: Fold,
+        now: Instant,
+        (first_tick, cost_of): (Instant, CostOf),
+    ) -> Session {
+        let description = fold.module().description();
+        let period = (description.tick_rate > 0).then(|| Duration::from_secs(1) / description.tick_rate);
+        let view_interval = Duration::from_secs(1) / description.view_rate.max(1) * 9 / 10;
+        Session {
+            id,
+            epoch,
+            base: now - Duration::from_micros(fold.time_us()),
+            fold,
+            seats: Vec::new(),
+            usage: Usage::default(),
+            lead: None,
+            rebuild: None,
+            checkpoint: None,
+            checkpointed: now,
+            log: Vec::new(),
+            recording: None,
+            hashing: None,
+            handed_on: now,
+            period,
+            next_tick: first_tick,
+            // A little less than the interval, so that views of a game that ticks at its view rate all leave.
+            view_interval,
+            traps: VecDeque::new(),
+            overruns: VecDeque::new(),
+            cost_of,
+            was_over_budget: false,
+            second: Second::default(),
+            rest_waits: false,
+            spent: Duration::ZERO,
+            news: Bucket::new(limits::NEWS_RATE, NEWS_BURST),
+            owed: Vec::new(),
+            arena: Arena::new(),
+        }
+    }
+
+    /// A session that was followed here, and is led from now on: who sat in it is away.
+    pub(crate) fn promoted(
+        id: SessionId,
+        (fold, checkpoint, log): (Fold, Option<Arc<State>>, Vec<Record>),
+        (lead, is_complete): (Box<Lead>, bool),
+        now: Instant,
+        (first_tick, cost_of): (Instant, CostOf),
+    ) -> Session {
+        let record = Arc::clone(lead.core.record());
+        let before = record.lineage.before_newest().unwrap_or(record.epoch);
+        let mut session = Session::with(id, before, fold, now, (first_tick, cost_of));
+        (session.checkpoint, session.log, session.lead) = (checkpoint, log, Some(lead));
+        let slots: Vec<(Slot, u64, u64)> =
+            session.fold.slots().map(|state| (state.slot, state.last_input, state.outputs.last())).collect();
+        let end = session.fold.position();
+        for (slot, last_input, last_output) in slots {
+            session.take_seat(slot, now);
+            if let Some(lead) = &mut session.lead {
+                lead.acknowledge_later(end, slot, last_input, None);
+                lead.gates.output(end, slot, last_output);
+            }
+        }
+        session.pump();
+        // Where the chain of records is in the store, the log does not say so.
+        if session.epoch != record.epoch {
+            session.lead_changed(&record, !is_complete);
+        }
+        session
+    }
+
+    /// Another epoch has begun, and perhaps a branch.
+    fn lead_changed(&mut self, record: &Arc<leadership::record::Record>, begins_branch: bool) {
+        self.epoch = record.epoch;
+        if let Some(lead) = &mut self.lead {
+            Lead::changed(&mut lead.history, record);
+            if begins_branch {
+                lead.branches.begin(record.epoch, &self.fold);
+            }
+        }
+    }
+
+    /// What is left of it for a follower: its state, its last checkpoint and the log since.
+    pub(crate) fn into_parts(self) -> (Fold, Option<Arc<State>>, Vec<Record>, Option<Rebuild>) {
+        (self.fold, self.checkpoint, self.log, self.rebuild)
+    }
+
+    /// The end of its log.
+    pub(crate) fn end(&self) -> Position {
+        self.log.last().map_or_else(|| self.fold.position(), |last| last.position)
+    }
+
+    /// Does something with its leader, in a turn that has begun for it; what the leader says is done next.
+    pub(crate) fn with_leader(&mut self, now: Instant, act: impl FnOnce(&mut Leader, u64)) {
+        let Some(lead) = &mut self.lead else { return };
+        let us = lead.us(now);
+        lead.core.handle_turn(us);
+        self.pump();
+        let Some(lead) = &mut self.lead else { return };
+        act(&mut lead.core, us);
+        self.pump();
+    }
+
+    /// The turn's entries are in the log: followers are sent them.
+    pub(crate) fn flush_leader(&mut self, now: Instant) {
+        if let Some(lead) = &mut self.lead {
+            let us = lead.us(now);
+            lead.core.handle_turn(us);
+        }
+        self.pump();
+        let mark = Mark { position: self.fold.position(), hash: self.fold.output_hash() };
+        if let Some(lead) = &mut self.lead {
+            lead.flush(now, mark);
+        }
+        self.pump();
+    }
+
+    /// Puts records into the log, where the leader has made some, before anything else is appended; the rest of what it
+    /// says is the worker's to do.
+    fn pump(&mut self) {
+        while let Some(said) = self.lead.as_mut().and_then(|lead| lead.core.poll()) {
+            match said {
+                Said::Record(record) => self.log_record(&record),
+                said => {
+                    if let Some(lead) = &mut self.lead {
+                        lead.todo.push_back(said);
+                    }
+                }
+            }
+        }
+    }
+
+    fn log_record(&mut self, record: &Arc<leadership::record::Record>) {
+        let input = Input::Leadership { record: Box::new((**record).clone()) };
+        let position = self.end() + 1;
+        debug_assert_eq!(position, record.position, "the core and the log count alike");
+        let time_us = self.log.last().map_or_else(|| self.fold.time_us(), |last| last.time_us);
+        if self.rebuild.is_none() {
+            // It can always follow, and calls no guest.
+            let _ = self.fold.apply(time_us, &input, &mut Vec::new());
+        }
+        let entry = Record { position, time_us, input, outcome: Outcome::Applied };
+        if let Some(lead) = &mut self.lead {
+            lead.note(position, &entry.input, &[], self.fold.tick());
+            lead.recorded(record);
+        }
+        if record.epoch != self.epoch {
+            self.lead_changed(record, Branches::begins(record.cause));
+        }
+        self.log.push(entry);
+    }
+
     /// Whether it stands still for a rebuild.
-    pub(crate) fn is_paused(&self) -> bool {
+    pub(crate) fn is_rebuilding(&self) -> bool {
         self.rebuild.is_some()
+    }
+
+    /// Whether it takes no inputs at the moment: for a rebuild, because it is about to move, or because it is not settled
+    /// who leads.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.is_rebuilding() || self.lead.as_ref().is_some_and(|lead| !lead.takes_inputs())
     }
 
     /// Session time at `now`, µs.
@@ -220,10 +382,15 @@ impl Session {
         if self.is_paused() {
             return Ran::Refused;
         }
+        let first = outputs.len();
         let outcome = match self.fold.apply(time_us, &input, outputs) {
             Ok(outcome) => outcome,
             Err(_) => return Ran::Refused,
         };
+        if let Some(lead) = &mut self.lead {
+            let new = outputs.get(first..).unwrap_or_default();
+            lead.append(now, self.fold.position(), &input, new, self.fold.tick());
+        }
         self.usage.calls += 1;
         let cost = (self.cost_of)(&input, &self.fold.last_call());
         self.charge(now, &cost);
@@ -283,6 +450,12 @@ impl Session {
             let Step::Done(fold) = rebuild.step(budget)? else { return Ok(false) };
             self.fold = *fold;
             self.rebuild = None;
+            // Records of leadership were put in meanwhile.
+            for entry in
+                self.log.iter().filter(|entry| entry.position > self.fold.position()).cloned().collect::<Vec<_>>()
+            {
+                self.fold.replay(&entry, &mut Vec::new())?;
+            }
             // What the pause took is slipped, not made up.
             self.slip(now);
             return Ok(true);
@@ -376,8 +549,9 @@ impl Session {
 
     /// When it wants to be looked at again. Views that were due by `written` leave with this turn and wake nobody.
     pub(crate) fn next_wake(&self, window: Duration, written: Option<Instant>) -> Option<Instant> {
+        let lead = self.lead.as_ref().and_then(|lead| lead.next_timeout());
         if self.is_paused() || self.fold.ending().is_some() {
-            return None;
+            return lead;
         }
         if !self.owed.is_empty() {
             return Some(self.base);
@@ -391,7 +565,7 @@ impl Session {
             }
         });
         let checkpoint = (!self.log.is_empty()).then(|| self.checkpoint_due());
-        tick.into_iter().chain(timer).chain(seats).chain(checkpoint).min()
+        tick.into_iter().chain(timer).chain(seats).chain(checkpoint).chain(lead).min()
     }
 
     fn checkpoint_due(&self) -> Instant {
@@ -405,7 +579,7 @@ impl Session {
 
     /// Takes a checkpoint if one is due and forgets the log before it.
     pub(crate) fn checkpoint_if_due(&mut self, now: Instant) {
-        if self.log.is_empty() || self.is_paused() || now < self.checkpoint_due() {
+        if self.log.is_empty() || self.is_rebuilding() || now < self.checkpoint_due() {
             return;
         }
         self.checkpoint_now(now);
@@ -421,7 +595,10 @@ impl Session {
         }
         self.checkpoint = Some(state);
         self.checkpointed = now;
-        self.log.clear();
+        match &mut self.lead {
+            Some(lead) => lead.keep(&mut self.log),
+            None => self.log.clear(),
+        }
     }
 
     /// The recording's next piece, where enough has come together or the last one is [`PIECE_AGE`] old.
@@ -450,7 +627,7 @@ impl Session {
 
     /// The last piece of the recording: the rest of the log, the hash of the last state, and the end marker.
     pub(crate) fn finish_recording(&mut self, now: Instant, reason: EndReason) -> Option<(Bytes, u64)> {
-        if self.recording.is_some() && !self.log.is_empty() && !self.is_paused() {
+        if self.recording.is_some() && !self.log.is_empty() && !self.is_rebuilding() {
             self.checkpoint_now(now);
         }
         self.hash(Duration::MAX);
@@ -556,7 +733,7 @@ impl Session {
                     unacknowledged: state.outputs.len(),
                 })
                 .collect(),
-            replication: None,
+            replication: self.lead.as_ref().map(|lead| Box::new(lead.report(self.checkpoint.as_deref()))),
         }
     }
 }

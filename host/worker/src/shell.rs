@@ -3,6 +3,7 @@
 //! next instant; a prompt one wakes for each.
 
 mod bell;
+mod jobs;
 mod port;
 
 use std::io;
@@ -27,6 +28,7 @@ use crate::peers::tls::Membership;
 use crate::transport::{self, CryptoError};
 use crate::worker::{SERVICE_INTERVAL, Turn, Worker, WorkerConfig};
 use bell::{Bell, wait_for};
+use jobs::Jobs;
 use port::{PeerPort, Port};
 
 /// How often slow counters (CPU time, kernel drops) are read.
@@ -114,6 +116,15 @@ impl WorkerHandle {
         }
     }
 
+    /// Tells the worker something, and waits where the queue is full. Whether it runs. Not for a worker's own thread.
+    fn send_patiently(&self, command: Command) -> bool {
+        let is_sent = self.commands.send(command).is_ok();
+        if is_sent {
+            self.bell.ring();
+        }
+        is_sent
+    }
+
     /// Its counters.
     pub fn counters(&self) -> Arc<Counters> {
         Arc::clone(&self.counters)
@@ -171,8 +182,10 @@ pub fn spawn(config: Config, socket: UdpSocket) -> Result<(WorkerHandle, JoinHan
         peers = Some(PeerPort { port, looked: Instant::now(), heard: false });
     }
     let (handle, queue) = WorkerHandle::new(Arc::clone(&bell), worker.counters(), address, addresses, peer_address);
+    let jobs = Jobs::start(config.worker, handle.clone())?;
     let shell = Shell {
         worker,
+        jobs,
         players,
         peers,
         queue,
@@ -207,6 +220,7 @@ fn settle_thread(penalty: bool, processor: Option<usize>) {
 
 struct Shell {
     worker: Worker,
+    jobs: Jobs,
     players: Port,
     peers: Option<PeerPort>,
     queue: Receiver<Command>,
@@ -226,6 +240,7 @@ impl Shell {
             let commands_wait = self.handle_commands();
             let turn = self.turn();
             self.send_events(&mut unsent);
+            self.jobs.hand_on(|| self.worker.poll_job());
             self.count();
             if turn == Turn::Done && !commands_wait && !self.worker.is_stopped() {
                 heard = self.wait(unsent.is_some());

@@ -14,7 +14,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use quinn_proto as quic;
-use ringside_core::ids::{GameName, SessionId, SessionKey, WorkerId};
+use ringside_core::ids::{GameName, Node, NodeId, SessionId, SessionKey, WorkerId};
+use ringside_core::leadership::record::Member;
 use ringside_core::output::Output;
 use ringside_core::recording::EndReason;
 use ringside_core::routing::tickets;
@@ -24,7 +25,7 @@ use ringside_protocol::reason::Reason;
 
 use crate::accounting::Counters;
 use crate::authority::Authority;
-use crate::command::{Command, Event, Flushed, MoveRefused};
+use crate::command::{Command, Event, Flushed};
 use crate::connection::Connection;
 use crate::endpoint::{Endpoint, LinkId, LinkLimits};
 use crate::limits::{EVENT_BYTES, EVENTS, HANDSHAKES, SESSIONS};
@@ -32,6 +33,7 @@ use crate::outbound::Chunks;
 use crate::outlet::Outlet;
 use crate::peers::Peers;
 use crate::receive::Datagram;
+use crate::replication::{Clock, Replication};
 use crate::session::{CostOf, Session};
 use crate::timers::Timers;
 use crate::transport::DATAGRAM_SEND_BYTES;
@@ -118,6 +120,8 @@ pub struct Held {
     pub events: usize,
     /// Bytes of their bodies.
     pub event_bytes: usize,
+    /// Sessions that are followed.
+    pub followed: usize,
     /// Connections that wait for the node to say where their session is.
     pub resolving: usize,
     /// Connections that wait for a paused session.
@@ -151,6 +155,7 @@ pub struct Worker {
     pub(crate) config: WorkerConfig,
     pub(crate) endpoint: Endpoint,
     pub(crate) peers: Option<Box<Peers>>,
+    pub(crate) replication: Replication,
     pub(crate) connections: Vec<Option<Connection>>,
     pub(crate) dirty: Vec<LinkId>,
     pub(crate) sessions: Vec<Option<Box<Session>>>,
@@ -199,7 +204,10 @@ impl Worker {
             handshakes: HANDSHAKES,
             handshake: limits::HANDSHAKE_TIMEOUT,
         };
+        let node = Node { id: NodeId(config.node), generation: config.generation };
+        let me = Member { node, worker: config.worker };
         Worker {
+            replication: Replication::new(me, Clock::new(config.started)),
             endpoint: Endpoint::new(endpoint, server, links, unfragmented),
             peers: None,
             connections: Vec::new(),
@@ -249,6 +257,7 @@ impl Worker {
             peer_handshakes: peers.handshakes,
             peer_connections: peers.connections,
             peers: peers.peers,
+            followed: self.replication.followed(),
             peer_frame_bytes: peers.frame_bytes,
             events: self.events.len(),
             event_bytes: self.event_bytes,
@@ -309,15 +318,16 @@ impl Worker {
             Command::Signal { game, key, source, body } => self.signal(now, game, key, source, body),
             Command::Certify { server, certificate } => self.set_server_config(server, certificate),
             Command::Peers(order) => self.handle_order(now, order),
-            Command::Unfollow { reply, .. } => reply(true),
-            Command::Move { reply, .. } => reply(Err(MoveRefused::NotHere)),
-            Command::Nodes(_)
-            | Command::Follow(_)
-            | Command::Recruit { .. }
-            | Command::NewHome { .. }
-            | Command::FromHome { .. }
-            | Command::Chain { .. }
-            | Command::Reached { .. } => {}
+            Command::Nodes(nodes) => self.replication.nodes = nodes,
+            Command::Follow(follow) => self.begin_following(now, *follow),
+            Command::Unfollow { session, reply } => reply(self.stop_following(now, &session)),
+            Command::Recruit { session, member } => self.recruit(now, &session, member),
+            Command::NewHome { session } => self.new_home(now, &session),
+            Command::FromHome { session, message } => self.hear_home(now, session, *message),
+            Command::Chain { session, reply } => self.hear_chain(now, &session, *reply),
+            Command::Reached { session, party } => self.reached(now, &session, party),
+            Command::Done(done) => self.job_done(now, done),
+            Command::Move { session, to, reply } => reply(self.move_session(now, &session, to)),
             Command::GoAway(reason) => self.go_away(reason),
             Command::Stop => self.stop(now),
         }
@@ -343,6 +353,7 @@ impl Worker {
         self.spent = Duration::ZERO;
         self.endpoint.handle_timeouts(now);
         let more = self.go_on(outlet);
+        self.replicate(outlet);
         let now = outlet.now();
         self.write_links(now);
         let share_begun = now;
@@ -360,8 +371,8 @@ impl Worker {
     /// the next turn begins with what comes after it: none keeps another from its turn. Answers whether more is to be done.
     fn go_on(&mut self, outlet: &mut dyn Outlet) -> bool {
         const READ_PEERS: usize = 1;
-        const PARTS: [fn(&mut Worker, &mut dyn Outlet) -> bool; 4] =
-            [Worker::read_links, Worker::read_peers, Worker::run_due, Worker::work_some];
+        const PARTS: [fn(&mut Worker, &mut dyn Outlet) -> bool; 5] =
+            [Worker::read_links, Worker::read_peers, Worker::run_due, Worker::work_some, Worker::follow_some];
         let first = std::mem::take(&mut self.first_part);
         let mut more = false;
         for part in (first..PARTS.len()).chain(0..first) {
@@ -398,7 +409,8 @@ impl Worker {
             return Some(now);
         }
         let peers = peers.and_then(|peers| peers.next_timeout());
-        let wake = [self.endpoint.next_timeout(), self.schedule.next(), peers].into_iter().flatten().min();
+        let replication = self.replication.next_wake(now);
+        let wake = [self.endpoint.next_timeout(), self.schedule.next(), peers, replication].into_iter().flatten().min();
         if self.is_prompt() { wake } else { Some(self.on_grid(now, wake)) }
     }
 

@@ -4,7 +4,7 @@
 pub mod bot;
 pub mod world;
 
-use ringside_guest::{Context, Description, Game, LeaveReason, Refusal, Slot};
+use ringside_guest::{Context, Description, Game, LeaveReason, PartitionPolicy, Refusal, Slot, Tier};
 use serde::{Deserialize, Serialize};
 
 use world::World;
@@ -79,7 +79,9 @@ impl<const HZ: u32> Game for Arena<HZ> {
         .tick_rate(HZ)
         .view_rate(HZ)
         .players(1, PLAYERS as u32)
-        .shared_view();
+        .shared_view()
+        .tier(Tier::Replicated)
+        .partition_policy(PartitionPolicy::Available);
 
     fn start(_: (), _: &mut Context<Self>) -> Result<Self, Refusal> {
         Ok(Arena { world: World::default() })

@@ -1,7 +1,7 @@
 //! Echo: every message comes back at once, numbered and with a running hash over all that the player has said. A
 //! client that computes the same hash knows that nothing was lost, doubled or put into another order.
 
-use ringside_guest::{Bytes, Context, Description, Game, LeaveReason, Refusal, Slot};
+use ringside_guest::{Bytes, Context, Description, Game, LeaveReason, PartitionPolicy, Refusal, Slot, Tier};
 use serde::{Deserialize, Serialize};
 
 /// What comes back.
@@ -24,6 +24,10 @@ pub fn extend(hash: u64, body: &[u8]) -> u64 {
     length.iter().chain(body).fold(hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
+const fn described(name: &'static str, tier: Tier, policy: PartitionPolicy) -> Description {
+    Description::new(name).players(1, 256).input_rate(1000).tier(tier).partition_policy(policy)
+}
+
 /// A session: what each player has said so far.
 pub struct Echo {
     players: Vec<(u64, u64)>,
@@ -35,7 +39,15 @@ impl Game for Echo {
     type Output = Reply;
     type View = ();
 
-    const DESCRIPTION: Description = Description::new("echo").players(1, 256).input_rate(1000);
+    const DESCRIPTION: Description = if cfg!(feature = "replicated") {
+        described("echo-replicated", Tier::Replicated, PartitionPolicy::Available)
+    } else if cfg!(feature = "consistent") {
+        described("echo-consistent", Tier::Replicated, PartitionPolicy::Consistent)
+    } else if cfg!(feature = "durable") {
+        described("echo-durable", Tier::Durable, PartitionPolicy::Consistent)
+    } else {
+        described("echo", Tier::Volatile, PartitionPolicy::Consistent)
+    };
 
     fn start(_: (), _: &mut Context<Self>) -> Result<Self, Refusal> {
         Ok(Echo { players: vec![(0, EMPTY); 256] })

@@ -31,6 +31,7 @@ const RECORDER: &str = "host/node/src/recorder.rs";
 const CLUSTERED: &str = "host/core/src/directory/bounds.rs";
 const REPLICATED: &str = "host/core/src/directory/replicated.rs";
 const LEADERSHIP: &str = "host/core/src/leadership/tests.rs";
+const LEAD: &str = "host/worker/src/replication/lead.rs";
 const LINEAGE: &str = "host/core/src/leadership/lineage.rs";
 const MEMBERSHIP: &str = "host/core/src/membership/tests.rs";
 const LINKS: &str = "host/node/src/cluster/links/tests.rs";
@@ -226,6 +227,18 @@ const OF_WORKERS: &[Reached] = &[
     ("PEER_BACKOFF_LONGEST", PEER_LINKS, "failures_are_tried_again_after_longer_and_longer_waits"),
     ("PEER_IDLE", PEERS, "a_peer_that_goes_silent_is_lost_in_time_and_dialed_again"),
     ("PEER_KEEP_ALIVE", PEERS, "a_peer_that_goes_silent_is_lost_in_time_and_dialed_again"),
+    ("UNRELEASED_ENTRIES", LEAD, "inputs_wait_where_too_much_is_not_released"),
+    ("WINDOW_ENTRIES", LEAD, "entries_before_a_checkpoint_are_kept_up_to_the_bound"),
+    ("BRANCHES", "host/worker/src/replication/branches.rs", "branches_beyond_the_bound_are_forgotten_oldest_first"),
+    ("HISTORY", LEAD, "changes_beyond_the_bound_are_not_shown"),
+    ("FOLLOWED", SESSIONS, "sessions_that_a_worker_follows_are_bounded"),
+    (
+        "CHECKPOINTS_IN",
+        "host/worker/src/replication/arrivals.rs",
+        "checkpoints_beyond_the_bound_are_given_up_oldest_first",
+    ),
+    ("CHECKPOINT_SENDING", LEAD, "a_checkpoint_is_sent_again_after_its_time"),
+    ("JOBS", "host/worker/src/shell/jobs.rs", "jobs_beyond_the_bound_stay_with_the_worker"),
 ];
 
 /// What bounds a node's own queues, tables and waits.

@@ -33,6 +33,7 @@ fn a_recording_that_finds_no_room_ends_and_what_was_taken_is_good() {
         seed: [1; 32],
         epoch: Epoch { number: 1, node: 1, node_generation: 1 },
         record: true,
+        followers: 0,
     };
     host.tell(Command::Create(Box::new(create)));
     let mut now = 0;

@@ -414,11 +414,26 @@ impl Follower {
         }
     }
 
-    /// A checkpoint of the leader's was restored: the log begins after it.
-    pub fn handle_checkpoint(&mut self, position: Position, lineage: Lineage) {
+    /// A checkpoint of the leader's was restored: the log begins after it. One of the leader that is followed already is
+    /// acknowledged; after one of an earlier epoch this follower waits to be introduced.
+    pub fn handle_checkpoint(&mut self, now: u64, position: Position, lineage: Lineage) {
+        let leader = self.record.as_ref().map(|record| record.leader);
+        let is_of_leader = self.epoch.is_some() && lineage.newest() == self.epoch;
         (self.end, self.applied, self.lineage) = (position, position, lineage);
-        (self.epoch, self.has_diverged) = (None, false);
+        self.has_diverged = false;
         self.marks.clear();
+        match leader.filter(|_| is_of_leader) {
+            Some(leader) => {
+                self.forgive(now);
+                self.acknowledge(leader);
+            }
+            None => self.epoch = None,
+        }
+    }
+
+    /// What it has cannot be folded or is not there any more: it must not count, and says so until it is taken out.
+    pub fn handle_lost(&mut self) {
+        self.has_diverged = true;
     }
 
     /// The store has answered.

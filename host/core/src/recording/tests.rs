@@ -1,5 +1,7 @@
 use super::*;
-use crate::ids::{Incarnation, Slot};
+use crate::ids::{Incarnation, Node, NodeId, Slot, WorkerId};
+use crate::leadership;
+use crate::leadership::record::Member;
 use crate::log::{Input, LeaveReason, Outcome, SkipCause};
 
 fn sample() -> Vec<Item> {
@@ -63,10 +65,27 @@ fn what_is_written_is_read() {
     assert_eq!(read(&written()), (sample(), None));
 }
 
+/// An entry that there is since version 3.
+fn leadership() -> Item {
+    let leader = Member { node: Node { id: NodeId(2), generation: 3 }, worker: WorkerId(1) };
+    let record = leadership::record::Record::first("pong/friday-final@1122334455667788".parse().unwrap(), leader);
+    let input = Input::Leadership { record: Box::new(record) };
+    let entry = Record { position: 5, time_us: 5000, input, outcome: Outcome::Applied };
+    Item::Batch { records: vec![entry], outputs: StateHash([7; 32]) }
+}
+
 #[test]
-fn the_format_is_golden() {
-    let digest = blake3::hash(&written()).to_hex();
-    assert_eq!(&digest[..32], "22ca74faf5e4dcdfd95d421ec07ac217", "the format changed: give it another version");
+fn each_version_of_the_format_is_golden_and_read() {
+    let digest = |bytes: &[u8]| blake3::hash(bytes).to_hex()[..32].to_owned();
+    let mut second = written();
+    second[MAGIC.len()] = 2;
+    assert_eq!(digest(&second), "22ca74faf5e4dcdfd95d421ec07ac217", "a version that was published does not change");
+    assert_eq!(read(&second), (sample(), None));
+    let mut third = written();
+    append(&mut third, &leadership()).unwrap();
+    assert_eq!(digest(&third), "dd75d3ae8a3a50a10b9af48d7355c3b2", "the format changed: give it another version");
+    let (items, error) = read(&third);
+    assert_eq!((items.last(), error), (Some(&leadership()), None));
 }
 
 #[test]

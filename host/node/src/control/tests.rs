@@ -111,6 +111,7 @@ fn report(session: &SessionId) -> SessionReport {
         stats: Bytes::new(),
         memory_bytes: 1,
         usage: Default::default(),
+        replication: None,
         players: Vec::new(),
     }
 }

@@ -209,6 +209,8 @@ pub enum ClientFrame {
     },
     /// The player leaves.
     Leave,
+    /// Where may a further connection stand by? The ticket of the last answer is used or old.
+    AskFollower,
 }
 
 /// How a client reaches the session's leader.
@@ -362,6 +364,15 @@ pub enum ServerFrame {
     Finished {
         /// What the game said at the end.
         outcome: Bytes,
+    },
+    /// Where the session's first follower waits from now on, if there is one; also the answer to
+    /// [`ClientFrame::AskFollower`].
+    Follower(Option<Place>),
+    /// The session is followed here: should it come to be led here, `Attached` follows, as if the client had opened just
+    /// then. Until then the connection counts for nothing.
+    StandingBy {
+        /// The epoch that is followed, as far as it is known.
+        epoch: Option<Epoch>,
     },
 }
 

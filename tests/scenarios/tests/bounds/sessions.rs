@@ -3,16 +3,19 @@
 use bad_citizens::Command as Deed;
 use bytes::Bytes;
 use ringside_client::core::LinkId;
-use ringside_core::ids::SessionId;
+use ringside_core::ids::{Node, NodeId, SessionId, WorkerId};
+use ringside_core::leadership::record::{Member, PartitionPolicy, Terms, Tier};
 use ringside_core::limits;
 use ringside_core::log::Input;
 use ringside_core::recording::{Item, Reader};
 use ringside_protocol::frame::{ClientFrame, Resume, ServerFrame};
 use ringside_protocol::reason::Reason;
 use ringside_sandbox::CallCost;
+use ringside_worker::limits::FOLLOWED;
+use ringside_worker::replication::Follow;
 use ringside_worker::{Command, Event, WorkerConfig};
 
-use crate::stage::{SECOND, Stage, address, echo_message, open};
+use crate::stage::{SECOND, Stage, address, echo_message, module, open};
 
 fn deed(number: u64, deed: &Deed) -> ClientFrame {
     ClientFrame::Message { number, body: Bytes::from(ringside_guest::encode(deed)) }
@@ -198,6 +201,21 @@ fn a_large_checkpoint_is_restored_by_slices() {
     let rebuilt = stage.turns - before;
     assert!(rebuilt > pieces, "{rebuilt} turns for the rebuild of a state of {pieces} pieces");
     assert!(!checkpoints(&stage.recorded(&session)).is_empty(), "its hash, made by slices, is in the recording");
+}
+
+#[test]
+fn sessions_that_a_worker_follows_are_bounded() {
+    let mut stage = Stage::new(|_| ());
+    let module = module("echo");
+    let leader = Member { node: Node { id: NodeId(2), generation: 1 }, worker: WorkerId(0) };
+    for number in 0..=FOLLOWED {
+        let session = format!("echo/room@{number:016x}").parse().expect("a session");
+        let (tier, policy) = (Tier::Replicated, PartitionPolicy::Available);
+        let terms = Terms { session, tier, policy, followers: 1 };
+        stage.tell(Command::Follow(Box::new(Follow { module: module.clone(), terms, leader })));
+    }
+    stage.pass(SECOND);
+    assert_eq!(stage.host.worker.held().followed, FOLLOWED);
 }
 
 #[test]

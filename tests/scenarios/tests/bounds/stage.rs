@@ -383,7 +383,7 @@ pub fn echo_message(number: u64, bytes: usize) -> ClientFrame {
     ClientFrame::Message { number, body: body.into() }
 }
 
-fn module(name: &str) -> Module {
+pub fn module(name: &str) -> Module {
     static SANDBOX: LazyLock<Sandbox> = LazyLock::new(|| {
         let config = SandboxConfig { cache_directory: None, warm_sessions: Some(8) };
         Sandbox::new(config).expect("a sandbox")

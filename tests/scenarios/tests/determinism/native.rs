@@ -37,7 +37,9 @@ impl<G: Game> Native for Match<G> {
             Input::Signal { source, body } => self.signal(source, body),
             Input::Tick => self.tick(),
             Input::Acknowledge { .. } => {}
-            Input::Start { .. } | Input::Timer { .. } | Input::End { .. } => panic!("{input:?} is not for a match"),
+            Input::Start { .. } | Input::Timer { .. } | Input::End { .. } | Input::Leadership { .. } => {
+                panic!("{input:?} is not for a match")
+            }
         }
         Ok(())
     }

@@ -13,5 +13,6 @@ mod memory;
 mod peers;
 mod puppet;
 mod raw;
+mod replication;
 mod seats;
 mod stranger;

@@ -1,0 +1,289 @@
+//! What a worker does for sessions that are replicated: hands words to leaders and followers and does what they say.
+//! A turn's words leave with the turn, all for one worker in one frame; heartbeats and acknowledgements as datagrams.
+
+mod followed;
+mod led;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use ringside_core::ids::SessionId;
+use ringside_core::leadership::message::{Append, Message, Party};
+use ringside_core::leadership::record::Member;
+
+use super::arrivals::Arrivals;
+use super::job::{Done, Job, Outcome};
+use super::wire::{self, Word};
+use super::{Clock, Following, Nodes};
+use crate::limits::PEER_FRAME_BYTES;
+use crate::outlet::Outlet;
+use crate::peers::{News, Peer};
+use crate::timers::Timers;
+use crate::worker::Worker;
+
+/// What fits a datagram on any path, with room for QUIC's own.
+const DATAGRAM_BYTES: usize = 1_100;
+/// Bytes of entries in a word, unless one entry alone is larger.
+const WORD_BYTES: usize = PEER_FRAME_BYTES / 4;
+
+/// A worker's part in replication.
+pub(crate) struct Replication {
+    pub me: Member,
+    pub clock: Clock,
+    pub nodes: Nodes,
+    followed: Vec<Option<Box<Following>>>,
+    by_id: HashMap<SessionId, usize>,
+    /// When followers want their turn.
+    schedule: Timers,
+    /// Followers that have something to fold.
+    work: VecDeque<usize>,
+    /// Led sessions with entries that are not sent.
+    unflushed: Vec<usize>,
+    words: BTreeMap<Member, Vec<Word>>,
+    jobs: VecDeque<Job>,
+    arrivals: Arrivals,
+}
+
+impl From<Peer> for Member {
+    fn from(peer: Peer) -> Member {
+        Member { node: peer.node, worker: peer.worker }
+    }
+}
+
+impl From<Member> for Peer {
+    fn from(member: Member) -> Peer {
+        Peer { node: member.node, worker: member.worker }
+    }
+}
+
+impl Replication {
+    /// That of a worker which replicates nothing.
+    pub fn new(me: Member, clock: Clock) -> Replication {
+        Replication {
+            me,
+            clock,
+            nodes: Arc::default(),
+            followed: Vec::new(),
+            by_id: HashMap::new(),
+            schedule: Timers::default(),
+            work: VecDeque::new(),
+            unflushed: Vec::new(),
+            words: BTreeMap::new(),
+            jobs: VecDeque::new(),
+            arrivals: Arrivals::default(),
+        }
+    }
+
+    /// When something is due if nothing arrives before; at once where something is to be folded.
+    pub fn next_wake(&self, now: Instant) -> Option<Instant> {
+        if self.work.is_empty() { self.schedule.next() } else { Some(now) }
+    }
+
+    /// Sessions that are followed.
+    pub fn followed(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// A session that is followed.
+    pub fn get_mut(&mut self, session: &SessionId) -> Option<&mut Following> {
+        let at = self.index_of(session)?;
+        self.followed.get_mut(at)?.as_deref_mut()
+    }
+
+    fn index_of(&self, session: &SessionId) -> Option<usize> {
+        self.by_id.get(session).copied()
+    }
+}
+
+impl Worker {
+    /// Something to be done beside the worker, whose outcome is [`Command::Done`](crate::Command::Done).
+    pub fn poll_job(&mut self) -> Option<Job> {
+        self.replication.jobs.pop_front()
+    }
+
+    /// What came of a job.
+    pub(crate) fn job_done(&mut self, now: Instant, Done(outcome): Done) {
+        match outcome {
+            Outcome::Encoded { to, head, body } => self.send_checkpoint(to, &head.session, body),
+            Outcome::Decoded { from, head, state } => self.take_checkpoint(now, from, head, state),
+            Outcome::Unreadable { from, why } => {
+                tracing::error!(%from, why, "a checkpoint cannot be read: it is sent again");
+            }
+        }
+    }
+
+    /// Something came from a peer. Answers whether it was about sessions; else it is the node's.
+    pub(crate) fn hear_peer(&mut self, now: Instant, peer: Peer, news: &News) -> bool {
+        let from = Member::from(peer);
+        match news {
+            News::Frame(body) | News::Datagram(body) if wire::is_ours(body) => match wire::words(body) {
+                Ok(words) => words.into_iter().for_each(|word| self.hear(now, Party::Member(from), word)),
+                Err(error) => tracing::error!(%peer, %error, "words of another worker are not understood"),
+            },
+            News::Long { stream, part, last } => {
+                let Ok(whole) = self.replication.arrivals.take(from, *stream, part, *last) else { return false };
+                self.replication.jobs.extend(whole.map(|body| Job::decode(from, body)));
+            }
+            News::Down { .. } => {
+                self.replication.arrivals.forget(from);
+                return false;
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// A word about a session.
+    pub(crate) fn hear(&mut self, now: Instant, from: Party, word: Word) {
+        let Word { session, message, entries } = word;
+        if let Some(index) = self.index_of(&session) {
+            self.with_leader(now, index, |core, us| core.handle_message(us, from, message));
+        } else if let Some(at) = self.replication.index_of(&session) {
+            self.with_follower(now, at, |following| following.hear(now, from, message, entries));
+        }
+    }
+
+    /// The end of a turn: what was appended in it is sent, and what others are to hear is put into frames.
+    pub(crate) fn replicate(&mut self, outlet: &mut dyn Outlet) {
+        let now = outlet.now();
+        while let Some(at) = self.replication.schedule.pop_due(now) {
+            self.with_follower(now, at as usize, |following| following.with_core(now, |_, _| ()));
+        }
+        for index in std::mem::take(&mut self.replication.unflushed) {
+            if let Some(session) = self.sessions.get_mut(index).and_then(Option::as_mut) {
+                session.flush_leader(now);
+                self.obey_leader(now, index);
+            }
+        }
+        self.send_words(now);
+    }
+
+    /// Folds for a follower. Answers whether more is to be folded.
+    pub(crate) fn follow_some(&mut self, outlet: &mut dyn Outlet) -> bool {
+        let Some(at) = self.replication.work.pop_front() else { return false };
+        let now = outlet.now();
+        let slice = self.config.slice;
+        self.fold_some(now, at, slice);
+        !self.replication.work.is_empty()
+    }
+
+    /// Says something to a member: it leaves with the turn.
+    fn say(&mut self, to: Member, word: Word) {
+        self.replication.words.entry(to).or_default().push(word);
+    }
+
+    fn send_words(&mut self, now: Instant) {
+        for (to, words) in std::mem::take(&mut self.replication.words) {
+            let (mut frame, mut datagram) = (Vec::new(), Vec::new());
+            for word in words.into_iter().flat_map(cut) {
+                match is_light(&word) {
+                    true => self.put_word(now, to, &mut datagram, &word, DATAGRAM_BYTES),
+                    false => self.put_word(now, to, &mut frame, &word, PEER_FRAME_BYTES),
+                }
+            }
+            self.send_body(now, to, &mut frame, PEER_FRAME_BYTES);
+            self.send_body(now, to, &mut datagram, DATAGRAM_BYTES);
+        }
+    }
+
+    /// Puts a word into a body that has room for so many bytes; a full one is sent before.
+    fn put_word(&mut self, now: Instant, to: Member, body: &mut Vec<u8>, word: &Word, room: usize) {
+        if body.is_empty() {
+            wire::begin(body);
+        }
+        let before = body.len();
+        wire::append(body, word);
+        if body.len() > room && before > wire::MAGIC.len() + 1 {
+            let rest = body.split_off(before);
+            self.send_body(now, to, body, room);
+            wire::begin(body);
+            body.extend_from_slice(&rest);
+        }
+    }
+
+    fn send_body(&mut self, now: Instant, to: Member, body: &mut Vec<u8>, room: usize) {
+        let body = Bytes::from(std::mem::take(body));
+        let Some(peers) = self.peers.as_mut().filter(|_| !body.is_empty()) else { return };
+        // What does not get through is said again: heartbeats and batches repeat themselves.
+        let is_datagram = room == DATAGRAM_BYTES && body.len() <= DATAGRAM_BYTES;
+        let sent = match is_datagram {
+            true => peers.send_datagram(to.into(), body),
+            false => peers.send_frame(now, to.into(), &body),
+        };
+        if let Err(error) = sent {
+            tracing::trace!(%to, %error, "words are not sent");
+        }
+    }
+
+    /// Links a session to a member, once. Where the member cannot be reached yet it is tried with the next word.
+    fn link(&mut self, now: Instant, session: &SessionId, member: Member) -> bool {
+        let contacts = self.replication.nodes.get(&member.node);
+        let address = contacts.and_then(|contacts| contacts.peer(member.worker));
+        let (Some(peers), Some(address)) = (&mut self.peers, address) else { return false };
+        match peers.link(now, session.clone(), member.into(), address) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::debug!(%session, %member, %error, "no link to a member");
+                false
+            }
+        }
+    }
+
+    fn unlink(&mut self, now: Instant, session: &SessionId, members: impl IntoIterator<Item = Member>) {
+        if let Some(peers) = &mut self.peers {
+            members.into_iter().for_each(|member| peers.unlink(now, session, member.into()));
+        }
+    }
+}
+
+/// Whether a word may be lost and brings nothing: a heartbeat or an acknowledgement.
+fn is_light(word: &Word) -> bool {
+    match &word.message {
+        Message::Append(append) => word.entries.is_empty() && append.record.is_none(),
+        Message::Ack(_) => true,
+        _ => false,
+    }
+}
+
+/// A batch in words that fit frames.
+fn cut(word: Word) -> Vec<Word> {
+    let Message::Append(append) = &word.message else { return vec![word] };
+    let weight = |entry: &ringside_core::log::Record| 64 + body_bytes(&entry.input);
+    if word.entries.iter().map(weight).sum::<usize>() <= WORD_BYTES {
+        return vec![word];
+    }
+    let append = append.clone();
+    let (mut words, mut entries, mut bytes, mut from) = (Vec::new(), Vec::new(), 0, append.from);
+    let mut close = |entries: &mut Vec<ringside_core::log::Record>, from: &mut u64| {
+        let to = *from + entries.len() as u64;
+        let part = Append { from: *from, to, ..append.clone() };
+        let (session, message) = (word.session.clone(), Message::Append(part));
+        words.push(Word { session, message, entries: std::mem::take(entries) });
+        *from = to;
+    };
+    for entry in word.entries {
+        let more = weight(&entry);
+        if bytes + more > WORD_BYTES && !entries.is_empty() {
+            close(&mut entries, &mut from);
+            bytes = 0;
+        }
+        bytes += more;
+        entries.push(entry);
+    }
+    close(&mut entries, &mut from);
+    words
+}
+
+fn body_bytes(input: &ringside_core::log::Input) -> usize {
+    use ringside_core::log::Input;
+    match input {
+        Input::Start { config: body, .. }
+        | Input::Message { body, .. }
+        | Input::Datagram { body, .. }
+        | Input::Signal { body, .. } => body.len(),
+        Input::Leadership { .. } => 1_024,
+        _ => 0,
+    }
+}

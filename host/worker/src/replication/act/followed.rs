@@ -1,0 +1,168 @@
+//! The sessions that this worker follows: begun, folded, promoted, dropped.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ringside_core::ids::SessionId;
+use ringside_core::leadership::message::{Output, Party};
+use ringside_core::leadership::record::Member;
+use ringside_core::leadership::{Follower, Leader};
+use ringside_sandbox::State;
+
+use super::super::following::Remains;
+use super::super::wire::{CheckpointHead, Word};
+use super::super::{Branches, Follow, Following, Lead, Promoted};
+use crate::command::Event;
+use crate::limits::FOLLOWED;
+use crate::session::{Ran, Session};
+use crate::worker::Worker;
+
+impl Worker {
+    /// The node says that a session is to be followed.
+    pub(crate) fn begin_following(&mut self, now: Instant, follow: Follow) {
+        let id = follow.terms.session.clone();
+        let is_here = self.index_of(&id).is_some() || self.replication.index_of(&id).is_some();
+        if is_here || self.replication.followed() >= FOLLOWED {
+            return;
+        }
+        let (me, clock) = (self.replication.me, self.replication.clock);
+        let core = Follower::new(clock.us(now), me, follow.terms.clone());
+        let branches = Branches::new(follow.leader.node.first_epoch());
+        let remains = Remains { fold: None, restore: None, base: None, log: Vec::new(), branches, history: Vec::new() };
+        let mut following = Following::new(id.clone(), follow.module, follow.terms, (core, clock), remains, now);
+        if self.link(now, &id, follow.leader) {
+            following.linked.insert(follow.leader);
+        }
+        tracing::debug!(session = %id, leader = %follow.leader, "the session is followed");
+        self.follow(now, Box::new(following));
+    }
+
+    /// Follows a session from now on.
+    pub(super) fn follow(&mut self, now: Instant, following: Box<Following>) {
+        let replication = &mut self.replication;
+        let free = replication.followed.iter().position(Option::is_none);
+        let at = free.unwrap_or_else(|| {
+            replication.followed.push(None);
+            replication.followed.len() - 1
+        });
+        replication.by_id.insert(following.id.clone(), at);
+        replication.followed[at] = Some(following);
+        self.obey_follower(now, at);
+    }
+
+    /// A session is not to be followed any longer. Whether it is not.
+    pub(crate) fn stop_following(&mut self, now: Instant, session: &SessionId) -> bool {
+        let Some(at) = self.replication.index_of(session) else { return true };
+        let counts = self.replication.followed[at].as_ref().is_some_and(|one| one.core.counts() && !one.has_ended());
+        if !counts && let Some(following) = self.drop_following(now, at) {
+            self.send_standbys_off(now, following.standbys);
+        }
+        !counts
+    }
+
+    fn drop_following(&mut self, now: Instant, at: usize) -> Option<Box<Following>> {
+        let mut following = self.replication.followed[at].take()?;
+        self.replication.by_id.remove(&following.id);
+        self.replication.schedule.set(at as u32, None);
+        self.replication.work.retain(|other| *other != at);
+        let linked = std::mem::take(&mut following.linked);
+        self.unlink(now, &following.id, linked);
+        Some(following)
+    }
+
+    /// Does something with a follower, and what it says.
+    pub(crate) fn with_follower(&mut self, now: Instant, at: usize, act: impl FnOnce(&mut Following)) {
+        let Some(following) = self.replication.followed.get_mut(at).and_then(Option::as_deref_mut) else { return };
+        act(following);
+        self.obey_follower(now, at);
+    }
+
+    fn obey_follower(&mut self, now: Instant, at: usize) {
+        loop {
+            let Some(following) = self.replication.followed.get_mut(at).and_then(Option::as_deref_mut) else { return };
+            let id = following.id.clone();
+            let Some(output) = following.todo.pop_front() else { break };
+            match output {
+                Output::Send { to: Party::Home, message } => {
+                    self.tell(Event::ToHome { session: id, message: Box::new(message) });
+                }
+                Output::Send { to: Party::Member(to), message } => {
+                    if !following.linked.contains(&to)
+                        && self.link(now, &id, to)
+                        && let Some(following) = self.replication.followed[at].as_deref_mut()
+                    {
+                        following.linked.insert(to);
+                    }
+                    self.say(to, Word { session: id, message, entries: Vec::new() });
+                }
+                Output::Chain(request) => self.tell(Event::Chain { session: id, request }),
+                Output::Probe(party) => self.tell(Event::Probe { session: id, party }),
+                Output::Counts(counts) => tracing::debug!(session = %id, counts, "whether the follower counts"),
+                Output::Diverged { leader, own } => {
+                    tracing::error!(
+                        session = %id, position = leader.position, leader = %leader.hash, own = %own.hash,
+                        "this follower's fold differs from its leader's: it is begun anew"
+                    );
+                }
+                // Kept and forgotten already, or a leader's.
+                _ => {}
+            }
+        }
+        self.promote_if_ready(now, at);
+        let Some(following) = self.replication.followed.get_mut(at).and_then(Option::as_deref_mut) else { return };
+        let (next, has_work) = (following.next_timeout(), following.has_work());
+        self.replication.schedule.set(at as u32, next);
+        if has_work && !self.replication.work.contains(&at) {
+            self.replication.work.push_back(at);
+        }
+    }
+
+    /// Folds for about `budget`.
+    pub(super) fn fold_some(&mut self, now: Instant, at: usize, budget: Duration) {
+        let Some(following) = self.replication.followed.get_mut(at).and_then(Option::as_deref_mut) else { return };
+        if let Err(error) = following.work(now, budget) {
+            tracing::error!(session = %following.id, %error, "this follower cannot fold what its leader has folded");
+            following.give_up(now);
+        }
+        self.obey_follower(now, at);
+    }
+
+    /// The leader's checkpoint has come.
+    pub(super) fn take_checkpoint(&mut self, now: Instant, from: Member, head: CheckpointHead, state: Arc<State>) {
+        let Some(at) = self.replication.index_of(&head.session) else { return };
+        tracing::debug!(session = %head.session, %from, position = head.position, "a checkpoint has come");
+        self.with_follower(now, at, |following| following.restore_from(now, head, state));
+    }
+
+    /// It leads from now on, once its fold has all of the log.
+    fn promote_if_ready(&mut self, now: Instant, at: usize) {
+        let Some(following) = self.replication.followed.get_mut(at).and_then(Option::as_deref_mut) else { return };
+        if following.promotion.is_none() || !following.is_ready() {
+            return;
+        }
+        let Some(mut following) = self.drop_following(now, at) else { return };
+        let (Some(promotion), Some((fold, base, log))) = (following.promotion.take(), following.take_parts()) else {
+            return;
+        };
+        let Following { id, terms, branches, history, standbys, .. } = *following;
+        let record = Arc::clone(&promotion.record);
+        let is_complete = promotion.is_complete;
+        tracing::info!(
+            session = %id, epoch = record.epoch.number, position = promotion.end, cause = ?record.cause,
+            "the session is led here from now on"
+        );
+        let (me, clock) = (self.replication.me, self.replication.clock);
+        let core = Leader::promoted(clock.us(now), me, terms.clone(), promotion);
+        let lead = Box::new(Lead::new(core, terms, clock, branches, history, 0));
+        let rate = fold.module().description().tick_rate;
+        let first = if rate == 0 { now } else { self.first_tick(now, Duration::from_secs(1) / rate) };
+        let players = fold.slots().map(|state| state.player.clone()).collect();
+        let parts = (fold, base, log);
+        let session = Session::promoted(id.clone(), parts, (lead, is_complete), now, (first, self.config.cost_of));
+        let index = self.put(Box::new(session));
+        self.tell(Event::Promoted(Box::new(Promoted { session: id, record, players })));
+        self.after_run(now, index, Ran::Applied);
+        self.obey_leader(now, index);
+        self.let_standbys_in(now, index, standbys);
+    }
+}

@@ -1,0 +1,360 @@
+//! What the leaders of this worker's sessions ask for: words, releases, the end of a leadership.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use ringside_core::ids::{PlayerId, SessionId, Slot};
+use ringside_core::leadership::leader::ChainReply;
+use ringside_core::leadership::message::{Append, Message, Output, Party, Release};
+use ringside_core::leadership::record::{Member, Record};
+use ringside_core::leadership::{Follower, Leader};
+use ringside_core::recording::EndReason;
+use ringside_protocol::frame::{Place, ServerFrame};
+use ringside_protocol::limits::{CLOSING_TIMEOUT, RESOLVE_TIMEOUT};
+use ringside_protocol::reason::Reason;
+
+use super::super::following::Remains;
+use super::super::job::Job;
+use super::super::wire::{CheckpointHead, Word};
+use super::super::{Following, Freed, Lead};
+use crate::command::{Event, MoveRefused, Resolved};
+use crate::connection::Stage;
+use crate::endpoint::LinkId;
+use crate::worker::Worker;
+
+impl Worker {
+    /// Does something with a session's leader, and what it says.
+    pub(crate) fn with_leader(&mut self, now: Instant, index: usize, act: impl FnOnce(&mut Leader, u64)) {
+        let Some(session) = self.sessions.get_mut(index).and_then(Option::as_mut) else { return };
+        session.with_leader(now, act);
+        self.obey_leader(now, index);
+    }
+
+    /// Its entries are to be sent when the turn ends.
+    pub(crate) fn flush_later(&mut self, index: usize) {
+        let lead = self.lead_mut(index);
+        if lead.is_some_and(|lead| !std::mem::replace(&mut lead.is_unflushed, true)) {
+            self.replication.unflushed.push(index);
+        }
+    }
+
+    /// Does what a leader said, until it says nothing more.
+    pub(crate) fn obey_leader(&mut self, now: Instant, index: usize) {
+        while let Some(output) = self.sessions.get_mut(index).and_then(Option::as_mut).and_then(|session| {
+            let lead = session.lead.as_mut()?;
+            lead.todo.pop_front()
+        }) {
+            self.obey_one(now, index, output);
+        }
+        self.look_after(now, index);
+    }
+
+    fn obey_one(&mut self, now: Instant, index: usize, output: Output) {
+        let Some(session) = self.sessions[index].as_mut() else { return };
+        let id = session.id.clone();
+        match output {
+            Output::Send { to: Party::Home, message } => {
+                self.tell(Event::ToHome { session: id, message: Box::new(message) });
+            }
+            Output::Send { to: Party::Member(to), message } => self.send_to_follower(now, index, to, message),
+            Output::Chain(request) => self.tell(Event::Chain { session: id, request }),
+            Output::Probe(party) => self.tell(Event::Probe { session: id, party }),
+            Output::Release(release) => self.release(now, index, release),
+            Output::Paused(is_paused) => {
+                if let Some(lead) = &mut session.lead {
+                    lead.is_paused = is_paused;
+                }
+                let frame = if is_paused { ServerFrame::Paused } else { ServerFrame::Resumed };
+                self.tell_players(index, &frame);
+            }
+            Output::Degraded(is_degraded) => {
+                tracing::debug!(session = %id, is_degraded, "whether nobody else has what is appended");
+            }
+            Output::Count { since } => {
+                let inputs = session.lead.as_ref().map_or(0, |lead| lead.inputs_after(since));
+                self.with_leader(now, index, |core, us| core.handle_counted(us, since, inputs));
+            }
+            // What was held back is taken up when it is looked after.
+            Output::MoveFailed => tracing::debug!(session = %id, "the session was not moved"),
+            Output::Renewed(record) => {
+                tracing::info!(session = %id, %record.leader, ?record.cause, "the session goes on in a new epoch");
+            }
+            Output::Deposed => self.depose(now, index, None),
+            Output::Superseded { by, fork } => {
+                tracing::warn!(session = %id, fork, leader = %by.leader, "another branch of the session goes on");
+                self.depose(now, index, Some(by));
+            }
+            // Put into the log already, or a follower's.
+            Output::Record(_)
+            | Output::Keep { .. }
+            | Output::Truncate { .. }
+            | Output::Lead(_)
+            | Output::Counts(_)
+            | Output::Diverged { .. } => {}
+        }
+    }
+
+    /// Says something to a follower; a batch with its entries. Who lacks entries that are not kept any more is sent a
+    /// checkpoint beside it.
+    fn send_to_follower(&mut self, now: Instant, index: usize, to: Member, message: Message) {
+        let Some(session) = self.sessions[index].as_mut() else { return };
+        let Some(lead) = &mut session.lead else { return };
+        let id = session.id.clone();
+        let mut word = Word { session: id.clone(), message, entries: Vec::new() };
+        if let Message::Append(append) = &mut word.message {
+            match lead.entries(&session.log, append.from, append.to) {
+                Some(entries) => word.entries = entries,
+                None => {
+                    *append = Append { to: append.from, ..append.clone() };
+                    self.begin_checkpoint(now, index, to);
+                }
+            }
+        }
+        let Some(lead) = self.lead_mut(index) else { return };
+        if !lead.linked.contains(&to)
+            && self.link(now, &id, to)
+            && let Some(lead) = self.lead_mut(index)
+        {
+            lead.linked.insert(to);
+        }
+        self.say(to, word);
+    }
+
+    fn lead_mut(&mut self, index: usize) -> Option<&mut Lead> {
+        self.sessions.get_mut(index)?.as_mut()?.lead.as_deref_mut()
+    }
+
+    fn begin_checkpoint(&mut self, now: Instant, index: usize, to: Member) {
+        let Some(session) = self.sessions[index].as_mut() else { return };
+        let Some(lead) = &mut session.lead else { return };
+        let Some(state) = session.checkpoint.clone() else { return };
+        if !lead.sends_checkpoint(now, to) {
+            return;
+        }
+        let head = CheckpointHead {
+            session: session.id.clone(),
+            position: state.position(),
+            lineage: lead.core.record().lineage.clone(),
+            branches: lead.branches.clone(),
+        };
+        self.replication.jobs.push_back(Job::encode(to, head, state));
+    }
+
+    /// A checkpoint is encoded: it leaves behind everything else.
+    pub(super) fn send_checkpoint(&mut self, to: Member, session: &SessionId, body: bytes::Bytes) {
+        let sent = self.peers.as_mut().map(|peers| peers.send_long(to.into(), body));
+        if !matches!(sent, Some(Ok(()))) {
+            tracing::debug!(%session, %to, ?sent, "a checkpoint is not sent at this moment");
+            // The next batch that lacks entries tries again.
+            if let Some(lead) = self.index_of(session).and_then(|index| self.lead_mut(index)) {
+                lead.sending.remove(&to);
+            }
+        }
+    }
+
+    /// What waited for entries up to a position may leave.
+    fn release(&mut self, now: Instant, index: usize, release: Release) {
+        let Some(session) = self.sessions[index].as_mut() else { return };
+        let Some(lead) = &mut session.lead else { return };
+        let mut freed = Vec::new();
+        lead.gates.open(release, &mut freed);
+        for one in freed {
+            self.free(index, one);
+        }
+        self.finish_if_released(now, index);
+    }
+
+    fn free(&mut self, index: usize, freed: Freed) {
+        match freed {
+            Freed::News(event) => self.tell(event),
+            Freed::Link(link) => {
+                if let Some(connection) = self.connection(link) {
+                    connection.is_gated = false;
+                }
+                self.mark(link);
+            }
+            Freed::Input(position, input) => {
+                let Some(seat) = self.seat_at(index, input.slot, position) else { return };
+                seat.released_input = seat.released_input.max(input.number);
+                let (link, up_to) = (seat.link, seat.released_input);
+                let Some(link) = link else { return };
+                self.acknowledge_input(link, up_to);
+                if let (Some(cause), Some(connection)) = (input.rejected, self.connection(link)) {
+                    connection.write(&ServerFrame::Rejected { number: input.number, cause });
+                }
+            }
+            Freed::Output(position, slot, number) => {
+                let Some(seat) = self.seat_at(index, slot, position) else { return };
+                seat.released_output = seat.released_output.max(number);
+                seat.link.into_iter().for_each(|link| self.mark(link));
+            }
+        }
+    }
+
+    /// A slot's seat, if it is that of who had it at a position.
+    fn seat_at(&mut self, index: usize, slot: Slot, position: u64) -> Option<&mut crate::session::Seat> {
+        let session = self.sessions[index].as_mut()?;
+        let joined = session.fold.slot(slot)?.joined;
+        session.seat_mut(slot).filter(|_| joined <= position)
+    }
+
+    /// What follows from what a leader said: players who waited for it to take inputs again go on, the node hears of
+    /// another record.
+    fn look_after(&mut self, now: Instant, index: usize) {
+        let Some(session) = self.sessions.get_mut(index).and_then(Option::as_mut) else { return };
+        let id = session.id.clone();
+        let Some(lead) = &mut session.lead else { return };
+        let is_stopped = !lead.takes_inputs();
+        let was_stopped = std::mem::replace(&mut lead.was_stopped, is_stopped);
+        let record = Arc::clone(lead.core.record());
+        let number = (record.epoch, record.number);
+        let is_news = lead.told.replace(number) != Some(number);
+        let session = id;
+        if is_news {
+            let first = record.in_sync.first().copied();
+            if std::mem::replace(&mut lead.first, first) != first {
+                self.tell_follower(index);
+            }
+            self.tell(Event::Record { session, record });
+        }
+        if was_stopped && !is_stopped {
+            self.go_on_with(now, index);
+        }
+        self.reschedule(index);
+    }
+
+    /// A session that was led here is led by another: it is followed, and its players are sent on.
+    fn depose(&mut self, now: Instant, index: usize, superseded: Option<Arc<Record>>) {
+        let Some(mut session) = self.take(index) else { return };
+        self.replication.unflushed.retain(|other| *other != index);
+        let Some(lead) = session.lead.take() else { return };
+        let links = self.empty_seats(now, &mut session);
+        for link in self.waiting.remove(&index).unwrap_or_default() {
+            self.refuse(now, link, Reason::NotHere, "the session is led by another worker");
+        }
+        if let Some((frames, from)) = session.finish_recording(now, EndReason::WorkerStopped) {
+            self.tell(Event::Recorded { session: session.id.clone(), frames, from });
+        }
+        let (id, module) = (session.id.clone(), session.fold.module().clone());
+        let us = lead.us(now);
+        let (branches, history, terms, linked) = (lead.branches, lead.history, lead.terms, lead.linked);
+        let core = lead.core.into_follower(us);
+        let by = superseded.or_else(|| core.record().cloned());
+        let (fold, base, log, rebuild) = session.into_parts();
+        // One that was being rebuilt folds its log anew.
+        let fold = rebuild.is_none().then_some(fold);
+        let remains = Remains { fold, restore: None, base, log, branches, history };
+        let clock = self.replication.clock;
+        let mut following = Following::new(id.clone(), module, terms, (core, clock), remains, now);
+        following.linked = linked;
+        let place = by.as_ref().and_then(|record| self.resolve_member(&id, record.leader));
+        self.send_players_on(now, links, &id, place);
+        if let Some(by) = by {
+            tracing::info!(session = %id, leader = %by.leader, cause = ?by.cause, "the session is led by another worker");
+            self.tell(Event::Deposed { session: id, by });
+        }
+        self.follow(now, Box::new(following));
+    }
+
+    /// Where a member is reached by players.
+    pub(super) fn resolve_member(&self, session: &SessionId, member: Member) -> Option<Resolved> {
+        let contacts = self.replication.nodes.get(&member.node)?;
+        Some(Resolved {
+            session: session.clone(),
+            node: member.node.id.0,
+            generation: member.node.generation,
+            era: contacts.era,
+            worker: member.worker,
+            address: *contacts.workers.get(usize::from(member.worker.0))?,
+            certificate: contacts.certificate,
+        })
+    }
+
+    /// Where the first follower of a session waits, for a player.
+    pub(crate) fn follower_place(&mut self, index: usize, player: &PlayerId, expires_s: u64) -> Option<Place> {
+        let session = self.sessions[index].as_ref()?;
+        let first = *session.lead.as_ref()?.core.record().in_sync.first()?;
+        let place = self.resolve_member(&session.id.clone(), first)?;
+        Some(self.place(&place, player, 0, expires_s))
+    }
+
+    /// A session is over: what its followers are told is the node's to say.
+    pub(crate) fn forget_lead(&mut self, now: Instant, index: usize, id: &SessionId, lead: Lead) {
+        self.replication.unflushed.retain(|other| *other != index);
+        self.unlink(now, id, lead.linked);
+    }
+
+    /// A worker follows a session that is led here.
+    pub(crate) fn recruit(&mut self, now: Instant, session: &SessionId, member: Member) {
+        if let Some(index) = self.index_of(session) {
+            self.with_leader(now, index, |core, us| core.handle_recruit(us, member));
+            self.flush_later(index);
+        }
+    }
+
+    /// A session has another home.
+    pub(crate) fn new_home(&mut self, now: Instant, session: &SessionId) {
+        if let Some(index) = self.index_of(session) {
+            self.with_leader(now, index, Leader::handle_home);
+        }
+    }
+
+    /// The home says something.
+    pub(crate) fn hear_home(&mut self, now: Instant, session: SessionId, message: Message) {
+        self.hear(now, Party::Home, Word { session, message, entries: Vec::new() });
+    }
+
+    /// The store has answered.
+    pub(crate) fn hear_chain(&mut self, now: Instant, session: &SessionId, reply: ChainReply) {
+        if let Some(index) = self.index_of(session) {
+            self.with_leader(now, index, |core, us| core.handle_chain(us, reply));
+        } else {
+            self.with_following(now, session, |core, us| core.handle_chain(us, reply));
+        }
+    }
+
+    /// Another node has reached somebody.
+    pub(crate) fn reached(&mut self, now: Instant, session: &SessionId, party: Party) {
+        self.with_following(now, session, |core, us| core.handle_reached(us, party));
+    }
+
+    fn with_following(&mut self, now: Instant, session: &SessionId, act: impl FnOnce(&mut Follower, u64)) {
+        if let Some(at) = self.replication.index_of(session) {
+            self.with_follower(now, at, |following| following.with_core(now, act));
+        }
+    }
+
+    /// The lead of a session is to go to one of its followers.
+    pub(crate) fn move_session(&mut self, now: Instant, session: &SessionId, to: Member) -> Result<(), MoveRefused> {
+        let index = self.index_of(session).ok_or(MoveRefused::NotHere)?;
+        let mut begun = Err(MoveRefused::NotHere);
+        self.with_leader(now, index, |core, us| begun = core.handle_move(us, to).map_err(MoveRefused::from));
+        self.flush_later(index);
+        begun
+    }
+
+    /// Sends players to where their session is, or to a front door if that is not known.
+    fn send_players_on(&mut self, now: Instant, links: Vec<LinkId>, id: &SessionId, place: Option<Resolved>) {
+        for link in links {
+            let Some(connection) = self.connection(link) else { continue };
+            let Stage::Attached { player, expires_s, .. } = std::mem::replace(&mut connection.stage, Stage::Closed)
+            else {
+                continue;
+            };
+            connection.is_gated = false;
+            let Some(place) = &place else {
+                connection.stage = Stage::Closing { reason: Reason::NotHere };
+                self.detach(now, link, Reason::NotHere, "the session is led by another worker");
+                continue;
+            };
+            let target = self.place(place, &player, 0, expires_s);
+            if let Some(connection) = self.connection(link) {
+                connection.stage = Stage::Departing { session: id.clone(), player, expires_s };
+                connection.write(&ServerFrame::Moving(target));
+            }
+            // The client closes once it is attached there.
+            self.endpoint.set_deadline(link, Some(now + RESOLVE_TIMEOUT + CLOSING_TIMEOUT));
+            self.mark(link);
+        }
+    }
+}

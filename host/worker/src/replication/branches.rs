@@ -1,0 +1,141 @@
+//! Which branch a session's numbers belong to, and how much of those before it was kept: what a client that comes back
+//! from one of them is told (`rewound`). Part of what a follower has, for it is asked when it leads.
+
+use std::collections::BTreeMap;
+
+use ringside_core::ids::{Epoch, Position, Slot};
+use ringside_core::leadership::record::Cause;
+use ringside_protocol::ids::Branch;
+use ringside_sandbox::{Fold, SlotState};
+use serde::{Deserialize, Serialize};
+
+use crate::limits::BRANCHES;
+
+/// A player's numbers where a branch was left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Kept {
+    /// Since when the slot is the player's.
+    joined: Position,
+    /// The last message of the player that was kept.
+    pub last_input: u64,
+    /// The last message to the player that was kept.
+    pub last_output: u64,
+}
+
+/// A branch that was left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Left {
+    branch: Branch,
+    tick: u64,
+    slots: BTreeMap<Slot, Kept>,
+}
+
+/// A session's branches.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Branches {
+    current: Branch,
+    /// Oldest first, at most [`BRANCHES`].
+    left: Vec<Left>,
+}
+
+/// What a client from another branch is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fork {
+    /// The tick that it goes on from.
+    pub tick: u64,
+    pub kept: Kept,
+}
+
+impl Branches {
+    /// Of a session that begins.
+    pub fn new(epoch: Epoch) -> Branches {
+        Branches { current: Branch(epoch), left: Vec::new() }
+    }
+
+    /// The branch that numbers belong to.
+    pub fn current(&self) -> Branch {
+        self.current
+    }
+
+    /// Whether a record in the log begins a branch: a promotion that may have left something out. Whoever was granted the
+    /// lead has everything, and who goes on after a cut withdraws nothing of its own.
+    pub fn begins(cause: Cause) -> bool {
+        matches!(cause, Cause::Promoted)
+    }
+
+    /// A branch begins after what a fold has.
+    pub fn begin(&mut self, epoch: Epoch, fold: &Fold) {
+        let kept = |state: &SlotState| {
+            let (joined, last_input) = (state.joined, state.last_input);
+            (state.slot, Kept { joined, last_input, last_output: state.outputs.last() })
+        };
+        self.leave(epoch, fold.tick(), fold.slots().map(kept).collect());
+    }
+
+    fn leave(&mut self, epoch: Epoch, tick: u64, slots: BTreeMap<Slot, Kept>) {
+        self.left.push(Left { branch: self.current, tick, slots });
+        if self.left.len() > BRANCHES {
+            self.left.remove(0);
+        }
+        self.current = Branch(epoch);
+    }
+
+    /// What was kept of a branch for a player who joined then; nothing if it is not known: from too long ago, or of a
+    /// line that this one does not come from.
+    pub fn fork(&self, branch: Branch, slot: Slot, joined: Position) -> Option<Fork> {
+        let from = self.left.iter().position(|left| left.branch == branch)?;
+        let later = self.left.get(from..)?;
+        let forks = later.iter().map(|left| {
+            let kept = left.slots.get(&slot).copied().filter(|kept| kept.joined == joined)?;
+            Some(Fork { tick: left.tick, kept })
+        });
+        // Each later branch may have left out more.
+        forks.reduce(|one, other| {
+            let (one, other) = (one?, other?);
+            let kept = Kept {
+                joined,
+                last_input: one.kept.last_input.min(other.kept.last_input),
+                last_output: one.kept.last_output.min(other.kept.last_output),
+            };
+            Some(Fork { tick: one.tick.min(other.tick), kept })
+        })?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn epoch(number: u64) -> Epoch {
+        Epoch { number, node: 1, node_generation: 1 }
+    }
+
+    fn slots(last_input: u64, last_output: u64) -> BTreeMap<Slot, Kept> {
+        BTreeMap::from([(Slot(0), Kept { joined: 2, last_input, last_output })])
+    }
+
+    #[test]
+    fn a_later_branch_may_have_left_out_more() {
+        let mut branches = Branches::new(epoch(1));
+        branches.leave(epoch(2), 10, slots(5, 7));
+        branches.leave(epoch(3), 9, slots(4, 9));
+        let fork = |number, joined| branches.fork(Branch(epoch(number)), Slot(0), joined);
+        let kept = |last_input, last_output| Kept { joined: 2, last_input, last_output };
+        assert_eq!(fork(1, 2), Some(Fork { tick: 9, kept: kept(4, 7) }));
+        assert_eq!(fork(2, 2), Some(Fork { tick: 9, kept: kept(4, 9) }));
+        assert_eq!(fork(2, 3), None, "another stay");
+        assert_eq!(fork(3, 2), None, "it is the branch that goes on");
+        assert_eq!(fork(9, 2), None, "of another line");
+    }
+
+    #[test]
+    fn branches_beyond_the_bound_are_forgotten_oldest_first() {
+        let mut branches = Branches::new(epoch(1));
+        for number in 2..=BRANCHES as u64 + 2 {
+            branches.leave(epoch(number), 1, slots(1, 1));
+        }
+        assert_eq!(branches.fork(Branch(epoch(1)), Slot(0), 2), None);
+        assert!(branches.fork(Branch(epoch(2)), Slot(0), 2).is_some());
+        assert_eq!(branches.left.len(), BRANCHES);
+    }
+}

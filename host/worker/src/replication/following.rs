@@ -1,0 +1,274 @@
+//! A session that another worker leads: the core's follower, the log since a checkpoint, the fold as far as it has come.
+//! Restores and folds in slices, off everybody's path; keeps two checkpoints, of which the older is one that nothing can
+//! withdraw.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ringside_core::ids::{Position, SessionId};
+use ringside_core::leadership::Follower;
+use ringside_core::leadership::message::{Mark, Message, Output, Party, Promotion};
+use ringside_core::leadership::record::{Cause, Member, Terms};
+use ringside_core::limits;
+use ringside_core::log::{Input, Record};
+use ringside_sandbox::{Fold, FoldError, FoldOptions, Module, Rebuild, State, Step};
+
+use super::wire::CheckpointHead;
+use super::{Branches, Change, Clock, Lead};
+use crate::endpoint::LinkId;
+
+/// A session that is followed.
+pub(crate) struct Following {
+    pub id: SessionId,
+    pub module: Module,
+    pub terms: Terms,
+    pub core: Follower,
+    clock: Clock,
+    fold: Option<Fold>,
+    restore: Option<Rebuild>,
+    /// The state that the log begins after.
+    base: Option<Arc<State>>,
+    /// A later one, for when everything before it is committed.
+    next_base: Option<Arc<State>>,
+    captured: Instant,
+    log: VecDeque<Record>,
+    pub branches: Branches,
+    pub history: Vec<Change>,
+    /// A promotion that waits until the fold has all of the log.
+    pub promotion: Option<Promotion>,
+    /// What the core said that the worker has not done yet.
+    pub todo: VecDeque<Output>,
+    /// The entries that came with the message that is being handled.
+    batch: (Position, Vec<Record>),
+    pub linked: BTreeSet<Member>,
+    /// Connections that wait here for a promotion.
+    pub standbys: Vec<LinkId>,
+    /// When it was spoken to last.
+    pub heard: Instant,
+}
+
+/// What is left of a session, or begins one, for a follower.
+pub(crate) struct Remains {
+    pub fold: Option<Fold>,
+    pub restore: Option<Rebuild>,
+    pub base: Option<Arc<State>>,
+    pub log: Vec<Record>,
+    pub branches: Branches,
+    pub history: Vec<Change>,
+}
+
+impl Following {
+    pub fn new(
+        id: SessionId,
+        module: Module,
+        terms: Terms,
+        (core, clock): (Follower, Clock),
+        remains: Remains,
+        now: Instant,
+    ) -> Following {
+        Following {
+            id,
+            module,
+            terms,
+            core,
+            clock,
+            fold: remains.fold,
+            restore: remains.restore,
+            base: remains.base,
+            next_base: None,
+            captured: now,
+            log: remains.log.into(),
+            branches: remains.branches,
+            history: remains.history,
+            promotion: None,
+            todo: VecDeque::new(),
+            batch: (0, Vec::new()),
+            linked: BTreeSet::new(),
+            standbys: Vec::new(),
+            heard: now,
+        }
+    }
+
+    /// Does something with the core, in a turn that has begun for it; what it says is done next.
+    pub fn with_core(&mut self, now: Instant, act: impl FnOnce(&mut Follower, u64)) {
+        let us = self.clock.us(now);
+        self.core.handle_turn(us);
+        self.pump();
+        act(&mut self.core, us);
+        self.pump();
+    }
+
+    /// A message has come, with the entries that a batch brings.
+    pub fn hear(&mut self, now: Instant, from: Party, message: Message, entries: Vec<Record>) {
+        self.heard = now;
+        if let Message::Append(append) = &message {
+            self.batch = (append.from, entries);
+        }
+        self.with_core(now, |core, us| core.handle_message(us, from, message));
+        self.batch = (0, Vec::new());
+    }
+
+    /// When the core wants its turn.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.core.next_timeout().map(|us| self.clock.instant(us))
+    }
+
+    /// Keeps and forgets entries as the core says; the rest is the worker's to do.
+    fn pump(&mut self) {
+        while let Some(output) = self.core.poll() {
+            match output {
+                Output::Keep { from, to } => self.keep(from, to),
+                Output::Truncate { to } => self.truncate(to),
+                Output::Lead(promotion) => self.promotion = Some(promotion),
+                output => self.todo.push_back(output),
+            }
+        }
+    }
+
+    fn keep(&mut self, from: Position, to: Position) {
+        let (before, entries) = (self.batch.0, std::mem::take(&mut self.batch.1));
+        let skipped = (from - 1 - before) as usize;
+        self.log.extend(entries.into_iter().skip(skipped).take((to + 1 - from) as usize));
+    }
+
+    /// Entries after a position never were: the fold goes back to a checkpoint where it has had some of them.
+    fn truncate(&mut self, to: Position) {
+        self.log.retain(|entry| entry.position <= to);
+        if self.next_base.as_ref().is_some_and(|state| state.position() > to) {
+            self.next_base = None;
+        }
+        if self.applied() <= to && self.restore.is_none() {
+            return;
+        }
+        (self.fold, self.restore) = (None, None);
+        if self.base_position() > to {
+            // What it began with never was, either: it has nothing.
+            (self.base, self.next_base) = (None, None);
+            self.log.clear();
+            self.core.handle_lost();
+        }
+    }
+
+    /// Up to where its fold is.
+    pub fn applied(&self) -> Position {
+        self.fold.as_ref().map_or(0, Fold::position)
+    }
+
+    fn base_position(&self) -> Position {
+        self.base.as_ref().map_or(0, |state| state.position())
+    }
+
+    /// Whether there is something to fold.
+    pub fn has_work(&self) -> bool {
+        let end = self.log.back().map_or(self.base_position(), |entry| entry.position);
+        end > self.applied() || self.restore.is_some()
+    }
+
+    /// Folds for about `budget`.
+    ///
+    /// # Errors
+    /// An entry that its leader has folded and this worker cannot.
+    pub fn work(&mut self, now: Instant, budget: Duration) -> Result<(), FoldError> {
+        let begun = Instant::now();
+        self.restore(budget)?;
+        let Some(fold) = &mut self.fold else { return Ok(()) };
+        let mut outputs = Vec::new();
+        let first = self.log.front().map_or(0, |entry| entry.position);
+        let mut at = (fold.position() + 1).saturating_sub(first) as usize;
+        while let Some(entry) = self.log.get(at) {
+            outputs.clear();
+            if let Input::Leadership { record } = &entry.input {
+                let is_change = !matches!(record.cause, Cause::Admitted | Cause::Removed);
+                if is_change && self.history.last().is_none_or(|last| last.epoch != record.epoch) {
+                    Lead::changed(&mut self.history, record);
+                }
+                if Branches::begins(record.cause) && self.branches.current().0 != record.epoch {
+                    self.branches.begin(record.epoch, fold);
+                }
+            }
+            fold.replay(entry, &mut outputs)?;
+            self.core.handle_applied(Mark { position: entry.position, hash: fold.output_hash() });
+            at += 1;
+            if begun.elapsed() >= budget {
+                break;
+            }
+        }
+        self.pump();
+        self.capture_if_due(now);
+        Ok(())
+    }
+
+    fn restore(&mut self, budget: Duration) -> Result<(), FoldError> {
+        if self.fold.is_some() {
+            return Ok(());
+        }
+        if self.base.is_none() && self.log.front().is_none_or(|entry| entry.position != 1) {
+            return Ok(());
+        }
+        let (module, base) = (&self.module, &self.base);
+        let restore =
+            self.restore.get_or_insert_with(|| Rebuild::new(module, base.clone(), Vec::new(), FoldOptions::default()));
+        if let Step::Done(fold) = restore.step(budget)? {
+            (self.fold, self.restore) = (Some(*fold), None);
+        }
+        Ok(())
+    }
+
+    /// Takes a checkpoint now and then, and begins the log after the last one that is committed.
+    fn capture_if_due(&mut self, now: Instant) {
+        let committed = self.core.committed();
+        if let Some(state) = self.next_base.take_if(|state| state.position() <= committed) {
+            let position = state.position();
+            self.base = Some(state);
+            while self.log.front().is_some_and(|entry| entry.position <= position) {
+                self.log.pop_front();
+            }
+        }
+        let interval = Duration::from_micros(limits::CHECKPOINT_INTERVAL_US);
+        let is_due = self.log.len() as u64 >= limits::CHECKPOINT_ENTRIES || now >= self.captured + interval;
+        if is_due
+            && self.next_base.is_none()
+            && let Some(fold) = &mut self.fold
+            && fold.position() > self.base.as_ref().map_or(0, |state| state.position())
+        {
+            self.captured = now;
+            self.next_base = fold.capture().ok().map(Arc::new);
+        }
+    }
+
+    /// The leader's checkpoint has come.
+    pub fn restore_from(&mut self, now: Instant, head: CheckpointHead, state: Arc<State>) {
+        if head.position <= self.core.end() {
+            // It had caught up meanwhile.
+            return;
+        }
+        self.heard = now;
+        (self.fold, self.restore, self.next_base) = (None, None, None);
+        self.log.clear();
+        self.base = Some(state);
+        self.branches = head.branches;
+        self.with_core(now, |core, us| core.handle_checkpoint(us, head.position, head.lineage));
+    }
+
+    /// Whether it has folded everything, so that it may lead.
+    pub fn is_ready(&self) -> bool {
+        self.fold.is_some() && self.applied() == self.core.end()
+    }
+
+    /// What a leader goes on from: the fold, its last checkpoint and the log since. None before it has a fold.
+    pub fn take_parts(&mut self) -> Option<(Fold, Option<Arc<State>>, Vec<Record>)> {
+        Some((self.fold.take()?, self.base.take(), std::mem::take(&mut self.log).into()))
+    }
+
+    /// Whether the session is over, as far as it has folded.
+    pub fn has_ended(&self) -> bool {
+        self.fold.as_ref().is_some_and(|fold| fold.ending().is_some())
+    }
+
+    /// What it has cannot be folded: it must not count.
+    pub fn give_up(&mut self, now: Instant) {
+        (self.fold, self.restore) = (None, None);
+        self.with_core(now, |core, _| core.handle_lost());
+    }
+}

@@ -1,0 +1,74 @@
+//! What is too long for a turn: checkpoints are encoded and decoded beside the worker's thread. A worker says what is to be
+//! done ([`Worker::poll_job`](crate::Worker::poll_job)); whoever drives it does it, wherever, and hands in what came of
+//! it as a [`Command`](crate::Command::Done).
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ringside_core::leadership::record::Member;
+use ringside_sandbox::State;
+
+use super::wire::{self, CheckpointHead};
+
+/// Something to be done beside the worker.
+pub struct Job(Task);
+
+enum Task {
+    Encode { to: Member, head: CheckpointHead, state: Arc<State> },
+    Decode { from: Member, body: Bytes },
+}
+
+/// What came of a job.
+pub struct Done(pub(crate) Outcome);
+
+pub(crate) enum Outcome {
+    /// A checkpoint as it is sent.
+    Encoded { to: Member, head: CheckpointHead, body: Bytes },
+    /// A checkpoint that came.
+    Decoded { from: Member, head: CheckpointHead, state: Arc<State> },
+    /// One that cannot be read.
+    Unreadable { from: Member, why: String },
+}
+
+impl Job {
+    pub(crate) fn encode(to: Member, head: CheckpointHead, state: Arc<State>) -> Job {
+        Job(Task::Encode { to, head, state })
+    }
+
+    pub(crate) fn decode(from: Member, body: Bytes) -> Job {
+        Job(Task::Decode { from, body })
+    }
+
+    /// Does it: a millisecond for each megabyte or so.
+    pub fn run(self) -> Done {
+        Done(match self.0 {
+            Task::Encode { to, head, state } => {
+                let body = wire::checkpoint(&head, &state.encode());
+                Outcome::Encoded { to, head, body }
+            }
+            Task::Decode { from, body } => match decode(&body) {
+                Ok((head, state)) => Outcome::Decoded { from, head, state },
+                Err(why) => Outcome::Unreadable { from, why },
+            },
+        })
+    }
+}
+
+fn decode(body: &[u8]) -> Result<(CheckpointHead, Arc<State>), String> {
+    let (head, bytes) = wire::open_checkpoint(body).map_err(|error| error.to_string())?;
+    let state = State::decode(bytes).map_err(|error| error.to_string())?;
+    match state.position() == head.position {
+        true => Ok((head, Arc::new(state))),
+        false => Err(format!("it says position {}, its state is at {}", head.position, state.position())),
+    }
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Task::Encode { to, head, .. } => write!(f, "Encode({} at {} for {to})", head.session, head.position),
+            Task::Decode { from, body } => write!(f, "Decode({} bytes from {from})", body.len()),
+        }
+    }
+}

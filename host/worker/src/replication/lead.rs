@@ -1,0 +1,279 @@
+//! What a session that is replicated has beside its log and fold while this worker leads it: the core's leader, entries
+//! that followers may still lack, what waits for a release.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Instant;
+
+use ringside_core::ids::{Epoch, Position, Slot};
+use ringside_core::leadership::message::{Mark, Output};
+use ringside_core::leadership::record::{Member, Terms};
+use ringside_core::leadership::{Leader, record};
+use ringside_core::log::{Input, Record};
+use ringside_core::output::Output as GuestOutput;
+use ringside_protocol::reason::Reason;
+use ringside_sandbox::State;
+
+use super::gates::{self, Gates};
+use super::{Branches, Change, Clock, ReplicationReport};
+use crate::limits::{CHECKPOINT_SENDING, UNRELEASED_ENTRIES, WINDOW_ENTRIES};
+
+/// A session's leadership.
+pub(crate) struct Lead {
+    pub core: Leader,
+    pub terms: Terms,
+    clock: Clock,
+    /// What the core said that the worker has not done yet; good for the turn in which it was said.
+    pub todo: VecDeque<Output>,
+    pub gates: Gates,
+    /// Entries before the session's checkpoint that a follower may still lack.
+    window: VecDeque<Record>,
+    /// Player inputs in the log so far, at entries that matter: where a record was put in.
+    counts: VecDeque<(Position, u64)>,
+    inputs: u64,
+    pub branches: Branches,
+    pub history: Vec<Change>,
+    /// To whom a checkpoint is on its way, since when.
+    pub sending: BTreeMap<Member, Instant>,
+    /// Whose links it holds.
+    pub linked: BTreeSet<Member>,
+    /// Views pause: somebody else may be showing others.
+    pub is_paused: bool,
+    /// Whether it is on the list of those whose entries are to be sent.
+    pub is_unflushed: bool,
+    /// Whether it took no inputs when this was looked at last.
+    pub was_stopped: bool,
+    /// Where its players were told to stand by.
+    pub first: Option<Member>,
+    /// Number and epoch of the record that the node was told last.
+    pub told: Option<(Epoch, u64)>,
+}
+
+impl Lead {
+    pub fn new(core: Leader, terms: Terms, clock: Clock, branches: Branches, history: Vec<Change>, tick: u64) -> Lead {
+        let gates = Gates::new(core.committed(), tick);
+        Lead {
+            core,
+            terms,
+            clock,
+            todo: VecDeque::new(),
+            gates,
+            window: VecDeque::new(),
+            counts: VecDeque::new(),
+            inputs: 0,
+            branches,
+            history,
+            sending: BTreeMap::new(),
+            linked: BTreeSet::new(),
+            is_paused: false,
+            is_unflushed: false,
+            was_stopped: false,
+            first: None,
+            told: None,
+        }
+    }
+
+    /// Whether an input may be appended now.
+    pub fn takes_inputs(&self) -> bool {
+        let is_bounded = self.core.end() < self.gates.release().up_to.saturating_add(UNRELEASED_ENTRIES);
+        is_bounded && self.core.may_append().is_ok()
+    }
+
+    /// Whether something waits for followers or the store.
+    pub fn waits(&self) -> bool {
+        !self.gates.is_released(self.core.end())
+    }
+
+    /// What the core's clock says.
+    pub fn us(&self, now: Instant) -> u64 {
+        self.clock.us(now)
+    }
+
+    /// When the core wants its turn.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.core.next_timeout().map(|us| self.clock.instant(us))
+    }
+
+    /// An entry was applied, and put these out: it is appended, and what it caused waits for it.
+    pub fn append(&mut self, now: Instant, position: Position, input: &Input, outputs: &[GuestOutput], tick: u64) {
+        let appended = self.core.handle_append(self.clock.us(now));
+        debug_assert_eq!(appended.ok(), Some(position), "the core and the fold count alike");
+        self.note(position, input, outputs, tick);
+    }
+
+    /// What an entry in the log causes when it is released.
+    pub fn note(&mut self, position: Position, input: &Input, outputs: &[GuestOutput], tick: u64) {
+        match input {
+            Input::Tick => self.gates.tick(position, tick),
+            Input::Message { .. } | Input::Datagram { .. } => self.inputs += 1,
+            _ => {}
+        }
+        for output in outputs {
+            if let GuestOutput::Send { slot, number, .. } = output {
+                self.gates.output(position, *slot, *number);
+            }
+        }
+    }
+
+    /// A player's message is an entry: it is acknowledged when that is released.
+    pub fn acknowledge_later(&mut self, position: Position, slot: Slot, number: u64, rejected: Option<Reason>) {
+        self.gates.input(position, gates::Input { slot, number, rejected });
+    }
+
+    /// A record was put into the log.
+    pub fn recorded(&mut self, record: &record::Record) {
+        self.counts.push_back((record.position, self.inputs));
+        if self.counts.len() > ringside_core::limits::LINEAGE {
+            self.counts.pop_front();
+        }
+    }
+
+    /// Player inputs after a position: exact from the newest record before it on, for forks begin at records.
+    pub fn inputs_after(&self, since: Position) -> u64 {
+        let before = self.counts.iter().rev().find(|(position, _)| *position <= since.saturating_add(1));
+        self.inputs - before.map_or(0, |(_, inputs)| *inputs)
+    }
+
+    /// The fold is at its end, with this hash of outputs; the turn's entries are sent.
+    pub fn flush(&mut self, now: Instant, mark: Mark) {
+        self.is_unflushed = false;
+        self.core.handle_mark(mark);
+        self.core.handle_flush(self.clock.us(now));
+    }
+
+    /// A checkpoint was taken: the entries before it may still be wanted for a while.
+    pub fn keep(&mut self, log: &mut Vec<Record>) {
+        self.window.extend(log.drain(..));
+        while self.window.len() > WINDOW_ENTRIES {
+            self.window.pop_front();
+        }
+    }
+
+    /// The entries after one position up to another; none if they are not kept any more.
+    pub fn entries(&self, log: &[Record], from: Position, to: Position) -> Option<Vec<Record>> {
+        if from == to {
+            return Some(Vec::new());
+        }
+        let all = self.window.iter().chain(log);
+        let found: Vec<Record> =
+            all.skip_while(|entry| entry.position <= from).take_while(|entry| entry.position <= to).cloned().collect();
+        let is_whole = found.first()?.position == from + 1 && found.last()?.position == to;
+        is_whole.then_some(found)
+    }
+
+    /// Whether a checkpoint is to be sent to somebody now: none is on its way that may still arrive.
+    pub fn sends_checkpoint(&mut self, now: Instant, to: Member) -> bool {
+        let is_free = self.sending.get(&to).is_none_or(|since| now >= *since + CHECKPOINT_SENDING);
+        if is_free {
+            self.sending.insert(to, now);
+        }
+        is_free
+    }
+
+    /// Somebody leads in a new epoch.
+    pub fn changed(history: &mut Vec<Change>, record: &record::Record) {
+        let position = record.position;
+        history.push(Change { leader: record.leader, epoch: record.epoch, position, cause: record.cause });
+        if history.len() > crate::limits::HISTORY {
+            history.remove(0);
+        }
+    }
+
+    /// What is known of it, given its last checkpoint.
+    pub fn report(&self, checkpoint: Option<&State>) -> ReplicationReport {
+        ReplicationReport {
+            record: Some(self.core.record().clone()),
+            terms: self.terms.clone(),
+            is_leader: true,
+            is_degraded: self.core.is_degraded(),
+            end: self.core.end(),
+            committed: self.core.committed(),
+            checkpoint: checkpoint.map_or(0, State::position),
+            lags: self.core.lags().collect(),
+            history: self.history.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ringside_core::ids::{Node, NodeId, WorkerId};
+    use ringside_core::leadership::record::{PartitionPolicy, Tier};
+    use ringside_core::log::Outcome;
+
+    use super::*;
+    use crate::limits::HISTORY;
+
+    fn member(id: u64) -> Member {
+        Member { node: Node { id: NodeId(id), generation: 1 }, worker: WorkerId(0) }
+    }
+
+    fn lead(now: Instant) -> Lead {
+        let terms = Terms {
+            session: "arena/a@0000000000000001".parse().unwrap(),
+            tier: Tier::Replicated,
+            policy: PartitionPolicy::Available,
+            followers: 1,
+        };
+        let clock = Clock::new(now);
+        let core = Leader::create(clock.us(now), member(1), terms.clone());
+        let branches = Branches::new(core.epoch());
+        Lead::new(core, terms, clock, branches, Vec::new(), 0)
+    }
+
+    fn entry(position: Position) -> Record {
+        Record { position, time_us: position, input: Input::Tick, outcome: Outcome::Applied }
+    }
+
+    #[test]
+    fn inputs_wait_where_too_much_is_not_released() {
+        let now = Instant::now();
+        let mut lead = lead(now);
+        for position in 1..=UNRELEASED_ENTRIES {
+            assert!(lead.takes_inputs(), "at {position}");
+            lead.append(now, position, &Input::Tick, &[], position);
+        }
+        assert!(!lead.takes_inputs());
+        // Nobody follows: what is appended is released with the turn.
+        lead.core.handle_flush(lead.us(now));
+        let release = std::iter::from_fn(|| lead.core.poll()).find_map(|output| match output {
+            Output::Release(release) => Some(release),
+            _ => None,
+        });
+        lead.gates.open(release.unwrap(), &mut Vec::new());
+        assert!(lead.takes_inputs());
+    }
+
+    #[test]
+    fn entries_before_a_checkpoint_are_kept_up_to_the_bound() {
+        let mut lead = lead(Instant::now());
+        let count = WINDOW_ENTRIES as u64;
+        let mut log: Vec<Record> = (1..=count + 10).map(entry).collect();
+        lead.keep(&mut log);
+        assert!(log.is_empty());
+        log.extend((count + 11..=count + 20).map(entry));
+        assert_eq!(lead.entries(&log, 9, count + 15), None, "the oldest are gone");
+        let found = lead.entries(&log, 10, count + 15).unwrap();
+        assert_eq!((found.first(), found.last()), (Some(&entry(11)), Some(&entry(count + 15))));
+        assert_eq!(lead.entries(&log, 10, count + 21), None, "it is not there yet");
+        assert_eq!(lead.entries(&log, 7, 7), Some(Vec::new()));
+    }
+
+    #[test]
+    fn a_checkpoint_is_sent_again_after_its_time() {
+        let now = Instant::now();
+        let mut lead = lead(now);
+        assert!(lead.sends_checkpoint(now, member(2)) && lead.sends_checkpoint(now, member(3)));
+        assert!(!lead.sends_checkpoint(now + CHECKPOINT_SENDING / 2, member(2)));
+        assert!(lead.sends_checkpoint(now + CHECKPOINT_SENDING, member(2)));
+    }
+
+    #[test]
+    fn changes_beyond_the_bound_are_not_shown() {
+        let first = record::Record::first("arena/a@0000000000000001".parse().unwrap(), member(1));
+        let mut history = Vec::new();
+        for position in 0..=HISTORY as u64 {
+            Lead::changed(&mut history, &record::Record { position, ..first.clone() });
+        }
+        assert_eq!((history.len(), history[0].position), (HISTORY, 1));
+    }
+}

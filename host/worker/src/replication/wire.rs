@@ -1,0 +1,161 @@
+//! What workers say to each other of sessions: words, many of them in a frame. A frame begins with [`MAGIC`] and
+//! [`VERSION`]; a word is the message of one session with the entries that a batch brings. Checkpoints are what is long.
+
+use bytes::Bytes;
+use ringside_core::ids::{Position, SessionId};
+use ringside_core::leadership::lineage::Lineage;
+use ringside_core::leadership::message::{Append, Message};
+use ringside_core::log::Record;
+use serde::{Deserialize, Serialize};
+
+use super::Branches;
+
+/// First bytes of a frame, a datagram, or something long that is about sessions.
+pub(crate) const MAGIC: [u8; 3] = *b"RSR";
+/// Version of what follows them.
+pub(crate) const VERSION: u8 = 1;
+
+/// A message about a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Word {
+    pub session: SessionId,
+    pub message: Message,
+    /// The entries that an [`Append`] brings: those after its `from`, up to its `to`.
+    pub entries: Vec<Record>,
+}
+
+impl Word {
+    /// Whether the entries are those that the message says.
+    fn is_whole(&self) -> bool {
+        match &self.message {
+            Message::Append(Append { from, to, .. }) => {
+                let follows = |(position, entry): (Position, &Record)| entry.position == position;
+                to.checked_sub(*from) == Some(self.entries.len() as u64)
+                    && (from + 1..=*to).zip(&self.entries).all(follows)
+            }
+            _ => self.entries.is_empty(),
+        }
+    }
+}
+
+/// The head of a checkpoint on its way; the state's own bytes follow it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CheckpointHead {
+    pub session: SessionId,
+    /// After which entry.
+    pub position: Position,
+    pub lineage: Lineage,
+    pub branches: Branches,
+}
+
+/// Whether something that came is about sessions.
+pub(crate) fn is_ours(body: &[u8]) -> bool {
+    body.starts_with(&MAGIC)
+}
+
+/// Begins a frame.
+pub(crate) fn begin(body: &mut Vec<u8>) {
+    body.extend_from_slice(&MAGIC);
+    body.push(VERSION);
+}
+
+/// Appends a word.
+pub(crate) fn append(body: &mut Vec<u8>, word: &Word) {
+    let buffer = std::mem::take(body);
+    // Plain data into memory always serializes.
+    *body = postcard::to_extend(word, buffer).unwrap_or_default();
+}
+
+/// Something that cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum WireError {
+    #[error("it is of version {0}, this worker speaks {VERSION}")]
+    Version(u8),
+    #[error("it cannot be read")]
+    Malformed,
+}
+
+/// The words of a frame.
+pub(crate) fn words(body: &[u8]) -> Result<Vec<Word>, WireError> {
+    let mut rest = content(body)?;
+    let mut words = Vec::new();
+    while !rest.is_empty() {
+        let (word, after): (Word, _) = postcard::take_from_bytes(rest).map_err(|_| WireError::Malformed)?;
+        if !word.is_whole() {
+            return Err(WireError::Malformed);
+        }
+        words.push(word);
+        rest = after;
+    }
+    Ok(words)
+}
+
+fn content(body: &[u8]) -> Result<&[u8], WireError> {
+    let rest = body.strip_prefix(MAGIC.as_slice()).ok_or(WireError::Malformed)?;
+    match rest.split_first() {
+        Some((&VERSION, rest)) => Ok(rest),
+        Some((&version, _)) => Err(WireError::Version(version)),
+        None => Err(WireError::Malformed),
+    }
+}
+
+/// A checkpoint as it is sent.
+pub(crate) fn checkpoint(head: &CheckpointHead, state: &[u8]) -> Bytes {
+    let mut body = Vec::with_capacity(state.len() + 256);
+    begin(&mut body);
+    body = postcard::to_extend(head, body).unwrap_or_default();
+    body.extend_from_slice(state);
+    body.into()
+}
+
+/// A checkpoint's head and the bytes of its state.
+pub(crate) fn open_checkpoint(body: &[u8]) -> Result<(CheckpointHead, &[u8]), WireError> {
+    postcard::take_from_bytes(content(body)?).map_err(|_| WireError::Malformed)
+}
+
+#[cfg(test)]
+mod tests {
+    use ringside_core::ids::Epoch;
+    use ringside_core::log::{Input, Outcome};
+
+    use super::*;
+
+    fn word(from: Position, count: u64) -> Word {
+        let epoch = Epoch { number: 1, node: 1, node_generation: 1 };
+        let append = Append { epoch, stamp_us: 7, from, to: from + count, committed: 0, record: None, mark: None };
+        let entry = |position| Record { position, time_us: position, input: Input::Tick, outcome: Outcome::Applied };
+        Word {
+            session: "arena/a@0000000000000001".parse().unwrap(),
+            message: Message::Append(append),
+            entries: (from + 1..=from + count).map(entry).collect(),
+        }
+    }
+
+    #[test]
+    fn words_come_back_as_they_were_said() {
+        let mut body = Vec::new();
+        begin(&mut body);
+        let said = [word(0, 3), word(3, 0), word(3, 9)];
+        said.iter().for_each(|word| append(&mut body, word));
+        assert_eq!(words(&body).unwrap(), said);
+    }
+
+    #[test]
+    fn what_is_cut_off_of_another_version_or_contradicts_itself_is_refused() {
+        let mut body = Vec::new();
+        begin(&mut body);
+        append(&mut body, &word(0, 3));
+        for end in 0..body.len() {
+            assert!(end == 4 || words(&body[..end]).is_err(), "{end} bytes");
+        }
+        let mut other = body.clone();
+        other[3] = 9;
+        assert_eq!(words(&other), Err(WireError::Version(9)));
+        let mut gap = word(0, 3);
+        gap.entries[1].position = 9;
+        let mut body = Vec::new();
+        begin(&mut body);
+        append(&mut body, &gap);
+        assert_eq!(words(&body), Err(WireError::Malformed));
+    }
+}

@@ -1,0 +1,293 @@
+//! Sessions that follow each other over real sockets: three workers, of which one leads. What it has acknowledged is there
+//! when it is gone; what it granted goes on elsewhere.
+
+use std::collections::BTreeMap;
+use std::net::UdpSocket;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use ringside_core::ids::{SessionId, WorkerId};
+use ringside_core::leadership::message::{Message, Party};
+use ringside_core::leadership::record::{Copy, Member, Record, Terms};
+use ringside_core::membership::PeerPorts;
+use ringside_protocol::frame::Certificate;
+use ringside_protocol::limits;
+use ringside_sandbox::{Module, Sandbox, SandboxConfig};
+use ringside_test_support::members::{Authority, peer};
+use ringside_test_support::wait::PATIENCE;
+use ringside_worker::authority::Keys;
+use ringside_worker::replication::{Contacts, Follow, Promoted, ReplicationReport};
+use ringside_worker::shell::{self, Config, PeerConfig, WorkerHandle};
+use ringside_worker::{Command, Create, Event, SessionReport, transport};
+use rustls::pki_types::PrivateKeyDer;
+
+/// A worker's thread.
+struct Running {
+    me: Member,
+    handle: WorkerHandle,
+    thread: JoinHandle<()>,
+}
+
+/// Workers of as many nodes, and the home of their sessions.
+struct Group {
+    running: BTreeMap<Member, Running>,
+    events: Receiver<(Member, Event)>,
+    copies: BTreeMap<SessionId, Copy>,
+    module: Module,
+    heard: Vec<(Member, Event)>,
+}
+
+fn session(number: u64) -> SessionId {
+    format!("arena/match-{number}@{number:016x}").parse().unwrap()
+}
+
+impl Group {
+    fn start(nodes: u64) -> Group {
+        let authority = Authority::new();
+        let (sender, events) = sync_channel(1 << 16);
+        let mut running = BTreeMap::new();
+        for node in 1..=nodes {
+            let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
+            let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+            let own = peer(node, 1);
+            let me = Member { node: own.node, worker: own.worker };
+            let (said, says) = sync_channel(1 << 16);
+            let config = Config {
+                node: own.node,
+                node_started: Instant::now(),
+                worker: WorkerId(0),
+                certificate: Certificate([0; 32]),
+                seat_window: limits::SEAT_WINDOW,
+                penalty: false,
+                keys: Keys::new(&[], &[3; 32]),
+                crypto: transport::server_crypto(vec![made.cert.der().clone()], key, vec![]).unwrap(),
+                seed: [node as u8; 32],
+                events: said,
+                processor: None,
+                peers: Some(PeerConfig {
+                    socket: UdpSocket::bind("127.0.0.1:0").unwrap(),
+                    membership: authority.member(node),
+                }),
+            };
+            let (handle, thread) = shell::spawn(config, UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
+            let all = sender.clone();
+            std::thread::spawn(move || {
+                while let Ok((_, event)) = says.recv() {
+                    let _ = all.send((me, event));
+                }
+            });
+            running.insert(me, Running { me, handle, thread });
+        }
+        let sandbox = Sandbox::new(SandboxConfig { cache_directory: None, warm_sessions: Some(64) }).unwrap();
+        let module = sandbox.upload(&ringside_test_support::guests::module("arena")).unwrap();
+        let group = Group { running, events, copies: BTreeMap::new(), module, heard: Vec::new() };
+        let contacts = |one: &Running| Contacts {
+            peers: PeerPorts { address: [127, 0, 0, 1].into(), ports: vec![one.handle.peer_address().unwrap().port()] },
+            workers: vec![one.handle.address()],
+            certificate: Certificate([0; 32]),
+            era: 0,
+        };
+        let nodes = Arc::new(group.running.values().map(|one| (one.me.node, contacts(one))).collect());
+        group.running.values().for_each(|one| one.tell(Command::Nodes(Arc::clone(&nodes))));
+        group
+    }
+
+    fn member(&self, node: u64) -> Member {
+        let own = peer(node, 1);
+        Member { node: own.node, worker: own.worker }
+    }
+
+    /// A session that a member leads, and others follow.
+    fn create(&mut self, id: &SessionId, leader: u64, followers: &[u64]) {
+        let leader = self.member(leader);
+        let create = Create {
+            session: id.clone(),
+            module: self.module.clone(),
+            config: Bytes::new(),
+            seed: [5; 32],
+            epoch: leader.node.first_epoch(),
+            record: false,
+            followers: followers.len(),
+        };
+        self.running[&leader].tell(Command::Create(Box::new(create)));
+        for node in followers {
+            self.follow(id, leader, *node, followers.len());
+        }
+    }
+
+    fn follow(&self, id: &SessionId, leader: Member, node: u64, followers: usize) {
+        let member = self.member(node);
+        let description = self.module.description();
+        let (tier, policy) = (description.tier, description.partition_policy);
+        let terms = Terms { session: id.clone(), tier, policy, followers };
+        let follow = Follow { module: self.module.clone(), terms, leader };
+        self.running[&member].tell(Command::Follow(Box::new(follow)));
+        self.running[&leader].tell(Command::Recruit { session: id.clone(), member });
+    }
+
+    /// Plays the home and the node until somebody says what is waited for.
+    fn until<T>(&mut self, what: &str, mut found: impl FnMut(Member, &Event) -> Option<T>) -> T {
+        let begun = Instant::now();
+        loop {
+            assert!(begun.elapsed() < PATIENCE, "waited for {what}; heard {:?}", self.heard);
+            let (from, event) = match self.events.recv_timeout(Duration::from_millis(100)) {
+                Ok(heard) => heard,
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => panic!("nobody is left to say {what}"),
+            };
+            self.serve(from, &event);
+            let found = found(from, &event);
+            self.heard.push((from, event));
+            if let Some(found) = found {
+                return found;
+            }
+        }
+    }
+
+    fn serve(&mut self, from: Member, event: &Event) {
+        match event {
+            Event::ToHome { session, message } => {
+                let copy = self.copies.entry(session.clone()).or_default();
+                let answer = match &**message {
+                    Message::Lead { record, .. } => {
+                        let record = copy.told(&Arc::new(Record::clone(record)));
+                        Message::Lead { record: Box::new(Record::clone(&record)), end: None }
+                    }
+                    Message::Ask(ask) => Message::Answer(copy.answer(ask)),
+                    _ => return,
+                };
+                self.tell(from, Command::FromHome { session: session.clone(), message: Box::new(answer) });
+            }
+            Event::Probe { session, party } => {
+                let is_there = match party {
+                    Party::Member(member) => self.running.contains_key(member),
+                    Party::Home => true,
+                };
+                if is_there {
+                    self.tell(from, Command::Reached { session: session.clone(), party: *party });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn tell(&self, to: Member, command: Command) {
+        if let Some(running) = self.running.get(&to) {
+            running.tell(command);
+        }
+    }
+
+    /// The record that counts names so many followers.
+    fn until_in_sync(&mut self, id: &SessionId, followers: usize) -> Arc<Record> {
+        self.until("followers in sync", |_, event| match event {
+            Event::Record { session, record } if session == id && record.in_sync.len() == followers => {
+                Some(Arc::clone(record))
+            }
+            _ => None,
+        })
+    }
+
+    fn until_promoted(&mut self, id: &SessionId) -> (Member, Promoted) {
+        self.until("a promotion", |from, event| match event {
+            Event::Promoted(promoted) if promoted.session == *id => Some((from, (**promoted).clone())),
+            _ => None,
+        })
+    }
+
+    fn show(&self, node: u64, id: &SessionId) -> Option<Box<SessionReport>> {
+        let (answer, answers) = sync_channel(1);
+        let reply = Box::new(move |report| _ = answer.send(report));
+        self.running[&self.member(node)].tell(Command::Show { session: id.clone(), reply });
+        answers.recv_timeout(PATIENCE).unwrap()
+    }
+
+    fn replication(&self, node: u64, id: &SessionId) -> Box<ReplicationReport> {
+        self.show(node, id).expect("a session").replication.expect("it is replicated")
+    }
+
+    /// A worker ends, with its socket.
+    fn kill(&mut self, node: u64) {
+        let running = self.running.remove(&self.member(node)).expect("a worker");
+        running.tell(Command::Stop);
+        running.thread.join().unwrap();
+    }
+}
+
+impl Running {
+    fn tell(&self, command: Command) {
+        let mut command = command;
+        while let Err(back) = self.handle.send(command) {
+            command = *back;
+            std::thread::yield_now();
+        }
+    }
+}
+
+#[test]
+fn a_follower_goes_on_where_a_leader_ended() {
+    let mut group = Group::start(3);
+    let id = session(1);
+    group.create(&id, 1, &[2]);
+    let record = group.until_in_sync(&id, 1);
+    assert_eq!(record.in_sync.first(), Some(&group.member(2)));
+    let committed = group.until_committed(1, &id, 20);
+    group.kill(1);
+    let (leader, promoted) = group.until_promoted(&id);
+    assert_eq!(leader, group.member(2));
+    assert!(promoted.record.position > committed, "all that was committed is there");
+    // It has nobody now, takes another follower, and goes on.
+    group.follow(&id, leader, 3, 1);
+    let record = group.until_in_sync(&id, 1);
+    assert_eq!((record.leader, record.in_sync.first()), (leader, Some(&group.member(3))));
+    let later = group.until_committed(2, &id, promoted.record.position + 20);
+    assert!(later > promoted.record.position);
+    let changes = group.replication(2, &id).history;
+    assert_eq!(changes.iter().map(|change| change.leader).collect::<Vec<_>>(), [leader]);
+}
+
+#[test]
+fn a_session_moves_and_moves_back_without_a_tick_missing() {
+    let mut group = Group::start(2);
+    let id = session(1);
+    group.create(&id, 1, &[2]);
+    for (from, to) in [(1, 2), (2, 1), (1, 2)] {
+        group.until_in_sync(&id, 1);
+        let before = group.until_committed(from, &id, 20);
+        let (answer, answers) = sync_channel(1);
+        let reply = Box::new(move |begun| _ = answer.send(begun));
+        let to = group.member(to);
+        group.tell(group.member(from), Command::Move { session: id.clone(), to, reply });
+        answers.recv_timeout(PATIENCE).unwrap().expect("it can move");
+        let (leader, promoted) = group.until_promoted(&id);
+        assert_eq!(leader, to);
+        assert!(promoted.record.position > before);
+    }
+    let history = group.replication(2, &id).history;
+    assert_eq!(history.len(), 3, "{history:?}");
+    let report = group.show(2, &id).unwrap();
+    // Ticks, the start, a record for each change, one that took the follower in.
+    let others = report.position - report.tick;
+    assert!(others < 20, "{others} entries beside {} ticks", report.tick);
+}
+
+impl Group {
+    /// Up to where nothing is withdrawn, once that is far enough.
+    fn until_committed(&mut self, node: u64, id: &SessionId, position: u64) -> u64 {
+        let begun = Instant::now();
+        loop {
+            assert!(begun.elapsed() < PATIENCE, "waited for position {position}; {:?}", self.replication(node, id));
+            while let Ok((from, event)) = self.events.try_recv() {
+                self.serve(from, &event);
+                self.heard.push((from, event));
+            }
+            let committed = self.replication(node, id).committed;
+            if committed >= position {
+                return committed;
+            }
+            std::thread::yield_now();
+        }
+    }
+}
