@@ -13,6 +13,7 @@ const AUTHORITY: &str = "host/worker/src/authority.rs";
 const CLIENT: &str = "tools/client/src/core/tests/situations.rs";
 const CONNECTIONS: &str = "tests/scenarios/tests/bounds/connections.rs";
 const CONTROL: &str = "host/node/src/control/tests.rs";
+const SUCCESSION: &str = "host/node/src/control/tests/replicated.rs";
 const DATAGRAMS: &str = "host/protocol/src/datagram/tests.rs";
 const DIRECTORY: &str = "host/core/src/directory/tests.rs";
 const ISOLATION: &str = "tests/scenarios/tests/bounds/isolation.rs";
@@ -291,10 +292,14 @@ const OF_NODES: &[Reached] = &[
     ("LINKS", LINKS, "links_and_those_who_begin_are_bounded"),
     ("QUESTIONS", QUESTIONS, "questions_that_wait_are_bounded_and_silence_is_none"),
     ("PULSES", "host/node/src/cluster/pulse.rs", "processes_that_are_heard_of_are_bounded"),
+    (
+        "FORMER_MODULES",
+        SUCCESSION,
+        "a_session_of_a_version_that_is_served_no_more_is_followed_while_its_module_is_kept",
+    ),
     ("REFUSED_RUNS", "host/node/src/cluster/member.rs", "runs_that_are_kept_out_are_bounded"),
     (
         "GOSSIP_VALUE_BYTES",
-    ("FORMER_MODULES", CONTROL, "a_session_of_a_version_that_is_served_no_more_is_followed_while_its_module_is_kept"),
         "host/node/src/cluster/gossip/tests.rs",
         "nodes_meet_hear_what_is_said_and_miss_who_is_gone",
     ),

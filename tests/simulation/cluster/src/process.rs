@@ -110,8 +110,14 @@ impl Process {
         membership.activate(now + offset);
         let mut directory = Directory::new(node, Limits { sessions: SESSIONS });
         for (game, max_players, late_join) in games {
-            let facts =
-                GameFacts { module: ModuleHash([0; 32]), replicas: Replicas::default(), pace: Pace::Ticking, min_players: 2, max_players: *max_players, late_join: *late_join };
+            let facts = GameFacts {
+                module: ModuleHash([0; 32]),
+                replicas: Replicas::default(),
+                pace: Pace::Ticking,
+                min_players: 2,
+                max_players: *max_players,
+                late_join: *late_join,
+            };
             directory.handle_game(game.clone(), facts);
         }
         (0..WORKERS).for_each(|worker| directory.handle_worker(WorkerId(worker)));

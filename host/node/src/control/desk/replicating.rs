@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ringside_core::directory::{Action, NotFollowed};
-use ringside_core::ids::{ModuleHash, Node, NodeId, SessionId, WorkerId};
+use ringside_core::ids::{ModuleHash, Node, SessionId, WorkerId};
 use ringside_core::leadership::record::{Member, Terms};
 use ringside_core::membership::Seen;
 use ringside_core::routing::tickets::era;
@@ -125,10 +125,5 @@ impl Desk {
         while let Ok((session, is_over)) = self.unfollowings.try_recv() {
             self.directory.handle_unfollowed(now, &session, is_over);
         }
-    }
-
-    /// The node with this number, if it is to be seen.
-    pub(super) fn seen(&self, id: NodeId) -> Option<&Seen> {
-        self.view.as_ref()?.node(id)
     }
 }
