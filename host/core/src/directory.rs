@@ -15,6 +15,9 @@
 //! - `lists`: open sessions of the (game, criteria) that are this node's by the ring; the fill rule.
 //! - `led`: the sessions that this node leads, and `announce`: how their homes hear of them.
 //!
+//! - `recruits`: who follows the sessions that this node leads; `followed`: what this node follows of others' sessions, and
+//!   comes to lead when their leaders are gone; `copies`: the leadership records that a home keeps beside its entries.
+//!
 //! Entries and lists are soft: after any change of the ring each home hears everything anew from the leaders
 //! ([`Message::Sync`], [`Message::Announce`]), and until it has, it asks before it creates ([`Message::Question`]). Two
 //! sessions of one key can come to be when the cluster is cut in two; [`crate::leadership::wins`] settles which goes on.
@@ -25,13 +28,17 @@
 
 mod announce;
 mod context;
+mod copies;
 mod doors;
+mod followed;
 mod home;
 mod inquiry;
 mod led;
 mod lists;
 mod message;
 mod over;
+mod recruits;
+mod replicas;
 mod term;
 mod types;
 mod workers;
@@ -40,6 +47,8 @@ mod workers;
 mod bounds;
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod replicated;
 #[cfg(test)]
 mod scenarios;
 #[cfg(test)]
@@ -61,13 +70,17 @@ use doors::Doors;
 use home::{Announced, Home};
 use led::Led;
 use lists::Lists;
+use recruits::Recruits;
 
 pub use context::RESEND_US;
 pub use doors::REQUEST_US;
-pub use message::{Birth, ConfigHash, Denial, Entry, Item, Lead, Message, Name, NotHosted, Seating, Want};
+pub use home::SUCCESSION_US;
+pub use message::{
+    Birth, Charter, ConfigHash, Denial, Entry, Item, Lead, Message, Name, NotFollowed, NotHosted, Seating, Want,
+};
 pub use term::SETTLE_US;
 pub use types::{
-    Action, Create, Draw, Ended, Ending, Find, GameFacts, Limits, ListKey, Open, Placed, Refusal, RequestId,
+    Action, Create, Draw, Ended, Ending, Find, GameFacts, Limits, ListKey, Open, Placed, Refusal, Replicas, RequestId,
     SessionEntry,
 };
 pub use workers::{Pace, WorkerLoad, Workers};
@@ -92,6 +105,7 @@ struct Parts {
     home: Home,
     lists: Lists,
     led: Led,
+    recruits: Recruits,
     announcements: Announcements,
 }
 
@@ -103,6 +117,7 @@ impl Directory {
             home: Home::new(0),
             lists: Lists::default(),
             led: Led::new(limits),
+            recruits: Recruits::default(),
             announcements: Announcements::default(),
         };
         let cluster = Cluster::alone(me);
@@ -276,6 +291,8 @@ impl Directory {
                 Timer::Sync(node) => parts.home.remind(cx, node),
                 Timer::Announce(node) => parts.announcements.handle_timeout(cx, node),
                 Timer::Superseded(name, leader) => parts.home.supersede(cx, &name, leader),
+                Timer::Recruits(session) => parts.recruits.due(cx, &parts.led, &session),
+                Timer::Followed(session) => parts.led.following_mut().due(cx, &session),
                 Timer::Held => parts.lists.release(cx, parts.home.term().is_complete()),
             }
             self.settle(now);
@@ -336,9 +353,10 @@ impl Directory {
 
     /// Sizes of what is bounded.
     pub fn sizes(&self) -> Sizes {
-        let Parts { doors, home, lists, .. } = &self.parts;
+        let Parts { doors, home, lists, led, .. } = &self.parts;
         let (entries, duplicates) = (home.len(), home.unsettled());
-        Sizes { requests: doors.waiting(), entries, waiting: home.waiting() + lists.waiting(), duplicates }
+        let (waiting, copies) = (home.waiting() + lists.waiting(), home.copies().len());
+        Sizes { requests: doors.waiting(), entries, waiting, duplicates, copies, followed: led.following().len() }
     }
 
     /// What a caller wants to be created.
@@ -392,8 +410,10 @@ impl Directory {
         }
         parts.home.handle_cluster(&mut cx, before, is_first);
         parts.lists.handle_cluster(&mut cx);
+        parts.recruits.handle_cluster(&mut cx, &parts.led);
         if ring_changed {
             parts.doors.handle_ring(&mut cx);
+            replicas::tell_new_homes(&mut cx, parts, before);
         }
         self.settle(now);
     }
@@ -439,6 +459,7 @@ impl Directory {
             }
             Message::Told { number, ring, known } => parts.home.handle_told(cx, from, number, ring, known),
             Message::Superseded { session, winner } => handle_superseded(cx, parts, from, &session, &winner),
+            message => replicas::dispatch(cx, parts, from, message),
         }
     }
 
@@ -452,6 +473,7 @@ impl Directory {
             let (mut cx, parts) = self.split(now);
             if let Some(session) = cx.out.changed.pop_front() {
                 parts.announcements.changed(&mut cx, &parts.led, &session);
+                parts.recruits.changed(&mut cx, &parts.led, &session);
             } else if let Some(session) = cx.out.expected.pop_front() {
                 parts.led.expect(&mut cx, &session);
             } else if let Some((list, name, answer)) = cx.out.formed.pop_front() {
@@ -487,6 +509,10 @@ pub struct Sizes {
     pub waiting: usize,
     /// Duplicates that are not settled yet, at most [`crate::limits::DUPLICATES`].
     pub duplicates: usize,
+    /// Copies of leadership records, at most [`crate::limits::RECORD_COPIES`].
+    pub copies: usize,
+    /// Sessions that are followed: with those that are led at most [`Limits::sessions`].
+    pub followed: usize,
 }
 
 /// A request comes to its home, or to whom the asker takes for it.
@@ -502,7 +528,12 @@ fn handle_ask(cx: &mut Context<'_>, parts: &mut Parts, from: Node, number: u64, 
                     let is_complete = parts.home.term().is_complete();
                     parts.lists.handle_find(cx, from, number, find, is_complete);
                 }
-                want => parts.home.handle_ask(cx, from, number, want),
+                want => {
+                    let name = want.name();
+                    let orphan = name.and_then(|name| parts.led.following().orphan(cx, &name));
+                    let orphan = orphan.map(|lead| lead.session);
+                    parts.home.handle_ask(cx, (from, number), want, orphan);
+                }
             }
             return;
         }
@@ -510,10 +541,12 @@ fn handle_ask(cx: &mut Context<'_>, parts: &mut Parts, from: Node, number: u64, 
     cx.send(from, Message::Answer { number, answer: Err(denial) });
 }
 
-/// What this node leads, or knew of as their home before, of these names.
+/// What this node leads, knew of as their home before, or follows without a leader, of these names.
 fn tell(cx: &Context<'_>, parts: &Parts, names: &[Name]) -> Vec<Lead> {
     let led = |name: &Name| parts.led.get(name).map(|led| led.lead(cx.me));
-    let known = names.iter().filter_map(|name| led(name).or_else(|| parts.home.former(cx.now, name).cloned()));
+    let former = |name: &Name| parts.home.former(cx.now, name).cloned();
+    let orphan = |name: &Name| parts.led.following().orphan(cx, name);
+    let known = names.iter().filter_map(|name| led(name).or_else(|| former(name)).or_else(|| orphan(name)));
     // A list hears of its sessions by announcements alone; with all players' names the answer would fit no frame.
     known.map(|lead| Lead { listing: None, ..lead }).collect()
 }

@@ -95,7 +95,8 @@ pub const FUNCTION_NESTING: u32 = 5_000;
 pub const FUNCTION_JOINS: u64 = 50_000_000;
 /// The same, summed over a module's functions.
 pub const MODULE_JOINS: u64 = 500_000_000;
-/// Sessions of a node, unless configured. Beyond: creation is refused.
+/// Sessions of a node, led and followed, unless configured. Beyond: creation is refused, and further ones are followed by
+/// other nodes.
 pub const NODE_SESSIONS: usize = 16_384;
 /// Open sessions that a find-or-create list knows. Beyond: a session is found by its key only, until a place is free
 /// when its seats next change.
@@ -133,6 +134,9 @@ pub const ERRANDS: usize = 12;
 /// Entries that a home keeps, four times what one node may lead. Beyond: creation is refused, and announcements of
 /// further sessions wait, so that this home asks all nodes before it creates anything.
 pub const HOME_ENTRIES: usize = 4 * NODE_SESSIONS;
+/// Leadership records of which a home keeps copies: one of each entry. Beyond: it does not say that it has one, and is
+/// told again.
+pub const RECORD_COPIES: usize = HOME_ENTRIES;
 /// Items of one announcement. Further ones go with the next, when this one is acknowledged.
 pub const ANNOUNCED_ITEMS: usize = 128;
 /// Estimated bytes of the items of one announcement: a full list of a full session's players takes 17 KiB. Further items go

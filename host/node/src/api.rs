@@ -2,6 +2,7 @@
 //! and prints them with `--json` as they are.
 
 mod cluster;
+mod replication;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,6 +15,10 @@ pub use cluster::{
     ClusterInfo, Coverage, DirectoryEntry, DirectoryInfo, DrainNode, Draining, ExplainedStep, Explanation, GameList,
     NodeStatus, SeenNode, SessionList,
 };
+pub use replication::{
+    ChangeInfo, EpochInfo, FollowerInfo, Killed, MemberInfo, MoveSession, Moved, ReplicationInfo, TermInfo,
+};
+
 /// What to do where a node takes no further sessions.
 pub const FULL_HINT: &str = "end sessions (ringside session list shows them), or raise `sessions` and, if it is lower, the \
                              kernel's vm.max_map_count, of which a session takes fifteen";
@@ -275,6 +280,9 @@ pub struct SessionDetail {
     pub counters: BTreeMap<String, u64>,
     /// Its players.
     pub players: Vec<PlayerInfo>,
+    /// How it is replicated, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replication: Option<ReplicationInfo>,
 }
 
 impl From<SessionReport> for SessionDetail {
@@ -299,6 +307,7 @@ impl From<SessionReport> for SessionDetail {
             stats_hex: crate::hex::encode(&report.stats),
             counters,
             players: report.players.into_iter().map(player).collect(),
+            replication: report.replication.and_then(|report| ReplicationInfo::of(*report)),
         }
     }
 }

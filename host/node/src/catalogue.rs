@@ -6,14 +6,18 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use ringside_core::directory::{GameFacts, Pace};
+use ringside_core::directory::{GameFacts, Pace, Replicas};
 use ringside_core::ids::{GameName, ModuleHash};
+use ringside_protocol::tier::Tier;
 use ringside_sandbox::{Module, Sandbox, UploadError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::api::{Coverage, GameInfo, Pushed};
 use crate::limits::UPLOADS;
 use crate::store::{Store, StoreError, Version};
+
+/// Followers of a session whose game promises more than *volatile*.
+const FOLLOWERS: usize = 1;
 
 /// Why a push failed; the games that are served did not change.
 #[derive(Debug, thiserror::Error)]
@@ -226,7 +230,11 @@ impl Served {
     /// What the directory has to know.
     pub fn facts(&self) -> GameFacts {
         let description = self.module.description();
+        let (tier, policy) = (description.tier, description.partition_policy);
+        let followers = if tier == Tier::Volatile { 0 } else { FOLLOWERS };
         GameFacts {
+            module: self.hash(),
+            replicas: Replicas { tier, policy, followers },
             pace: if description.tick_rate > 0 { Pace::Ticking } else { Pace::Prompt },
             min_players: description.min_players,
             max_players: description.max_players,

@@ -128,3 +128,6 @@ pub const REFUSED_RUNS: usize = 64;
 /// has 200 to 300; what does not fit into one datagram goes with the next round.
 /// Beyond: it is not said.
 pub const GOSSIP_VALUE_BYTES: usize = 5120;
+/// Modules that were served until lately and are kept ready, for sessions of them that other nodes lead. Beyond: the oldest
+/// is forgotten, and no further session of it is followed here.
+pub const FORMER_MODULES: usize = 16;

@@ -100,6 +100,11 @@ pub enum Command {
         /// The answer; `None` where it is not here.
         reply: Reply<Option<Box<SessionReport>>>,
     },
+    /// Say that turns are taken: another node wants to know whether this worker is alive.
+    Ping {
+        /// The answer.
+        reply: Reply<()>,
+    },
     /// Say how many player inputs each session has taken.
     Inputs {
         /// The answer.

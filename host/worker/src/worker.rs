@@ -300,6 +300,7 @@ impl Worker {
                 let shown = index.and_then(|index| self.sessions[index].as_ref());
                 reply(shown.map(|session| Box::new(session.report())));
             }
+            Command::Ping { reply } => reply(()),
             Command::Inputs { reply } => {
                 let inputs = |session: &Session| session.usage.messages_in + session.usage.datagrams_in;
                 reply(self.sessions.iter().flatten().map(|session| (session.id.clone(), inputs(session))).collect());

@@ -13,6 +13,7 @@ const AUTHORITY: &str = "host/worker/src/authority.rs";
 const CLIENT: &str = "tools/client/src/core/tests/situations.rs";
 const CONNECTIONS: &str = "tests/scenarios/tests/bounds/connections.rs";
 const CONTROL: &str = "host/node/src/control/tests.rs";
+const SUCCESSION: &str = "host/node/src/control/tests/replicated.rs";
 const DATAGRAMS: &str = "host/protocol/src/datagram/tests.rs";
 const DIRECTORY: &str = "host/core/src/directory/tests.rs";
 const ISOLATION: &str = "tests/scenarios/tests/bounds/isolation.rs";
@@ -29,6 +30,7 @@ const PEERS: &str = "tests/scenarios/tests/bounds/peers.rs";
 const PEER_LINKS: &str = "host/worker/src/peers/links/tests.rs";
 const RECORDER: &str = "host/node/src/recorder.rs";
 const CLUSTERED: &str = "host/core/src/directory/bounds.rs";
+const REPLICATED: &str = "host/core/src/directory/replicated.rs";
 const LEADERSHIP: &str = "host/core/src/leadership/tests.rs";
 const STANDBY: &str = "tools/client/src/core/tests/situations/standby.rs";
 const LEAD: &str = "host/worker/src/replication/lead.rs";
@@ -166,7 +168,7 @@ const OF_SESSIONS: &[Reached] = &[
     ("FUNCTION_JOINS", UPLOADS, "limits_are_reached"),
     ("MODULE_JOINS", UPLOADS, "too_many_joins_in_a_module"),
     ("FUNCTION_LOOPS", UPLOADS, "limits_are_reached"),
-    ("NODE_SESSIONS", DIRECTORY, "the_bounds_hold"),
+    ("NODE_SESSIONS", REPLICATED, "sessions_that_are_followed_take_the_room_of_a_node"),
     ("OPEN_SESSIONS", DIRECTORY, "the_bounds_hold"),
     ("OPEN_LISTS", DIRECTORY, "too_many_waiting_requests_and_lists_are_refused"),
     ("WAITING_REQUESTS", DIRECTORY, "too_many_waiting_requests_and_lists_are_refused"),
@@ -180,6 +182,7 @@ const OF_SESSIONS: &[Reached] = &[
     ("PRESUMED_GONE", MEMBERSHIP, "bounds_hold_and_forgeries_are_counted"),
     ("ERRANDS", MEMBERSHIP, "those_for_whom_a_node_is_tried_are_bounded"),
     ("HOME_ENTRIES", CLUSTERED, "entries_of_a_home_are_bounded"),
+    ("RECORD_COPIES", REPLICATED, "copies_of_a_home_are_bounded_and_whose_is_not_kept_hears_nothing"),
     ("ANNOUNCED_ITEMS", "host/core/src/directory/scenarios.rs", "long_announcements_come_in_parts"),
     ("ANNOUNCED_BYTES", CLUSTERED, "announcements_and_answers_fit_a_frame_at_their_largest"),
     ("QUESTION_NAMES", CLUSTERED, "questions_come_in_parts"),
@@ -294,6 +297,11 @@ const OF_NODES: &[Reached] = &[
     ("LINKS", LINKS, "links_and_those_who_begin_are_bounded"),
     ("QUESTIONS", QUESTIONS, "questions_that_wait_are_bounded_and_silence_is_none"),
     ("PULSES", "host/node/src/cluster/pulse.rs", "processes_that_are_heard_of_are_bounded"),
+    (
+        "FORMER_MODULES",
+        SUCCESSION,
+        "a_session_of_a_version_that_is_served_no_more_is_followed_while_its_module_is_kept",
+    ),
     ("REFUSED_RUNS", "host/node/src/cluster/member.rs", "runs_that_are_kept_out_are_bounded"),
     (
         "GOSSIP_VALUE_BYTES",

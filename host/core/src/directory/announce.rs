@@ -149,13 +149,14 @@ impl Announcements {
     }
 }
 
-/// Takes what goes with the next part: at least one item, if there is any.
-fn next_items(untold: &mut BTreeSet<SessionId>, item: impl Fn(&SessionId) -> Item) -> Vec<Item> {
+/// Takes what goes with the next part: at least one item, if there is any to tell.
+fn next_items(untold: &mut BTreeSet<SessionId>, item: impl Fn(&SessionId) -> Option<Item>) -> Vec<Item> {
     let (mut items, mut bytes) = (Vec::new(), 0);
     while items.len() < ANNOUNCED_ITEMS
         && let Some(session) = untold.pop_first()
     {
-        let next = item(&session);
+        // One that another node leads by now is that one's to tell of.
+        let Some(next) = item(&session) else { continue };
         bytes += next.bytes();
         if bytes > ANNOUNCED_BYTES && !items.is_empty() {
             untold.insert(session);

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::ids::{Certificate, NodeId};
+use crate::ids::{Certificate, ModuleHash, NodeId};
 use crate::limits;
 use crate::membership::{Contact, Fact, State};
 use crate::placement::Policy;
@@ -16,7 +16,14 @@ const THIRD: Node = Node { id: NodeId(3), generation: 7 };
 /// This node, among others, with room for so many sessions. What it says to them stays unanswered.
 fn directory(nodes: &[Node], sessions: usize) -> Directory {
     let mut directory = Directory::new(ME, Limits { sessions });
-    let facts = GameFacts { pace: Pace::Prompt, min_players: 2, max_players: 2, late_join: true };
+    let facts = GameFacts {
+        module: ModuleHash([0; 32]),
+        replicas: Replicas::default(),
+        pace: Pace::Prompt,
+        min_players: 2,
+        max_players: 2,
+        late_join: true,
+    };
     directory.handle_game("pong".parse().unwrap(), facts);
     directory.handle_worker(WorkerId(0));
     let address = ([10, 0, 0, 1], 1).into();
@@ -242,7 +249,14 @@ fn ends_that_a_home_was_not_told_of_are_bounded() {
 fn full_sessions(directory: &mut Directory, count: usize) -> Vec<Name> {
     let game: GameName = "crowd".parse().unwrap();
     let seats = limits::SLOTS as u32;
-    let facts = GameFacts { pace: Pace::Prompt, min_players: 1, max_players: seats, late_join: true };
+    let facts = GameFacts {
+        module: ModuleHash([0; 32]),
+        replicas: Replicas::default(),
+        pace: Pace::Prompt,
+        min_players: 1,
+        max_players: seats,
+        late_join: true,
+    };
     directory.handle_game(game.clone(), facts);
     let ring = directory.ring();
     let policy = Policy::Pinned(ME.id);

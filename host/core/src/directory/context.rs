@@ -75,6 +75,10 @@ pub(super) enum Timer {
     Announce(Node),
     /// A verdict had no effect yet.
     Superseded(Name, Node),
+    /// A session has fewer followers than it should have.
+    Recruits(SessionId),
+    /// A node says that it follows a session.
+    Followed(SessionId),
     /// Finds were held back while lists were incomplete.
     Held,
 }

@@ -4,6 +4,9 @@
 //!  wanted ──► Asking ──nobody leads it──► Placing ──led──► Known ──ended, or its node is gone──► (forgotten)
 //!     │          └────────── somebody does ──────────────────▲
 //!     └── everything is told, or the key was this home's before ──► Placing
+//!
+//!  Known ──its node is gone, and somebody follows it──► Awaited ──a follower leads it──► Known
+//!                                                          └── nobody did in time ──► (forgotten)
 //! ```
 //!
 //! **Only the home decides where a session goes**, and it decides only when it knows that nobody leads one of that key:
@@ -12,13 +15,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::context::{Cluster, Context, RESEND_US, Timer};
+use super::copies::Copies;
 use super::inquiry::Inquiries;
 use super::message::{Birth, Denial, Item, Lead, Message, Name, NotHosted, Want, hash_config, name_of};
 use super::over::Over;
 use super::term::{Mark, Part, SETTLE_US, Term};
 use super::types::{Open, Placed, Refusal};
 use crate::ids::{Incarnation, Node, NodeId, SessionId};
-use crate::leadership::wins;
+use crate::leadership::message::Message as Words;
+use crate::leadership::record::Member;
+use crate::leadership::{newer, wins};
 use crate::limits;
 use crate::placement::{self, ASSUMED_US, Decision, Loads, Unplaceable};
 use crate::ring::{Position, RingDigest};
@@ -27,6 +33,9 @@ use crate::ring::{Position, RingDigest};
 const PLACING_US: u64 = 12_000_000;
 /// How often a verdict on duplicates is repeated, µs.
 const VERDICT_US: u64 = 500_000;
+/// How long after its leader's node is gone a session is not given up while a follower of it may come to lead it, µs: it
+/// does within a second of its leader's death, or when the store answers.
+pub const SUCCESSION_US: u64 = 5_000_000;
 
 /// A request that waits.
 #[derive(Debug)]
@@ -46,12 +55,14 @@ enum Kind {
 
 #[derive(Debug)]
 enum Phase {
-    /// Others are asked for it; these have not answered.
-    Asking { pending: BTreeSet<Node>, first: Option<Node> },
+    /// Others are asked for it; these have not answered. One that follows it may have: its leader is gone.
+    Asking { pending: BTreeSet<Node>, first: Option<Node>, orphan: Option<SessionId> },
     /// A node was ordered to lead it.
     Placing(Box<Placing>),
     /// Somebody leads it. The mark says of which announcement that is known; `None`: from hearsay.
     Known { lead: Box<Lead>, mark: Option<Mark> },
+    /// Its leader is gone, and a follower may come to lead it: for so long whoever asks waits for that.
+    Awaited { session: SessionId },
 }
 
 #[derive(Debug)]
@@ -82,6 +93,7 @@ pub(super) struct Home {
     /// Sessions that lost against another of their key and have not ended yet.
     losers: BTreeMap<(Name, Node), Lead>,
     over: Over,
+    copies: Copies,
     loads: Loads,
     /// What was placed since the loads were reported, CPU µs a second.
     placed: Loads,
@@ -97,6 +109,7 @@ impl Home {
             former: BTreeMap::new(),
             losers: BTreeMap::new(),
             over: Over::default(),
+            copies: Copies::default(),
             loads: Loads::new(),
             placed: Loads::new(),
         }
@@ -143,8 +156,14 @@ impl Home {
         self.placed.clear();
     }
 
-    /// A request. Its ring was compared already.
-    pub fn handle_ask(&mut self, cx: &mut Context<'_>, door: Node, number: u64, want: Want) {
+    /// A request. Its ring was compared already. `orphan`: what this node itself follows of that name without a leader.
+    pub fn handle_ask(
+        &mut self,
+        cx: &mut Context<'_>,
+        (door, number): (Node, u64),
+        want: Want,
+        orphan: Option<SessionId>,
+    ) {
         let waiter = match want {
             Want::Find(_) => return,
             Want::Open(open) => {
@@ -165,7 +184,14 @@ impl Home {
             return;
         }
         let position = Position::of_key(&name.0, &name.1);
-        if self.term.must_ask(cx, position) {
+        if let Some(session) = orphan.filter(|session| !self.over.is_lost(session)) {
+            if self.has_room(cx, &waiter) {
+                self.waiting += 1;
+                let phase = Phase::Awaited { session: session.clone() };
+                self.entries.insert(name.clone(), Entry { phase, waiting: vec![waiter] });
+                self.await_successor(cx, &name, session);
+            }
+        } else if self.term.must_ask(cx, position) {
             if self.has_room(cx, &waiter) {
                 self.begin_asking(cx, name, vec![waiter]);
             }
@@ -224,7 +250,7 @@ impl Home {
         self.waiting += waiting.len();
         cx.timers.set(cx.now.saturating_add(PLACING_US), Timer::Placing(name.clone()));
         let asked: Vec<Node> = first.map_or_else(|| pending.iter().copied().collect(), |first| vec![first]);
-        self.entries.insert(name.clone(), Entry { phase: Phase::Asking { pending, first }, waiting });
+        self.entries.insert(name.clone(), Entry { phase: Phase::Asking { pending, first, orphan: None }, waiting });
         for node in asked {
             self.inquiries.ask(cx, node, &name);
         }
@@ -240,10 +266,16 @@ impl Home {
 
     fn told(&mut self, cx: &mut Context<'_>, from: Node, name: &Name, lead: Option<Lead>) {
         let Some(entry) = self.entries.get_mut(name) else { return };
-        let Phase::Asking { pending, first } = &mut entry.phase else { return };
+        let Phase::Asking { pending, first, orphan } = &mut entry.phase else { return };
         pending.remove(&from);
-        let is_there = |lead: &Lead| cx.cluster.present.contains(&lead.leader) && !self.over.has_ended(&lead.session);
-        let lead = lead.filter(is_there);
+        let lead = lead.filter(|lead| !self.over.has_ended(&lead.session));
+        let (lead, lost) = match lead {
+            Some(lead) if cx.cluster.present.contains(&lead.leader) => (Some(lead), None),
+            lead => (None, lead),
+        };
+        // Told of by one who follows it: any other leaves out whose leader it does not see.
+        let lost = lost.map(|lead| lead.session).filter(|session| !self.over.is_lost(session));
+        *orphan = orphan.take().or(lost);
         if let Some(lead) = lead {
             // What a leader says of itself is as good as an announcement; what another one says must be confirmed.
             let mark = (lead.leader == from).then(|| self.term.mark_answer(from));
@@ -258,7 +290,9 @@ impl Home {
 
     /// The one who was asked first does not know, or is silent: everybody is asked.
     fn ask_all(&mut self, cx: &mut Context<'_>, name: &Name) {
-        let Some(Entry { phase: Phase::Asking { pending, first }, .. }) = self.entries.get_mut(name) else { return };
+        let Some(Entry { phase: Phase::Asking { pending, first, .. }, .. }) = self.entries.get_mut(name) else {
+            return;
+        };
         if let Some(first) = first.take() {
             for node in pending.iter().filter(|node| **node != first) {
                 self.inquiries.ask(cx, *node, name);
@@ -269,8 +303,13 @@ impl Home {
     /// Whether everybody has answered that they know of nothing; then what is wanted may begin.
     fn conclude(&mut self, cx: &mut Context<'_>, name: &Name) {
         let Some(entry) = self.entries.get(name) else { return };
-        if !matches!(&entry.phase, Phase::Asking { pending, .. } if pending.is_empty()) {
-            return;
+        match &entry.phase {
+            Phase::Asking { pending, orphan: None, .. } if pending.is_empty() => {}
+            Phase::Asking { pending, orphan: Some(session), .. } if pending.is_empty() => {
+                let session = session.clone();
+                return self.await_successor(cx, name, session);
+            }
+            _ => return,
         }
         let waiting = self.remove(cx, name);
         if waiting.iter().any(|waiter| waiter.birth.is_some()) {
@@ -298,8 +337,10 @@ impl Home {
         self.waiting += waiting.len();
         let until = cx.now.saturating_add(PLACING_US);
         // A target is set by what follows.
-        self.entries
-            .insert(name.clone(), Entry { phase: Phase::Asking { pending: BTreeSet::new(), first: None }, waiting });
+        self.entries.insert(
+            name.clone(),
+            Entry { phase: Phase::Asking { pending: BTreeSet::new(), first: None, orphan: None }, waiting },
+        );
         self.place(cx, &name, birth, Vec::new(), None, until);
     }
 
@@ -353,6 +394,10 @@ impl Home {
             Some(Phase::Placing(_)) => self.order(cx, name),
             // Somebody does not answer and is not gone.
             Some(Phase::Asking { .. }) => self.give_up(cx, name, &Refusal::TimedOut),
+            Some(Phase::Awaited { session }) => {
+                let session = session.clone();
+                self.lose(cx, name, session);
+            }
             Some(Phase::Known { .. }) | None => {}
         }
     }
@@ -393,6 +438,11 @@ impl Home {
 
     /// There will be no session of that name.
     fn give_up(&mut self, cx: &mut Context<'_>, name: &Name, why: &Refusal) {
+        match self.entries.get(name).map(|entry| &entry.phase) {
+            Some(Phase::Known { lead, .. }) => self.copies.forget(&lead.session),
+            Some(Phase::Awaited { session }) => self.copies.forget(session),
+            _ => {}
+        }
         for waiter in self.remove(cx, name) {
             waiter.refuse(cx, why.clone());
         }
@@ -403,7 +453,7 @@ impl Home {
     /// Somebody leads the session of a name.
     fn know(&mut self, cx: &mut Context<'_>, name: &Name, lead: Lead, mark: Option<Mark>) {
         let entry = self.entries.entry(name.clone()).or_insert_with(|| Entry {
-            phase: Phase::Asking { pending: BTreeSet::new(), first: None },
+            phase: Phase::Asking { pending: BTreeSet::new(), first: None, orphan: None },
             waiting: Vec::new(),
         });
         cx.timers.cancel(&Timer::Placing(name.clone()));
@@ -422,6 +472,16 @@ impl Home {
         let mark = Some(self.term.mark(from));
         match self.entries.get(&name).map(|entry| &entry.phase) {
             None if self.entries.len() >= limits::HOME_ENTRIES => return false,
+            Some(Phase::Known { lead: known, .. })
+                if known.session == lead.session
+                    && known.leader != from
+                    && cx.cluster.present.contains(&known.leader) =>
+            {
+                // Of one session the newer epoch counts; leadership settles between the two, here nothing is ended.
+                if newer(lead.epoch, known.epoch) {
+                    self.know(cx, &name, lead, mark);
+                }
+            }
             Some(Phase::Known { lead: known, .. })
                 if known.leader != from && cx.cluster.present.contains(&known.leader) =>
             {
@@ -480,6 +540,7 @@ impl Home {
     fn ended(&mut self, cx: &mut Context<'_>, from: Node, session: &SessionId) {
         let name = name_of(session);
         self.over.remember(cx.now, session, false);
+        self.copies.forget(session);
         let loser = (name.clone(), from);
         if self.losers.get(&loser).is_some_and(|lead| lead.session == *session) {
             self.losers.remove(&loser);
@@ -488,6 +549,7 @@ impl Home {
         let is_it = match self.entries.get(&name).map(|entry| &entry.phase) {
             Some(Phase::Known { lead, .. }) => lead.leader == from && lead.session == *session,
             Some(Phase::Placing(placing)) => placing.target == from && placing.birth.session_at(from) == *session,
+            Some(Phase::Awaited { session: awaited }) => awaited == session,
             _ => false,
         };
         if is_it {
@@ -554,10 +616,69 @@ impl Home {
         let names: Vec<Name> =
             self.entries.iter().filter(|(_, entry)| untold(entry)).map(|(name, _)| name.clone()).collect();
         for name in names {
+            if self.awaits(cx, &name, from) {
+                continue;
+            }
             let refusal = Refusal::NoSuchSession(name.0.clone(), name.1.clone());
             self.give_up(cx, &name, &refusal);
             self.reinstate(cx, &name);
         }
+    }
+
+    // Sessions that outlive their leader.
+
+    /// A leader, or a follower, says something. The answer, if there is one.
+    pub fn handle_words(&mut self, cx: &Context<'_>, session: &SessionId, words: Words) -> Option<Words> {
+        if cx.cluster.home_of(&name_of(session)) != Some(cx.me) || self.over.has_ended(session) {
+            return None;
+        }
+        if self.copies.len() >= limits::RECORD_COPIES {
+            let entries = &self.entries;
+            self.copies.retain(|session| entries.contains_key(&name_of(session)));
+        }
+        self.copies.handle(session, words)
+    }
+
+    /// Who leads a session, for one who follows it: `None` if nobody does, an error if that may change.
+    pub fn leader_of(&self, session: &SessionId) -> Result<Option<Member>, ()> {
+        match self.entries.get(&name_of(session)).map(|entry| &entry.phase) {
+            Some(Phase::Known { lead, .. }) if lead.session == *session => {
+                Ok(Some(Member { node: lead.leader, worker: lead.worker }))
+            }
+            Some(Phase::Asking { .. } | Phase::Awaited { .. }) => Err(()),
+            // Another one of the key goes on, or it was lost.
+            _ if self.term.is_complete() => Ok(None),
+            _ => Err(()),
+        }
+    }
+
+    /// The copies of its sessions' records.
+    pub fn copies(&self) -> &Copies {
+        &self.copies
+    }
+
+    /// A leader is gone, or leads no more. Whether another may come to lead the session.
+    fn awaits(&mut self, cx: &mut Context<'_>, name: &Name, leader: Node) -> bool {
+        let Some(session) = self.known(name).map(|lead| lead.session.clone()) else { return false };
+        let goes_on = self.copies.may_go_on_without(cx, &session, leader);
+        if goes_on {
+            self.await_successor(cx, name, session);
+        }
+        goes_on
+    }
+
+    fn await_successor(&mut self, cx: &mut Context<'_>, name: &Name, session: SessionId) {
+        if let Some(entry) = self.entries.get_mut(name) {
+            entry.phase = Phase::Awaited { session };
+            cx.timers.set(cx.now.saturating_add(SUCCESSION_US), Timer::Placing(name.clone()));
+        }
+    }
+
+    /// A session is over with its leader.
+    fn lose(&mut self, cx: &mut Context<'_>, name: &Name, session: SessionId) {
+        self.over.remember(cx.now, &session, true);
+        self.give_up(cx, name, &Refusal::Lost(session));
+        self.reinstate(cx, name);
     }
 
     // Questions of others.
@@ -594,6 +715,7 @@ impl Home {
                 self.hand_over(cx, &name);
             }
         }
+        self.copies.retain(|session| cx.cluster.home_of(&name_of(session)) == Some(cx.me));
         let lost: Vec<_> =
             self.losers.keys().filter(|(name, _)| cx.cluster.home_of(name) != Some(cx.me)).cloned().collect();
         for (name, leader) in lost {
@@ -606,7 +728,7 @@ impl Home {
     fn go_on(&mut self, cx: &mut Context<'_>, name: Name) {
         let Some(entry) = self.entries.get_mut(&name) else { return };
         match &mut entry.phase {
-            Phase::Known { .. } => {}
+            Phase::Known { .. } | Phase::Awaited { .. } => {}
             Phase::Asking { .. } => {
                 let waiting = self.remove(cx, &name);
                 self.begin_asking(cx, name, waiting);
@@ -650,10 +772,12 @@ impl Home {
         let names: Vec<Name> =
             self.entries.iter().filter(|(_, entry)| led(entry)).map(|(name, _)| name.clone()).collect();
         for name in names {
-            let Some(session) = self.known(&name).map(|lead| lead.session.clone()) else { continue };
-            self.over.remember(cx.now, &session, true);
-            self.give_up(cx, &name, &Refusal::Lost(session));
-            self.reinstate(cx, &name);
+            let session = self.known(&name).map(|lead| lead.session.clone());
+            if let Some(session) = session
+                && !self.awaits(cx, &name, node)
+            {
+                self.lose(cx, &name, session);
+            }
         }
     }
 

@@ -1,66 +1,25 @@
 //! The sessions that this node leads, and those that a home ordered it to begin: on which worker each is, who sits in
 //! it, why it is here. Tells nobody itself: what changed goes to the homes through [`super::announce`].
 
+mod session;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::context::{Context, Timer};
-use super::message::{
-    Birth, ConfigHash, Entry as Admission, Item, Lead, Message, Name, NotHosted, Seating, hash_config, name_of,
-};
-use super::types::{Action, Ended, Ending, Limits, ListKey, Refusal, SessionEntry};
-use super::workers::{Pace, Workers};
-use crate::ids::{Epoch, Node, PlayerId, SessionId, WorkerId};
+use super::followed::{Followed, Following};
+use super::message::{Birth, Charter, Entry as Admission, Item, Lead, Message, Name, NotFollowed, NotHosted, name_of};
+use super::types::{Action, Ended, Ending, Limits, ListKey, Refusal};
+use super::workers::Workers;
+use crate::ids::{Node, PlayerId, SessionId, WorkerId};
+use crate::leadership::record::{Member, Record};
 use crate::leadership::{Claim, wins};
 use crate::limits;
 use crate::placement::Decision;
+use session::{Phase, Session};
 
 /// How long after its end a session is still told to a home that begins to listen, µs: an order to lead it may have
 /// been answered just before.
 const TOLD_AFTER_END_US: u64 = 15_000_000;
-
-#[derive(Debug)]
-enum Phase {
-    /// The worker was told; these homes wait for an answer.
-    Creating {
-        homes: BTreeSet<Node>,
-    },
-    Live,
-}
-
-/// A session that is led here.
-#[derive(Debug)]
-pub(super) struct Session {
-    id: SessionId,
-    worker: WorkerId,
-    pace: Pace,
-    epoch: Epoch,
-    inputs: u64,
-    created_us: u64,
-    config: ConfigHash,
-    record: bool,
-    listed: Option<String>,
-    ends_when_empty: bool,
-    /// Since when nobody sits in one that ends when empty.
-    empty_since: Option<u64>,
-    /// It gave way to another of its key: what it says for itself does not grow any more.
-    gave_way: bool,
-    /// It was empty for so long that nobody is sent there any more.
-    is_closing: bool,
-    phase: Phase,
-    seats: Seats,
-    decision: Box<Decision>,
-}
-
-/// The seats of a session.
-#[derive(Debug)]
-struct Seats {
-    min: usize,
-    max: u32,
-    late_join: bool,
-    joined: BTreeSet<PlayerId>,
-    begun: bool,
-    entry: Admission,
-}
 
 /// The sessions of this node.
 #[derive(Debug)]
@@ -74,6 +33,8 @@ pub(super) struct Led {
     /// Those that ended a short while ago with the lists that they were on, and in order of time.
     tombstones: BTreeMap<SessionId, Option<ListKey>>,
     order: VecDeque<(u64, SessionId)>,
+    /// Those that are followed here: they count as sessions.
+    following: Following,
 }
 
 impl Led {
@@ -86,6 +47,7 @@ impl Led {
             ending: BTreeMap::new(),
             tombstones: BTreeMap::new(),
             order: VecDeque::new(),
+            following: Following::default(),
         }
     }
 
@@ -117,21 +79,37 @@ impl Led {
     /// What is to be told to a home that begins to listen: all that is led, and what has just ended.
     pub fn all(&self, now: u64) -> impl Iterator<Item = &SessionId> {
         let recent = self.order.iter().rev().take_while(move |(at, _)| at.saturating_add(TOLD_AFTER_END_US) > now);
-        recent.map(|(_, session)| session).chain(self.sessions.values().map(|led| &led.id))
+        recent.map(|(_, session)| session).chain(self.sessions.values().map(Session::id))
     }
 
-    /// What is to be said of a session now.
-    pub fn item(&self, me: Node, session: &SessionId) -> Item {
+    /// What is to be said of a session now; nothing of one that another node leads.
+    pub fn item(&self, me: Node, session: &SessionId) -> Option<Item> {
         match self.current(session) {
-            Some(led) => Item::Led(Box::new(led.lead(me))),
-            None => Item::Ended(session.clone()),
+            Some(led) => Some(Item::Led(Box::new(led.lead(me)))),
+            None if self.following.get(session).is_some() => None,
+            None => Some(Item::Ended(session.clone())),
         }
+    }
+
+    /// What is followed here.
+    pub fn following(&self) -> &Following {
+        &self.following
+    }
+
+    /// The same, to be spoken to.
+    pub fn following_mut(&mut self) -> &mut Following {
+        &mut self.following
+    }
+
+    /// Sessions that take a worker's memory: led, followed, or being ended.
+    fn held(&self) -> usize {
+        self.sessions.len() + self.ending.len() + self.following.len()
     }
 
     /// The list that a session is on, or was until a short while ago.
     pub fn list_of(&self, session: &SessionId) -> Option<ListKey> {
         match self.current(session) {
-            Some(led) => led.list(),
+            Some(led) => led.charter.list(),
             None => self.tombstones.get(session).cloned().flatten(),
         }
     }
@@ -158,7 +136,7 @@ impl Led {
         let name = name_of(&birth.session);
         if let Some(led) = self.sessions.get_mut(&name) {
             return match &mut led.phase {
-                Phase::Creating { homes } if led.id == birth.session => {
+                Phase::Creating { homes } if led.charter.session == birth.session => {
                     homes.insert(from);
                     Ok(None)
                 }
@@ -173,7 +151,7 @@ impl Led {
         let Some(facts) = cx.games.get(&birth.session.game) else {
             return no_room(Refusal::UnknownGame(birth.session.game));
         };
-        if self.sessions.len() + self.ending.len() >= self.limits.sessions {
+        if self.held() >= self.limits.sessions {
             return no_room(Refusal::Full(self.limits.sessions));
         }
         if self.tombstones.len() >= limits::TOMBSTONES {
@@ -192,25 +170,11 @@ impl Led {
             epoch,
             config: birth.config.clone(),
             record: birth.record,
+            followers: facts.replicas.followers,
         });
-        let session = Session {
-            id: birth.session.clone(),
-            worker,
-            pace: facts.pace,
-            epoch,
-            inputs: 0,
-            created_us: cx.now,
-            config: hash_config(&birth.config),
-            record: birth.record,
-            listed: birth.listed,
-            ends_when_empty: birth.ends_when_empty,
-            empty_since: None,
-            gave_way: false,
-            is_closing: false,
-            phase: Phase::Creating { homes: BTreeSet::from([from]) },
-            seats: Seats::new(facts.min_players, facts.max_players, facts.late_join),
-            decision,
-        };
+        let charter = Charter::new(&birth, *facts, decision);
+        let phase = Phase::Creating { homes: BTreeSet::from([from]) };
+        let session = Session::new(charter, worker, epoch, cx.now, phase);
         self.sessions.insert(name, session);
         cx.out.changed.push_back(birth.session);
         Ok(None)
@@ -273,7 +237,7 @@ impl Led {
 
     pub fn handle_moved(&mut self, cx: &mut Context<'_>, session: &SessionId, worker: WorkerId) {
         let Some(led) = self.current_mut(session) else { return self.give_up(cx, session, worker) };
-        let (from, pace) = (std::mem::replace(&mut led.worker, worker), led.pace);
+        let (from, pace) = (std::mem::replace(&mut led.worker, worker), led.pace());
         self.workers.left(from, pace);
         self.workers.placed(worker, pace);
         cx.out.changed.push_back(session.clone());
@@ -309,6 +273,10 @@ impl Led {
             cx.out.changed.push_back(session.clone());
             return;
         };
+        if winner.session == *session {
+            // It is led by another as well: they settle that between them, and one of them tells the home.
+            return;
+        }
         if wins(winner, &led.lead(cx.me).claim()) {
             led.gave_way = true;
             let why = Ending::Superseded(winner.session.clone());
@@ -360,9 +328,9 @@ impl Led {
         if cx.now < ends {
             led.is_closing = true;
             cx.timers.set(ends, Timer::Empty(name.clone()));
-            cx.out.changed.push_back(led.id.clone());
+            cx.out.changed.push_back(led.id().clone());
         } else {
-            cx.act(Action::End { session: led.id.clone(), worker: led.worker, why: Ending::Empty });
+            cx.act(Action::End { session: led.id().clone(), worker: led.worker, why: Ending::Empty });
             cx.timers.set(cx.now.saturating_add(limits::END_REPEAT_US), Timer::Empty(name.clone()));
         }
     }
@@ -370,7 +338,7 @@ impl Led {
     /// Notes when a session that nobody may come back to has become empty.
     fn watch_empty(&mut self, cx: &mut Context<'_>, session: &SessionId) {
         let Some(led) = self.current_mut(session) else { return };
-        if led.ends_when_empty && led.seats.joined.is_empty() && led.empty_since.is_none() {
+        if led.charter.ends_when_empty && led.seats.joined.is_empty() && led.empty_since.is_none() {
             led.empty_since = Some(cx.now);
             cx.timers.set(cx.now.saturating_add(limits::EMPTY_SESSION_US), Timer::Empty(name_of(session)));
         }
@@ -380,10 +348,10 @@ impl Led {
     fn remove(&mut self, cx: &mut Context<'_>, session: &SessionId, why: &Refusal) {
         let name = name_of(session);
         let Some(led) = self.sessions.remove(&name) else { return };
-        self.workers.left(led.worker, led.pace);
+        self.workers.left(led.worker, led.pace());
         cx.timers.cancel(&Timer::Creation(name.clone(), session.incarnation));
         cx.timers.cancel(&Timer::Empty(name));
-        let list = led.list();
+        let list = led.charter.list();
         match led.phase {
             Phase::Creating { homes } => {
                 for home in homes {
@@ -395,12 +363,105 @@ impl Led {
                 if self.ended.len() >= limits::ENDED_SESSIONS {
                     self.ended.pop_front();
                 }
-                self.ended.push_back(Ended { id: led.id, ended_us: cx.now, reason: why.to_string() });
+                self.ended.push_back(Ended { id: led.charter.session, ended_us: cx.now, reason: why.to_string() });
             }
         }
         self.tombstones.insert(session.clone(), list);
         self.order.push_back((cx.now, session.clone()));
         cx.out.changed.push_back(session.clone());
+    }
+
+    /// A leader wants a session to be followed here.
+    pub fn handle_follow(&mut self, cx: &mut Context<'_>, from: Node, charter: Charter, leader: Member, age_us: u64) {
+        let session = charter.session.clone();
+        let is_led = self.current(&session).is_some() || self.ending.contains_key(&session);
+        if is_led || leader.node != from || self.following.renew(cx, &session, leader) {
+            return;
+        }
+        let pace = charter.facts.pace;
+        let worker = self.workers.choose(pace).filter(|_| self.held() < self.limits.sessions);
+        let Some(worker) = worker else {
+            return cx.send(from, Message::Follows { session, answer: Err(NotFollowed::NoRoom) });
+        };
+        self.workers.placed(worker, pace);
+        self.following.begin(cx, charter, leader, worker, cx.now.saturating_sub(age_us));
+    }
+
+    /// A worker follows a session, or does not.
+    pub fn handle_followed(&mut self, cx: &mut Context<'_>, session: &SessionId, result: Result<(), NotFollowed>) {
+        let dropped = self.following.handle_followed(cx, session, result);
+        self.give_back(dropped);
+    }
+
+    /// A worker follows a session no longer, or says that it counts.
+    pub fn handle_unfollowed(&mut self, cx: &mut Context<'_>, session: &SessionId, is_over: bool) {
+        let dropped = self.following.handle_unfollowed(cx, session, is_over);
+        self.give_back(dropped);
+    }
+
+    fn give_back(&mut self, dropped: Option<Followed>) {
+        if let Some(Followed { charter, worker, .. }) = dropped {
+            self.workers.left(worker, charter.facts.pace);
+        }
+    }
+
+    /// A session that was followed here is led here now.
+    pub fn handle_promoted(
+        &mut self,
+        cx: &mut Context<'_>,
+        session: &SessionId,
+        worker: WorkerId,
+        record: &Record,
+        players: &[PlayerId],
+    ) {
+        if let Some(led) = self.current_mut(session) {
+            led.epoch = record.epoch;
+            cx.out.changed.push_back(session.clone());
+            return;
+        }
+        let Some(followed) = self.following.remove(cx, session) else {
+            return self.give_up(cx, session, worker);
+        };
+        let Followed { charter, created_us, .. } = followed;
+        self.workers.left(followed.worker, charter.facts.pace);
+        let mut led = Session::new(charter, worker, record.epoch, created_us, Phase::Live);
+        players.iter().for_each(|player| led.seats.join(player));
+        // Another one of the key may have begun here meanwhile: one of them goes on.
+        let name = name_of(session);
+        if let Some(other) = self.sessions.get(&name) {
+            let (mine, theirs) = (led.lead(cx.me).claim(), other.lead(cx.me).claim());
+            let (other, other_worker) = (other.id().clone(), other.worker);
+            let (loser, at, winner) = match wins(&mine, &theirs) {
+                true => (other.clone(), other_worker, session.clone()),
+                false => (session.clone(), worker, other.clone()),
+            };
+            self.ending.insert(loser.clone(), at);
+            cx.timers.set(cx.now.saturating_add(limits::END_REPEAT_US), Timer::Ending(loser.clone()));
+            let why = Ending::Superseded(winner.clone());
+            cx.act(Action::End { session: loser, worker: at, why: why.clone() });
+            if winner == other {
+                return;
+            }
+            self.remove(cx, &other, &Refusal::Failed(why.to_string()));
+        }
+        self.workers.placed(worker, led.pace());
+        self.sessions.insert(name, led);
+        cx.out.changed.push_back(session.clone());
+        self.watch_empty(cx, session);
+    }
+
+    /// A session that was led here is led elsewhere, and followed here. It has not ended: nothing is said of it.
+    pub fn handle_deposed(&mut self, cx: &mut Context<'_>, session: &SessionId, by: &Record) {
+        let name = name_of(session);
+        if self.current(session).is_none() {
+            return;
+        }
+        let Some(led) = self.sessions.remove(&name) else { return };
+        cx.timers.cancel(&Timer::Creation(name.clone(), session.incarnation));
+        cx.timers.cancel(&Timer::Empty(name));
+        let Session { charter, worker, created_us, .. } = led;
+        self.following.insert(Followed::new(charter, by.leader, worker, created_us));
+        self.following.say(cx, session);
     }
 
     fn forget_old(&mut self, now: u64) {
@@ -412,86 +473,12 @@ impl Led {
         }
     }
 
-    fn current(&self, session: &SessionId) -> Option<&Session> {
-        self.sessions.get(&name_of(session)).filter(|led| led.id.incarnation == session.incarnation)
+    /// The session with this id, if it is led here.
+    pub fn current(&self, session: &SessionId) -> Option<&Session> {
+        self.sessions.get(&name_of(session)).filter(|led| led.id().incarnation == session.incarnation)
     }
 
     fn current_mut(&mut self, session: &SessionId) -> Option<&mut Session> {
-        self.sessions.get_mut(&name_of(session)).filter(|led| led.id.incarnation == session.incarnation)
-    }
-}
-
-impl Session {
-    /// What is said of it.
-    pub fn lead(&self, me: Node) -> Lead {
-        let listing = self.listed.as_ref().map(|criteria| Seating {
-            criteria: criteria.clone(),
-            seats: self.seats.max,
-            joined: self.seats.joined.iter().cloned().collect(),
-            entry: self.entry(),
-        });
-        Lead {
-            session: self.id.clone(),
-            leader: me,
-            worker: self.worker,
-            epoch: self.epoch,
-            inputs: self.inputs,
-            config: self.config,
-            is_live: matches!(self.phase, Phase::Live),
-            listing,
-        }
-    }
-
-    fn entry(&self) -> Admission {
-        match self.seats.entry {
-            // About to end unless somebody comes who is on the way.
-            Admission::Open if self.is_closing => Admission::Closed,
-            entry => entry,
-        }
-    }
-
-    /// What it is found by.
-    pub fn name(&self) -> Name {
-        name_of(&self.id)
-    }
-
-    /// The list that it is on.
-    pub fn list(&self) -> Option<ListKey> {
-        let criteria = self.listed.clone()?;
-        Some(ListKey { game: self.id.game.clone(), criteria })
-    }
-
-    /// As listings show it.
-    pub fn public(&self, reserved: usize) -> SessionEntry<'_> {
-        SessionEntry {
-            id: &self.id,
-            worker: self.worker,
-            created_us: self.created_us,
-            live: matches!(self.phase, Phase::Live),
-            players: self.seats.joined.len(),
-            reserved,
-            seats: self.seats.max,
-            record: self.record,
-            decision: &self.decision,
-        }
-    }
-}
-
-impl Seats {
-    fn new(min: u32, max: u32, late_join: bool) -> Self {
-        let min = min.max(1) as usize;
-        Seats { min, max, late_join, joined: BTreeSet::new(), begun: false, entry: Admission::Open }
-    }
-
-    fn join(&mut self, player: &PlayerId) {
-        self.joined.insert(player.clone());
-        self.begun |= self.joined.len() >= self.min;
-    }
-
-    fn leave(&mut self, player: &PlayerId) {
-        if self.joined.remove(player) {
-            let is_over = self.begun && !self.late_join;
-            self.entry = if is_over { Admission::Closed } else { Admission::Open };
-        }
+        self.sessions.get_mut(&name_of(session)).filter(|led| led.id().incarnation == session.incarnation)
     }
 }

@@ -14,6 +14,7 @@ use super::message::{Birth, Denial, Entry as Admission, Item, Lead, Message, Nam
 use super::term::{Mark, Term};
 use super::types::{Find, ListKey, Placed, Refusal};
 use crate::ids::{GameName, Incarnation, Node, PlayerId, SessionId, SessionKey};
+use crate::leadership::newer;
 use crate::limits;
 use crate::placement::Policy;
 
@@ -281,6 +282,10 @@ impl Lists {
                 let waiting = std::mem::take(waiting);
                 self.waiting -= waiting.len();
                 waiting.iter().for_each(|waiter| waiter.answer_with(cx, lead));
+            }
+            // The leader before it does not know yet.
+            Phase::Known { lead: known, .. } if known.session == lead.session && newer(known.epoch, lead.epoch) => {
+                return;
             }
             Phase::Known { .. } => {}
         }

@@ -4,9 +4,10 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::types::{Find, Open, Placed, Refusal};
+use super::types::{Find, GameFacts, ListKey, Open, Placed, Refusal};
 use crate::ids::{Epoch, GameName, Incarnation, Node, PlayerId, SessionId, SessionKey, WorkerId};
-use crate::leadership::Claim;
+use crate::leadership::record::Member;
+use crate::leadership::{Claim, message as leadership};
 use crate::placement::{Decision, Policy};
 use crate::ring::{Position, RingDigest};
 
@@ -101,6 +102,53 @@ pub enum Message {
         /// What the other one says for itself.
         winner: Claim,
     },
+    /// A leader's wish that a node follow one of its sessions.
+    Follow {
+        /// What the node must know, should it come to lead.
+        charter: Box<Charter>,
+        /// Who leads it.
+        leader: Member,
+        /// How old the session is, µs.
+        age_us: u64,
+    },
+    /// The answer; and what a node that follows a session says now and then, to its leader or, where that is gone, to
+    /// its home.
+    Follows {
+        /// Which session.
+        session: SessionId,
+        /// The worker that follows it, or why none does.
+        answer: Result<WorkerId, NotFollowed>,
+    },
+    /// The session is over, or its leader wants it followed by others: a node need not follow it any longer.
+    Unfollow {
+        /// Which session.
+        session: SessionId,
+    },
+    /// Who leads a session that a node follows.
+    LedBy {
+        /// Which session.
+        session: SessionId,
+        /// Who leads it.
+        leader: Member,
+    },
+    /// A leader or follower says something to the home of its session.
+    ToHome {
+        /// Which session.
+        session: SessionId,
+        /// Who.
+        from: Member,
+        /// What.
+        message: Box<leadership::Message>,
+    },
+    /// What the home says to that.
+    FromHome {
+        /// Of which session.
+        session: SessionId,
+        /// To whom.
+        to: Member,
+        /// What.
+        message: Box<leadership::Message>,
+    },
 }
 
 /// A session's name within the cluster: what its home is found by.
@@ -134,6 +182,15 @@ impl Want {
             Want::Open(open) => Position::of_key(&open.game, &open.key),
             Want::Create { birth, .. } => Position::of_key(&birth.session.game, &birth.session.key),
             Want::Find(find) => Position::of_list(&find.game, &find.criteria),
+        }
+    }
+
+    /// The session that is wanted, unless any is.
+    pub(super) fn name(&self) -> Option<Name> {
+        match self {
+            Want::Open(open) => Some((open.game.clone(), open.key.clone())),
+            Want::Create { birth, .. } => Some(name_of(&birth.session)),
+            Want::Find(_) => None,
         }
     }
 
@@ -206,6 +263,55 @@ pub enum NotHosted {
     Failed(Refusal),
     /// It was led here and has ended.
     Ended,
+}
+
+/// Why a node does not follow a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NotFollowed {
+    /// It has no room, or no worker that takes sessions.
+    NoRoom,
+    /// It has not got the module yet, or its worker has too much to do: it may be asked again soon.
+    NotYet,
+}
+
+/// What does not change while a session lives, whoever leads it: what a node must know that comes to lead it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Charter {
+    /// Which session.
+    pub session: SessionId,
+    /// Its game when it began.
+    pub facts: GameFacts,
+    /// What it was created with.
+    pub config: ConfigHash,
+    /// Whether its log is recorded.
+    pub record: bool,
+    /// The criteria under which find-or-create may fill it.
+    pub listed: Option<String>,
+    /// Whether it ends when nobody is in it.
+    pub ends_when_empty: bool,
+    /// Why it was begun where it was.
+    pub decision: Box<Decision>,
+}
+
+impl Charter {
+    /// Of a session that is to begin.
+    pub(super) fn new(birth: &Birth, facts: GameFacts, decision: Box<Decision>) -> Charter {
+        Charter {
+            session: birth.session.clone(),
+            facts,
+            config: hash_config(&birth.config),
+            record: birth.record,
+            listed: birth.listed.clone(),
+            ends_when_empty: birth.ends_when_empty,
+            decision,
+        }
+    }
+
+    /// The list that it is on.
+    pub(super) fn list(&self) -> Option<ListKey> {
+        let criteria = self.listed.clone()?;
+        Some(ListKey { game: self.session.game.clone(), criteria })
+    }
 }
 
 /// A name for a configuration: sessions that were created with equal ones have equal names.

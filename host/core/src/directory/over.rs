@@ -38,6 +38,11 @@ impl Over {
         self.lost.get(session) == Some(&false)
     }
 
+    /// Whether a session was lost.
+    pub fn is_lost(&self, session: &SessionId) -> bool {
+        self.lost.get(session) == Some(&true)
+    }
+
     /// The session of a name that was lost last.
     pub fn lost(&self, name: &Name) -> Option<&SessionId> {
         self.lost_last.get(name)

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::ids::NodeId;
+use crate::ids::{ModuleHash, NodeId};
 use crate::placement::Policy;
 
 #[derive(Debug, Clone)]
@@ -50,7 +50,14 @@ struct World {
 impl World {
     fn new(max_players: u32, late_join: bool) -> Self {
         let mut directory = Directory::new(Node { id: NodeId(1), generation: 5 }, Limits { sessions: 40 });
-        let facts = GameFacts { pace: Pace::Prompt, min_players: 2, max_players, late_join };
+        let facts = GameFacts {
+            module: ModuleHash([0; 32]),
+            replicas: Replicas::default(),
+            pace: Pace::Prompt,
+            min_players: 2,
+            max_players,
+            late_join,
+        };
         directory.handle_game("game".parse().unwrap(), facts);
         (0..2).for_each(|worker| directory.handle_worker(WorkerId(worker)));
         World {
@@ -140,13 +147,13 @@ impl World {
             match action {
                 Action::Create { session, worker, .. } => self.creations.push_back((session, worker)),
                 Action::End { session, .. } => self.end(&session),
-                Action::Send { to, message } => panic!("a node alone has nobody to talk to: {to} {message:?}"),
                 Action::Answer { request, answer } => {
                     let player = self.asked.remove(&request).expect("a request is answered once");
                     if let (Some(player), Ok(placed)) = (player, answer) {
                         self.sent.insert(player, placed.session);
                     }
                 }
+                other => panic!("a node alone has nobody to talk to, and nothing is followed: {other:?}"),
             }
         }
     }

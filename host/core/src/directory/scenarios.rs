@@ -6,27 +6,31 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use super::*;
-use crate::ids::{Certificate, NodeId};
+use crate::ids::{Certificate, ModuleHash, NodeId};
 use crate::limits;
 use crate::membership::{Contact, Fact, State};
 use crate::placement::Policy;
 use crate::ring::Position;
 
-struct Cluster {
-    now: u64,
-    nodes: Vec<Directory>,
+pub(super) struct Cluster {
+    pub now: u64,
+    pub nodes: Vec<Directory>,
     sent: VecDeque<(Node, Node, Message)>,
     answers: Vec<(Node, RequestId, Result<Placed, Refusal>)>,
-    ends: Vec<(SessionId, Ending)>,
+    pub ends: Vec<(SessionId, Ending)>,
     requests: RequestId,
     kinds: BTreeMap<&'static str, usize>,
+    /// What workers were told of replication, and what they answer.
+    pub told: Vec<(Node, Action)>,
+    pub follow: Result<(), NotFollowed>,
+    pub unfollow: bool,
 }
 
-fn node(id: u64) -> Node {
+pub(super) fn node(id: u64) -> Node {
     Node { id: NodeId(id), generation: 7 }
 }
 
-fn view(ids: &[u64]) -> View {
+pub(super) fn view(ids: &[u64]) -> View {
     let address = ([10, 0, 0, 1], 1).into();
     let fact = |id: &u64| {
         let contact = Contact { workers: vec![address], ..Contact::at(address, Certificate([0; 32])) };
@@ -43,7 +47,18 @@ impl Cluster {
 
     /// Groups that do not know of each other yet.
     fn parted(groups: &[&[u64]]) -> Cluster {
-        let facts = GameFacts { pace: Pace::Ticking, min_players: 2, max_players: 2, late_join: true };
+        Cluster::with(groups, Replicas::default())
+    }
+
+    pub fn with(groups: &[&[u64]], replicas: Replicas) -> Cluster {
+        let facts = GameFacts {
+            module: ModuleHash([0; 32]),
+            replicas,
+            pace: Pace::Ticking,
+            min_players: 2,
+            max_players: 2,
+            late_join: true,
+        };
         let directory = |id: &u64| {
             let mut directory = Directory::new(node(*id), Limits { sessions: 4 });
             directory.handle_game("pong".parse().unwrap(), facts);
@@ -58,13 +73,16 @@ impl Cluster {
             ends: Vec::new(),
             requests: 0,
             kinds: BTreeMap::new(),
+            told: Vec::new(),
+            follow: Ok(()),
+            unfollow: true,
         };
         groups.iter().for_each(|ids| cluster.see(ids, ids));
         cluster
     }
 
     /// These nodes have this view from now on, and what follows from that happens.
-    fn see(&mut self, who: &[u64], ids: &[u64]) {
+    pub fn see(&mut self, who: &[u64], ids: &[u64]) {
         let view = view(ids);
         for directory in self.nodes.iter_mut().filter(|directory| who.contains(&directory.me.id.0)) {
             directory.handle_view(self.now, &view);
@@ -72,11 +90,11 @@ impl Cluster {
         self.run();
     }
 
-    fn at(&mut self, id: u64) -> &mut Directory {
+    pub fn at(&mut self, id: u64) -> &mut Directory {
         self.nodes.iter_mut().find(|directory| directory.me.id.0 == id).unwrap()
     }
 
-    fn run(&mut self) {
+    pub fn run(&mut self) {
         loop {
             for at in 0..self.nodes.len() {
                 while let Some(action) = self.nodes[at].poll_action() {
@@ -91,6 +109,19 @@ impl Cluster {
                         }
                         Action::Answer { request, answer } => self.answers.push((me, request, answer)),
                         Action::Send { to, message } => self.sent.push_back((me, to, *message)),
+                        Action::Follow { ref terms, .. } => {
+                            let answer = self.follow;
+                            self.nodes[at].handle_followed(self.now, &terms.session, answer);
+                            self.told.push((me, action));
+                        }
+                        Action::Unfollow { ref session, .. } => {
+                            let is_over = self.unfollow;
+                            self.nodes[at].handle_unfollowed(self.now, session, is_over);
+                            self.told.push((me, action));
+                        }
+                        Action::Recruit { .. } | Action::NewHome { .. } | Action::FromHome { .. } => {
+                            self.told.push((me, action));
+                        }
                     }
                 }
             }
@@ -109,7 +140,7 @@ impl Cluster {
     }
 
     /// Lets time pass.
-    fn wait(&mut self, time: u64) {
+    pub fn wait(&mut self, time: u64) {
         let end = self.now + time;
         while self.now < end {
             self.now += 50_000;
@@ -118,7 +149,7 @@ impl Cluster {
         }
     }
 
-    fn ask(&mut self, id: u64, key: &str, config: &'static [u8], policy: Policy) -> Result<Placed, Refusal> {
+    pub fn ask(&mut self, id: u64, key: &str, config: &'static [u8], policy: Policy) -> Result<Placed, Refusal> {
         self.requests += 1;
         let (now, request) = (self.now, self.requests);
         let create = Create {
@@ -135,12 +166,12 @@ impl Cluster {
         self.answer_to(request)
     }
 
-    fn answer_to(&mut self, request: RequestId) -> Result<Placed, Refusal> {
+    pub fn answer_to(&mut self, request: RequestId) -> Result<Placed, Refusal> {
         let at = self.answers.iter().position(|(_, other, _)| *other == request);
         self.answers.remove(at.expect("it is answered")).2
     }
 
-    fn home(&self, key: &str, ids: &[u64]) -> u64 {
+    pub fn home(&self, key: &str, ids: &[u64]) -> u64 {
         let position = Position::of_key(&"pong".parse().unwrap(), &key.parse().unwrap());
         view(ids).ring().home(position).unwrap().node.id.0
     }
@@ -287,7 +318,14 @@ fn long_announcements_come_in_parts() {
     let mut led = Cluster::of(&[1, 2]);
     led.nodes.iter_mut().for_each(|directory| {
         *directory = Directory::new(directory.me, Limits { sessions: 3 * limits::ANNOUNCED_ITEMS });
-        let facts = GameFacts { pace: Pace::Prompt, min_players: 1, max_players: 1, late_join: true };
+        let facts = GameFacts {
+            module: ModuleHash([0; 32]),
+            replicas: Replicas::default(),
+            pace: Pace::Prompt,
+            min_players: 1,
+            max_players: 1,
+            late_join: true,
+        };
         directory.handle_game("pong".parse().unwrap(), facts);
         directory.handle_worker(WorkerId(0));
     });

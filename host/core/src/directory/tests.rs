@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 
 use super::*;
-use crate::ids::NodeId;
+use crate::ids::{ModuleHash, NodeId};
 use crate::limits;
 use crate::placement::Policy;
 
@@ -16,7 +16,14 @@ fn me() -> Node {
 }
 
 fn facts(max_players: u32, late_join: bool) -> GameFacts {
-    GameFacts { pace: Pace::Ticking, min_players: max_players.min(2), max_players, late_join }
+    GameFacts {
+        module: ModuleHash([0; 32]),
+        replicas: Replicas::default(),
+        pace: Pace::Ticking,
+        min_players: max_players.min(2),
+        max_players,
+        late_join,
+    }
 }
 
 fn directory(max_players: u32, late_join: bool) -> Directory {
@@ -66,7 +73,7 @@ fn settle(directory: &mut Directory, now: u64) -> Vec<(RequestId, Result<Placed,
             Action::Create { session, worker, .. } => directory.handle_created(now, &session, worker, Ok(())),
             Action::Answer { request, answer } => answers.push((request, answer)),
             Action::End { session, .. } => directory.handle_ended(now, &session, "ended".to_owned()),
-            Action::Send { to, message } => panic!("a node alone has nobody to talk to: {to} {message:?}"),
+            other => panic!("a node alone has nobody to talk to, and nothing is followed: {other:?}"),
         }
     }
     answers

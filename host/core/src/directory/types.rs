@@ -6,15 +6,21 @@ use serde::{Deserialize, Serialize};
 
 use super::Pace;
 use super::message::Message;
-use crate::ids::{Epoch, GameName, Node, NodeId, PlayerId, SessionId, SessionKey, WorkerId};
+use crate::ids::{Epoch, GameName, ModuleHash, Node, NodeId, PlayerId, SessionId, SessionKey, WorkerId};
+use crate::leadership::message as leadership;
+use crate::leadership::record::{Member, PartitionPolicy, Terms, Tier};
 use crate::placement::{Decision, Policy};
 
 /// A caller's name for one of its requests; comes back in the answer.
 pub type RequestId = u64;
 
 /// What the directory has to know about a game.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GameFacts {
+    /// The module that new sessions run.
+    pub module: ModuleHash,
+    /// How they are replicated.
+    pub replicas: Replicas,
     /// Whether its sessions tick or answer at once.
     pub pace: Pace,
     /// Fewest players with which a match makes sense.
@@ -23,6 +29,25 @@ pub struct GameFacts {
     pub max_players: u32,
     /// Whether seats that players left may be given to others once the match has begun.
     pub late_join: bool,
+}
+
+/// How the sessions of a game are replicated.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replicas {
+    /// When reliable output may leave.
+    pub tier: Tier,
+    /// What a partition does to them.
+    pub policy: PartitionPolicy,
+    /// Followers that each should have, on nodes of their own.
+    pub followers: usize,
+}
+
+impl Replicas {
+    /// What a session promises by them.
+    pub fn terms(&self, session: SessionId) -> Terms {
+        let Replicas { tier, policy, followers } = *self;
+        Terms { session, tier, policy, followers }
+    }
 }
 
 /// Randomness for one new session, drawn by the caller.
@@ -156,6 +181,53 @@ pub enum Action {
         config: Bytes,
         /// Whether to record it.
         record: bool,
+        /// Followers that it should have.
+        followers: usize,
+    },
+    /// Have `worker` follow a session, then call [`super::Directory::handle_followed`]. Comes again, and then changes
+    /// nothing that is as it should be.
+    Follow {
+        /// What the session promises, and which it is.
+        terms: Terms,
+        /// The module that it runs.
+        module: ModuleHash,
+        /// Who leads it.
+        leader: Member,
+        /// Where it is to be followed.
+        worker: WorkerId,
+    },
+    /// Have `worker` follow a session no longer, then call [`super::Directory::handle_unfollowed`]. Comes again until
+    /// it does not.
+    Unfollow {
+        /// Which.
+        session: SessionId,
+        /// Where it is followed.
+        worker: WorkerId,
+    },
+    /// Tell `worker` that somebody follows a session that it leads. Comes again.
+    Recruit {
+        /// Which session.
+        session: SessionId,
+        /// The worker that leads it.
+        worker: WorkerId,
+        /// Who follows it.
+        member: Member,
+    },
+    /// Tell `worker` that a session that it leads has another home.
+    NewHome {
+        /// Which.
+        session: SessionId,
+        /// The worker that leads it.
+        worker: WorkerId,
+    },
+    /// Tell `worker` what a session's home says.
+    FromHome {
+        /// Of which session.
+        session: SessionId,
+        /// The worker that spoke to the home.
+        worker: WorkerId,
+        /// What it says.
+        message: Box<leadership::Message>,
     },
     /// Have `worker` end a session that nobody waits for any more. Comes again until [`super::Directory::handle_ended`]
     /// or, where the worker has no such session, [`super::Directory::handle_absent`] is called.

@@ -1,19 +1,22 @@
 //! The control task's state: the directory, the workers' ports, and who waits for which answer. Synchronous.
 
 mod answering;
+mod replicating;
 mod showing;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
 
-use ringside_core::directory::{Action, Create, Directory, Ending, Limits, RequestId, SessionEntry};
-use ringside_core::ids::{Epoch, GameName, Node, NodeId, SessionId, WorkerId};
+use ringside_core::directory::{self, Action, Directory, Ending, Limits, RequestId, SessionEntry};
+use ringside_core::ids::{GameName, Node, NodeId, SessionId, WorkerId};
 use ringside_core::membership::{Seen, State, View};
 use ringside_protocol::frame::Certificate;
-use ringside_worker::{Command, Event, MovedSession};
+use ringside_sandbox::Module;
+use ringside_worker::replication::Nodes;
+use ringside_worker::{Command, Create, Event, MovedSession};
 
 use super::port::Port;
 use super::{ControlError, Message, Resolve, SessionName};
@@ -80,6 +83,16 @@ pub struct Desk {
     /// Workers answer here how many player inputs their sessions have taken.
     counts: Receiver<Counts>,
     counted: Sender<Counts>,
+    /// Workers answer here whether they follow a session no more.
+    unfollowings: Receiver<(SessionId, bool)>,
+    unfollowed: Sender<(SessionId, bool)>,
+    /// Modules that were served until lately, the newest last.
+    former: VecDeque<Module>,
+    /// Where all nodes are reached, and which workers do not know yet.
+    nodes: Nodes,
+    uninformed: BTreeSet<WorkerId>,
+    /// Sessions with another home whose workers had no room to be told.
+    new_homes: BTreeSet<(WorkerId, SessionId)>,
 }
 
 impl Desk {
@@ -96,6 +109,7 @@ impl Desk {
         let workers = ports.into_iter().map(|(id, each)| (id, port(each))).collect();
         let (absent, absences) = channel();
         let (counted, counts) = channel();
+        let (unfollowed, unfollowings) = channel();
         Desk {
             directory,
             games: BTreeMap::new(),
@@ -118,6 +132,12 @@ impl Desk {
             absent,
             counts,
             counted,
+            unfollowings,
+            unfollowed,
+            former: VecDeque::new(),
+            nodes: Nodes::default(),
+            uninformed: BTreeSet::new(),
+            new_homes: BTreeSet::new(),
         }
     }
 
@@ -125,7 +145,9 @@ impl Desk {
     pub fn serve(&mut self, served: Served) {
         if served.replaces(self.games.get(&served.game)) {
             self.directory.handle_game(served.game.clone(), served.facts());
-            self.games.insert(served.game.clone(), served);
+            if let Some(former) = self.games.insert(served.game.clone(), served) {
+                self.keep_former(former.module);
+            }
         }
     }
 
@@ -153,7 +175,7 @@ impl Desk {
             Message::Create(create, reply) => {
                 let request = self.request(Waiting::Admin(reply));
                 let record = create.record || self.record_all;
-                self.directory.handle_create(now, request, Create { record, ..*create });
+                self.directory.handle_create(now, request, directory::Create { record, ..*create });
             }
             Message::Show(name, reply) => self.show(now, &name, reply),
             Message::Flush(name, reply) => self.flush(&name, reply),
@@ -175,7 +197,10 @@ impl Desk {
             Message::EndAll(reason) => self.end_all(&reason),
             Message::View(view) => self.handle_view(now, view),
             Message::Loads(loads) => self.directory.handle_loads(loads),
-            Message::Eras(eras) => self.eras = eras,
+            Message::Eras(eras) => {
+                self.eras = eras;
+                self.note_nodes();
+            }
             Message::Certified(certificate) => self.identity.certificate = certificate,
             Message::Directory(from, message) => self.directory.handle_message(now, from, *message),
             Message::Signal { game, key, source, body } => self.take_signal(game, key, source, body),
@@ -194,6 +219,7 @@ impl Desk {
         while let Ok((session, worker)) = self.absences.try_recv() {
             self.directory.handle_absent(&session, worker);
         }
+        self.hear_unfollowed(now);
         self.directory.handle_timeout(now);
         self.act(now);
     }
@@ -203,6 +229,7 @@ impl Desk {
         for (from, moved) in std::mem::take(&mut self.homeless) {
             self.punish(now, from, moved);
         }
+        self.inform();
         self.act(now);
         let mut load_us = 0_u64;
         for (id, worker) in &mut self.workers {
@@ -252,18 +279,17 @@ impl Desk {
             Event::Ended { session, reason, .. } => self.directory.handle_ended(now, &session, reason),
             Event::Overran(moved) => self.punish(now, worker, moved),
             Event::Signal { source, to, body } => self.signal(now, source, &to, body),
+            Event::ToHome { .. } | Event::Promoted(_) | Event::Deposed { .. } | Event::Record { .. } => {
+                self.handle_replication(now, worker, event);
+            }
             // The forwarding thread keeps these for the recorder and the log.
             Event::Recorded { .. }
             | Event::Flushed(_)
             | Event::Relay(_)
             | Event::Relayed { .. }
             | Event::Peer { .. }
-            | Event::ToHome { .. }
             | Event::Chain { .. }
             | Event::Probe { .. }
-            | Event::Promoted(_)
-            | Event::Deposed { .. }
-            | Event::Record { .. }
             | Event::GuestLog { .. }
             | Event::GuestEvent { .. }
             | Event::GuestFault { .. } => {}
@@ -299,6 +325,7 @@ impl Desk {
         self.joining &= own == Some(State::Joining);
         self.directory.handle_view(now, &view);
         self.view = Some(view);
+        self.note_nodes();
     }
 
     /// Speaks to a run of another node; whoever is not there hears nothing.
@@ -314,8 +341,15 @@ impl Desk {
     fn act(&mut self, now: u64) {
         while let Some(action) = self.directory.poll_action() {
             match action {
-                Action::Create { session, worker, epoch, config, record } => {
-                    self.create(now, session, worker, epoch, config, record);
+                Action::Create { session, worker, epoch, config, record, followers } => {
+                    let Some(module) = self.games.get(&session.game).map(|served| served.module.clone()) else {
+                        let gone = Err("the game is not served any more".to_owned());
+                        self.directory.handle_created(now, &session, worker, gone);
+                        continue;
+                    };
+                    let seed = crate::random::bytes();
+                    let create = Create { session, module, config, seed, epoch, record, followers };
+                    self.create(now, worker, create);
                 }
                 Action::End { session, worker, why } => {
                     let (id, absent, gone) = (session.clone(), self.absent.clone(), (session.clone(), worker));
@@ -331,26 +365,17 @@ impl Desk {
                 }
                 Action::Answer { request, answer } => self.answer(request, answer),
                 Action::Send { to, message } => self.tell(to, PeerMessage::Directory { to, message }),
+                Action::Follow { .. }
+                | Action::Unfollow { .. }
+                | Action::Recruit { .. }
+                | Action::NewHome { .. }
+                | Action::FromHome { .. } => self.replicate(now, action),
             }
         }
     }
 
-    fn create(
-        &mut self,
-        now: u64,
-        session: SessionId,
-        worker: WorkerId,
-        epoch: Epoch,
-        config: bytes::Bytes,
-        record: bool,
-    ) {
-        let Some(module) = self.games.get(&session.game).map(|served| served.module.clone()) else {
-            let gone = Err("the game is not served any more".to_owned());
-            return self.directory.handle_created(now, &session, worker, gone);
-        };
-        let seed = crate::random::bytes();
-        let create =
-            ringside_worker::Create { session: session.clone(), module, config, seed, epoch, record, followers: 0 };
+    fn create(&mut self, now: u64, worker: WorkerId, create: Create) {
+        let session = create.session.clone();
         if self.send(worker, Command::Create(Box::new(create))).is_err() {
             self.directory.handle_created(now, &session, worker, Err("the worker has too much to do".to_owned()));
         }

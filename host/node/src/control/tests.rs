@@ -1,5 +1,7 @@
 //! The control task with workers that only write down what they are told.
 
+mod replicated;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -25,6 +27,7 @@ struct Told {
 
 struct Bench {
     desk: Desk,
+    module: ringside_sandbox::Module,
     told: BTreeMap<WorkerId, Arc<Mutex<Told>>>,
 }
 
@@ -56,8 +59,8 @@ impl Bench {
         let mut desk = Desk::new(identity, Limits { sessions: 100 }, false, ports);
         let sandbox = Sandbox::new(SandboxConfig { cache_directory: None, warm_sessions: Some(4) }).unwrap();
         let module = sandbox.upload(&guests::module("pong")).unwrap();
-        desk.handle(0, Message::Game(Served { game: "pong".parse().unwrap(), version: 1, module }));
-        Bench { desk, told }
+        desk.handle(0, Message::Game(Served { game: "pong".parse().unwrap(), version: 1, module: module.clone() }));
+        Bench { desk, module, told }
     }
 
     fn commands(&self, worker: u8) -> Vec<Command> {

@@ -4,6 +4,7 @@
 mod change;
 mod clocks;
 mod entry;
+mod failover;
 mod floods;
 mod games;
 mod gossip;

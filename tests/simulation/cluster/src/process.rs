@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use ringside_core::directory::{self, Directory, GameFacts, Limits, Pace, RequestId};
-use ringside_core::ids::{Certificate, GameName, Node, SessionId, WorkerId};
+use ringside_core::directory::{self, Directory, GameFacts, Limits, Pace, Replicas, RequestId};
+use ringside_core::ids::{Certificate, GameName, ModuleHash, Node, SessionId, WorkerId};
 use ringside_core::membership::{Config, Contact, Fact, Membership};
 use ringside_core::ring::{RingDigest, Weight, Zone};
 use ringside_core::routing::Arrival;
@@ -110,8 +110,14 @@ impl Process {
         membership.activate(now + offset);
         let mut directory = Directory::new(node, Limits { sessions: SESSIONS });
         for (game, max_players, late_join) in games {
-            let facts =
-                GameFacts { pace: Pace::Ticking, min_players: 2, max_players: *max_players, late_join: *late_join };
+            let facts = GameFacts {
+                module: ModuleHash([0; 32]),
+                replicas: Replicas::default(),
+                pace: Pace::Ticking,
+                min_players: 2,
+                max_players: *max_players,
+                late_join: *late_join,
+            };
             directory.handle_game(game.clone(), facts);
         }
         (0..WORKERS).for_each(|worker| directory.handle_worker(WorkerId(worker)));

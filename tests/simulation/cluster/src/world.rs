@@ -321,6 +321,11 @@ impl World {
             Action::End { session, worker, why } => self.end_for(slot, session, worker, &why),
             Action::Answer { request, answer } => self.answered(slot, request, answer),
             Action::Send { to, message } => self.send(slot, to, message),
+            Action::Follow { .. }
+            | Action::Unfollow { .. }
+            | Action::Recruit { .. }
+            | Action::NewHome { .. }
+            | Action::FromHome { .. } => {}
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use ringside_core::directory::{
-    Action, Create, Directory, Draw, Ending, Find, GameFacts, Limits, Open, Pace, Placed, Refusal, RequestId,
+    Action, Create, Directory, Draw, Ending, Find, GameFacts, Limits, Open, Pace, Placed, Refusal, Replicas, RequestId,
 };
 use ringside_core::ids::{GameName, Node, NodeId, SessionId, SessionKey, WorkerId};
 use ringside_core::placement::Policy;
@@ -52,6 +52,8 @@ impl Desk {
     pub fn serve(&mut self, module: &Module) {
         let description = module.description();
         let facts = GameFacts {
+            module: module.hash(),
+            replicas: Replicas::default(),
             pace: if description.tick_rate > 0 { Pace::Ticking } else { Pace::Prompt },
             min_players: description.min_players,
             max_players: description.max_players,
@@ -128,7 +130,7 @@ impl Desk {
     fn act(&mut self) {
         while let Some(action) = self.directory.poll_action() {
             match action {
-                Action::Create { session, worker, epoch, config, record } => {
+                Action::Create { session, worker, epoch, config, record, .. } => {
                     let module = self.modules[&session.game].clone();
                     let create =
                         ringside_worker::Create { session, module, config, seed: [9; 32], epoch, record, followers: 0 };
@@ -139,7 +141,7 @@ impl Desk {
                     self.send(usize::from(worker.0), Command::End { session, if_empty, reason, reply });
                 }
                 Action::Answer { request, answer } => self.answer(request, answer),
-                Action::Send { to, .. } => panic!("a node alone speaks to {to}"),
+                other => panic!("a node alone speaks to nobody, and nothing is followed: {other:?}"),
             }
         }
     }

@@ -1,0 +1,214 @@
+//! Who follows the sessions that this node leads: nodes are chosen by the ring and asked until there are as many as the
+//! game wants. Whoever follows stays, whatever becomes of the ring, for a follower that has the log is worth more than
+//! one in a better place; who is gone is replaced, and so is who drains. Whether a follower counts is the leader's to say
+//! ([`Recruits::handle_record`]): one that should and does not is asked again, slowly.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::context::{Context, RESEND_US, Timer};
+use super::led::Led;
+use super::message::{Message, NotFollowed, name_of};
+use super::types::Action;
+use crate::ids::{Node, SessionId, WorkerId};
+use crate::leadership::record::{Member, Record};
+use crate::ring::Position;
+
+/// How often a session with fewer followers than it should have is looked at, µs.
+const LOOK_US: u64 = 2_000_000;
+/// For how long a node that has no room is not asked again, µs.
+const FULL_US: u64 = 30_000_000;
+
+/// How a node stands to a session of this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stand {
+    /// It was asked.
+    Asked,
+    /// It follows, on this worker.
+    Follows(WorkerId),
+    /// It does not, and is not asked before this time.
+    Refused(u64),
+}
+
+#[derive(Debug, Default)]
+struct Recruiting {
+    nodes: BTreeMap<Node, Stand>,
+    /// Who counts.
+    in_sync: BTreeSet<Member>,
+}
+
+impl Recruiting {
+    /// Whether a node follows and counts.
+    fn counts(&self, node: Node) -> bool {
+        self.in_sync.iter().any(|member| member.node == node)
+    }
+}
+
+/// The followers of this node's sessions.
+#[derive(Debug, Default)]
+pub(super) struct Recruits(BTreeMap<SessionId, Recruiting>);
+
+impl Recruits {
+    /// Sees to it that a session has its followers; one that is over, or wants none, is followed no longer.
+    pub fn look(&mut self, cx: &mut Context<'_>, led: &Led, session: &SessionId) {
+        self.ask(cx, led, session, BTreeSet::new());
+    }
+
+    /// Asks these, and as many more as are missing.
+    fn ask(&mut self, cx: &mut Context<'_>, led: &Led, session: &SessionId, mut asked: BTreeSet<Node>) {
+        let Some(one) = led.current(session) else { return self.dismiss(cx, session) };
+        let wanted = one.charter.facts.replicas.followers;
+        if wanted == 0 || !one.is_live() {
+            return;
+        }
+        let (now, ring) = (cx.now, cx.cluster.ring.clone());
+        let recruiting = self.0.entry(session.clone()).or_default();
+        let present = &cx.cluster.present;
+        recruiting
+            .nodes
+            .retain(|node, stand| present.contains(node) && !matches!(stand, Stand::Refused(until) if *until <= now));
+        let is_active = |node: &Node| ring.member(node.id).is_some_and(|member| member.node == *node);
+        let serving = |(node, stand): &(&Node, &Stand)| is_active(node) && !matches!(stand, Stand::Refused(_));
+        let mut missing = wanted.saturating_sub(recruiting.nodes.iter().filter(serving).count());
+        let name = name_of(session);
+        let position = Position::of_key(&name.0, &name.1);
+        for id in ring.followers(position, cx.me.id, ring.members().len()) {
+            let Some(node) = ring.member(id).map(|member| member.node).filter(|_| missing > 0) else { continue };
+            if node.id != cx.me.id && present.contains(&node) && !recruiting.nodes.contains_key(&node) {
+                recruiting.nodes.insert(node, Stand::Asked);
+                asked.insert(node);
+                missing -= 1;
+            }
+        }
+        let (leader, age_us) = (one.leader(cx.me), now.saturating_sub(one.created_us));
+        let waits = recruiting.nodes.values().any(|stand| *stand == Stand::Asked);
+        let is_short = missing > 0 || recruiting.in_sync.len() < wanted;
+        for node in &asked {
+            cx.send(*node, Message::Follow { charter: Box::new(one.charter.clone()), leader, age_us });
+        }
+        match (waits, is_short) {
+            (true, _) => cx.timers.set(now.saturating_add(RESEND_US), Timer::Recruits(session.clone())),
+            (false, true) => cx.timers.set(now.saturating_add(LOOK_US), Timer::Recruits(session.clone())),
+            (false, false) => cx.timers.cancel(&Timer::Recruits(session.clone())),
+        }
+    }
+
+    /// A session began, changed or ended.
+    pub fn changed(&mut self, cx: &mut Context<'_>, led: &Led, session: &SessionId) {
+        match led.current(session) {
+            None => self.dismiss(cx, session),
+            Some(one) if one.is_live() && !self.0.contains_key(session) => self.look(cx, led, session),
+            Some(_) => {}
+        }
+    }
+
+    /// It is time to ask again: who has not answered, and who follows and does not count.
+    pub fn due(&mut self, cx: &mut Context<'_>, led: &Led, session: &SessionId) {
+        let mut asked = BTreeSet::new();
+        if let Some(Recruiting { nodes, in_sync }) = self.0.get_mut(session) {
+            for (node, stand) in nodes {
+                let counts = in_sync.iter().any(|member| member.node == *node);
+                if matches!(stand, Stand::Asked) || matches!(stand, Stand::Follows(_)) && !counts {
+                    *stand = Stand::Asked;
+                    asked.insert(*node);
+                }
+            }
+            asked.retain(|node| cx.cluster.present.contains(node));
+        }
+        self.ask(cx, led, session, asked);
+    }
+
+    /// A node says that it follows, or why not. Whether the session is led here.
+    pub fn handle_follows(
+        &mut self,
+        cx: &mut Context<'_>,
+        led: &Led,
+        from: Node,
+        session: &SessionId,
+        answer: Result<WorkerId, NotFollowed>,
+    ) -> bool {
+        let Some(one) = led.current(session) else { return false };
+        let wanted = one.charter.facts.replicas.followers;
+        let recruiting = self.0.entry(session.clone()).or_default();
+        let known = recruiting.nodes.get(&from).copied();
+        match answer {
+            Ok(worker) => {
+                let others = recruiting
+                    .nodes
+                    .iter()
+                    .filter(|(node, stand)| **node != from && matches!(stand, Stand::Follows(_)));
+                let is_known = known.is_some_and(|stand| !matches!(stand, Stand::Refused(_)));
+                let is_wanted = is_known || recruiting.counts(from) || others.count() < wanted;
+                if !is_wanted {
+                    cx.send(from, Message::Unfollow { session: session.clone() });
+                    return true;
+                }
+                recruiting.nodes.insert(from, Stand::Follows(worker));
+                cx.act(Action::Recruit {
+                    session: session.clone(),
+                    worker: one.worker,
+                    member: Member { node: from, worker },
+                });
+            }
+            Err(why) if known.is_some() => {
+                let pause = if why == NotFollowed::NoRoom { FULL_US } else { LOOK_US };
+                recruiting.nodes.insert(from, Stand::Refused(cx.now.saturating_add(pause)));
+            }
+            Err(_) => return true,
+        }
+        self.look(cx, led, session);
+        true
+    }
+
+    /// The record of a session is another one: who counts follows.
+    pub fn handle_record(&mut self, cx: &mut Context<'_>, led: &Led, session: &SessionId, record: &Record) {
+        if led.current(session).is_none() {
+            return;
+        }
+        let recruiting = self.0.entry(session.clone()).or_default();
+        recruiting.in_sync.clone_from(&record.in_sync);
+        for member in &record.in_sync {
+            recruiting.nodes.insert(member.node, Stand::Follows(member.worker));
+        }
+        self.look(cx, led, session);
+    }
+
+    /// The ring, or who is present, changed.
+    pub fn handle_cluster(&mut self, cx: &mut Context<'_>, led: &Led) {
+        let sessions: Vec<SessionId> = self.0.keys().cloned().collect();
+        sessions.iter().for_each(|session| self.look(cx, led, session));
+    }
+
+    /// A session is over: its followers are told. One that does not hear it asks, sooner or later.
+    fn dismiss(&mut self, cx: &mut Context<'_>, session: &SessionId) {
+        for node in self.forget(cx, session) {
+            cx.send(node, Message::Unfollow { session: session.clone() });
+        }
+    }
+
+    /// A session is led by another node: who follows it is that one's to say. Whoever was asked here.
+    pub fn forget(&mut self, cx: &mut Context<'_>, session: &SessionId) -> Vec<Node> {
+        cx.timers.cancel(&Timer::Recruits(session.clone()));
+        let recruiting = self.0.remove(session).unwrap_or_default();
+        let asked = recruiting.nodes.into_iter().filter(|(_, stand)| !matches!(stand, Stand::Refused(_)));
+        asked.map(|(node, _)| node).collect()
+    }
+
+    /// Followers of a session that have said so.
+    pub fn of(&self, session: &SessionId) -> Vec<Member> {
+        let nodes = self.0.get(session).map(|recruiting| &recruiting.nodes);
+        let members = nodes.into_iter().flatten().filter_map(|(node, stand)| match stand {
+            Stand::Follows(worker) => Some(Member { node: *node, worker: *worker }),
+            _ => None,
+        });
+        members.collect()
+    }
+
+    /// A node is to follow a session, whatever the ring says: the session is to move there.
+    pub fn want(&mut self, cx: &mut Context<'_>, led: &Led, session: &SessionId, node: Node) {
+        let recruiting = self.0.entry(session.clone()).or_default();
+        if !matches!(recruiting.nodes.get(&node), Some(Stand::Follows(_))) {
+            recruiting.nodes.insert(node, Stand::Asked);
+            self.ask(cx, led, session, [node].into());
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! What the directory is told of replicated sessions, and what directories say to each other of them. How the parts play
+//! together when a session changes its leader:
+//!
+//! ```text
+//!  worker (was follower) ─Promoted─► led ─Announce─► home: the entry names the new leader, players are sent there
+//!                                     └─Follow─► nodes, until it has its followers again
+//!  worker (was leader) ──Deposed──► followed: nothing is announced, it lives elsewhere
+//! ```
+
+use crate::ids::{Node, PlayerId, SessionId, WorkerId};
+use crate::leadership::message as leadership;
+use crate::leadership::record::{Member, Record};
+
+use super::context::{Cluster, Context};
+use super::message::{Message, NotFollowed, name_of};
+use super::types::Action;
+use super::{Directory, Parts};
+
+impl Directory {
+    /// The worker answered [`Action::Follow`].
+    pub fn handle_followed(&mut self, now: u64, session: &SessionId, result: Result<(), NotFollowed>) {
+        let (mut cx, parts) = self.split(now);
+        parts.led.handle_followed(&mut cx, session, result);
+        self.settle(now);
+    }
+
+    /// The worker answered [`Action::Unfollow`]: whether it follows the session no more.
+    pub fn handle_unfollowed(&mut self, now: u64, session: &SessionId, is_over: bool) {
+        let (mut cx, parts) = self.split(now);
+        parts.led.handle_unfollowed(&mut cx, session, is_over);
+        self.settle(now);
+    }
+
+    /// A session that was followed here is led here now, by this record, and these sit in it.
+    pub fn handle_promoted(
+        &mut self,
+        now: u64,
+        session: &SessionId,
+        worker: WorkerId,
+        record: &Record,
+        players: &[PlayerId],
+    ) {
+        let (mut cx, parts) = self.split(now);
+        parts.led.handle_promoted(&mut cx, session, worker, record, players);
+        parts.recruits.handle_record(&mut cx, &parts.led, session, record);
+        self.settle(now);
+    }
+
+    /// A session that was led here is led by another, by this record, and followed here.
+    pub fn handle_deposed(&mut self, now: u64, session: &SessionId, by: &Record) {
+        let (mut cx, parts) = self.split(now);
+        parts.recruits.forget(&mut cx, session);
+        parts.led.handle_deposed(&mut cx, session, by);
+        self.settle(now);
+    }
+
+    /// The record of a session that is led here is another one: who counts, above all.
+    pub fn handle_record(&mut self, now: u64, session: &SessionId, record: &Record) {
+        let (mut cx, parts) = self.split(now);
+        parts.recruits.handle_record(&mut cx, &parts.led, session, record);
+        self.settle(now);
+    }
+
+    /// A worker says something to the home of a session; what the home says to it is [`Action::FromHome`].
+    pub fn handle_to_home(&mut self, now: u64, session: SessionId, worker: WorkerId, message: leadership::Message) {
+        let (mut cx, _) = self.split(now);
+        let from = Member { node: cx.me, worker };
+        // One that is lost is said again by whoever said it.
+        if let Some(home) = cx.cluster.home_of(&name_of(&session)) {
+            cx.send(home, Message::ToHome { session, from, message: Box::new(message) });
+        }
+        self.settle(now);
+    }
+
+    /// A session that is led here is to be followed by a node, whatever the ring says: it is about to move there.
+    pub fn handle_wanted(&mut self, now: u64, session: &SessionId, node: Node) {
+        let (mut cx, parts) = self.split(now);
+        if parts.led.current(session).is_some() && cx.cluster.present.contains(&node) {
+            parts.recruits.want(&mut cx, &parts.led, session, node);
+        }
+        self.settle(now);
+    }
+
+    /// Who follows a session that is led here, as far as they have said so.
+    pub fn followers(&self, session: &SessionId) -> Vec<Member> {
+        self.parts.recruits.of(session)
+    }
+
+    /// The sessions that this node follows: which, on which worker, and who leads each.
+    pub fn followed(&self) -> impl Iterator<Item = (&SessionId, WorkerId, Member)> {
+        self.parts.led.following().iter().map(|one| (&one.charter.session, one.worker, one.leader))
+    }
+
+    /// The newest leadership record of a session that this node knows as its home.
+    pub fn record(&self, session: &SessionId) -> Option<&Record> {
+        self.parts.home.copies().newest(session).map(|record| &**record)
+    }
+}
+
+/// Gives a message to the part that it is for.
+pub(super) fn dispatch(cx: &mut Context<'_>, parts: &mut Parts, from: Node, message: Message) {
+    match message {
+        Message::Follow { charter, leader, age_us } => parts.led.handle_follow(cx, from, *charter, leader, age_us),
+        Message::Follows { session, answer } => {
+            let is_led = parts.recruits.handle_follows(cx, &parts.led, from, &session, answer);
+            if !is_led && answer.is_ok() {
+                direct(cx, parts, from, session);
+            }
+        }
+        Message::Unfollow { session } => parts.led.following_mut().handle_unfollow(cx, from, &session),
+        Message::LedBy { session, leader } => parts.led.following_mut().handle_led_by(cx, &session, leader),
+        Message::ToHome { session, from: member, message } if member.node == from => {
+            if let Some(answer) = parts.home.handle_words(cx, &session, *message) {
+                cx.send(from, Message::FromHome { session, to: member, message: Box::new(answer) });
+            }
+        }
+        Message::FromHome { session, to, message } if to.node == cx.me => {
+            let is_home = cx.cluster.home_of(&name_of(&session)) == Some(from);
+            if is_home {
+                cx.act(Action::FromHome { session, worker: to.worker, message });
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Somebody follows a session that this node does not lead: they are told who does, as far as this node knows.
+fn direct(cx: &mut Context<'_>, parts: &Parts, from: Node, session: SessionId) {
+    let is_home = cx.cluster.home_of(&name_of(&session)) == Some(cx.me);
+    let leader = match parts.led.following().get(&session).map(|followed| followed.leader) {
+        _ if is_home => parts.home.leader_of(&session),
+        Some(leader) if cx.cluster.present.contains(&leader.node) => Ok(Some(leader)),
+        Some(_) => Err(()),
+        // It was led here, as they say, and is not.
+        None => Ok(None),
+    };
+    match leader {
+        Ok(Some(leader)) if leader.node == from => {}
+        Ok(Some(leader)) => cx.send(from, Message::LedBy { session, leader }),
+        Ok(None) => cx.send(from, Message::Unfollow { session }),
+        Err(()) => {}
+    }
+}
+
+/// The ring changed: leaders of sessions with followers are told if their home did.
+pub(super) fn tell_new_homes(cx: &mut Context<'_>, parts: &Parts, before: &Cluster) {
+    let moved = parts.led.sessions().filter(|led| led.charter.facts.replicas.followers > 0).filter(|led| {
+        let name = led.name();
+        before.home_of(&name) != cx.cluster.home_of(&name)
+    });
+    let moved: Vec<Action> =
+        moved.map(|led| Action::NewHome { session: led.id().clone(), worker: led.worker }).collect();
+    moved.into_iter().for_each(|action| cx.act(action));
+}

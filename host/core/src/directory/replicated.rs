@@ -1,0 +1,386 @@
+//! Sessions with followers, stepped by hand: who follows whom, and what becomes of a session whose leader changes.
+
+use super::scenarios::{Cluster, node};
+use super::*;
+use crate::ids::NodeId;
+use crate::leadership::message::{Ask, Message as Words, Stand};
+use crate::leadership::record::{Cause, ChainHome, Member, PartitionPolicy, Record, Tier};
+use crate::limits;
+use crate::placement::Policy;
+
+const SECOND: u64 = 1_000_000;
+
+fn replicated(followers: usize) -> Replicas {
+    Replicas { tier: Tier::Replicated, policy: PartitionPolicy::Available, followers }
+}
+
+fn member(id: u64) -> Member {
+    Member { node: node(id), worker: WorkerId(0) }
+}
+
+/// A cluster and a session of it, with its leader, the node that follows it, and the home of its key.
+struct Stage {
+    cluster: Cluster,
+    ids: Vec<u64>,
+    session: SessionId,
+    leader: u64,
+    follower: u64,
+    home: u64,
+}
+
+impl Stage {
+    /// A session that is led by another node than its home; its leader's core counts whoever it was told of.
+    fn new(ids: &[u64]) -> Stage {
+        let mut cluster = Cluster::with(&[ids], replicated(1));
+        let home = cluster.home("final", ids);
+        let leader = *ids.iter().find(|id| **id != home).unwrap();
+        let session = cluster.ask(home, "final", b"", Policy::Pinned(NodeId(leader))).unwrap().session;
+        let followers = followers(&cluster, &session);
+        let [(at, follower)] = followers[..] else { panic!("one follower: {followers:?}") };
+        assert_eq!((at, follower.worker), (node(leader), WorkerId(0)));
+        let follower = follower.node.id.0;
+        let mut stage = Stage { cluster, ids: ids.to_vec(), session, leader, follower, home };
+        stage.count(stage.first().with_set([member(follower)].into(), 2, Cause::Admitted));
+        stage
+    }
+
+    fn first(&self) -> Record {
+        Record::first(self.session.clone(), member(self.leader))
+    }
+
+    /// The record after which the follower leads.
+    fn promotion(&self, in_sync: &[u64]) -> Record {
+        let counted = self.first().with_set([member(self.follower)].into(), 2, Cause::Admitted);
+        let in_sync = in_sync.iter().map(|id| member(*id)).collect();
+        let epoch = member(self.follower).epoch_after(1);
+        counted.succeeded(member(self.follower), epoch, in_sync, 9, (Cause::Promoted, ChainHome::Log))
+    }
+
+    /// A record counts: the leader's directory and the home are told.
+    fn count(&mut self, record: Record) {
+        let (leader, now) = (record.leader, self.cluster.now);
+        let words = Words::Lead { record: Box::new(record.clone()), end: Some(9) };
+        let directory = self.cluster.at(leader.node.id.0);
+        directory.handle_record(now, &record.session, &record);
+        directory.handle_to_home(now, record.session.clone(), leader.worker, words);
+        self.cluster.run();
+    }
+
+    /// The follower leads; its leader is told if it is there.
+    fn promote(&mut self, in_sync: &[u64], players: &[PlayerId]) {
+        let (record, now) = (self.promotion(in_sync), self.cluster.now);
+        self.cluster.at(self.follower).handle_promoted(now, &self.session, WorkerId(0), &record, players);
+        if self.cluster.nodes.iter().any(|directory| directory.me.id.0 == self.leader) {
+            self.cluster.at(self.leader).handle_deposed(now, &self.session, &record);
+        }
+        self.count(record);
+    }
+
+    /// A node ends without a word; the others see it at once.
+    fn kill(&mut self, id: u64) {
+        self.cluster.nodes.retain(|directory| directory.me.id.0 != id);
+        self.ids.retain(|other| *other != id);
+        let ids = self.ids.clone();
+        self.cluster.see(&ids, &ids);
+    }
+
+    fn third(&self) -> u64 {
+        *self.ids.iter().find(|id| ![self.leader, self.follower].contains(id)).unwrap()
+    }
+
+    fn known(&mut self) -> Option<Lead> {
+        let (home, session) = (self.cluster.home("final", &self.ids), self.session.clone());
+        self.cluster.at(home).entry(&session.game, &session.key).cloned()
+    }
+
+    fn open(&mut self) -> RequestId {
+        let (id, now, session) = (self.ids[0], self.cluster.now, self.session.clone());
+        let draw = Draw { key: 77, incarnation: 77 };
+        let open = Open { game: session.game, key: session.key, record: false, may_create: false, draw };
+        let request = 1_000_000 + now;
+        self.cluster.at(id).handle_open(now, request, open);
+        self.cluster.run();
+        request
+    }
+}
+
+/// Who told its worker that whom follows the session.
+fn followers(cluster: &Cluster, session: &SessionId) -> Vec<(Node, Member)> {
+    let recruits = cluster.told.iter().filter_map(|(at, action)| match action {
+        Action::Recruit { session: of, member, .. } if of == session => Some((*at, *member)),
+        _ => None,
+    });
+    recruits.collect()
+}
+
+fn unfollowed(cluster: &Cluster) -> Vec<Node> {
+    let told = cluster.told.iter();
+    told.filter(|(_, action)| matches!(action, Action::Unfollow { .. })).map(|(at, _)| *at).collect()
+}
+
+#[test]
+fn a_session_is_followed_where_the_ring_says_and_is_followed_no_longer_when_it_is_over() {
+    let mut stage = Stage::new(&[1, 2, 3, 4]);
+    let position = crate::ring::Position::of_key(&stage.session.game, &stage.session.key);
+    let ring = super::scenarios::view(&stage.ids).ring().clone();
+    assert_eq!(ring.followers(position, NodeId(stage.leader), 1), [NodeId(stage.follower)]);
+    let (follower, session) = (stage.follower, stage.session.clone());
+    let followed: Vec<_> = stage.cluster.at(follower).followed().map(|(id, ..)| id.clone()).collect();
+    assert_eq!(followed, std::slice::from_ref(&session));
+    stage.cluster.told.clear();
+    stage.cluster.wait(30 * SECOND);
+    let repeats = stage.cluster.told.iter().filter(|(_, action)| matches!(action, Action::Follow { .. })).count();
+    assert_eq!(repeats, 0, "it has what it wants");
+    let (leader, now) = (stage.leader, stage.cluster.now);
+    stage.cluster.at(leader).handle_ended(now, &session, "over".to_owned());
+    stage.cluster.run();
+    assert_eq!(unfollowed(&stage.cluster), [node(follower)]);
+    assert_eq!(stage.cluster.at(follower).sizes().followed, 0);
+    let home = stage.home;
+    assert_eq!(stage.cluster.at(home).sizes().copies, 0, "a copy is kept as long as the entry is");
+}
+
+#[test]
+fn sessions_that_want_no_followers_have_none() {
+    let mut cluster = Cluster::with(&[&[1, 2, 3]], replicated(0));
+    cluster.ask(1, "final", b"", Policy::Ring).unwrap();
+    cluster.wait(5 * SECOND);
+    assert!(cluster.told.is_empty(), "{:?}", cluster.told);
+}
+
+#[test]
+fn who_is_gone_is_replaced_and_who_cannot_is_passed_over() {
+    let mut stage = Stage::new(&[1, 2, 3, 4]);
+    stage.cluster.told.clear();
+    let (follower, leader) = (stage.follower, stage.leader);
+    stage.kill(follower);
+    let recruited = followers(&stage.cluster, &stage.session);
+    let [(at, next)] = recruited[..] else { panic!("{recruited:?}") };
+    assert!(at == node(leader) && next.node != node(follower));
+
+    let mut cluster = Cluster::with(&[&[1, 2, 3, 4]], replicated(1));
+    cluster.follow = Err(NotFollowed::NoRoom);
+    let session = cluster.ask(1, "final", b"", Policy::Ring).unwrap().session;
+    let asked: std::collections::BTreeSet<Node> = cluster.told.iter().map(|(at, _)| *at).collect();
+    assert_eq!((asked.len(), followers(&cluster, &session).len()), (3, 0), "one after the other");
+    assert_eq!(cluster.nodes.iter().map(|directory| directory.sizes().followed).sum::<usize>(), 0);
+    cluster.told.clear();
+    cluster.wait(20 * SECOND);
+    assert!(cluster.told.is_empty(), "none of them has room");
+    cluster.follow = Ok(());
+    cluster.wait(20 * SECOND);
+    let found: std::collections::BTreeSet<_> = followers(&cluster, &session).into_iter().collect();
+    assert_eq!(found.len(), 1, "they may have room by now");
+}
+
+#[test]
+fn a_follower_that_does_not_count_is_asked_again() {
+    let mut stage = Stage::new(&[1, 2, 3]);
+    let removed = stage.first().with_set([].into(), 3, Cause::Removed);
+    stage.count(Record { number: 3, ..removed });
+    stage.cluster.told.clear();
+    stage.cluster.wait(5 * SECOND);
+    let again: Vec<Node> = followers(&stage.cluster, &stage.session).iter().map(|(_, who)| who.node).collect();
+    assert!(!again.is_empty() && again.iter().all(|node| node.id.0 == stage.follower), "{again:?}");
+}
+
+#[test]
+fn a_follower_that_leads_is_known_to_the_home_and_has_followers_in_turn() {
+    let mut stage = Stage::new(&[1, 2, 3]);
+    let players: Vec<PlayerId> = vec!["ada".parse().unwrap()];
+    stage.kill(stage.leader);
+    let request = stage.open();
+    assert!(stage.known().is_none(), "its leader is gone");
+    stage.cluster.told.clear();
+    stage.promote(&[], &players);
+    let lead = stage.known().expect("the home knows who leads");
+    assert_eq!(
+        (lead.leader, lead.epoch.number, lead.session.clone()),
+        (node(stage.follower), 2, stage.session.clone())
+    );
+    let placed = stage.cluster.answer_to(request).expect("whoever asked meanwhile waited");
+    assert_eq!((placed.leader, &placed.session), (node(stage.follower), &stage.session));
+    let (follower, session) = (stage.follower, stage.session.clone());
+    let entry = stage.cluster.at(follower).get(&session.game, &session.key).unwrap();
+    assert_eq!((entry.players, entry.live), (1, true));
+    let recruited = followers(&stage.cluster, &session);
+    assert_eq!(recruited, [(node(follower), member(stage.third()))]);
+    assert!(stage.cluster.ends.is_empty());
+}
+
+#[test]
+fn who_led_until_now_follows_and_has_ended_nothing() {
+    let mut stage = Stage::new(&[1, 2, 3]);
+    let (leader, follower, session) = (stage.leader, stage.follower, stage.session.clone());
+    stage.promote(&[leader], &[]);
+    stage.cluster.wait(15 * SECOND);
+    assert_eq!(stage.known().map(|lead| lead.leader), Some(node(follower)));
+    let old = stage.cluster.at(leader);
+    assert_eq!((old.sessions().count(), old.ended().count(), old.sizes().followed), (0, 0, 1));
+    assert_eq!(old.followed().map(|(_, _, leader)| leader).collect::<Vec<_>>(), [member(follower)]);
+    assert_eq!(stage.cluster.at(follower).followers(&session), [member(leader)]);
+    assert!(stage.cluster.ends.is_empty() && unfollowed(&stage.cluster).is_empty());
+    // A change of the ring makes everybody tell everything anew.
+    let ids = stage.ids.clone();
+    let rest: Vec<u64> = ids.iter().copied().filter(|id| *id != stage.third()).collect();
+    stage.cluster.see(&rest, &rest);
+    stage.cluster.see(&ids, &ids);
+    stage.cluster.wait(SECOND);
+    assert_eq!(stage.known().map(|lead| lead.leader), Some(node(follower)));
+    // And back again.
+    let back = stage.promotion(&[]);
+    let epoch = member(leader).epoch_after(2);
+    let back = back.succeeded(member(leader), epoch, [].into(), 12, (Cause::Granted, ChainHome::Log));
+    let now = stage.cluster.now;
+    stage.cluster.at(leader).handle_promoted(now, &session, WorkerId(0), &back, &[]);
+    stage.cluster.at(follower).handle_deposed(now, &session, &back);
+    stage.cluster.run();
+    assert_eq!(stage.known().map(|lead| (lead.leader, lead.epoch.number)), Some((node(leader), 3)));
+}
+
+#[test]
+fn a_session_whose_followers_are_gone_too_is_lost_and_one_that_nobody_leads_in_time() {
+    let mut stage = Stage::new(&[1, 2, 3, 4, 5]);
+    let (leader, follower, session) = (stage.leader, stage.follower, stage.session.clone());
+    let alone = stage.first().with_set([].into(), 3, Cause::Removed);
+    let mut lonely = Stage::new(&[1, 2, 3, 4, 5]);
+    lonely.count(Record { number: 3, ..alone });
+    lonely.kill(leader);
+    let request = lonely.open();
+    assert_eq!(lonely.cluster.answer_to(request), Err(Refusal::Lost(session.clone())), "nobody counts: at once");
+
+    stage.kill(leader);
+    let request = stage.open();
+    stage.cluster.wait(SUCCESSION_US / 2);
+    assert_eq!(stage.cluster.at(follower).sizes().followed, 1);
+    stage.cluster.wait(SUCCESSION_US);
+    assert_eq!(stage.cluster.answer_to(request), Err(Refusal::Lost(session.clone())));
+    stage.cluster.wait(20 * SECOND);
+    assert_eq!(unfollowed(&stage.cluster), [node(follower)], "nobody leads what it follows");
+    assert_eq!(stage.cluster.at(follower).sizes().followed, 0);
+}
+
+#[test]
+fn a_new_home_waits_for_a_follower_that_may_lead_and_does_not_begin_another() {
+    // The leader is the home, as it usually is.
+    let ids = [1, 2, 3];
+    let mut cluster = Cluster::with(&[&ids], replicated(1));
+    let leader = cluster.home("final", &ids);
+    let session = cluster.ask(leader, "final", b"", Policy::Ring).unwrap().session;
+    let follower = followers(&cluster, &session)[0].1.node.id.0;
+    cluster.nodes.retain(|directory| directory.me.id.0 != leader);
+    let rest: Vec<u64> = ids.iter().copied().filter(|id| *id != leader).collect();
+    cluster.see(&rest, &rest);
+    let now = cluster.now;
+    let draw = Draw { key: 7, incarnation: 7 };
+    let open = Open { game: session.game.clone(), key: session.key.clone(), record: false, may_create: true, draw };
+    cluster.at(rest[0]).handle_open(now, 5000, open);
+    cluster.wait(SECOND);
+    let first = Record::first(session.clone(), member(leader));
+    let counted = first.with_set([member(follower)].into(), 2, Cause::Admitted);
+    let epoch = member(follower).epoch_after(1);
+    let record = counted.succeeded(member(follower), epoch, [].into(), 9, (Cause::Promoted, ChainHome::Log));
+    let now = cluster.now;
+    cluster.at(follower).handle_promoted(now, &session, WorkerId(0), &record, &[]);
+    cluster.wait(SECOND);
+    let placed = cluster.answer_to(5000).expect("it was found");
+    assert_eq!((placed.session, placed.leader, placed.created), (session, node(follower), false));
+}
+
+#[test]
+fn a_follower_that_counts_is_kept_by_its_worker_and_asked_again_until_it_does_not() {
+    let mut stage = Stage::new(&[1, 2, 3]);
+    stage.cluster.unfollow = false;
+    let (leader, follower, session, now) = (stage.leader, stage.follower, stage.session.clone(), stage.cluster.now);
+    stage.cluster.at(leader).handle_ended(now, &session, "over".to_owned());
+    stage.cluster.wait(3 * limits::END_REPEAT_US);
+    assert_eq!(stage.cluster.at(follower).sizes().followed, 1);
+    assert!(unfollowed(&stage.cluster).len() >= 3);
+    stage.cluster.unfollow = true;
+    stage.cluster.wait(limits::END_REPEAT_US);
+    assert_eq!(stage.cluster.at(follower).sizes().followed, 0);
+}
+
+#[test]
+fn a_follower_whose_leader_began_anew_asks_the_home() {
+    let mut stage = Stage::new(&[1, 2, 3]);
+    let (leader, follower) = (stage.leader, stage.follower);
+    // Nobody tells it: the word that the session is over is lost.
+    let (session, now) = (stage.session.clone(), stage.cluster.now);
+    stage.cluster.at(leader).handle_ended(now, &session, "over".to_owned());
+    let of_leader = stage.cluster.at(leader);
+    while of_leader.poll_action().is_some() {}
+    assert_eq!(stage.cluster.at(follower).sizes().followed, 1);
+    stage.cluster.wait(2 * followed::WATCH_US);
+    assert_eq!(stage.cluster.at(follower).sizes().followed, 0);
+}
+
+#[test]
+fn the_home_keeps_the_newest_record_and_tells_candidates() {
+    let mut stage = Stage::new(&[1, 2, 3]);
+    let (follower, home, session) = (stage.follower, stage.home, stage.session.clone());
+    let told = |cluster: &Cluster, to: u64| {
+        let words = cluster.told.iter().filter_map(|(at, action)| match action {
+            Action::FromHome { message, .. } if *at == node(to) => Some((**message).clone()),
+            _ => None,
+        });
+        words.collect::<Vec<_>>()
+    };
+    let counted = stage.first().with_set([member(follower)].into(), 2, Cause::Admitted);
+    let has = Words::Lead { record: Box::new(counted.clone()), end: None };
+    assert_eq!(told(&stage.cluster, stage.leader), [has], "the leader hears that the home has it");
+    assert_eq!(stage.cluster.at(home).record(&session), Some(&counted));
+    stage.cluster.told.clear();
+    let ask = Ask {
+        candidate: member(follower),
+        epoch: member(follower).epoch_after(1),
+        record: Box::new(stage.first()),
+        log: (None, 3),
+        stamp_us: 77,
+    };
+    let now = stage.cluster.now;
+    stage.cluster.at(follower).handle_to_home(now, session, WorkerId(0), Words::Ask(ask));
+    stage.cluster.run();
+    let [Words::Answer(answer)] = &told(&stage.cluster, follower)[..] else { panic!("an answer") };
+    assert_eq!((answer.stand, answer.stamp_us, answer.record.as_deref()), (Stand::Tells, 77, Some(&counted)));
+}
+
+#[test]
+fn a_leader_hears_that_its_home_is_another_one() {
+    let ids = [1, 2, 3];
+    let mut cluster = Cluster::with(&[&ids[..2]], replicated(1));
+    let mut keys = (0..200).map(|number| format!("key-{number}"));
+    let key = keys.find(|key| cluster.home(key, &ids) != cluster.home(key, &ids[..2])).unwrap();
+    let placed = cluster.ask(1, &key, b"", Policy::Ring).unwrap();
+    cluster.told.clear();
+    cluster.see(&ids, &ids);
+    let new_homes = cluster.told.iter().filter(|(_, action)| matches!(action, Action::NewHome { .. }));
+    let new_homes: Vec<Node> = new_homes.map(|(at, _)| *at).collect();
+    assert_eq!(new_homes, [placed.leader]);
+}
+
+#[test]
+fn sessions_that_are_followed_take_the_room_of_a_node() {
+    // Four sessions fit a node.
+    let mut cluster = Cluster::with(&[&[1, 2]], replicated(1));
+    for number in 0..4 {
+        cluster.ask(1, &format!("k-{number}"), b"", Policy::Ring).unwrap();
+    }
+    let held = |directory: &Directory| directory.sessions().count() + directory.sizes().followed;
+    assert_eq!(cluster.nodes.iter().map(held).collect::<Vec<_>>(), [4, 4]);
+    assert_eq!(cluster.ask(1, "one-more", b"", Policy::Ring), Err(Refusal::Full(4)));
+}
+
+#[test]
+fn copies_of_a_home_are_bounded_and_whose_is_not_kept_hears_nothing() {
+    let mut copies = copies::Copies::default();
+    let tell = |copies: &mut copies::Copies, number: usize| {
+        let session: SessionId = format!("pong/k{number}@0000000000000001").parse().unwrap();
+        let record = Box::new(Record::first(session.clone(), member(1)));
+        copies.handle(&session, Words::Lead { record, end: Some(1) }).is_some()
+    };
+    assert!((0..limits::RECORD_COPIES).all(|number| tell(&mut copies, number)));
+    assert!(!tell(&mut copies, limits::RECORD_COPIES), "it is told again");
+    assert!(tell(&mut copies, 0), "one that is kept is renewed");
+    assert_eq!(copies.len(), limits::RECORD_COPIES);
+}

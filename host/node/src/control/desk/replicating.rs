@@ -1,0 +1,129 @@
+//! Replicated sessions: what the directory orders and workers say of them, carried between the two.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ringside_core::directory::{Action, NotFollowed};
+use ringside_core::ids::{ModuleHash, Node, SessionId, WorkerId};
+use ringside_core::leadership::record::{Member, Terms};
+use ringside_core::membership::Seen;
+use ringside_core::routing::tickets::era;
+use ringside_sandbox::Module;
+use ringside_worker::replication::{Contacts, Follow, Nodes};
+use ringside_worker::{Command, Event};
+
+use super::Desk;
+use crate::limits::FORMER_MODULES;
+
+impl Desk {
+    /// Does what the directory decided about a replicated session.
+    pub(super) fn replicate(&mut self, now: u64, action: Action) {
+        match action {
+            Action::Follow { terms, module, leader, worker } => self.follow(now, terms, module, leader, worker),
+            Action::Unfollow { session, worker } => {
+                let (unfollowed, id) = (self.unfollowed.clone(), session.clone());
+                let reply = Box::new(move |is_over| {
+                    let _ = unfollowed.send((id, is_over));
+                });
+                // One that has too much to do is told again.
+                let _ = self.send(worker, Command::Unfollow { session, reply });
+            }
+            Action::Recruit { session, worker, member } => {
+                // Said again as long as the follower does not count.
+                let _ = self.send(worker, Command::Recruit { session, member });
+            }
+            Action::NewHome { session, worker } => self.tell_new_home(worker, session),
+            Action::FromHome { session, worker, message } => {
+                // Leadership repeats what is not answered.
+                let _ = self.send(worker, Command::FromHome { session, message });
+            }
+            _ => {}
+        }
+    }
+
+    /// Tells the directory what a worker says of a replicated session.
+    pub(super) fn handle_replication(&mut self, now: u64, worker: WorkerId, event: Event) {
+        match event {
+            Event::ToHome { session, message } => self.directory.handle_to_home(now, session, worker, *message),
+            Event::Promoted(promoted) => {
+                let session = &promoted.session;
+                self.directory.handle_promoted(now, session, worker, &promoted.record, &promoted.players);
+            }
+            Event::Deposed { session, by } => self.directory.handle_deposed(now, &session, &by),
+            Event::Record { session, record } => self.directory.handle_record(now, &session, &record),
+            _ => {}
+        }
+    }
+
+    fn follow(&mut self, now: u64, terms: Terms, module: ModuleHash, leader: Member, worker: WorkerId) {
+        let session = terms.session.clone();
+        let follow = self.module(&session, module).map(|module| Follow { module, terms, leader });
+        let is_told = follow.is_some_and(|follow| self.send(worker, Command::Follow(Box::new(follow))).is_ok());
+        let result = if is_told { Ok(()) } else { Err(NotFollowed::NotYet) };
+        self.directory.handle_followed(now, &session, result);
+    }
+
+    /// The module of a session, if this node has it: that of the version which is served, or of one that was lately.
+    fn module(&self, session: &SessionId, hash: ModuleHash) -> Option<Module> {
+        let served = self.games.get(&session.game).map(|served| &served.module);
+        served.into_iter().chain(&self.former).find(|module| module.hash() == hash).cloned()
+    }
+
+    /// A version is served no more; sessions of it may be followed all the same.
+    pub(super) fn keep_former(&mut self, module: Module) {
+        self.former.push_back(module);
+        if self.former.len() > FORMER_MODULES {
+            self.former.pop_front();
+        }
+    }
+
+    fn tell_new_home(&mut self, worker: WorkerId, session: SessionId) {
+        if self.send(worker, Command::NewHome { session: session.clone() }).is_err() {
+            self.new_homes.insert((worker, session));
+        }
+    }
+
+    /// Where workers are reached may have changed: all of this node are told.
+    pub(super) fn note_nodes(&mut self) {
+        let Some(view) = &self.view else { return };
+        let contacts = |seen: &Seen| Contacts {
+            peers: seen.contact.peers.clone(),
+            workers: seen.contact.workers.clone(),
+            certificate: seen.contact.certificate,
+            era: self.era_of(seen.node),
+        };
+        let nodes: BTreeMap<Node, Contacts> = view.nodes().map(|seen| (seen.node, contacts(seen))).collect();
+        if *self.nodes != nodes {
+            self.nodes = Arc::new(nodes);
+            self.uninformed = self.workers.keys().copied().collect();
+            self.inform();
+        }
+    }
+
+    fn era_of(&self, node: Node) -> u32 {
+        match node == self.directory.me() {
+            true => era(self.identity.started.elapsed().as_micros() as u64),
+            false => self.eras.get(&node).copied().unwrap_or_default(),
+        }
+    }
+
+    /// Tells workers what they had no room for before.
+    pub(super) fn inform(&mut self) {
+        for worker in std::mem::take(&mut self.uninformed) {
+            let nodes: Nodes = Arc::clone(&self.nodes);
+            if self.send(worker, Command::Nodes(nodes)).is_err() {
+                self.uninformed.insert(worker);
+            }
+        }
+        for (worker, session) in std::mem::take(&mut self.new_homes) {
+            self.tell_new_home(worker, session);
+        }
+    }
+
+    /// Tells the directory which sessions are followed no more.
+    pub(super) fn hear_unfollowed(&mut self, now: u64) {
+        while let Ok((session, is_over)) = self.unfollowings.try_recv() {
+            self.directory.handle_unfollowed(now, &session, is_over);
+        }
+    }
+}

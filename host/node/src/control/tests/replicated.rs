@@ -1,0 +1,227 @@
+//! Replicated sessions between the directory and workers.
+
+use ringside_core::directory::{self as directory, Charter, GameFacts, Message as Said, NotFollowed, Pace, Replicas};
+use ringside_core::ids::{Certificate, ModuleHash};
+use ringside_core::leadership::message::Message as Words;
+use ringside_core::leadership::record::{Cause, ChainHome, Member, PartitionPolicy, Record, Tier};
+use ringside_core::membership::{Contact, Fact, PeerPorts, Seen, State, View};
+use ringside_core::placement;
+use ringside_core::ring::Position;
+use ringside_worker::replication::Promoted;
+
+use super::*;
+use crate::cluster::wire::Message as PeerMessage;
+use crate::limits::FORMER_MODULES;
+
+fn node(id: u64) -> Node {
+    Node { id: NodeId(id), generation: 2 }
+}
+
+fn member(id: u64) -> Member {
+    Member { node: node(id), worker: WorkerId(0) }
+}
+
+fn view(ids: &[u64]) -> Arc<View> {
+    let fact = |id: &u64| {
+        let address = SocketAddr::from(([10, 0, 0, *id as u8], 7000));
+        let peers = PeerPorts { address: address.ip(), ports: vec![9000, 9001] };
+        let contact = Contact { workers: vec![address], peers, ..Contact::at(address, Certificate([*id as u8; 32])) };
+        Fact { version: 1, state: State::Active, ..Fact::new(node(*id), contact) }
+    };
+    let facts: Vec<Fact> = ids.iter().map(fact).collect();
+    Arc::new(View::new(facts.iter().map(|fact| (fact, fact.state))))
+}
+
+/// What directories were told.
+type Sent = Arc<Mutex<Vec<(Node, Said)>>>;
+
+/// A desk among others, and what it says to their directories.
+fn among(ids: &[u64]) -> (Bench, Sent) {
+    let (mut bench, sent) = (Bench::new(1), Sent::default());
+    let out = Arc::clone(&sent);
+    let outlet = move |seen: &Seen, message| {
+        if let PeerMessage::Directory { message, .. } = message {
+            out.lock().unwrap().push((seen.node, *message));
+        }
+        true
+    };
+    bench.desk.connect(Box::new(outlet), false);
+    bench.desk.handle(0, Message::View(view(ids)));
+    (bench, sent)
+}
+
+impl Bench {
+    fn hash(&self) -> ModuleHash {
+        self.module.hash()
+    }
+
+    fn hear(&mut self, from: u64, message: Said) {
+        self.desk.handle(2_000_000, Message::Directory(node(from), Box::new(message)));
+    }
+}
+
+/// What a leader says of its session.
+fn charter(key: &str, module: ModuleHash) -> Charter {
+    let session: SessionId = format!("pong/{key}@0000000000000007").parse().unwrap();
+    let ring = view(&[1, 2]).ring().clone();
+    let position = Position::of_key(&session.game, &session.key);
+    let decision = placement::place(&ring, position, Policy::Ring, &Default::default(), &[]).unwrap();
+    let replicas = Replicas { tier: Tier::Replicated, policy: PartitionPolicy::Available, followers: 1 };
+    Charter {
+        session,
+        facts: GameFacts { module, replicas, pace: Pace::Ticking, min_players: 2, max_players: 2, late_join: true },
+        config: directory::ConfigHash::default(),
+        record: false,
+        listed: None,
+        ends_when_empty: false,
+        decision: Box::new(decision),
+    }
+}
+
+fn follow(charter: &Charter) -> Said {
+    Said::Follow { charter: Box::new(charter.clone()), leader: member(2), age_us: 1_000_000 }
+}
+
+/// What was said of following to a node, last.
+fn answer(sent: &Sent, to: u64) -> Option<Result<WorkerId, NotFollowed>> {
+    let sent = sent.lock().unwrap();
+    let mut answers = sent.iter().rev().filter_map(|(node, said)| match said {
+        Said::Follows { answer, .. } if node.id.0 == to => Some(*answer),
+        _ => None,
+    });
+    answers.next()
+}
+
+#[test]
+fn a_worker_follows_what_another_node_leads_and_comes_to_lead_it() {
+    let (mut bench, sent) = among(&[1, 2]);
+    let charter = charter("final", bench.hash());
+    let session = charter.session.clone();
+    bench.commands(0);
+    bench.hear(2, follow(&charter));
+    let commands = bench.commands(0);
+    let [Command::Follow(order)] = &commands[..] else { panic!("it is followed") };
+    assert_eq!((&order.terms.session, order.terms.followers, order.leader), (&session, 1, member(2)));
+    assert_eq!(order.module.hash(), bench.hash());
+    assert_eq!(answer(&sent, 2), Some(Ok(WorkerId(0))));
+
+    // Its leader is gone; it leads.
+    bench.desk.handle(2_000_000, Message::View(view(&[1])));
+    let counted = Record::first(session.clone(), member(2)).with_set([member(1)].into(), 2, Cause::Admitted);
+    let epoch = member(1).epoch_after(1);
+    let record = counted.succeeded(member(1), epoch, [].into(), 9, (Cause::Promoted, ChainHome::Log));
+    let words = Words::Lead { record: Box::new(record.clone()), end: Some(10) };
+    bench.event(0, Event::ToHome { session: session.clone(), message: Box::new(words) });
+    let promoted =
+        Promoted { session: session.clone(), record: Arc::new(record.clone()), players: vec![player("ada")] };
+    bench.event(0, Event::Promoted(Box::new(promoted)));
+    let commands = bench.commands(0);
+    let home = commands.iter().find_map(|command| match command {
+        Command::FromHome { message, .. } => Some((**message).clone()),
+        _ => None,
+    });
+    assert_eq!(home, Some(Words::Lead { record: Box::new(record), end: None }), "this node is its home now");
+    let shown = bench.ask(Message::Sessions).try_recv().unwrap().unwrap();
+    assert_eq!((shown.len(), shown[0].players, shown[0].session.parse()), (1, 1, Ok(session.clone())));
+    let target = Target::Session { game: session.game.clone(), key: session.key.clone() };
+    let (player, resumes) = (player("ada"), None);
+    bench.event(0, Event::Resolve { request: 4, player, target, may_create: false, resumes });
+    let commands = bench.commands(0);
+    let [Command::Resolved { answer: Ok(place), .. }] = &commands[..] else { panic!("players are sent there") };
+    assert_eq!((&place.session, place.worker), (&session, WorkerId(0)));
+}
+
+#[test]
+fn who_led_follows_and_says_nothing_of_an_end() {
+    let (mut bench, sent) = among(&[1]);
+    bench.commands(0);
+    let session = bench.session("final");
+    bench.desk.handle(2_000_000, Message::View(view(&[1, 2])));
+    let first = Record::first(session.clone(), member(1)).with_set([member(2)].into(), 2, Cause::Admitted);
+    let epoch = member(2).epoch_after(1);
+    let by = first.succeeded(member(2), epoch, [].into(), 9, (Cause::Granted, ChainHome::Log));
+    bench.event(0, Event::Deposed { session: session.clone(), by: Arc::new(by) });
+    assert_eq!(answer(&sent, 2), Some(Ok(WorkerId(0))), "it offers itself to the new leader");
+    assert!(bench.ask(Message::Sessions).try_recv().unwrap().unwrap().is_empty());
+    assert!(bench.ask(Message::Ended).try_recv().unwrap().unwrap().is_empty());
+
+    bench.commands(0);
+    bench.hear(2, Said::Unfollow { session: session.clone() });
+    let Some(Command::Unfollow { reply, .. }) = bench.commands(0).pop() else { panic!("it is not wanted") };
+    reply(false);
+    let later = |bench: &mut Bench| {
+        let due = bench.desk.next_timeout().unwrap();
+        bench.desk.handle_timeout(due);
+        bench.commands(0).into_iter().find_map(|command| match command {
+            Command::Unfollow { reply, .. } => Some(reply),
+            _ => None,
+        })
+    };
+    let again = (0..20).find_map(|_| later(&mut bench)).expect("it counted: the worker is asked again");
+    again(true);
+    assert!((0..20).all(|_| later(&mut bench).is_none()), "it is over");
+}
+
+#[test]
+fn workers_know_where_all_nodes_are_reached_and_their_eras() {
+    let (mut bench, _) = among(&[1, 2]);
+    let nodes = |bench: &Bench| {
+        let told = bench.commands(0).into_iter().filter_map(|command| match command {
+            Command::Nodes(nodes) => Some(nodes),
+            _ => None,
+        });
+        told.collect::<Vec<_>>()
+    };
+    let told = nodes(&bench);
+    let contacts = &told.last().unwrap()[&node(2)];
+    assert_eq!(contacts.peer(WorkerId(1)), Some(SocketAddr::from(([10, 0, 0, 2], 9001))));
+    assert_eq!((contacts.workers.len(), contacts.era), (1, 0));
+    assert!(told.last().unwrap().contains_key(&node(1)), "this one, too");
+    bench.desk.handle(0, Message::Eras([(node(2), 3)].into()));
+    assert_eq!(nodes(&bench).last().unwrap()[&node(2)].era, 3);
+    bench.desk.handle(0, Message::Eras([(node(2), 3)].into()));
+    assert!(nodes(&bench).is_empty(), "nothing new");
+
+    bench.told[&WorkerId(0)].lock().unwrap().full = true;
+    bench.desk.handle(0, Message::View(view(&[1, 2, 3])));
+    bench.told[&WorkerId(0)].lock().unwrap().full = false;
+    bench.desk.read_loads(1_000_000);
+    assert_eq!(nodes(&bench).last().unwrap().len(), 3, "it is told when it has room");
+}
+
+#[test]
+fn what_cannot_be_followed_yet_is_said_and_asked_for_again() {
+    let (mut bench, sent) = among(&[1, 2]);
+    bench.commands(0);
+    bench.hear(2, follow(&charter("final", ModuleHash([9; 32]))));
+    assert!(bench.commands(0).is_empty());
+    assert_eq!(answer(&sent, 2), Some(Err(NotFollowed::NotYet)), "no such module here");
+    let charter = charter("final", bench.hash());
+    bench.told[&WorkerId(0)].lock().unwrap().full = true;
+    bench.hear(2, follow(&charter));
+    assert_eq!(answer(&sent, 2), Some(Err(NotFollowed::NotYet)), "the worker takes nothing");
+    bench.told[&WorkerId(0)].lock().unwrap().full = false;
+    bench.hear(2, follow(&charter));
+    assert_eq!(answer(&sent, 2), Some(Ok(WorkerId(0))));
+}
+
+#[test]
+fn a_session_of_a_version_that_is_served_no_more_is_followed_while_its_module_is_kept() {
+    let (mut bench, sent) = among(&[1, 2]);
+    let hash = bench.hash();
+    let sandbox = Sandbox::new(SandboxConfig { cache_directory: None, warm_sessions: Some(4) }).unwrap();
+    let echo = sandbox.upload(&guests::module("echo")).unwrap();
+    let mut push = |version: u32, module: &ringside_sandbox::Module| {
+        let served = Served { game: "pong".parse().unwrap(), version, module: module.clone() };
+        bench.desk.handle(0, Message::Game(served));
+    };
+    push(2, &echo);
+    (0..FORMER_MODULES as u32 - 1).for_each(|more| push(3 + more, &echo));
+    let asked = |bench: &mut Bench, key: &str| {
+        bench.hear(2, follow(&charter(key, hash)));
+        answer(&sent, 2).unwrap()
+    };
+    assert_eq!(asked(&mut bench, "kept"), Ok(WorkerId(0)));
+    bench.desk.handle(0, Message::Game(Served { game: "pong".parse().unwrap(), version: 100, module: echo }));
+    assert_eq!(asked(&mut bench, "forgotten"), Err(NotFollowed::NotYet));
+}
