@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use quinn_proto::StreamId;
 use ringside_core::ids::{PlayerId, SessionId, Slot};
+use ringside_core::leadership::record::Member;
 use ringside_protocol::frame::{ClientFrame, FrameDecoder, Open, ServerFrame, WireFrame};
 use ringside_protocol::limits;
 use ringside_protocol::reason::Reason;
@@ -56,6 +57,8 @@ pub(crate) struct Connection {
     pub(crate) stalled_since: Option<Instant>,
     /// Its stream waits until the entry that the last frame depends on is released.
     pub(crate) is_gated: bool,
+    /// Where its session is about to go, as its player was told.
+    pub(crate) announced: Option<Member>,
     /// The last output that was written.
     pub(crate) last_written: u64,
     /// The last input to be acknowledged.
@@ -89,6 +92,7 @@ impl Connection {
             out: BytesMut::new(),
             stalled_since: None,
             is_gated: false,
+            announced: None,
             last_written: 0,
             acknowledge: None,
             view: ViewEncoder::new(),

@@ -100,3 +100,7 @@ pub const CHECKPOINT_SENDING: Duration = Duration::from_secs(5);
 pub const JOBS: usize = 64;
 /// Connections that wait at a follower. Beyond: refused as overloaded; their players find the new leader by a front door.
 pub const STANDBYS: usize = 2 * ringside_core::limits::SLOTS;
+/// Time that players have to come to the target of a move before it is granted. Beyond: they come while it goes.
+pub const ANNOUNCE: Duration = Duration::from_secs(1);
+/// Grants of a move that may come to nothing. Beyond: the session stays, and a warning says so.
+pub const GRANTS: usize = 8;

@@ -22,7 +22,7 @@ use ringside_core::membership::PeerPorts;
 use ringside_protocol::frame::Certificate;
 use ringside_sandbox::Module;
 
-pub(crate) use act::Replication;
+pub(crate) use act::{Moving, Replication};
 pub(crate) use branches::{Branches, Fork};
 pub(crate) use following::Following;
 pub(crate) use gates::Freed;

@@ -120,6 +120,7 @@ impl Worker {
             self.run_tick(now, index);
         }
         self.flush_later(index);
+        self.grant_if_due(now, index);
         let Some(session) = self.sessions[index].as_mut() else { return };
         session.checkpoint_if_due(now);
         if session.has_long_work() {

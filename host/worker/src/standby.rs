@@ -13,6 +13,26 @@ use crate::limits::STANDBYS;
 use crate::opening::Guest;
 use crate::worker::Worker;
 
+/// The connections that wait at a follower.
+#[derive(Debug, Default)]
+pub(crate) struct Standbys(Vec<LinkId>);
+
+impl Standbys {
+    /// One more, if there is room.
+    fn add(&mut self, link: LinkId) -> bool {
+        let has_room = self.0.len() < STANDBYS;
+        if has_room {
+            self.0.push(link);
+        }
+        has_room
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.0.len() as u64
+    }
+}
+
 impl Worker {
     /// A player waits at a session that is followed here.
     pub(crate) fn stand_by(&mut self, now: Instant, guest: Guest, session: &SessionId) {
@@ -20,24 +40,24 @@ impl Worker {
         let Some(following) = self.replication.get_mut(session) else {
             return self.refuse(now, link, Reason::NotHere, "the session is not followed at this worker (any longer)");
         };
-        if following.standbys.len() >= STANDBYS {
+        if !following.standbys.add(link) {
             return self.refuse(now, link, Reason::Overloaded, "too many players wait at this follower");
         }
-        following.standbys.push(link);
         let epoch = following.core.record().map(|record| record.epoch);
         self.set_attached_count(link, false);
         if let Some(connection) = self.connection(link) {
             connection.stage = Stage::StandingBy { session: session.clone(), open, player, expires_s };
             connection.write(&ServerFrame::StandingBy { epoch });
         }
+        self.say_standing(session);
         // QUIC's own timeout ends it if the client is gone.
         self.endpoint.set_deadline(link, None);
         self.mark(link);
     }
 
     /// A session that was followed is led here: who waited is attached.
-    pub(crate) fn let_standbys_in(&mut self, now: Instant, index: usize, links: Vec<LinkId>) {
-        for link in links {
+    pub(crate) fn let_standbys_in(&mut self, now: Instant, index: usize, standbys: Standbys) {
+        for link in standbys.0 {
             let Some(connection) = self.connection(link) else { continue };
             match std::mem::replace(&mut connection.stage, Stage::Opening) {
                 Stage::StandingBy { open, player, expires_s, .. } => {
@@ -49,8 +69,8 @@ impl Worker {
     }
 
     /// A session is followed here no longer: who waited asks a front door.
-    pub(crate) fn send_standbys_off(&mut self, now: Instant, links: Vec<LinkId>) {
-        for link in links {
+    pub(crate) fn send_standbys_off(&mut self, now: Instant, standbys: Standbys) {
+        for link in standbys.0 {
             self.refuse(now, link, Reason::NotHere, "the session is not followed at this worker any longer");
         }
     }
@@ -58,8 +78,9 @@ impl Worker {
     /// A connection does not wait any more.
     pub(crate) fn strike_standby(&mut self, session: &SessionId, link: LinkId) {
         if let Some(following) = self.replication.get_mut(session) {
-            following.standbys.retain(|&other| other != link);
+            following.standbys.0.retain(|&other| other != link);
         }
+        self.say_standing(session);
     }
 
     /// Where a session's first follower waits, as each of its players is told.
@@ -80,5 +101,17 @@ impl Worker {
             connection.write(&ServerFrame::Follower(place));
         }
         self.mark(link);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_that_wait_are_bounded() {
+        let mut standbys = Standbys::default();
+        let added = (0..STANDBYS as u64 + 5).filter(|bits| standbys.add(LinkId::from_bits(*bits))).count();
+        assert_eq!((added, standbys.count()), (STANDBYS, STANDBYS as u64));
     }
 }

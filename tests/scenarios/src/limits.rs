@@ -33,6 +33,7 @@ const CLUSTERED: &str = "host/core/src/directory/bounds.rs";
 const REPLICATED: &str = "host/core/src/directory/replicated.rs";
 const LEADERSHIP: &str = "host/core/src/leadership/tests.rs";
 const STANDBY: &str = "tools/client/src/core/tests/situations/standby.rs";
+const MOVING: &str = "host/worker/src/replication/act/moving.rs";
 const LEAD: &str = "host/worker/src/replication/lead.rs";
 const LINEAGE: &str = "host/core/src/leadership/lineage.rs";
 const MEMBERSHIP: &str = "host/core/src/membership/tests.rs";
@@ -244,6 +245,9 @@ const OF_WORKERS: &[Reached] = &[
         "checkpoints_beyond_the_bound_are_given_up_oldest_first",
     ),
     ("CHECKPOINT_SENDING", LEAD, "a_checkpoint_is_sent_again_after_its_time"),
+    ("STANDBYS", "host/worker/src/standby.rs", "connections_that_wait_are_bounded"),
+    ("ANNOUNCE", MOVING, "a_move_waits_for_players_for_its_time_and_is_tried_a_few_times"),
+    ("GRANTS", MOVING, "a_move_waits_for_players_for_its_time_and_is_tried_a_few_times"),
     ("JOBS", "host/worker/src/shell/jobs.rs", "jobs_beyond_the_bound_stay_with_the_worker"),
 ];
 

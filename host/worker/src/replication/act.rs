@@ -3,6 +3,9 @@
 
 mod followed;
 mod led;
+mod moving;
+
+pub(crate) use moving::Moving;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -15,7 +18,7 @@ use ringside_core::leadership::record::Member;
 
 use super::arrivals::Arrivals;
 use super::job::{Done, Job, Outcome};
-use super::wire::{self, Word};
+use super::wire::{self, Item, Word};
 use super::{Clock, Following, Nodes};
 use crate::limits::PEER_FRAME_BYTES;
 use crate::outlet::Outlet;
@@ -41,7 +44,7 @@ pub(crate) struct Replication {
     work: VecDeque<usize>,
     /// Led sessions with entries that are not sent.
     unflushed: Vec<usize>,
-    words: BTreeMap<Member, Vec<Word>>,
+    said: BTreeMap<Member, Vec<Item>>,
     jobs: VecDeque<Job>,
     arrivals: Arrivals,
 }
@@ -70,7 +73,7 @@ impl Replication {
             schedule: Timers::default(),
             work: VecDeque::new(),
             unflushed: Vec::new(),
-            words: BTreeMap::new(),
+            said: BTreeMap::new(),
             jobs: VecDeque::new(),
             arrivals: Arrivals::default(),
         }
@@ -118,8 +121,8 @@ impl Worker {
     pub(crate) fn hear_peer(&mut self, now: Instant, peer: Peer, news: &News) -> bool {
         let from = Member::from(peer);
         match news {
-            News::Frame(body) | News::Datagram(body) if wire::is_ours(body) => match wire::words(body) {
-                Ok(words) => words.into_iter().for_each(|word| self.hear(now, Party::Member(from), word)),
+            News::Frame(body) | News::Datagram(body) if wire::is_ours(body) => match wire::items(body) {
+                Ok(items) => items.into_iter().for_each(|item| self.take_item(now, from, item)),
                 Err(error) => tracing::error!(%peer, %error, "words of another worker are not understood"),
             },
             News::Long { stream, part, last } => {
@@ -133,6 +136,13 @@ impl Worker {
             _ => return false,
         }
         true
+    }
+
+    fn take_item(&mut self, now: Instant, from: Member, item: Item) {
+        match item {
+            Item::Word(word) => self.hear(now, Party::Member(from), word),
+            Item::Standing { session, players } => self.have_come(now, from, &session, players),
+        }
     }
 
     /// A word about a session.
@@ -172,17 +182,17 @@ impl Worker {
     }
 
     /// Says something to a member: it leaves with the turn.
-    fn say(&mut self, to: Member, word: Word) {
-        self.replication.words.entry(to).or_default().push(word);
+    fn say(&mut self, to: Member, item: Item) {
+        self.replication.said.entry(to).or_default().push(item);
     }
 
     fn send_words(&mut self, now: Instant) {
-        for (to, words) in std::mem::take(&mut self.replication.words) {
+        for (to, items) in std::mem::take(&mut self.replication.said) {
             let (mut frame, mut datagram) = (Vec::new(), Vec::new());
-            for word in words.into_iter().flat_map(cut) {
-                match is_light(&word) {
-                    true => self.put_word(now, to, &mut datagram, &word, DATAGRAM_BYTES),
-                    false => self.put_word(now, to, &mut frame, &word, PEER_FRAME_BYTES),
+            for item in items.into_iter().flat_map(cut) {
+                match is_light(&item) {
+                    true => self.put_item(now, to, &mut datagram, &item, DATAGRAM_BYTES),
+                    false => self.put_item(now, to, &mut frame, &item, PEER_FRAME_BYTES),
                 }
             }
             self.send_body(now, to, &mut frame, PEER_FRAME_BYTES);
@@ -190,13 +200,13 @@ impl Worker {
         }
     }
 
-    /// Puts a word into a body that has room for so many bytes; a full one is sent before.
-    fn put_word(&mut self, now: Instant, to: Member, body: &mut Vec<u8>, word: &Word, room: usize) {
+    /// Puts an item into a body that has room for so many bytes; a full one is sent before.
+    fn put_item(&mut self, now: Instant, to: Member, body: &mut Vec<u8>, item: &Item, room: usize) {
         if body.is_empty() {
             wire::begin(body);
         }
         let before = body.len();
-        wire::append(body, word);
+        wire::append(body, item);
         if body.len() > room && before > wire::MAGIC.len() + 1 {
             let rest = body.split_off(before);
             self.send_body(now, to, body, room);
@@ -240,17 +250,27 @@ impl Worker {
     }
 }
 
-/// Whether a word may be lost and brings nothing: a heartbeat or an acknowledgement.
-fn is_light(word: &Word) -> bool {
-    match &word.message {
-        Message::Append(append) => word.entries.is_empty() && append.record.is_none(),
-        Message::Ack(_) => true,
+/// Whether an item may be lost and brings nothing: a heartbeat or an acknowledgement.
+fn is_light(item: &Item) -> bool {
+    match item {
+        Item::Word(Word { message: Message::Append(append), entries, .. }) => {
+            entries.is_empty() && append.record.is_none()
+        }
+        Item::Word(Word { message: Message::Ack(_), .. }) => true,
         _ => false,
     }
 }
 
+/// An item in parts that fit frames.
+fn cut(item: Item) -> Vec<Item> {
+    match item {
+        Item::Word(word) => cut_word(word).into_iter().map(Item::Word).collect(),
+        item => vec![item],
+    }
+}
+
 /// A batch in words that fit frames.
-fn cut(word: Word) -> Vec<Word> {
+fn cut_word(word: Word) -> Vec<Word> {
     let Message::Append(append) = &word.message else { return vec![word] };
     let weight = |entry: &ringside_core::log::Record| 64 + body_bytes(&entry.input);
     if word.entries.iter().map(weight).sum::<usize>() <= WORD_BYTES {

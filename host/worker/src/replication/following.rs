@@ -16,7 +16,7 @@ use ringside_sandbox::{Fold, FoldError, FoldOptions, Module, Rebuild, State, Ste
 
 use super::wire::CheckpointHead;
 use super::{Branches, Change, Clock, Lead};
-use crate::endpoint::LinkId;
+use crate::standby::Standbys;
 
 /// A session that is followed.
 pub(crate) struct Following {
@@ -43,7 +43,7 @@ pub(crate) struct Following {
     batch: (Position, Vec<Record>),
     pub linked: BTreeSet<Member>,
     /// Connections that wait here for a promotion.
-    pub standbys: Vec<LinkId>,
+    pub standbys: Standbys,
     /// When it was spoken to last.
     pub heard: Instant,
 }
@@ -85,7 +85,7 @@ impl Following {
             todo: VecDeque::new(),
             batch: (0, Vec::new()),
             linked: BTreeSet::new(),
-            standbys: Vec::new(),
+            standbys: Standbys::default(),
             heard: now,
         }
     }

@@ -14,7 +14,7 @@ use ringside_protocol::reason::Reason;
 use ringside_sandbox::State;
 
 use super::gates::{self, Gates};
-use super::{Branches, Change, Clock, ReplicationReport};
+use super::{Branches, Change, Clock, Moving, ReplicationReport};
 use crate::limits::{CHECKPOINT_SENDING, UNRELEASED_ENTRIES, WINDOW_ENTRIES};
 
 /// A session's leadership.
@@ -42,6 +42,10 @@ pub(crate) struct Lead {
     pub is_unflushed: bool,
     /// Whether it took no inputs when this was looked at last.
     pub was_stopped: bool,
+    /// How many players wait at each follower.
+    pub standing: BTreeMap<Member, u64>,
+    /// It is about to go to a follower.
+    pub moving: Option<Moving>,
     /// Where its players were told to stand by.
     pub first: Option<Member>,
     /// Number and epoch of the record that the node was told last.
@@ -67,6 +71,8 @@ impl Lead {
             is_paused: false,
             is_unflushed: false,
             was_stopped: false,
+            standing: BTreeMap::new(),
+            moving: None,
             first: None,
             told: None,
         }
@@ -88,9 +94,11 @@ impl Lead {
         self.clock.us(now)
     }
 
-    /// When the core wants its turn.
+    /// When the core wants its turn, or a move goes on.
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.core.next_timeout().map(|us| self.clock.instant(us))
+        let core = self.core.next_timeout().map(|us| self.clock.instant(us));
+        let moving = self.moving.as_ref().and_then(Moving::next_wake);
+        [core, moving].into_iter().flatten().min()
     }
 
     /// An entry was applied, and put these out: it is appended, and what it caused waits for it.

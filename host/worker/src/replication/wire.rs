@@ -1,4 +1,4 @@
-//! What workers say to each other of sessions: words, many of them in a frame. A frame begins with [`MAGIC`] and
+//! What workers say to each other of sessions: items, many of them in a frame. A frame begins with [`MAGIC`] and
 //! [`VERSION`]; a word is the message of one session with the entries that a batch brings. Checkpoints are what is long.
 
 use bytes::Bytes;
@@ -48,6 +48,15 @@ pub(crate) struct CheckpointHead {
     pub branches: Branches,
 }
 
+/// What a frame is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Item {
+    /// A message between the members of a session.
+    Word(Word),
+    /// To a leader that is about to give a session away: so many of its players have come to the target.
+    Standing { session: SessionId, players: u64 },
+}
+
 /// Whether something that came is about sessions.
 pub(crate) fn is_ours(body: &[u8]) -> bool {
     body.starts_with(&MAGIC)
@@ -59,11 +68,11 @@ pub(crate) fn begin(body: &mut Vec<u8>) {
     body.push(VERSION);
 }
 
-/// Appends a word.
-pub(crate) fn append(body: &mut Vec<u8>, word: &Word) {
+/// Appends an item.
+pub(crate) fn append(body: &mut Vec<u8>, item: &Item) {
     let buffer = std::mem::take(body);
     // Plain data into memory always serializes.
-    *body = postcard::to_extend(word, buffer).unwrap_or_default();
+    *body = postcard::to_extend(item, buffer).unwrap_or_default();
 }
 
 /// Something that cannot be read.
@@ -75,19 +84,19 @@ pub(crate) enum WireError {
     Malformed,
 }
 
-/// The words of a frame.
-pub(crate) fn words(body: &[u8]) -> Result<Vec<Word>, WireError> {
+/// The items of a frame.
+pub(crate) fn items(body: &[u8]) -> Result<Vec<Item>, WireError> {
     let mut rest = content(body)?;
-    let mut words = Vec::new();
+    let mut items = Vec::new();
     while !rest.is_empty() {
-        let (word, after): (Word, _) = postcard::take_from_bytes(rest).map_err(|_| WireError::Malformed)?;
-        if !word.is_whole() {
+        let (item, after): (Item, _) = postcard::take_from_bytes(rest).map_err(|_| WireError::Malformed)?;
+        if matches!(&item, Item::Word(word) if !word.is_whole()) {
             return Err(WireError::Malformed);
         }
-        words.push(word);
+        items.push(item);
         rest = after;
     }
-    Ok(words)
+    Ok(items)
 }
 
 fn content(body: &[u8]) -> Result<&[u8], WireError> {
@@ -135,27 +144,28 @@ mod tests {
     fn words_come_back_as_they_were_said() {
         let mut body = Vec::new();
         begin(&mut body);
-        let said = [word(0, 3), word(3, 0), word(3, 9)];
-        said.iter().for_each(|word| append(&mut body, word));
-        assert_eq!(words(&body).unwrap(), said);
+        let standing = Item::Standing { session: "arena/a@0000000000000001".parse().unwrap(), players: 300 };
+        let said = [Item::Word(word(0, 3)), standing, Item::Word(word(3, 0)), Item::Word(word(3, 9))];
+        said.iter().for_each(|item| append(&mut body, item));
+        assert_eq!(items(&body).unwrap(), said);
     }
 
     #[test]
     fn what_is_cut_off_of_another_version_or_contradicts_itself_is_refused() {
         let mut body = Vec::new();
         begin(&mut body);
-        append(&mut body, &word(0, 3));
+        append(&mut body, &Item::Word(word(0, 3)));
         for end in 0..body.len() {
-            assert!(end == 4 || words(&body[..end]).is_err(), "{end} bytes");
+            assert!(end == 4 || items(&body[..end]).is_err(), "{end} bytes");
         }
         let mut other = body.clone();
         other[3] = 9;
-        assert_eq!(words(&other), Err(WireError::Version(9)));
+        assert_eq!(items(&other), Err(WireError::Version(9)));
         let mut gap = word(0, 3);
         gap.entries[1].position = 9;
         let mut body = Vec::new();
         begin(&mut body);
-        append(&mut body, &gap);
-        assert_eq!(words(&body), Err(WireError::Malformed));
+        append(&mut body, &Item::Word(gap));
+        assert_eq!(items(&body), Err(WireError::Malformed));
     }
 }

@@ -458,9 +458,13 @@ fn a_player_loses_nothing_when_a_session_moves_to_and_fro() {
     group.create(&id, 1, &[2]);
     group.until_in_sync(&id, 1);
     let talker = Talker::start(&group, "ann", &id);
-    for (from, to) in [(1, 2), (2, 1), (1, 2), (2, 1)] {
+    for (number, (from, to)) in [(1, 2), (2, 1), (1, 2), (2, 1)].into_iter().enumerate() {
         let before = talker.replies();
         group.pump("replies", || talker.replies() > before + 200);
+        // Be it that the player waits there already, or that it is told to come.
+        if number >= 2 {
+            group.until_standing(to);
+        }
         group.move_to(&id, from, to);
     }
     let before = talker.replies();

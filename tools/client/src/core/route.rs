@@ -341,7 +341,9 @@ impl Core {
         if let Some(link) = self.moving.take() {
             self.close_link(link, Reason::Closed);
         }
-        self.moving = Some(self.connect(place.into()));
+        // What waits there already is the target.
+        let stands = |link: &mut Link| link.stage == Stage::StandingBy && link.way.address == place.address;
+        self.moving = self.standby.link.take_if(stands).or_else(|| Some(self.connect(place.into())));
     }
 
     /// The server's last word about this attachment.

@@ -10,7 +10,7 @@ use ringside_core::leadership::{Follower, Leader};
 use ringside_sandbox::State;
 
 use super::super::following::Remains;
-use super::super::wire::{CheckpointHead, Word};
+use super::super::wire::{CheckpointHead, Item, Word};
 use super::super::{Branches, Follow, Following, Lead, Promoted};
 use crate::command::Event;
 use crate::limits::FOLLOWED;
@@ -94,7 +94,7 @@ impl Worker {
                     {
                         following.linked.insert(to);
                     }
-                    self.say(to, Word { session: id, message, entries: Vec::new() });
+                    self.say(to, Item::Word(Word { session: id, message, entries: Vec::new() }));
                 }
                 Output::Chain(request) => self.tell(Event::Chain { session: id, request }),
                 Output::Probe(party) => self.tell(Event::Probe { session: id, party }),

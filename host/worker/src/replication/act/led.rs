@@ -15,9 +15,9 @@ use ringside_protocol::reason::Reason;
 
 use super::super::following::Remains;
 use super::super::job::Job;
-use super::super::wire::{CheckpointHead, Word};
+use super::super::wire::{CheckpointHead, Item, Word};
 use super::super::{Following, Freed, Lead};
-use crate::command::{Event, MoveRefused, Resolved};
+use crate::command::{Event, Resolved};
 use crate::connection::Stage;
 use crate::endpoint::LinkId;
 use crate::worker::Worker;
@@ -75,7 +75,7 @@ impl Worker {
                 self.with_leader(now, index, |core, us| core.handle_counted(us, since, inputs));
             }
             // What was held back is taken up when it is looked after.
-            Output::MoveFailed => tracing::debug!(session = %id, "the session was not moved"),
+            Output::MoveFailed => self.move_failed(now, index),
             Output::Renewed(record) => {
                 tracing::info!(session = %id, %record.leader, ?record.cause, "the session goes on in a new epoch");
             }
@@ -117,10 +117,10 @@ impl Worker {
         {
             lead.linked.insert(to);
         }
-        self.say(to, word);
+        self.say(to, Item::Word(word));
     }
 
-    fn lead_mut(&mut self, index: usize) -> Option<&mut Lead> {
+    pub(super) fn lead_mut(&mut self, index: usize) -> Option<&mut Lead> {
         self.sessions.get_mut(index)?.as_mut()?.lead.as_deref_mut()
     }
 
@@ -212,6 +212,7 @@ impl Worker {
         let session = id;
         if is_news {
             let first = record.in_sync.first().copied();
+            lead.standing.retain(|member, _| record.counts(*member));
             if std::mem::replace(&mut lead.first, first) != first {
                 self.tell_follower(index);
             }
@@ -248,7 +249,8 @@ impl Worker {
         let mut following = Following::new(id.clone(), module, terms, (core, clock), remains, now);
         following.linked = linked;
         let place = by.as_ref().and_then(|record| self.resolve_member(&id, record.leader));
-        self.send_players_on(now, links, &id, place);
+        let leader = by.as_ref().map(|record| record.leader);
+        self.send_players_on(now, links, &id, (leader, place));
         if let Some(by) = by {
             tracing::info!(session = %id, leader = %by.leader, cause = ?by.cause, "the session is led by another worker");
             self.tell(Event::Deposed { session: id, by });
@@ -324,17 +326,14 @@ impl Worker {
         }
     }
 
-    /// The lead of a session is to go to one of its followers.
-    pub(crate) fn move_session(&mut self, now: Instant, session: &SessionId, to: Member) -> Result<(), MoveRefused> {
-        let index = self.index_of(session).ok_or(MoveRefused::NotHere)?;
-        let mut begun = Err(MoveRefused::NotHere);
-        self.with_leader(now, index, |core, us| begun = core.handle_move(us, to).map_err(MoveRefused::from));
-        self.flush_later(index);
-        begun
-    }
-
     /// Sends players to where their session is, or to a front door if that is not known.
-    fn send_players_on(&mut self, now: Instant, links: Vec<LinkId>, id: &SessionId, place: Option<Resolved>) {
+    fn send_players_on(
+        &mut self,
+        now: Instant,
+        links: Vec<LinkId>,
+        id: &SessionId,
+        (leader, place): (Option<Member>, Option<Resolved>),
+    ) {
         for link in links {
             let Some(connection) = self.connection(link) else { continue };
             let Stage::Attached { player, expires_s, .. } = std::mem::replace(&mut connection.stage, Stage::Closed)
@@ -342,6 +341,8 @@ impl Worker {
                 continue;
             };
             connection.is_gated = false;
+            // Who was told before is there already.
+            let is_told = leader.is_some() && connection.announced == leader;
             let Some(place) = &place else {
                 connection.stage = Stage::Closing { reason: Reason::NotHere };
                 self.detach(now, link, Reason::NotHere, "the session is led by another worker");
@@ -350,7 +351,9 @@ impl Worker {
             let target = self.place(place, &player, 0, expires_s);
             if let Some(connection) = self.connection(link) {
                 connection.stage = Stage::Departing { session: id.clone(), player, expires_s };
-                connection.write(&ServerFrame::Moving(target));
+                if !is_told {
+                    connection.write(&ServerFrame::Moving(target));
+                }
             }
             // The client closes once it is attached there.
             self.endpoint.set_deadline(link, Some(now + RESOLVE_TIMEOUT + CLOSING_TIMEOUT));
