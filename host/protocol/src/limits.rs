@@ -224,6 +224,18 @@ limits! {
     time CLIENT_ACKNOWLEDGE_DELAY = Duration::from_millis(60), "ms", Client;
         at: "Acknowledgements of messages and views wait so long for an input to ride on, or for each other.";
         why: "Longer than the interval of a 20 Hz game's inputs, which carry them; a view is repeated after eight times that.";
+    time CLIENT_SILENCE = Duration::from_millis(250), "ms", Client;
+        at: "A client that should be shown views and hears nothing for so long (four views, if that is longer) looks for a newer leader.";
+        why: "What a session's follower waits before it suspects its leader.";
+    time CLIENT_FAILOVER = Duration::from_millis(2_000), "ms", Client;
+        at: "A client that waits at a follower for so long, or hears nothing where it is attached, asks a front door.";
+        why: "Three times what a promotion takes.";
+    time CLIENT_STANDBY_SPREAD = Duration::from_millis(5_000), "ms", Client;
+        at: "A client connects to the session's follower at a time of its own within so long.";
+        why: "A node's thousand players, named one follower at once, cost it two handshakes in ten milliseconds.";
+    time CLIENT_STANDBY_AGAIN = Duration::from_millis(500), "ms", Client;
+        at: "A client whose connection to the follower failed asks for another place after so long, doubled with each failure up to 16 s.";
+        why: "The leader answers one question a second.";
     count CLIENT_ACKNOWLEDGE_EVERY = 64, "messages", Client;
         at: "So many unacknowledged outputs are acknowledged at once.";
         why: "A sixteenth of the outbox that they fill at the other end.";

@@ -32,6 +32,7 @@ const RECORDER: &str = "host/node/src/recorder.rs";
 const CLUSTERED: &str = "host/core/src/directory/bounds.rs";
 const REPLICATED: &str = "host/core/src/directory/replicated.rs";
 const LEADERSHIP: &str = "host/core/src/leadership/tests.rs";
+const STANDBY: &str = "tools/client/src/core/tests/situations/standby.rs";
 const LEAD: &str = "host/worker/src/replication/lead.rs";
 const LINEAGE: &str = "host/core/src/leadership/lineage.rs";
 const MEMBERSHIP: &str = "host/core/src/membership/tests.rs";
@@ -110,6 +111,10 @@ const OF_PLAYERS: &[Reached] = &[
     ("CLIENT_RETRY_LONGEST", RETRY, "pauses_double_up_to_the_bound_and_follow_the_seed"),
     ("CLIENT_GIVE_UP", CLIENT, "a_client_that_reaches_nobody_gives_up"),
     ("CLIENT_ACKNOWLEDGE_DELAY", CLIENT, "taking_messages_acknowledges_them_together"),
+    ("CLIENT_SILENCE", STANDBY, "silence_hurries_to_the_follower_and_then_to_a_door"),
+    ("CLIENT_FAILOVER", STANDBY, "silence_hurries_to_the_follower_and_then_to_a_door"),
+    ("CLIENT_STANDBY_SPREAD", STANDBY, "a_client_goes_to_the_follower_at_a_time_of_its_own"),
+    ("CLIENT_STANDBY_AGAIN", STANDBY, "a_follower_that_cannot_be_reached_is_asked_for_later_and_later"),
     ("CLIENT_ACKNOWLEDGE_EVERY", CLIENT, "taking_messages_acknowledges_them_together"),
 ];
 

@@ -17,6 +17,7 @@ mod link;
 mod retry;
 mod route;
 mod seat;
+mod standby;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -40,6 +41,7 @@ use event::Events;
 use link::{Link, Way};
 use retry::Retry;
 use seat::Seat;
+use standby::Standby;
 
 /// What a client wants and how it may go about it.
 #[derive(Clone)]
@@ -54,6 +56,8 @@ pub struct Config {
     pub relay: bool,
     /// Whether the shell can ask a node where the session is led ([`Action::Resolve`]) before a door is tried.
     pub resolve: bool,
+    /// Whether to keep a connection to the session's follower, where there is one.
+    pub standby: bool,
     /// Seed of the pauses between tries.
     pub seed: u64,
     /// How long to try without being attached before giving up.
@@ -154,6 +158,8 @@ pub struct Core {
     primary: Option<Link>,
     /// The target of an announced move.
     moving: Option<Link>,
+    /// What waits at the session's follower.
+    standby: Standby,
     /// The old place of a move went away before the target answered; `primary` is that target.
     moving_blind: bool,
     /// Where the session was last, or is said to be.
@@ -190,6 +196,7 @@ impl Core {
             seat: Seat::new(),
             primary: None,
             moving: None,
+            standby: Standby::default(),
             moving_blind: false,
             route: None,
             next_door: 0,
@@ -247,7 +254,7 @@ impl Core {
         self.seat.datagram += 1;
         let number = self.seat.datagram;
         for link in [&mut self.primary, &mut self.moving].into_iter().flatten() {
-            if link.stage == link::Stage::Connecting {
+            if matches!(link.stage, link::Stage::Connecting | link::Stage::StandingBy) {
                 continue;
             }
             let mut bytes = BytesMut::with_capacity(body.len() + 12);
@@ -311,7 +318,7 @@ impl Core {
         if let Some(action) = self.actions.pop_front() {
             return Some(action);
         }
-        [&mut self.primary, &mut self.moving]
+        [&mut self.primary, &mut self.moving, &mut self.standby.link]
             .into_iter()
             .flatten()
             .find_map(|link| link.take_out().map(|bytes| Action::Write { link: link.id, bytes }))
@@ -342,7 +349,7 @@ impl Core {
             Phase::Done => return None,
             Phase::Trying { deadline } => Some(deadline),
             Phase::Waiting { until } => Some(until),
-            Phase::Attached => None,
+            Phase::Attached => self.standby.next_wake(),
         };
         let give_up = self.detached_since.map(|since| since + self.config.give_up_after);
         [phase, give_up, self.acknowledge_at, self.leave_by].into_iter().flatten().min()
@@ -373,6 +380,7 @@ impl Core {
                 self.try_again(now, Reason::Closed, "no answer".into());
             }
             Phase::Waiting { until } if until <= now => self.begin_try(now),
+            Phase::Attached => self.keep_standby(now),
             _ => {}
         }
     }
@@ -428,7 +436,7 @@ impl Core {
         if self.phase == Phase::Done {
             return;
         }
-        for link in [self.primary.take(), self.moving.take()].into_iter().flatten() {
+        for link in [self.primary.take(), self.moving.take(), self.standby.link.take()].into_iter().flatten() {
             self.close_link(link, reason);
         }
         self.phase = Phase::Done;
@@ -445,7 +453,7 @@ impl Core {
     }
 
     fn link_mut(&mut self, id: LinkId) -> Option<&mut Link> {
-        [&mut self.primary, &mut self.moving].into_iter().flatten().find(|link| link.id == id)
+        [&mut self.primary, &mut self.moving, &mut self.standby.link].into_iter().flatten().find(|link| link.id == id)
     }
 }
 

@@ -143,7 +143,7 @@ mod sealed {
 
 impl WireFrame for ClientFrame {
     const DIRECTION: &'static str = "client";
-    const NAMES: &'static [&'static str] = &["open", "message", "acknowledge", "leave"];
+    const NAMES: &'static [&'static str] = &["open", "message", "acknowledge", "leave", "ask-follower"];
     const LIMIT: usize = limits::CLIENT_FRAME_BYTES;
 }
 
@@ -163,6 +163,8 @@ impl WireFrame for ServerFrame {
         "going-away",
         "detached",
         "finished",
+        "follower",
+        "standing-by",
     ];
     const LIMIT: usize = limits::SERVER_FRAME_BYTES;
 }

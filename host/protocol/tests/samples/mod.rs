@@ -95,6 +95,7 @@ pub fn client_frames() -> Vec<(&'static str, ClientFrame)> {
         ("message-long", ClientFrame::Message { number: 300, body: Bytes::from(vec![0x5a; 200]) }),
         ("acknowledge", ClientFrame::Acknowledge { up_to: 129 }),
         ("leave", ClientFrame::Leave),
+        ("ask-follower", ClientFrame::AskFollower),
     ]
 }
 
@@ -159,6 +160,9 @@ pub fn server_frames() -> Vec<(&'static str, ServerFrame)> {
         ("going-away", ServerFrame::GoingAway { reason: Reason::Draining }),
         ("detached", ServerFrame::Detached { reason: Reason::Kicked, message: "not sporting".into() }),
         ("finished", ServerFrame::Finished { outcome: Bytes::from_static(b"1-0") }),
+        ("follower", ServerFrame::Follower(Some(place("192.0.2.9:4435")))),
+        ("follower-none", ServerFrame::Follower(None)),
+        ("standing-by", ServerFrame::StandingBy { epoch: Some(Epoch { number: 7, node: 2, node_generation: 300 }) }),
     ]
 }
 

@@ -140,6 +140,8 @@ impl Worker {
         let Word { session, message, entries } = word;
         if let Some(index) = self.index_of(&session) {
             self.with_leader(now, index, |core, us| core.handle_message(us, from, message));
+            // It may have been introduced by this, and wait for entries.
+            self.flush_later(index);
         } else if let Some(at) = self.replication.index_of(&session) {
             self.with_follower(now, at, |following| following.hear(now, from, message, entries));
         }

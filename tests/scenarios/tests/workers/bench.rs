@@ -270,7 +270,7 @@ pub fn sign(key: &jsonwebtoken::EncodingKey, claims: &SessionClaims) -> String {
     jsonwebtoken::encode(&jsonwebtoken::Header::new(jsonwebtoken::Algorithm::EdDSA), claims, key).unwrap()
 }
 
-fn sha256(certificate: &[u8]) -> Certificate {
+pub fn sha256(certificate: &[u8]) -> Certificate {
     let digest = ring::digest::digest(&ring::digest::SHA256, certificate);
     Certificate(digest.as_ref().try_into().unwrap())
 }

@@ -4,29 +4,37 @@
 use std::collections::BTreeMap;
 use std::net::UdpSocket;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use jsonwebtoken::EncodingKey;
+use ringside_client::{Client, Event as Heard, Options, Trust};
 use ringside_core::ids::{SessionId, WorkerId};
 use ringside_core::leadership::message::{Message, Party};
 use ringside_core::leadership::record::{Copy, Member, Record, Terms};
 use ringside_core::membership::PeerPorts;
-use ringside_protocol::frame::Certificate;
+use ringside_protocol::frame::{ALPN, Certificate, Target};
 use ringside_protocol::limits;
+use ringside_protocol::reason::Reason;
 use ringside_sandbox::{Module, Sandbox, SandboxConfig};
 use ringside_test_support::members::{Authority, peer};
 use ringside_test_support::wait::PATIENCE;
 use ringside_worker::authority::Keys;
 use ringside_worker::replication::{Contacts, Follow, Promoted, ReplicationReport};
 use ringside_worker::shell::{self, Config, PeerConfig, WorkerHandle};
-use ringside_worker::{Command, Create, Event, SessionReport, transport};
+use ringside_worker::{Command, Create, Event, Refusal, Resolved, SessionReport, transport};
 use rustls::pki_types::PrivateKeyDer;
+
+use crate::bench::{Bench, TICKET_KEY, sha256, sign, signing_key};
 
 /// A worker's thread.
 struct Running {
     me: Member,
+    certificate: Certificate,
     handle: WorkerHandle,
     thread: JoinHandle<()>,
 }
@@ -36,7 +44,10 @@ struct Group {
     running: BTreeMap<Member, Running>,
     events: Receiver<(Member, Event)>,
     copies: BTreeMap<SessionId, Copy>,
+    /// Who leads each session, as the home would know.
+    leaders: BTreeMap<SessionId, Member>,
     module: Module,
+    signing: EncodingKey,
     heard: Vec<(Member, Event)>,
 }
 
@@ -45,13 +56,15 @@ fn session(number: u64) -> SessionId {
 }
 
 impl Group {
-    fn start(nodes: u64) -> Group {
+    fn start(nodes: u64, game: &str) -> Group {
         let authority = Authority::new();
+        let (signing, public) = signing_key();
         let (sender, events) = sync_channel(1 << 16);
         let mut running = BTreeMap::new();
         for node in 1..=nodes {
             let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
             let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+            let certificate = sha256(made.cert.der());
             let own = peer(node, 1);
             let me = Member { node: own.node, worker: own.worker };
             let (said, says) = sync_channel(1 << 16);
@@ -59,11 +72,11 @@ impl Group {
                 node: own.node,
                 node_started: Instant::now(),
                 worker: WorkerId(0),
-                certificate: Certificate([0; 32]),
+                certificate,
                 seat_window: limits::SEAT_WINDOW,
                 penalty: false,
-                keys: Keys::new(&[], &[3; 32]),
-                crypto: transport::server_crypto(vec![made.cert.der().clone()], key, vec![]).unwrap(),
+                keys: Keys::new(&[public], &TICKET_KEY),
+                crypto: transport::server_crypto(vec![made.cert.der().clone()], key, vec![ALPN.to_vec()]).unwrap(),
                 seed: [node as u8; 32],
                 events: said,
                 processor: None,
@@ -79,15 +92,16 @@ impl Group {
                     let _ = all.send((me, event));
                 }
             });
-            running.insert(me, Running { me, handle, thread });
+            running.insert(me, Running { me, certificate, handle, thread });
         }
         let sandbox = Sandbox::new(SandboxConfig { cache_directory: None, warm_sessions: Some(64) }).unwrap();
-        let module = sandbox.upload(&ringside_test_support::guests::module("arena")).unwrap();
-        let group = Group { running, events, copies: BTreeMap::new(), module, heard: Vec::new() };
+        let module = sandbox.upload(&ringside_test_support::guests::module(game)).unwrap();
+        let (copies, leaders) = (BTreeMap::new(), BTreeMap::new());
+        let group = Group { running, events, copies, leaders, module, signing, heard: Vec::new() };
         let contacts = |one: &Running| Contacts {
             peers: PeerPorts { address: [127, 0, 0, 1].into(), ports: vec![one.handle.peer_address().unwrap().port()] },
             workers: vec![one.handle.address()],
-            certificate: Certificate([0; 32]),
+            certificate: one.certificate,
             era: 0,
         };
         let nodes = Arc::new(group.running.values().map(|one| (one.me.node, contacts(one))).collect());
@@ -113,6 +127,7 @@ impl Group {
             followers: followers.len(),
         };
         self.running[&leader].tell(Command::Create(Box::new(create)));
+        self.leaders.insert(id.clone(), leader);
         for node in followers {
             self.follow(id, leader, *node, followers.len());
         }
@@ -169,6 +184,29 @@ impl Group {
                 if is_there {
                     self.tell(from, Command::Reached { session: session.clone(), party: *party });
                 }
+            }
+            Event::Promoted(promoted) => {
+                self.leaders.insert(promoted.session.clone(), from);
+            }
+            Event::Resolve { request, target: Target::Session { key, .. }, .. } => {
+                let found = self.leaders.iter().find(|(id, _)| id.key == *key);
+                let place = found.and_then(|(id, leader)| Some((id, self.running.get(leader)?)));
+                let answer = match place {
+                    Some((id, leader)) => Ok(Resolved {
+                        session: id.clone(),
+                        node: leader.me.node.id.0,
+                        generation: leader.me.node.generation,
+                        era: 0,
+                        worker: leader.me.worker,
+                        address: leader.handle.address(),
+                        certificate: leader.certificate,
+                    }),
+                    None => {
+                        let message = "its leader is gone".to_owned();
+                        Err(Refusal { reason: Reason::Unreachable, message })
+                    }
+                };
+                self.tell(from, Command::Resolved { request: *request, answer });
             }
             _ => {}
         }
@@ -228,7 +266,7 @@ impl Running {
 
 #[test]
 fn a_follower_goes_on_where_a_leader_ended() {
-    let mut group = Group::start(3);
+    let mut group = Group::start(3, "arena");
     let id = session(1);
     group.create(&id, 1, &[2]);
     let record = group.until_in_sync(&id, 1);
@@ -250,7 +288,7 @@ fn a_follower_goes_on_where_a_leader_ended() {
 
 #[test]
 fn a_session_moves_and_moves_back_without_a_tick_missing() {
-    let mut group = Group::start(2);
+    let mut group = Group::start(2, "arena");
     let id = session(1);
     group.create(&id, 1, &[2]);
     for (from, to) in [(1, 2), (2, 1), (1, 2)] {
@@ -289,5 +327,177 @@ impl Group {
             }
             std::thread::yield_now();
         }
+    }
+}
+
+/// What became of a player's conversation.
+#[derive(Debug, Default)]
+struct Told {
+    /// Replies that came, each once and in order, or it would have ended.
+    replies: u64,
+    moved: u32,
+    disconnected: u32,
+    /// The longest time between two replies.
+    gap: Duration,
+}
+
+/// A player who says something, waits for the reply, and says the next, until told to stop; each reply must be the next
+/// and carry the hash over all that was said.
+struct Talker {
+    thread: JoinHandle<Told>,
+    replies: Arc<AtomicU64>,
+    stops: Arc<AtomicBool>,
+}
+
+impl Talker {
+    fn start(group: &Group, name: &str, id: &SessionId) -> Talker {
+        let token = sign(&group.signing, &Bench::claims(name));
+        let doors: Vec<_> = group.running.values().map(|one| one.handle.address()).collect();
+        let target = format!("{}/{}", id.game, id.key);
+        let options = Options::new(doors, Trust::InsecureLoopback, token, &target).unwrap();
+        let (replies, stops) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
+        let (count, ends) = (Arc::clone(&replies), Arc::clone(&stops));
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(talk(options, &count, &ends))
+        });
+        Talker { thread, replies, stops }
+    }
+
+    fn replies(&self) -> u64 {
+        self.replies.load(Relaxed)
+    }
+
+    fn finish(self, group: &mut Group) -> Told {
+        self.stops.store(true, Relaxed);
+        group.pump("the player's end", || self.thread.is_finished());
+        self.thread.join().unwrap()
+    }
+}
+
+async fn talk(options: Options, count: &AtomicU64, ends: &AtomicBool) -> Told {
+    let mut client = Client::connect(options).await.unwrap();
+    let (mut told, mut hash, mut said, mut last) = (Told::default(), echo::EMPTY, 0_u64, Instant::now());
+    let mut say = |client: &Client| {
+        said += 1;
+        let body = said.to_le_bytes().to_vec();
+        client.send(ringside_guest::encode(&ringside_guest::Bytes(body.clone()))).unwrap();
+        body
+    };
+    let mut body = say(&client);
+    loop {
+        let heard =
+            tokio::time::timeout(PATIENCE, client.next()).await.unwrap_or_else(|_| panic!("no reply: {told:?}"));
+        match heard.unwrap_or_else(|| panic!("it ended: {told:?}")) {
+            Heard::Message { body: reply, .. } => {
+                let reply: echo::Reply = postcard::from_bytes(&reply).unwrap();
+                hash = echo::extend(hash, &body);
+                told.replies += 1;
+                assert_eq!((reply.number, reply.hash), (told.replies, hash), "each once, and in order");
+                told.gap = told.gap.max(std::mem::replace(&mut last, Instant::now()).elapsed());
+                count.store(told.replies, Relaxed);
+                if ends.load(Relaxed) {
+                    return told;
+                }
+                body = say(&client);
+            }
+            Heard::Moved { .. } => told.moved += 1,
+            Heard::Disconnected { .. } => told.disconnected += 1,
+            Heard::Attached(_) => {}
+            other => panic!("{other:?} after {told:?}"),
+        }
+    }
+}
+
+impl Group {
+    /// Plays the home and the node until something is so.
+    fn pump(&mut self, what: &str, mut is_so: impl FnMut() -> bool) {
+        let begun = Instant::now();
+        while !is_so() {
+            assert!(begun.elapsed() < 2 * PATIENCE, "waited for {what}; heard {:?}", self.heard);
+            if let Ok((from, event)) = self.events.recv_timeout(Duration::from_millis(5)) {
+                self.serve(from, &event);
+                self.heard.push((from, event));
+            }
+        }
+    }
+
+    fn standbys(&self, node: u64) -> bool {
+        let counters = self.running[&self.member(node)].handle.counters();
+        counters.named().iter().any(|(name, count)| *name == "connections" && *count > 0)
+    }
+}
+
+fn echoed(number: u64) -> SessionId {
+    format!("echo-replicated/match-{number}@{number:016x}").parse().unwrap()
+}
+
+#[test]
+fn a_player_who_waits_at_the_follower_loses_nothing_with_the_leader() {
+    let mut group = Group::start(3, "echo-replicated");
+    let id = echoed(1);
+    group.create(&id, 1, &[2]);
+    group.until_in_sync(&id, 1);
+    let talker = Talker::start(&group, "ann", &id);
+    group.pump("replies", || talker.replies() > 100);
+    // The client goes to the follower at a time of its own.
+    group.until_standing(2);
+    let before = talker.replies();
+    group.kill(1);
+    group.until_promoted(&id);
+    group.pump("replies of the new leader", || talker.replies() > before + 100);
+    let told = talker.finish(&mut group);
+    println!("{told:?}");
+    assert_eq!((told.moved, told.disconnected), (1, 0), "{told:?}");
+}
+
+#[test]
+fn a_player_loses_nothing_when_a_session_moves_to_and_fro() {
+    let mut group = Group::start(2, "echo-replicated");
+    let id = echoed(1);
+    group.create(&id, 1, &[2]);
+    group.until_in_sync(&id, 1);
+    let talker = Talker::start(&group, "ann", &id);
+    for (from, to) in [(1, 2), (2, 1), (1, 2), (2, 1)] {
+        let before = talker.replies();
+        group.pump("replies", || talker.replies() > before + 200);
+        group.move_to(&id, from, to);
+    }
+    let before = talker.replies();
+    group.pump("replies", || talker.replies() > before + 200);
+    let told = talker.finish(&mut group);
+    println!("{told:?}");
+    assert_eq!((told.moved, told.disconnected), (4, 0), "{told:?}");
+}
+
+impl Group {
+    fn until_standing(&mut self, node: u64) {
+        let begun = Instant::now();
+        while !self.standbys(node) {
+            assert!(begun.elapsed() < PATIENCE, "nobody waits at {node}");
+            if let Ok((from, event)) = self.events.recv_timeout(Duration::from_millis(5)) {
+                self.serve(from, &event);
+                self.heard.push((from, event));
+            }
+        }
+    }
+
+    fn move_to(&mut self, id: &SessionId, from: u64, to: u64) {
+        let to = self.member(to);
+        let begun = Instant::now();
+        loop {
+            assert!(begun.elapsed() < PATIENCE, "it does not move");
+            let (answer, answers) = sync_channel(1);
+            let reply = Box::new(move |begun: Result<_, _>| _ = answer.send(begun));
+            self.tell(self.member(from), Command::Move { session: id.clone(), to, reply });
+            if answers.recv_timeout(PATIENCE).unwrap().is_ok() {
+                break;
+            }
+            while let Ok((from, event)) = self.events.try_recv() {
+                self.serve(from, &event);
+                self.heard.push((from, event));
+            }
+        }
+        self.until_promoted(id);
     }
 }

@@ -101,6 +101,7 @@ impl Player {
             target: target.0,
             doors: vec![(door, None)],
             relay: false,
+            standby: true,
             seed: random.next(),
             resolve: false,
             give_up_after: Duration::from_secs(60),

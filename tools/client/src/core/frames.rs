@@ -10,13 +10,14 @@ use ringside_protocol::reason::Reason;
 use ringside_protocol::view::Fragment;
 
 use super::event::{Asked, Attachment};
-use super::link::{LinkId, Stage};
+use super::link::{Link, LinkId, Stage};
 use super::seat::Joined;
 use super::{Core, Event, Phase};
 
 impl Core {
     /// Bytes of a connection's stream, cut anywhere.
     pub fn handle_stream(&mut self, now: Instant, id: LinkId, mut bytes: &[u8]) {
+        self.note_heard(now, id);
         while !bytes.is_empty() {
             let Some(link) = self.link_mut(id) else { return };
             match link.decoder.next(&mut bytes) {
@@ -29,6 +30,7 @@ impl Core {
 
     /// A datagram of a connection.
     pub fn handle_datagram(&mut self, now: Instant, id: LinkId, bytes: Bytes) {
+        self.note_heard(now, id);
         let Some(link) = self.link_mut(id).filter(|link| link.is_attached()) else { return };
         match ServerDatagram::decode(bytes) {
             Ok(ServerDatagram::ViewFragment { header, body }) => match link.views.take(header, body) {
@@ -50,12 +52,19 @@ impl Core {
         }
     }
 
+    fn note_heard(&mut self, now: Instant, id: LinkId) {
+        if self.primary.as_ref().is_some_and(|link| link.id == id) {
+            self.standby.heard(now);
+        }
+    }
+
     fn take_frame(&mut self, now: Instant, id: LinkId, frame: ServerFrame) {
         let Some(link) = self.link_mut(id) else { return };
         match (link.stage, frame) {
-            (Stage::Opening, ServerFrame::Attached(attached)) => self.attached(now, id, &attached),
+            (Stage::Opening | Stage::StandingBy, ServerFrame::Attached(attached)) => self.attached(now, id, &attached),
+            (Stage::Opening, ServerFrame::StandingBy { .. }) => self.stands_by(now, id),
             (Stage::Opening, ServerFrame::Redirect(place)) => self.redirected(now, id, place),
-            (Stage::Opening, ServerFrame::Refused(refused)) => self.refused(now, id, refused),
+            (Stage::Opening | Stage::StandingBy, ServerFrame::Refused(refused)) => self.refused(now, id, refused),
             (Stage::AwaitingRewound, ServerFrame::Rewound(rewound)) => self.rewound(id, &rewound),
             (Stage::Opening | Stage::Attached | Stage::AwaitingRewound, ServerFrame::Detached { reason, message }) => {
                 if self.moving.take_if(|link| link.id == id).is_none() {
@@ -92,6 +101,7 @@ impl Core {
             ServerFrame::Paused => self.events.push(Event::Paused),
             ServerFrame::Resumed => self.events.push(Event::Resumed),
             ServerFrame::Moving(place) => self.move_announced(place),
+            ServerFrame::Follower(place) => self.follower_told(now, place),
             ServerFrame::GoingAway { reason } => {
                 self.route = None;
                 self.events.push(Event::GoingAway { reason });
@@ -109,7 +119,12 @@ impl Core {
             Err(Reason::NotHere) => return self.not_the_leader(now, id),
             Err(reason) => return self.fail(reason, reason.to_string()),
         };
-        let moved = self.promote_move(id) || std::mem::take(&mut self.moving_blind);
+        let went_over = self.promote_move(id);
+        // Whoever was told that the connection is lost is told that there is another.
+        let moved = std::mem::take(&mut self.moving_blind) || went_over && self.detached_since.is_none();
+        self.standby.expect_views(attached.tick_rate, attached.view_rate);
+        self.standby.heard(now);
+        self.follower_told(now, attached.follower.clone());
         let returned = resumed_after.is_some() && attached.seat == Seat::Kept;
         let flowing = joined != Joined::AwaitRewound;
         if let Some(link) = self.link_mut(id) {
@@ -153,7 +168,9 @@ impl Core {
 
     /// If the connection is the target of a move, it is the session's place from now on.
     fn promote_move(&mut self, id: LinkId) -> bool {
-        let Some(target) = self.moving.take_if(|link| link.id == id) else { return false };
+        let is_it = |link: &mut Link| link.id == id;
+        let target = self.moving.take_if(is_it).or_else(|| self.standby.link.take_if(is_it));
+        let Some(target) = target else { return false };
         if let Some(old) = self.primary.replace(target) {
             self.close_link(old, Reason::Moved);
         }
@@ -167,6 +184,9 @@ impl Core {
 
     /// Somebody answers who has led the session in an older epoch than the client has seen.
     fn not_the_leader(&mut self, now: Instant, id: LinkId) {
+        if self.standby.link.as_ref().is_some_and(|link| link.id == id) {
+            return self.standby_failed(now, Reason::NotHere);
+        }
         match self.moving.take_if(|link| link.id == id) {
             Some(link) => self.close_link(link, Reason::NotHere),
             None => self.try_again(now, Reason::NotHere, String::new()),
@@ -174,6 +194,7 @@ impl Core {
     }
 
     fn rewound(&mut self, id: LinkId, rewound: &Rewound) {
+        let is_felt = self.seat.feels(rewound);
         let lost_messages = self.seat.rewound(rewound);
         self.events.withdraw(rewound.last_output, rewound.tick);
         if let Some(link) = self.link_mut(id) {
@@ -181,7 +202,9 @@ impl Core {
             link.sent = rewound.last_input;
         }
         let Rewound { tick, last_input, last_output, .. } = *rewound;
-        self.events.push(Event::Rewound { tick, last_input, last_output, lost_messages });
+        if is_felt {
+            self.events.push(Event::Rewound { tick, last_input, last_output, lost_messages });
+        }
         self.flush_messages();
         if self.leave_by.is_some() {
             self.write_leave();
@@ -190,6 +213,9 @@ impl Core {
 
     /// The server broke the protocol on this connection: another one may be better.
     fn broken(&mut self, now: Instant, id: LinkId, cause: String) {
+        if self.standby.link.as_ref().is_some_and(|link| link.id == id) {
+            return self.standby_failed(now, Reason::Protocol);
+        }
         match self.moving.take_if(|link| link.id == id) {
             Some(link) => self.close_link(link, Reason::Protocol),
             None => self.try_again(now, Reason::Protocol, cause),

@@ -35,6 +35,8 @@ pub(super) enum Stage {
     Connecting,
     /// `open` is on its way.
     Opening,
+    /// The session is followed there: should that worker come to lead it, `Attached` follows.
+    StandingBy,
     /// The answer was `Attached` with another branch: `Rewound` comes next, and nothing is sent before it.
     AwaitingRewound,
     /// Messages flow.

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use ringside_protocol::frame::{ClientFrame, Open, Place, Refused, Target, VERSION};
+use ringside_protocol::frame::{ClientFrame, Mode, Open, Place, Refused, Target, VERSION};
 use ringside_protocol::limits;
 use ringside_protocol::reason::{Reaction, Reason};
 use ringside_protocol::resolve::Question;
@@ -36,6 +36,7 @@ impl Core {
     /// A connection's handshake is done and its stream can be written.
     pub fn handle_connected(&mut self, now: Instant, id: LinkId) {
         let is_move = self.moving.as_ref().is_some_and(|link| link.id == id);
+        let is_standby = self.standby.link.as_ref().is_some_and(|link| link.id == id);
         let target = self.current_target();
         let resume = self.seat.resume();
         let token = self.config.token.clone();
@@ -47,7 +48,7 @@ impl Core {
         let Some(link) = self.link_mut(id).filter(|link| link.stage == Stage::Connecting) else { return };
         // A move needs no resume token: the ticket is for this, and the token stays good for a lost connection.
         let resume = resume.map(|mut resume| {
-            if is_move {
+            if is_move || is_standby {
                 resume.token = Default::default();
             }
             resume
@@ -63,7 +64,7 @@ impl Core {
             version: VERSION,
             token,
             target,
-            mode: Default::default(),
+            mode: if is_standby { Mode::Standby } else { Mode::Attach },
             resume,
             ticket: link.way.ticket.clone(),
             relay,
@@ -84,6 +85,9 @@ impl Core {
         if self.moving.as_ref().is_some_and(|link| link.id == id) {
             self.moving = None;
             return;
+        }
+        if self.standby.link.take_if(|link| link.id == id).is_some() {
+            return self.standby_failed(now, Reason::Closed);
         }
         if self.primary.as_ref().is_none_or(|link| link.id != id) {
             return;
@@ -127,13 +131,20 @@ impl Core {
 
     /// The attachment or the try is over, for a reason that allows another.
     fn lost(&mut self, now: Instant, reason: Reason, cause: String) {
+        if self.phase == Phase::Attached {
+            self.fall_back();
+        }
         if self.phase == Phase::Attached
             && let Some(target) = self.moving.take()
         {
+            let patience = match target.stage {
+                Stage::StandingBy => limits::CLIENT_FAILOVER,
+                _ => limits::CLIENT_ATTACH_TIMEOUT,
+            };
             // The move's target is the next try, on its way already; the application hears of it only if it fails.
             self.detach(now);
             self.moving_blind = true;
-            self.phase = Phase::Trying { deadline: now + limits::CLIENT_ATTACH_TIMEOUT };
+            self.phase = Phase::Trying { deadline: now + patience };
             self.primary = Some(target);
             return;
         }
@@ -240,7 +251,7 @@ impl Core {
         LinkId(self.next_link - 1)
     }
 
-    fn connect(&mut self, way: Way) -> Link {
+    pub(super) fn connect(&mut self, way: Way) -> Link {
         let id = self.next_id();
         self.actions.push_back(Action::Connect { link: id, address: way.address, certificate: way.certificate });
         Link::new(id, way)
@@ -259,6 +270,9 @@ impl Core {
             self.close_link(link, Reason::Closed);
             self.moving = Some(self.connect(place.into()));
             return;
+        }
+        if self.standby.link.as_ref().is_some_and(|link| link.id == id) {
+            return self.standby_failed(now, Reason::Closed);
         }
         self.redirects += 1;
         if self.redirects > limits::CLIENT_REDIRECTS {
@@ -279,6 +293,9 @@ impl Core {
         if let Some(link) = self.moving.take_if(|link| link.id == id) {
             self.close_link(link, Reason::Closed);
             return;
+        }
+        if self.standby.link.as_ref().is_some_and(|link| link.id == id) {
+            return self.standby_failed(now, Reason::Closed);
         }
         let resumed = self.primary.as_ref().is_some_and(|link| link.resumed_after.is_some());
         let showed_token = self.primary.as_ref().is_some_and(|link| link.showed_resume_token);
@@ -355,7 +372,7 @@ impl Core {
         }
     }
 
-    fn lost_to(&mut self, now: Instant, reason: Reason, cause: String) {
+    pub(super) fn lost_to(&mut self, now: Instant, reason: Reason, cause: String) {
         if let Some(link) = self.primary.take() {
             self.close_link(link, Reason::Closed);
         }

@@ -256,6 +256,15 @@ impl Seat {
         self.outbox.after(self.acknowledged).count()
     }
 
+    /// Whether something that the application was shown, or was told of its messages, is withdrawn.
+    pub fn feels(&self, rewound: &Rewound) -> bool {
+        self.delivered > rewound.last_output
+            || self.shown_tick > rewound.tick
+            || self.acknowledged > rewound.last_input
+            || self.rejected > rewound.last_input
+            || self.outbox.first() > rewound.last_input + 1
+    }
+
     /// The session goes on from an earlier point. Answers how many messages it has lost that are no longer kept here.
     pub fn rewound(&mut self, rewound: &Rewound) -> u64 {
         if let Some(held) = &mut self.held {

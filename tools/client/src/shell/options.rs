@@ -41,6 +41,9 @@ pub struct Options {
     /// `https://192.0.2.7:7400`, believed as the servers are: then no redirect is needed. Where it does not answer, or may
     /// not, the addresses are tried as without it. See [`Options::resolve`].
     pub resolver: Option<String>,
+    /// Whether to keep a connection to the session's follower, where there is one: then the death of the leader's node is
+    /// over within a second.
+    pub standby: bool,
     /// Seed of the pauses between tries; drawn from the clock and the address of the options where there is none.
     pub seed: Option<u64>,
     /// How long to try without being attached before giving up.
@@ -76,6 +79,7 @@ impl Options {
             target: target.parse::<TargetText>()?.0,
             relay: false,
             resolver: None,
+            standby: true,
             seed: None,
             give_up_after: limits::CLIENT_GIVE_UP,
             idle_timeout: limits::CLIENT_IDLE_TIMEOUT,
@@ -109,6 +113,7 @@ impl Options {
             doors: self.addresses.into_iter().map(|address| (address, None::<Certificate>)).collect(),
             relay: self.relay,
             resolve: resolver.is_some(),
+            standby: self.standby,
             seed: self.seed.unwrap_or_else(tls::random_seed),
             give_up_after: self.give_up_after,
         };

@@ -47,7 +47,8 @@ impl Worker {
         });
         replication.by_id.insert(following.id.clone(), at);
         replication.followed[at] = Some(following);
-        self.obey_follower(now, at);
+        // One that led has something to say at once.
+        self.with_follower(now, at, |following| following.with_core(now, |_, _| ()));
     }
 
     /// A session is not to be followed any longer. Whether it is not.

@@ -163,6 +163,7 @@ impl Model {
             ClientFrame::Acknowledge { up_to } => {
                 self.outbox.acknowledge(up_to).expect("the client acknowledges what was sent");
             }
+            ClientFrame::AskFollower => {}
             ClientFrame::Leave => {
                 self.left = true;
                 self.say(id, &ServerFrame::Detached { reason: Reason::Left, message: String::new() });

@@ -19,6 +19,7 @@ use super::model::{address, epoch, place, session};
 use crate::core::{Action, Config, Core, Event, LinkId, Lost, SendError, TargetText};
 
 mod resolving;
+mod standby;
 
 /// A core and what it said, by connection.
 struct Bench {
@@ -86,14 +87,24 @@ impl Bench {
         Bench::with(false)
     }
 
+    /// One whose pauses follow this seed.
+    fn seeded(seed: u64) -> Self {
+        Bench::drawn(false, seed)
+    }
+
     /// One whose shell can ask where the session is, if `resolve`.
     fn with(resolve: bool) -> Self {
+        Bench::drawn(resolve, 1)
+    }
+
+    fn drawn(resolve: bool, seed: u64) -> Self {
         let config = Config {
             token: "token".into(),
             target: "echo?any".parse::<TargetText>().unwrap().0,
             doors: vec![(address(1), None), (address(2), None)],
             relay: false,
-            seed: 1,
+            standby: true,
+            seed,
             resolve,
             give_up_after: limits::CLIENT_GIVE_UP,
         };

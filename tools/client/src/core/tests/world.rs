@@ -70,6 +70,7 @@ impl World {
             target: "echo/one".parse::<TargetText>().unwrap().0,
             doors: vec![(address(1), None), (address(2), None)],
             relay: false,
+            standby: true,
             seed,
             resolve: false,
             give_up_after: Duration::from_secs(60),
