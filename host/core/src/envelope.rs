@@ -16,6 +16,8 @@ pub enum Kind {
     Checkpoint = 1,
     /// Which module a numbered version of a game is.
     GameVersion = 2,
+    /// A session's leadership record.
+    LeadershipRecord = 3,
 }
 
 /// Why bytes are not the object that was asked for. Nothing was decoded.

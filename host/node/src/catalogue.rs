@@ -16,7 +16,8 @@ use crate::api::{Coverage, GameInfo, Pushed};
 use crate::limits::UPLOADS;
 use crate::store::{Store, StoreError, Version};
 
-/// Followers of a session whose game promises more than *volatile*.
+/// Followers of a session whose game promises that they have what is acknowledged. Durable games get theirs with the chains
+/// of their logs in the store: until then nothing of theirs is released by a leader.
 const FOLLOWERS: usize = 1;
 
 /// Why a push failed; the games that are served did not change.
@@ -231,7 +232,7 @@ impl Served {
     pub fn facts(&self) -> GameFacts {
         let description = self.module.description();
         let (tier, policy) = (description.tier, description.partition_policy);
-        let followers = if tier == Tier::Volatile { 0 } else { FOLLOWERS };
+        let followers = if tier == Tier::Replicated { FOLLOWERS } else { 0 };
         GameFacts {
             module: self.hash(),
             replicas: Replicas { tier, policy, followers },

@@ -24,6 +24,7 @@ use tokio::time::Instant;
 
 use crate::api::{DirectoryInfo, Explanation, SessionInfo, WorkerInfo};
 use crate::catalogue::Served;
+use crate::cluster::wire::Probe;
 use crate::limits::{CONTROL_ANSWER, CONTROL_QUEUE};
 pub use desk::{Desk, Identity, Outlet};
 pub use port::{Port, Usage};
@@ -145,8 +146,29 @@ pub enum Message {
         /// What the guest gets.
         body: Bytes,
     },
+    /// The chain of a session that a worker is to create was begun, or not.
+    Begun(WorkerId, Box<ringside_worker::Create>, Result<(), String>),
+    /// Another node wants to know whether a party of this one is there.
+    Try(Node, Box<Probe>),
+    /// It is.
+    There(Node, Box<Probe>),
+    /// Another node has reached a party that a worker of this one does not hear of.
+    Reached(Box<Probe>),
     /// No new sessions from now on.
     Drain,
+}
+
+/// The way to the control task of what it has set going itself: holds it up neither when it is full nor when it ends.
+#[derive(Clone)]
+pub struct Later(mpsc::WeakSender<Message>);
+
+impl Later {
+    /// Says something; what finds no room is lost.
+    fn say(&self, message: Message) {
+        if let Some(messages) = self.0.upgrade() {
+            let _ = messages.try_send(message);
+        }
+    }
 }
 
 /// The way to the control task; cheap to clone.
@@ -162,6 +184,11 @@ impl Control {
     pub fn queue(load_us: Arc<AtomicU64>) -> (Control, mpsc::Receiver<Message>) {
         let (messages, queue) = mpsc::channel(CONTROL_QUEUE);
         (Control { messages, load_us }, queue)
+    }
+
+    /// The way in for the task itself.
+    pub fn later(&self) -> Later {
+        Later(self.messages.downgrade())
     }
 
     /// What the node's workers used lately, CPU µs a second.

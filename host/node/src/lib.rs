@@ -5,6 +5,7 @@ pub mod admin;
 pub mod api;
 pub mod catalogue;
 pub mod certificate;
+pub mod chains;
 pub mod cli;
 pub mod cluster;
 pub mod config;

@@ -131,3 +131,6 @@ pub const GOSSIP_VALUE_BYTES: usize = 5120;
 /// Modules that were served until lately and are kept ready, for sessions of them that other nodes lead. Beyond: the oldest
 /// is forgotten, and no further session of it is followed here.
 pub const FORMER_MODULES: usize = 16;
+/// Questions about chains of leadership records that are with the store. Beyond: a session that would begin is refused, and
+/// other questions are asked again when their time is over.
+pub const CHAIN_QUESTIONS: usize = 256;

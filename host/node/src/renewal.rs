@@ -107,6 +107,7 @@ mod tests {
     use ringside_protocol::reason::Reason;
 
     use super::*;
+    use crate::chains::Chains;
     use crate::cluster::secret::ClusterSecret;
     use crate::config::Config;
     use crate::control::{Control, Identity};
@@ -115,7 +116,7 @@ mod tests {
     use crate::state_directory::find_node;
     use crate::store::Store;
     use crate::tokens::TokenKey;
-    use crate::workers::Workers;
+    use crate::workers::{Keeping, Workers};
 
     /// Whether a worker shows this certificate: a handshake that expects another fails.
     async fn shows(address: SocketAddr, certificate: Certificate) -> bool {
@@ -141,11 +142,11 @@ mod tests {
         let secret = ClusterSecret::generate(std::time::SystemTime::now()).expect("a secret");
         let tokens = TokenKey::new(secret.token_key()).expect("a key");
         let (control, _queue) = Control::queue(Default::default());
-        let recorder = Recorder::start(Store::memory());
+        let keeping = Keeping { recorder: Recorder::start(Store::memory()), chains: Chains::new(Store::memory()) };
         let identity =
             Identity { node: 1, generation: 1, started: std::time::Instant::now(), certificate: first.sha256() };
         let (workers, ports): (Workers, BTreeMap<_, _>) =
-            Workers::start(&config, identity, &first, &secret, &tokens, control, recorder).expect("workers");
+            Workers::start(&config, identity, &first, &secret, &tokens, control, keeping).expect("workers");
         let address = ports.values().find(|port| !port.penalty).expect("a worker").address;
         let file = NodeFile {
             pid: 1,

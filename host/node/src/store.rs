@@ -5,7 +5,10 @@
 //! modules/<sha-256>.wasm                     the bytes that were uploaded
 //! games/<game>/versions/<number>             a Version in an envelope
 //! recordings/<game>/<key>@<inc>/<number>     a segment of a recording, as the recorder cut it
+//! records/<game>/<key>@<inc>/<number>        a leadership record in an envelope
 //! ```
+
+mod records;
 
 use std::path::Path;
 use std::sync::Arc;

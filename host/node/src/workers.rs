@@ -20,6 +20,7 @@ use ringside_worker::transport::{self, CryptoError};
 use ringside_worker::{Command, Event};
 
 use crate::certificate::ServerCertificate;
+use crate::chains::Chains;
 use crate::cli::plain;
 use crate::cluster::secret::{ClusterSecret, SecretError};
 use crate::config::Config;
@@ -71,6 +72,15 @@ pub enum WorkersError {
     Spawn(SpawnError),
 }
 
+/// What keeps what workers hand on.
+#[derive(Clone)]
+pub struct Keeping {
+    /// Recordings.
+    pub recorder: Recorder,
+    /// Leadership records.
+    pub chains: Chains,
+}
+
 /// The running workers.
 pub struct Workers {
     handles: Vec<WorkerHandle>,
@@ -112,7 +122,7 @@ impl Workers {
         secret: &ClusterSecret,
         tokens: &TokenKey,
         control: Control,
-        recorder: Recorder,
+        keeping: Keeping,
     ) -> Result<(Workers, BTreeMap<WorkerId, Port>), WorkersError> {
         let sockets = bind(config.workers, config.listen, "players")?;
         let mut peers = bind(config.workers, config.peers(), "workers of other nodes")?.into_iter();
@@ -157,7 +167,7 @@ impl Workers {
         let relayed = Arc::clone(relays.counters());
         let forwarder = std::thread::Builder::new().name("ringside-events".into()).spawn(move || {
             priority::lower(priority::BACKGROUND);
-            forward(&events, &control, &recorder, &relays, &relaying);
+            forward(&events, &control, &keeping, &relays, &relaying);
         });
         match forwarder {
             Ok(forwarder) => Ok((Workers { handles, threads, forwarder, relayed }, ports)),
@@ -256,7 +266,7 @@ fn port(handle: &WorkerHandle, address: SocketAddr, penalty: bool) -> Port {
 fn forward(
     events: &Receiver<(WorkerId, Event)>,
     control: &Control,
-    recorder: &Recorder,
+    Keeping { recorder, chains }: &Keeping,
     relays: &Relays,
     handles: &[WorkerHandle],
 ) {
@@ -267,6 +277,15 @@ fn forward(
             Event::Relay(order) => {
                 if let Some(handle) = handles.get(usize::from(worker.0)) {
                     relays.begin(worker, handle.clone(), order);
+                }
+            }
+            Event::Chain { session, request } => {
+                if let Some(handle) = handles.get(usize::from(worker.0)).cloned() {
+                    let id = session.clone();
+                    chains.ask(session, request, move |reply| {
+                        // A worker that has too much to do asks again.
+                        let _ = handle.send(Command::Chain { session: id, reply: Box::new(reply) });
+                    });
                 }
             }
             Event::Relayed { relay, what } => relays.handle(worker, relay, what),
@@ -326,9 +345,9 @@ mod tests {
         let (control, _) = Control::queue(Default::default());
         let identity =
             Identity { node, generation: 1, started: std::time::Instant::now(), certificate: certificate.sha256() };
-        let recorder = Recorder::start(Store::memory());
+        let keeping = Keeping { recorder: Recorder::start(Store::memory()), chains: Chains::new(Store::memory()) };
         let (workers, _) =
-            Workers::start(&config, identity, &certificate, secret, &tokens, control, recorder).expect("workers");
+            Workers::start(&config, identity, &certificate, secret, &tokens, control, keeping).expect("workers");
         let peers = workers.peers(&config);
         (scratch, workers, peers)
     }

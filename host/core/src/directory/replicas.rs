@@ -81,6 +81,11 @@ impl Directory {
         self.settle(now);
     }
 
+    /// The home of a session, as this node sees it.
+    pub fn home_of(&self, session: &SessionId) -> Option<Node> {
+        self.cluster.home_of(&name_of(session))
+    }
+
     /// Who follows a session that is led here, as far as they have said so.
     pub fn followers(&self, session: &SessionId) -> Vec<Member> {
         self.parts.recruits.of(session)

@@ -1,7 +1,8 @@
 //! What nodes say to each other over their links. A version is agreed on in the hello; this is version 1.
 
 use ringside_core::directory;
-use ringside_core::ids::{GameName, ModuleHash, Node, SessionKey};
+use ringside_core::ids::{GameName, ModuleHash, Node, SessionId, SessionKey, WorkerId};
+use ringside_core::leadership::message::Party;
 use ringside_core::membership;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +34,13 @@ pub enum Message {
         /// What the guest gets.
         body: Vec<u8>,
     },
+    /// A node tries to reach somebody by way of another: see [`Step`].
+    Probe {
+        /// How far it is.
+        step: Step,
+        /// Who wants to know of whom.
+        probe: Box<Probe>,
+    },
     /// A question on behalf of an operator, or of the node itself.
     Ask {
         /// The asker's number for it.
@@ -53,6 +61,34 @@ pub enum Message {
         /// Whether it is the last.
         is_last: bool,
     },
+}
+
+/// Who is tried, and for whom. It goes along, so that nobody on the way has to remember anything.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probe {
+    /// The node whose worker follows a session and does not hear of somebody.
+    pub prober: Node,
+    /// That worker.
+    pub worker: WorkerId,
+    /// The session.
+    pub session: SessionId,
+    /// Of whom it does not hear.
+    pub party: Party,
+    /// The node where that is.
+    pub target: Node,
+}
+
+/// How far a probe is: `prober ─Ask─► helper ─Try─► target ─There─► helper ─Reached─► prober`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Step {
+    /// Try the target.
+    Ask,
+    /// Are you there? A worker is asked itself: its node's word says nothing of it.
+    Try,
+    /// It is.
+    There,
+    /// It was reached.
+    Reached,
 }
 
 /// A question. Answers are JSON ([`super::peers::Outcome`]) but for modules, which are their bytes.

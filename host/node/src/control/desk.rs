@@ -19,8 +19,9 @@ use ringside_worker::replication::Nodes;
 use ringside_worker::{Command, Create, Event, MovedSession};
 
 use super::port::Port;
-use super::{ControlError, Message, Resolve, SessionName};
+use super::{ControlError, Later, Message, Resolve, SessionName};
 use crate::catalogue::Served;
+use crate::chains::Chains;
 use crate::cluster::wire::Message as PeerMessage;
 use answering::{Asker, Waiting};
 
@@ -93,6 +94,10 @@ pub struct Desk {
     uninformed: BTreeSet<WorkerId>,
     /// Sessions with another home whose workers had no room to be told.
     new_homes: BTreeSet<(WorkerId, SessionId)>,
+    /// The way back to this task, for answers that come later.
+    later: Option<Later>,
+    /// Where sessions' leadership records are kept.
+    chains: Option<Chains>,
 }
 
 impl Desk {
@@ -138,6 +143,8 @@ impl Desk {
             nodes: Nodes::default(),
             uninformed: BTreeSet::new(),
             new_homes: BTreeSet::new(),
+            later: None,
+            chains: None,
         }
     }
 
@@ -156,6 +163,16 @@ impl Desk {
     pub fn connect(&mut self, peers: Outlet, joins: bool) {
         (self.peers, self.joining) = (Some(peers), joins);
         self.directory.handle_lacks_games(joins);
+    }
+
+    /// How answers that come later reach it.
+    pub fn reach_itself(&mut self, later: Later) {
+        self.later = Some(later);
+    }
+
+    /// Has it begin sessions' chains of leadership records, where they are in the store.
+    pub fn keep_chains(&mut self, chains: Chains) {
+        self.chains = Some(chains);
     }
 
     /// Where it is to say what its workers use, CPU µs a second.
@@ -204,6 +221,10 @@ impl Desk {
             Message::Certified(certificate) => self.identity.certificate = certificate,
             Message::Directory(from, message) => self.directory.handle_message(now, from, *message),
             Message::Signal { game, key, source, body } => self.take_signal(game, key, source, body),
+            Message::Begun(worker, create, begun) => self.begun(now, worker, *create, begun),
+            Message::Try(helper, probe) => self.tried(helper, probe),
+            Message::There(helper, probe) => self.there(helper, probe),
+            Message::Reached(probe) => self.reached(*probe),
             Message::Drain => self.drain(),
         }
         self.act(now);
@@ -279,7 +300,11 @@ impl Desk {
             Event::Ended { session, reason, .. } => self.directory.handle_ended(now, &session, reason),
             Event::Overran(moved) => self.punish(now, worker, moved),
             Event::Signal { source, to, body } => self.signal(now, source, &to, body),
-            Event::ToHome { .. } | Event::Promoted(_) | Event::Deposed { .. } | Event::Record { .. } => {
+            Event::ToHome { .. }
+            | Event::Promoted(_)
+            | Event::Deposed { .. }
+            | Event::Record { .. }
+            | Event::Probe { .. } => {
                 self.handle_replication(now, worker, event);
             }
             // The forwarding thread keeps these for the recorder and the log.
@@ -289,7 +314,6 @@ impl Desk {
             | Event::Relayed { .. }
             | Event::Peer { .. }
             | Event::Chain { .. }
-            | Event::Probe { .. }
             | Event::GuestLog { .. }
             | Event::GuestEvent { .. }
             | Event::GuestFault { .. } => {}
@@ -371,13 +395,6 @@ impl Desk {
                 | Action::NewHome { .. }
                 | Action::FromHome { .. } => self.replicate(now, action),
             }
-        }
-    }
-
-    fn create(&mut self, now: u64, worker: WorkerId, create: Create) {
-        let session = create.session.clone();
-        if self.send(worker, Command::Create(Box::new(create))).is_err() {
-            self.directory.handle_created(now, &session, worker, Err("the worker has too much to do".to_owned()));
         }
     }
 

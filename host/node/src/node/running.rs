@@ -17,6 +17,7 @@ use super::kept::Kept;
 use crate::admin::{self, Services};
 use crate::api::NodeInfo;
 use crate::catalogue::Catalogue;
+use crate::chains::Chains;
 use crate::cli::{facts, print};
 use crate::cluster::games::Games;
 use crate::cluster::member::Member;
@@ -30,7 +31,7 @@ use crate::recorder::Recorder;
 use crate::renewal::{Renewal, Shown};
 use crate::resolve::{self, Entrance, Resolver};
 use crate::state_directory::{NodeFile, StateDirectory};
-use crate::workers::{Workers, WorkersError};
+use crate::workers::{Keeping, Workers, WorkersError};
 
 /// How often a node that drains looks whether its sessions are over.
 const LOOK: Duration = Duration::from_millis(100);
@@ -84,8 +85,10 @@ impl Running {
         let recorder = Recorder::start(store.clone());
         let load_us = Arc::<AtomicU64>::default();
         let (control, queue) = Control::queue(Arc::clone(&load_us));
+        let chains = Chains::new(store.clone());
+        let keeping = Keeping { recorder: recorder.clone(), chains: chains.clone() };
         let (workers, ports) =
-            Workers::start(&config, identity, &certificate, &secret, &tokens, control.clone(), recorder.clone())?;
+            Workers::start(&config, identity, &certificate, &secret, &tokens, control.clone(), keeping)?;
         let door = ports.get(&WorkerId(0)).map_or(config.listen, |port| port.address);
         let resolve = bind_resolve(&config, door.port()).await?;
         let resolve_address = config.advertised(resolve.local_addr().map_err(NodeError::System)?);
@@ -138,6 +141,8 @@ impl Running {
         let mut desk = Desk::new(identity, limits, config.record, ports);
         desk.report_to(load_us);
         desk.connect(joined.outlet(), joined.has_seeds());
+        desk.reach_itself(control.later());
+        desk.keep_chains(chains);
         loaded.into_iter().for_each(|served| desk.serve(served));
         tokio::spawn(control::run(desk, queue));
         let (cluster, arrivals) = joined.enter(control.clone());

@@ -3,17 +3,22 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ringside_core::directory::{Action, NotFollowed};
+use ringside_core::directory::{Action, NotFollowed, Replicas};
 use ringside_core::ids::{ModuleHash, Node, SessionId, WorkerId};
-use ringside_core::leadership::record::{Member, Terms};
-use ringside_core::membership::Seen;
+use ringside_core::leadership::message::Party;
+use ringside_core::leadership::record::{ChainHome, Member, Record, Terms};
+use ringside_core::membership::{Seen, State};
 use ringside_core::routing::tickets::era;
 use ringside_sandbox::Module;
 use ringside_worker::replication::{Contacts, Follow, Nodes};
-use ringside_worker::{Command, Event};
+use ringside_worker::{Command, Create, Event};
 
-use super::Desk;
+use super::{Desk, Message, PeerMessage};
+use crate::cluster::wire::{Probe, Step};
 use crate::limits::FORMER_MODULES;
+
+/// Nodes that try somebody for a worker of this one.
+const HELPERS: usize = 2;
 
 impl Desk {
     /// Does what the directory decided about a replicated session.
@@ -50,6 +55,7 @@ impl Desk {
                 self.directory.handle_promoted(now, session, worker, &promoted.record, &promoted.players);
             }
             Event::Deposed { session, by } => self.directory.handle_deposed(now, &session, &by),
+            Event::Probe { session, party } => self.probe(worker, session, party),
             Event::Record { session, record } => self.directory.handle_record(now, &session, &record),
             _ => {}
         }
@@ -126,4 +132,78 @@ impl Desk {
             self.directory.handle_unfollowed(now, &session, is_over);
         }
     }
+
+    /// Has two other nodes try to reach somebody of whom a worker does not hear.
+    fn probe(&mut self, worker: WorkerId, session: SessionId, party: Party) {
+        let me = self.directory.me();
+        let target = match party {
+            Party::Member(member) => Some(member.node),
+            Party::Home => self.directory.home_of(&session),
+        };
+        let (Some(target), Some(view)) = (target, self.view.clone()) else { return };
+        if target == me {
+            // Only the home can be here: nobody follows what another worker of this node leads.
+            let _ = self.send(worker, Command::Reached { session, party });
+            return;
+        }
+        let others = view.nodes().filter(|seen| seen.node != me && seen.node != target && seen.state == State::Active);
+        let mut helpers: Vec<Node> = others.map(|seen| seen.node).collect();
+        for _ in 0..HELPERS.min(helpers.len()) {
+            let helper = helpers.swap_remove(crate::random::u64() as usize % helpers.len());
+            let probe = Probe { prober: me, worker, session: session.clone(), party, target };
+            self.tell(helper, PeerMessage::Probe { step: Step::Ask, probe: Box::new(probe) });
+        }
+    }
+
+    /// Another node wants to know whether somebody is here: a worker answers itself.
+    pub(super) fn tried(&mut self, helper: Node, probe: Box<Probe>) {
+        let Party::Member(member) = probe.party else { return self.there(helper, probe) };
+        let Some(later) = self.later.clone().filter(|_| member.node == self.directory.me()) else { return };
+        let reply = Box::new(move |()| later.say(Message::There(helper, probe)));
+        // One that takes no commands takes no turns either, as far as anybody can tell.
+        let _ = self.send(member.worker, Command::Ping { reply });
+    }
+
+    /// Somebody is here.
+    pub(super) fn there(&mut self, helper: Node, probe: Box<Probe>) {
+        self.tell(helper, PeerMessage::Probe { step: Step::There, probe });
+    }
+
+    /// Another node has reached somebody.
+    pub(super) fn reached(&mut self, probe: Probe) {
+        let Probe { worker, session, party, .. } = probe;
+        let _ = self.send(worker, Command::Reached { session, party });
+    }
+
+    /// Has a worker create a session; one whose records are in the store when its chain is begun.
+    pub(super) fn create(&mut self, now: u64, worker: WorkerId, create: Create) {
+        let chain = self.chains.clone().filter(|_| has_chain(&create)).zip(self.later.clone());
+        let Some((chains, later)) = chain else { return self.create_on(now, worker, create) };
+        let leader = Member { node: self.directory.me(), worker };
+        let first = Record::first(create.session.clone(), leader);
+        chains.begin(first, move |begun| later.say(Message::Begun(worker, Box::new(create), begun)));
+    }
+
+    /// The chain of a session is begun, or not.
+    pub(super) fn begun(&mut self, now: u64, worker: WorkerId, create: Create, begun: Result<(), String>) {
+        match begun {
+            Ok(()) => self.create_on(now, worker, create),
+            Err(why) => self.directory.handle_created(now, &create.session, worker, Err(why)),
+        }
+    }
+
+    fn create_on(&mut self, now: u64, worker: WorkerId, create: Create) {
+        let session = create.session.clone();
+        if self.send(worker, Command::Create(Box::new(create))).is_err() {
+            self.directory.handle_created(now, &session, worker, Err("the worker has too much to do".to_owned()));
+        }
+    }
+}
+
+/// Whether a session's leadership records are in the store.
+fn has_chain(create: &Create) -> bool {
+    let description = create.module.description();
+    let replicas =
+        Replicas { tier: description.tier, policy: description.partition_policy, followers: create.followers };
+    create.followers > 0 && replicas.terms(create.session.clone()).home() == ChainHome::Store
 }

@@ -2,7 +2,7 @@
 
 use ringside_core::directory::{self as directory, Charter, GameFacts, Message as Said, NotFollowed, Pace, Replicas};
 use ringside_core::ids::{Certificate, ModuleHash};
-use ringside_core::leadership::message::Message as Words;
+use ringside_core::leadership::message::{Message as Words, Party};
 use ringside_core::leadership::record::{Cause, ChainHome, Member, PartitionPolicy, Record, Tier};
 use ringside_core::membership::{Contact, Fact, PeerPorts, Seen, State, View};
 use ringside_core::placement;
@@ -10,8 +10,10 @@ use ringside_core::ring::Position;
 use ringside_worker::replication::Promoted;
 
 use super::*;
-use crate::cluster::wire::Message as PeerMessage;
+use crate::chains::Chains;
+use crate::cluster::wire::{Message as PeerMessage, Probe, Step};
 use crate::limits::FORMER_MODULES;
+use crate::store::Store;
 
 fn node(id: u64) -> Node {
     Node { id: NodeId(id), generation: 2 }
@@ -224,4 +226,110 @@ fn a_session_of_a_version_that_is_served_no_more_is_followed_while_its_module_is
     assert_eq!(asked(&mut bench, "kept"), Ok(WorkerId(0)));
     bench.desk.handle(0, Message::Game(Served { game: "pong".parse().unwrap(), version: 100, module: echo }));
     assert_eq!(asked(&mut bench, "forgotten"), Err(NotFollowed::NotYet));
+}
+
+/// What was said of probes, and to whom.
+type Probes = Arc<Mutex<Vec<(Node, Step, Probe)>>>;
+
+fn probing(ids: &[u64]) -> (Bench, Probes) {
+    let (mut bench, probes) = (Bench::new(1), Probes::default());
+    let out = Arc::clone(&probes);
+    let outlet = move |seen: &Seen, message| {
+        if let PeerMessage::Probe { step, probe } = message {
+            out.lock().unwrap().push((seen.node, step, *probe));
+        }
+        true
+    };
+    bench.desk.connect(Box::new(outlet), false);
+    bench.desk.handle(0, Message::View(view(ids)));
+    bench.commands(0);
+    (bench, probes)
+}
+
+fn session() -> SessionId {
+    "pong/final@0000000000000007".parse().unwrap()
+}
+
+#[test]
+fn two_others_try_whom_a_worker_does_not_hear_of() {
+    let (mut bench, probes) = probing(&[1, 2, 3, 4, 5]);
+    let party = Party::Member(member(2));
+    bench.event(0, Event::Probe { session: session(), party });
+    let asked = std::mem::take(&mut *probes.lock().unwrap());
+    let helpers: std::collections::BTreeSet<Node> = asked.iter().map(|(helper, ..)| *helper).collect();
+    assert_eq!(helpers.len(), 2, "{asked:?}");
+    assert!(!helpers.contains(&node(1)) && !helpers.contains(&node(2)), "neither itself nor who is tried");
+    let (_, step, probe) = asked[0].clone();
+    assert_eq!((step, probe.prober, probe.target, probe.party), (Step::Ask, node(1), node(2), party));
+    bench.desk.handle(2_000_000, Message::Reached(Box::new(probe)));
+    let commands = bench.commands(0);
+    assert!(matches!(&commands[..], [Command::Reached { party: reached, .. }] if *reached == party));
+
+    let (mut bench, probes) = probing(&[1, 2]);
+    bench.event(0, Event::Probe { session: session(), party });
+    assert!(probes.lock().unwrap().is_empty(), "there is nobody to ask");
+}
+
+#[tokio::test]
+async fn a_worker_that_is_tried_answers_itself_and_a_home_by_its_node() {
+    let (mut bench, probes) = probing(&[1, 2, 3]);
+    let (control, mut queue) = Control::queue(Default::default());
+    bench.desk.reach_itself(control.later());
+    let probe =
+        |party| Box::new(Probe { prober: node(2), worker: WorkerId(0), session: session(), party, target: node(1) });
+    bench.desk.handle(0, Message::Try(node(3), probe(Party::Home)));
+    let said = |probes: &Probes| std::mem::take(&mut *probes.lock().unwrap());
+    assert!(matches!(&said(&probes)[..], [(helper, Step::There, _)] if *helper == node(3)));
+
+    bench.desk.handle(0, Message::Try(node(3), probe(Party::Member(member(1)))));
+    assert!(said(&probes).is_empty(), "its worker has not answered");
+    let Some(Command::Ping { reply }) = bench.commands(0).pop() else { panic!("it is asked") };
+    reply(());
+    let answered = queue.try_recv().unwrap();
+    bench.desk.handle(0, answered);
+    assert!(matches!(&said(&probes)[..], [(helper, Step::There, _)] if *helper == node(3)));
+
+    let former = Member { node: Node { generation: 1, ..node(1) }, worker: WorkerId(0) };
+    bench.desk.handle(0, Message::Try(node(3), probe(Party::Member(former))));
+    assert!(bench.commands(0).is_empty(), "this run of the node is another member");
+}
+
+#[tokio::test]
+async fn a_session_whose_records_are_in_the_store_begins_when_the_first_is_there() {
+    let mut bench = Bench::new(1);
+    let sandbox = Sandbox::new(SandboxConfig { cache_directory: None, warm_sessions: Some(4) }).unwrap();
+    let module = sandbox.upload(&guests::module("echo-consistent")).unwrap();
+    let game: GameName = "echo-consistent".parse().unwrap();
+    bench.desk.handle(0, Message::Game(Served { game: game.clone(), version: 1, module }));
+    let (control, mut queue) = Control::queue(Default::default());
+    let store = Store::memory();
+    bench.desk.reach_itself(control.later());
+    bench.desk.keep_chains(Chains::new(store.clone()));
+    let create = |incarnation| Create {
+        game: game.clone(),
+        key: Some("final".parse().unwrap()),
+        config: Bytes::new(),
+        record: false,
+        listed: None,
+        policy: Policy::Ring,
+        draw: Draw { key: 1, incarnation },
+    };
+    let _answer = bench.ask(|reply| Message::Create(Box::new(create(1)), reply));
+    assert!(bench.commands(0).is_empty(), "it has no record yet");
+    let begun = queue.recv().await.unwrap();
+    bench.desk.handle(2_000_000, begun);
+    let commands = bench.commands(0);
+    let [Command::Create(order)] = &commands[..] else { panic!("it begins") };
+    let first = Record::first(order.session.clone(), member(1));
+    assert_eq!(store.newest_record(&order.session).await.unwrap(), Some(first));
+
+    // Where another has begun it, it does not.
+    let session = order.session.clone();
+    bench.event(0, Event::Ended { session: session.clone(), reason: String::new(), outcome: None });
+    let mut answer = bench.ask(|reply| Message::Create(Box::new(create(2)), reply));
+    let Message::Begun(worker, order, begun) = queue.recv().await.unwrap() else { panic!() };
+    assert_eq!(begun, Ok(()), "another session of the key has a chain of its own");
+    bench.desk.handle(2_000_000, Message::Begun(worker, order, Err("it was begun by another node".to_owned())));
+    let refused = answer.try_recv().unwrap().unwrap_err();
+    assert!(refused.to_string().contains("another node"), "{refused}");
 }

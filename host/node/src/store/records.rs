@@ -1,0 +1,110 @@
+//! A session's leadership records: one chain of numbered objects a session, each made by conditional create. What they
+//! mean, and who may make the next, is `ringside_core::leadership`'s to say.
+
+use futures_util::TryStreamExt;
+use object_store::ObjectStore;
+use object_store::path::Path as ObjectPath;
+use ringside_core::envelope::{self, Kind};
+use ringside_core::ids::SessionId;
+use ringside_core::leadership::record::Record;
+
+use super::{Store, StoreError};
+
+/// Format of a record's payload.
+const RECORD_FORMAT: u16 = 1;
+/// Largest payload of a record, bytes: 64 terms of a lineage and 7 followers take under 4 KiB.
+const RECORD_BYTES: usize = 16 << 10;
+
+impl Store {
+    /// Makes a record's number in its chain. False if there is one of that number.
+    ///
+    /// # Errors
+    /// [`StoreError::Backend`]: the record may be there all the same.
+    pub async fn put_record(&self, record: &Record) -> Result<bool, StoreError> {
+        // Plain data into memory always serializes.
+        let payload = postcard::to_stdvec(record).unwrap_or_default();
+        let object = envelope::seal(Kind::LeadershipRecord, RECORD_FORMAT, &payload);
+        self.create(&record_path(&record.session, record.number), object.into()).await
+    }
+
+    /// The record of a chain with the highest number; `None` if it has none.
+    ///
+    /// # Errors
+    /// [`StoreError`]. A damaged record is none that an older one could stand for.
+    pub async fn newest_record(&self, session: &SessionId) -> Result<Option<Record>, StoreError> {
+        let objects: Vec<_> = self.objects.list(Some(&records_path(session))).try_collect().await?;
+        let numbers = objects.iter().filter_map(|object| object.location.filename()?.parse::<u64>().ok());
+        let Some(number) = numbers.max() else { return Ok(None) };
+        let path = record_path(session, number);
+        let missing = || StoreError::Missing(format!("record {number} of {session}"));
+        let bytes = self.get(&path).await?.ok_or_else(missing)?;
+        decode(session, number, &bytes).map(Some).map_err(|what| StoreError::Damaged { name: path.to_string(), what })
+    }
+}
+
+/// The record in the object of this number.
+fn decode(session: &SessionId, number: u64, bytes: &[u8]) -> Result<Record, String> {
+    let payload = envelope::open(Kind::LeadershipRecord, RECORD_FORMAT, RECORD_BYTES, bytes)
+        .map_err(|error| error.to_string())?;
+    let record: Record = postcard::from_bytes(payload).map_err(|error| error.to_string())?;
+    if (&record.session, record.number) != (session, number) {
+        return Err(format!("it is record {} of {}", record.number, record.session));
+    }
+    Ok(record)
+}
+
+fn records_path(session: &SessionId) -> ObjectPath {
+    let name = format!("{}@{:016x}", session.key, session.incarnation.0);
+    ObjectPath::from("records").join(session.game.as_str()).join(name)
+}
+
+fn record_path(session: &SessionId, number: u64) -> ObjectPath {
+    records_path(session).join(format!("{number:012}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::ObjectStoreExt;
+    use ringside_core::ids::{Node, NodeId, WorkerId};
+    use ringside_core::leadership::record::{Cause, Member};
+
+    use super::*;
+
+    fn first() -> Record {
+        let leader = Member { node: Node { id: NodeId(1), generation: 1 }, worker: WorkerId(0) };
+        Record::first("arena/a@0000000000000001".parse().unwrap(), leader)
+    }
+
+    #[tokio::test]
+    async fn a_number_is_made_once_and_the_highest_counts() {
+        let store = Store::memory();
+        let first = first();
+        assert_eq!(store.newest_record(&first.session).await.unwrap(), None);
+        assert!(store.put_record(&first).await.unwrap());
+        let second = first.with_set([].into(), 5, Cause::Removed);
+        let other = first.with_set([].into(), 6, Cause::Removed);
+        assert!(store.put_record(&second).await.unwrap());
+        assert!(!store.put_record(&other).await.unwrap(), "somebody was faster");
+        assert_eq!(store.newest_record(&first.session).await.unwrap(), Some(second));
+        let again = SessionId { incarnation: ringside_core::ids::Incarnation(2), ..first.session };
+        assert_eq!(store.newest_record(&again).await.unwrap(), None, "another session of the key");
+    }
+
+    #[tokio::test]
+    async fn a_record_that_is_damaged_or_of_another_is_named_and_no_older_one_taken_for_it() {
+        let store = Store::memory();
+        let first = first();
+        store.put_record(&first).await.unwrap();
+        for damage in [&b"rubbish"[..], &envelope::seal(Kind::GameVersion, RECORD_FORMAT, b"{}")] {
+            let path = record_path(&first.session, 2);
+            store.objects.put(&path, bytes::Bytes::copy_from_slice(damage).into()).await.unwrap();
+            let error = store.newest_record(&first.session).await.unwrap_err();
+            assert!(error.to_string().contains("records/arena/a@0000000000000001/000000000002"), "{error}");
+        }
+        let payload = postcard::to_stdvec(&first).unwrap();
+        let moved = envelope::seal(Kind::LeadershipRecord, RECORD_FORMAT, &payload);
+        store.objects.put(&record_path(&first.session, 2), moved.into()).await.unwrap();
+        let error = store.newest_record(&first.session).await.unwrap_err();
+        assert!(error.to_string().contains("it is record 1"), "{error}");
+    }
+}
