@@ -77,7 +77,7 @@ fn is_test(path: &Path) -> bool {
 #[test]
 fn every_path_that_the_architecture_names_exists() {
     let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
-    assert!(text.lines().count() < 300, "a map is short");
+    assert!(text.lines().count() < 350, "a map is short");
     let names: BTreeSet<&str> = text.split('`').skip(1).step_by(2).filter(|name| is_path(name)).collect();
     assert!(names.len() > 20, "the map names places: {names:?}");
     let missing: Vec<_> = names.iter().filter(|name| !root().join(name).exists()).collect();
