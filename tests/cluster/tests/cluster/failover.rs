@@ -26,15 +26,25 @@ async fn led_and_followed(cluster: &Cluster, by: u64, session: &str) -> (u64, u6
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_goes_on_where_it_was_followed_when_its_leaders_node_is_killed() {
+    goes_on("echo-replicated").await;
+}
+
+/// Its chain of records is in the store, which the nodes share.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consistent_session_goes_on_where_it_was_followed_when_its_leaders_node_is_killed() {
+    goes_on("echo-consistent").await;
+}
+
+async fn goes_on(game: &str) {
+    let name = format!("{game}/final");
     let mut cluster = Cluster::start(3).await;
-    cluster.node(1).push("echo-replicated");
+    cluster.node(1).push(game);
     cluster.agreed().await;
-    let created =
-        cluster.node(1).ringside(&["session", "create", "echo-replicated", "--key", "final", "--json"]).json();
+    let created = cluster.node(1).ringside(&["session", "create", game, "--key", "final", "--json"]).json();
     let session = created["session"].as_str().unwrap().to_owned();
-    let (leader, follower) = led_and_followed(&cluster, 1, "echo-replicated/final").await;
+    let (leader, follower) = led_and_followed(&cluster, 1, &name).await;
     let third = (1..=3).find(|number| ![leader, follower].contains(number)).unwrap();
-    let mut player = Player::join(cluster.node(third), "ada", "echo-replicated/final").await;
+    let mut player = Player::join(cluster.node(third), "ada", &name).await;
     player.exchange(20).await;
     cluster.take(leader).kill();
     let led = until("another leader", async || {
