@@ -79,9 +79,11 @@ fn router(services: Arc<Services>) -> Router {
         .route("/v1/sessions/{game}/{key}", get(sessions::show).delete(sessions::end))
         .route("/v1/sessions/{game}/{key}/recording", get(sessions::recording))
         .route("/v1/sessions/{game}/{key}/placement", get(sessions::explain))
+        .route("/v1/sessions/{game}/{key}/move", post(sessions::move_to))
         .route("/v1/cluster", get(cluster::show))
         .route("/v1/directory", get(cluster::directory))
         .route("/v1/cluster/{node}/drain", post(cluster::drain))
+        .route("/v1/cluster/{node}/kill", post(cluster::kill))
         .route("/v1/tokens", post(token))
         .route("/metrics", get(metrics))
         .route_layer(middleware::from_fn_with_state(services.clone(), authenticate));

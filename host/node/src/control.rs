@@ -70,6 +70,19 @@ pub struct Status {
     pub workers: Vec<WorkerInfo>,
 }
 
+/// How far a session is on its way to another node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MoveState {
+    /// This node leads it.
+    Led(Node),
+    /// Its leader gives the lead away: ask again.
+    Begun,
+    /// The other node cannot take it yet, for this reason: ask again.
+    Waits(&'static str),
+    /// It cannot be moved.
+    Refused(String),
+}
+
 /// An answer that comes back later.
 pub type Reply<T> = oneshot::Sender<Result<T, ControlError>>;
 
@@ -111,6 +124,8 @@ pub enum Message {
     Flush(SessionName, Reply<Option<SessionId>>),
     /// Somebody wants a session ended.
     End(SessionName, String, Reply<SessionInfo>),
+    /// Somebody wants a session led by another node; asked again until it is.
+    Move(SessionName, Node, Reply<MoveState>),
     /// Somebody wants the list of live sessions.
     Sessions(Reply<Vec<SessionInfo>>),
     /// Somebody wants the list of ended sessions.
@@ -297,6 +312,14 @@ impl Control {
     /// [`ControlError`].
     pub async fn end(&self, name: SessionName, reason: String) -> Result<SessionInfo, ControlError> {
         self.ask(|reply| Message::End(name, reason, reply)).await
+    }
+
+    /// Has a session led by another node, one step further: to be called again until it is.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn move_session(&self, name: SessionName, to: Node) -> Result<MoveState, ControlError> {
+        self.ask(|reply| Message::Move(name, to, reply)).await
     }
 
     /// Live sessions, in order of game and key.

@@ -4,6 +4,7 @@
 pub mod everywhere;
 pub mod here;
 pub mod leaving;
+pub mod moving;
 
 use std::sync::Arc;
 use std::time::Instant;

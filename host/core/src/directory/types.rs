@@ -304,6 +304,8 @@ pub struct SessionEntry<'a> {
     pub seats: u32,
     /// Whether its log is recorded.
     pub record: bool,
+    /// Followers that it should have.
+    pub followers: usize,
     /// Why it is on this node.
     pub decision: &'a Decision,
 }

@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 
 use super::error::ApiError;
 use super::{Body, Shared};
-use crate::api::{ClusterInfo, DirectoryInfo, DrainNode, Draining};
+use crate::api::{ClusterInfo, DirectoryInfo, DrainNode, Draining, Killed};
 use crate::operator::everywhere;
 
 /// `GET /v1/cluster`.
@@ -27,4 +27,9 @@ pub async fn drain(
     Body(asked): Body<DrainNode>,
 ) -> Result<Json<Draining>, ApiError> {
     Ok(Json(everywhere::drain(&services.desk, &node, Duration::from_millis(asked.grace_ms)).await?))
+}
+
+/// `POST /v1/cluster/{node}/kill`.
+pub async fn kill(State(services): Shared, Path(node): Path<String>) -> Result<Json<Killed>, ApiError> {
+    Ok(Json(everywhere::kill(&services.desk, &node).await?))
 }

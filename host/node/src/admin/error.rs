@@ -64,6 +64,19 @@ impl ApiError {
     }
 }
 
+impl ApiError {
+    /// A session cannot be moved.
+    pub fn not_moved(what: impl Into<String>) -> Self {
+        ApiError::new(StatusCode::CONFLICT, "not_moved", what, "ringside session show tells who leads and follows it")
+    }
+
+    /// A session was not moved in time.
+    pub fn move_late(what: impl Into<String>) -> Self {
+        let hint = "it is led where it was; ringside session show tells who follows it and how far behind";
+        ApiError::new(StatusCode::GATEWAY_TIMEOUT, "not_moved", what, hint)
+    }
+}
+
 /// What another node answered.
 impl From<Failure> for ApiError {
     fn from(body: Failure) -> Self {

@@ -13,10 +13,12 @@ use serde::Deserialize;
 
 use super::error::ApiError;
 use super::{Body, Services, Shared};
-use crate::api::{CreateSession, CreatedSession, EndSession, Explanation, SessionInfo, SessionList};
+use crate::api::{
+    CreateSession, CreatedSession, EndSession, Explanation, MoveSession, Moved, SessionInfo, SessionList,
+};
 use crate::control::SessionName;
 use crate::hex;
-use crate::operator::{everywhere, here};
+use crate::operator::{everywhere, here, moving};
 
 /// What `GET /v1/sessions` takes.
 #[derive(Debug, Default, Deserialize)]
@@ -80,6 +82,15 @@ pub async fn explain(
     Path(name): Path<(String, String)>,
 ) -> Result<Json<Explanation>, ApiError> {
     Ok(Json(everywhere::explain(&services.desk, parse(&name)?).await?))
+}
+
+/// `POST /v1/sessions/{game}/{key}/move`.
+pub async fn move_to(
+    State(services): Shared,
+    Path(name): Path<(String, String)>,
+    Body(asked): Body<MoveSession>,
+) -> Result<Json<Moved>, ApiError> {
+    Ok(Json(moving::anywhere(&services.desk, parse(&name)?, &asked.to).await?))
 }
 
 /// `DELETE /v1/sessions/{game}/{key}`.

@@ -105,6 +105,10 @@ pub enum NodeCommand {
     /// Have a node take no new sessions, wait for its matches to end, and leave the cluster.
     #[command(after_help = "Examples:\n  ringside node drain 2\n  ringside node drain 9f3a --grace 10m")]
     Drain(DrainArgs),
+    /// End a node at once, as a crash or a power cut would: to try what becomes of its sessions. Those that are followed go on
+    /// elsewhere within a second; all others of the node are lost.
+    #[command(after_help = "Examples:\n  ringside node kill 2\n  ringside node kill 2 --yes")]
+    Kill(KillArgs),
     /// Make a state directory for a node that is started later, with its number and the cluster's secret.
     #[command(after_help = "Examples:\n  ringside node init --state /var/lib/ringside\n  \
                             ringside node init --state /var/lib/ringside --secret cluster.json")]
@@ -122,6 +126,16 @@ pub struct DrainArgs {
     /// Do not wait until it has left.
     #[arg(long)]
     no_wait: bool,
+}
+
+/// Which node, and whether that is meant.
+#[derive(Debug, Clone, Args)]
+pub struct KillArgs {
+    /// The node's number, or the beginning of it, as `ringside node list` shows it.
+    node: String,
+    /// Do not ask whether it is meant.
+    #[arg(long)]
+    yes: bool,
 }
 
 /// What the state directory is to hold.
@@ -220,6 +234,7 @@ pub async fn talk(common: &Common, command: &NodeCommand) -> CliResult {
             common.print(&cluster, cluster::list);
         }
         NodeCommand::Drain(args) => cluster::drain(common, &args.node, args.grace, args.no_wait).await?,
+        NodeCommand::Kill(args) => cluster::kill(common, &args.node, args.yes).await?,
         NodeCommand::Init(args) => return init(common, args),
     }
     Ok(ExitCode::SUCCESS)

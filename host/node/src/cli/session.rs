@@ -12,7 +12,9 @@ use ringside_core::ids::{GameName, SessionId, SessionKey};
 use super::connection::{Connection, component};
 use super::saving::Saving;
 use super::{CliError, CliResult, Common, table};
-use crate::api::{CreateSession, CreatedSession, EndSession, Explanation, SessionInfo, SessionList};
+use crate::api::{
+    CreateSession, CreatedSession, EndSession, Explanation, MoveSession, Moved, SessionInfo, SessionList,
+};
 use crate::hex;
 use crate::play::GAMES;
 
@@ -26,12 +28,16 @@ pub enum SessionCommand {
     /// List live sessions, and those that ended last.
     #[command(after_help = "Examples:\n  ringside session list\n  ringside session list --ended")]
     List(ListArgs),
-    /// Show one session: its players, where its log stands, what it costs.
+    /// Show one session: its players, where its log stands, who follows it, what it costs.
     #[command(after_help = "Example:\n  ringside session show pong/final")]
     Show(SessionArgs),
     /// Say why a session is on its node: where it lies on the ring, and what the nodes' loads were.
     #[command(after_help = "Example:\n  ringside session explain pong/final")]
     Explain(SessionArgs),
+    /// Have another node lead a session, and wait until it does; its players go on there. A node that does not follow it yet
+    /// follows it first. Sessions of games whose tier asks for no followers stay where they are.
+    #[command(after_help = "Example:\n  ringside session move arena/final --to 3")]
+    Move(MoveArgs),
     /// End a session; its players are told.
     #[command(after_help = "Example:\n  ringside session end pong/final --reason \"the hall closes\"")]
     End(EndArgs),
@@ -87,6 +93,16 @@ pub struct SessionArgs {
     session: String,
 }
 
+/// Which session, and where to.
+#[derive(Debug, Args)]
+pub struct MoveArgs {
+    /// `game/key` or `game/key@incarnation`.
+    session: String,
+    /// The node that is to lead it: its number, or the beginning of it, as `ringside node list` shows it.
+    #[arg(long, value_name = "NODE")]
+    to: String,
+}
+
 /// Which session, and why.
 #[derive(Debug, Args)]
 pub struct EndArgs {
@@ -126,6 +142,11 @@ pub async fn run(common: &Common, command: &SessionCommand) -> CliResult {
         SessionCommand::Explain(args) => {
             let explanation: Explanation = node.get(&format!("{}/placement", path(&args.session)?)).await?;
             common.print(&explanation, shown::explain);
+        }
+        SessionCommand::Move(args) => {
+            let body = MoveSession { to: args.to.clone() };
+            let moved: Moved = node.send(Method::POST, &format!("{}/move", path(&args.session)?), &body).await?;
+            common.print(&moved, shown::moved);
         }
         SessionCommand::End(args) => {
             let body = EndSession { reason: args.reason.clone() };

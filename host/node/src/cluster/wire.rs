@@ -114,6 +114,15 @@ pub enum Ask {
         /// Why, for its players.
         reason: String,
     },
+    /// Give the lead of a session to a node, if you have it.
+    Move {
+        /// Which.
+        session: String,
+        /// To which run of which node.
+        to: Node,
+    },
+    /// End at once, as a crash would end you.
+    Kill,
     /// Which games do you serve?
     Games,
     /// A module's bytes.

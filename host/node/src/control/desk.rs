@@ -1,6 +1,7 @@
 //! The control task's state: the directory, the workers' ports, and who waits for which answer. Synchronous.
 
 mod answering;
+mod moving;
 mod replicating;
 mod showing;
 
@@ -197,6 +198,7 @@ impl Desk {
             Message::Show(name, reply) => self.show(now, &name, reply),
             Message::Flush(name, reply) => self.flush(&name, reply),
             Message::End(name, reason, reply) => self.end(now, &name, reason, reply),
+            Message::Move(name, to, reply) => self.move_session(now, &name, to, reply),
             Message::Sessions(reply) => {
                 let _ = reply.send(Ok(self.live(now)));
             }

@@ -7,7 +7,9 @@ use serde::de::DeserializeOwned;
 
 use super::{Desk, here};
 use crate::admin::ApiError;
-use crate::api::{ClusterInfo, Coverage, Draining, Explanation, GameList, NodeStatus, SessionInfo, SessionList};
+use crate::api::{
+    ClusterInfo, Coverage, Draining, Explanation, GameList, Killed, NodeStatus, SessionInfo, SessionList,
+};
 use crate::cluster::peers::{Others, Outcome, PATIENCE};
 use crate::cluster::wire::Ask;
 use crate::control::{ControlError, SessionName};
@@ -107,6 +109,19 @@ pub async fn drain(desk: &Desk, node: &str, grace: Duration) -> Result<Draining,
     }
 }
 
+/// Has a node end itself as a crash would end it.
+pub async fn kill(desk: &Desk, node: &str) -> Result<Killed, ApiError> {
+    let seen = here::named(desk, node)?;
+    if seen.node == desk.peers.me() {
+        return Ok(here::kill(desk));
+    }
+    match desk.peers.ask_for(&seen, Ask::Kill, PATIENCE).await {
+        Some(Outcome::Is(killed)) => Ok(killed),
+        Some(Outcome::Failed(failure)) => Err(ApiError::from(failure)),
+        None => Err(ApiError::unreachable(format!("node {} does not answer", seen.node.id))),
+    }
+}
+
 /// What this node answered, unless it knows of no such session: then what the others know.
 async fn unless_here<T: DeserializeOwned>(
     desk: &Desk,
@@ -132,6 +147,11 @@ fn having<T>(others: Others<T>) -> (Vec<T>, Coverage) {
         Outcome::Failed(_) => None,
     });
     (found.collect(), coverage)
+}
+
+/// The error of a question to all others that none of them has the session for.
+pub(super) fn nowhere<T>(name: &SessionName, others: Others<T>) -> ApiError {
+    missing(name, &having(others).1)
 }
 
 fn missing(name: &SessionName, coverage: &Coverage) -> ApiError {

@@ -6,14 +6,16 @@ use ringside_core::ids::NodeId;
 use ringside_core::membership::{Seen, State};
 use serde::Serialize;
 
-use super::Desk;
+use super::{Desk, moving};
 use crate::admin::ApiError;
-use crate::api::{DoorInfo, Draining, Failure, NodeInfo, NodeStatus, SeenNode};
+use crate::api::{DoorInfo, Draining, Failure, Killed, NodeInfo, NodeStatus, SeenNode};
 use crate::catalogue::PushError;
 use crate::cluster::peers::Outcome;
 use crate::cluster::wire::Ask;
 use crate::control::SessionName;
 
+/// How long an answer has to leave before the node that gives it ends itself.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 /// The longest grace of a drain: a day.
 pub const LONGEST_GRACE: Duration = Duration::from_secs(86_400);
 
@@ -39,6 +41,11 @@ pub async fn answer(desk: &Desk, from: NodeId, ask: Ask) -> Vec<u8> {
             Ok(name) => json(desk.control.end(name, reason).await.map_err(ApiError::from)),
             Err(error) => json::<()>(Err(error.into())),
         },
+        Ask::Move { session, to } => match session.parse::<SessionName>() {
+            Ok(name) => json(moving::here(desk, name, to).await),
+            Err(error) => json::<()>(Err(error.into())),
+        },
+        Ask::Kill => json(Ok(kill(desk))),
         Ask::Games => json(Ok(desk.games.list())),
         Ask::Module(hash) => match desk.catalogue.module(hash).await {
             Ok(bytes) => bytes.to_vec(),
@@ -112,6 +119,18 @@ pub async fn drain(desk: &Desk, grace: Duration) -> Result<Draining, ApiError> {
     let left = desk.leaving.order(tokio::time::Instant::now(), grace.min(LONGEST_GRACE));
     let grace_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
     Ok(Draining { node: desk.peers.me().id.to_string(), sessions, grace_ms })
+}
+
+/// Ends this process as a crash would, once the answer has had time to leave: nothing is said to anybody, nothing is written.
+pub fn kill(desk: &Desk) -> Killed {
+    let (node, pid) = (desk.peers.me().id.to_string(), desk.about.pid);
+    tracing::error!(node, pid, "an operator has this node end at once");
+    tokio::spawn(async {
+        tokio::time::sleep(LAST_WORDS).await;
+        // SAFETY: of two numbers; the signal cannot be caught, so nothing of this process runs after it.
+        unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+    });
+    Killed { node, pid }
 }
 
 /// Everything that is recorded of a session so far is in the store; which session it is, where it is known.

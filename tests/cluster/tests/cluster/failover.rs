@@ -61,3 +61,56 @@ async fn goes_on(game: &str) {
     let places = cluster.directories_agree().await;
     assert_eq!(places[&session].0, follower.to_string());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_moves_a_session_and_ends_the_node_that_it_came_to() {
+    let mut cluster = Cluster::start(3).await;
+    cluster.node(1).push("echo-replicated");
+    cluster.node(1).push("echo");
+    cluster.agreed().await;
+    let name = "echo-replicated/final";
+    let created =
+        cluster.node(1).ringside(&["session", "create", "echo-replicated", "--key", "final", "--json"]).json();
+    let session = created["session"].as_str().unwrap().to_owned();
+    let (leader, follower) = led_and_followed(&cluster, 1, name).await;
+    let third = (1..=3).find(|number| ![leader, follower].contains(number)).unwrap();
+    let mut player = Player::join(cluster.node(third), "ada", name).await;
+    player.exchange(20).await;
+
+    // By way of a node that does not lead it.
+    let to = follower.to_string();
+    let ordered = |by: u64| cluster.node(by).ringside(&["session", "move", name, "--to", &to, "--json"]);
+    let moved = ordered(third).json();
+    assert_eq!((&moved["from"], &moved["to"]), (&leader.to_string().into(), &to.clone().into()), "{moved}");
+    player.exchange(20).await;
+    let led = shown(&cluster, 1, &session).unwrap();
+    let history = led["detail"]["replication"]["history"].as_array().unwrap();
+    assert_eq!(history.last().unwrap()["cause"], "granted", "{led:#}");
+    assert_eq!(ordered(leader).json()["was_there"], true);
+    let text = cluster.node(1).ringside(&["session", "show", name]).succeeded();
+    assert!(text.contains("granted: it was moved") && text.contains("in sync"), "{text}");
+
+    // What cannot be moved says why.
+    cluster.node(1).ringside(&["session", "create", "echo", "--key", "stays"]).succeeded();
+    let at = shown(&cluster, 1, "echo/stays").unwrap()["node"].as_str().unwrap().to_owned();
+    let elsewhere = (1..=3).map(|number: u64| number.to_string()).find(|number| *number != at).unwrap();
+    let refused = cluster.node(1).ringside(&["session", "move", "echo/stays", "--to", &elsewhere]).failed();
+    assert!(refused.contains("asks for no followers"), "{refused}");
+    let refused = cluster.node(1).ringside(&["session", "move", "echo/none", "--to", "1"]).failed();
+    assert!(refused.contains("no live session"), "{refused}");
+
+    // Nobody ends a node by mistake.
+    let victim = follower.to_string();
+    let unmeant = cluster.node(leader).ringside(&["node", "kill", &victim]).failed();
+    assert!(unmeant.contains("--yes"), "{unmeant}");
+    let killed = cluster.node(leader).ringside(&["node", "kill", &victim, "--yes", "--json"]).json();
+    assert_eq!(killed["pid"].as_u64(), Some(u64::from(cluster.node(follower).pid())));
+    let dead = cluster.take(follower);
+    assert!(!dead.wait_for_end().success());
+    until("another leader", async || {
+        let shown = shown(&cluster, leader, &session)?;
+        (shown["state"] == "live" && shown["node"] != victim).then_some(())
+    })
+    .await;
+    player.exchange(20).await;
+}

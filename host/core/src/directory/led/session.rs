@@ -128,6 +128,7 @@ impl Session {
             reserved,
             seats: self.seats.max,
             record: self.charter.record,
+            followers: self.charter.facts.replicas.followers,
             decision: &self.charter.decision,
         }
     }

@@ -1,12 +1,13 @@
-//! `ringside node list` and `drain`: the cluster's nodes.
+//! `ringside node list`, `drain` and `kill`: the cluster's nodes.
 
+use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
 
 use super::super::connection::{Connection, component};
 use super::super::{CliError, Common, table};
-use crate::api::{ClusterInfo, DrainNode, Draining, NodeStatus};
+use crate::api::{ClusterInfo, DrainNode, Draining, Killed, NodeStatus};
 
 /// How often a drain looks whether the node has left.
 const LOOK: Duration = Duration::from_millis(500);
@@ -86,6 +87,33 @@ pub async fn drain(common: &Common, node: &str, grace_s: u64, no_wait: bool) -> 
     let left = serde_json::json!({ "node": number, "left": true });
     common.print(&left, |_| format!("node {number} has left"));
     Ok(())
+}
+
+/// Has a node end itself, if that is meant.
+pub async fn kill(common: &Common, node: &str, is_meant: bool) -> Result<(), CliError> {
+    let connection = Connection::find(common)?;
+    if !is_meant && !confirms(node)? {
+        return Err(CliError::new("not_confirmed", format!("node {node} was not ended"), "answer yes, or give --yes"));
+    }
+    let path = format!("/v1/cluster/{}/kill", component(node));
+    let killed: Killed = connection.send(Method::POST, &path, &serde_json::json!({})).await?;
+    common.print(&killed, |killed| {
+        format!("node {} (process {}) ends itself; ringside session list shows what goes on", killed.node, killed.pid)
+    });
+    Ok(())
+}
+
+/// Asks on the terminal; what is no terminal confirms nothing.
+fn confirms(node: &str) -> Result<bool, CliError> {
+    let unreadable =
+        |error: std::io::Error| CliError::new("not_confirmed", format!("cannot ask: {error}"), "give --yes");
+    if !std::io::stdin().is_terminal() {
+        return Ok(false);
+    }
+    eprint!("End node {node} at once? Its sessions without followers are lost. [yes/no] ");
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).map_err(unreadable)?;
+    Ok(matches!(answer.trim(), "y" | "yes"))
 }
 
 /// Whether the node is in the cluster, as the node that is asked sees it. A node that was asked to drain itself and

@@ -1,7 +1,9 @@
 //! Sessions, as people read them.
 
+mod replication;
+
 use super::table;
-use crate::api::{ExplainedStep, Explanation, SessionInfo};
+use crate::api::{ExplainedStep, Explanation, Moved, SessionInfo};
 
 /// Sessions as a table.
 pub fn list(sessions: &[SessionInfo], ended: bool) -> String {
@@ -92,7 +94,17 @@ pub fn show(session: &SessionInfo) -> String {
         })
         .collect();
     let players = table::columns(&["slot", "player", "connected", "messages", "unacknowledged"], &rows);
-    format!("{}\n{players}", table::facts(&facts))
+    let replication = detail.replication.as_ref().map(replication::show).unwrap_or_default();
+    format!("{}\n{replication}{players}", table::facts(&facts))
+}
+
+/// What became of a move.
+pub fn moved(moved: &Moved) -> String {
+    let Moved { session, from, to, was_there, took_ms } = moved;
+    if *was_there {
+        return format!("{session} is led by node {to} already");
+    }
+    format!("{session} is led by node {to} (before: node {from}; {took_ms} ms from the order on)")
 }
 
 /// Why a session is where it is.

@@ -333,3 +333,56 @@ async fn a_session_whose_records_are_in_the_store_begins_when_the_first_is_there
     let refused = answer.try_recv().unwrap().unwrap_err();
     assert!(refused.to_string().contains("another node"), "{refused}");
 }
+
+#[test]
+fn a_session_is_moved_to_a_node_that_is_made_to_follow_it_first() {
+    let (mut bench, sent) = among(&[1, 2, 3]);
+    let sandbox = Sandbox::new(SandboxConfig { cache_directory: None, warm_sessions: Some(4) }).unwrap();
+    let module = sandbox.upload(&guests::module("echo-replicated")).unwrap();
+    let game: GameName = "echo-replicated".parse().unwrap();
+    bench.desk.handle(0, Message::Game(Served { game: game.clone(), version: 1, module }));
+    bench.commands(0);
+    // It comes to be led here: that is shorter than to create it among silent nodes.
+    let facts = bench.desk.games[&game].facts();
+    let charter = Charter { facts, ..charter("final", facts.module) };
+    let session = SessionId { game, ..charter.session.clone() };
+    let charter = Charter { session: session.clone(), ..charter };
+    bench.hear(2, follow(&charter));
+    let counted = Record::first(session.clone(), member(2)).with_set([member(1)].into(), 2, Cause::Admitted);
+    let epoch = member(1).epoch_after(1);
+    let record = counted.succeeded(member(1), epoch, [member(2)].into(), 9, (Cause::Granted, ChainHome::Log));
+    let (id, players) = (session.clone(), Vec::new());
+    bench.event(0, Event::Promoted(Box::new(Promoted { session: id, record: Arc::new(record.clone()), players })));
+    bench.commands(0);
+    let step = |bench: &mut Bench, to: u64| bench.ask(|reply| Message::Move(name(&session), node(to), reply));
+    assert_eq!(step(&mut bench, 1).try_recv().unwrap(), Ok(MoveState::Led(node(1))));
+    let gone = step(&mut bench, 9).try_recv().unwrap();
+    assert!(matches!(&gone, Ok(MoveState::Refused(why)) if why.contains("not in the cluster")), "{gone:?}");
+    sent.lock().unwrap().clear();
+    assert!(matches!(step(&mut bench, 3).try_recv().unwrap(), Ok(MoveState::Waits(why)) if why.contains("not follow")));
+    let asked = sent.lock().unwrap().iter().any(|(to, said)| *to == node(3) && matches!(said, Said::Follow { .. }));
+    assert!(asked, "it is to follow first");
+    bench.hear(3, Said::Follows { session: session.clone(), answer: Ok(WorkerId(0)) });
+    assert!(matches!(&bench.commands(0)[..], [Command::Recruit { member: recruited, .. }] if *recruited == member(3)));
+    let mut moving = step(&mut bench, 3);
+    let Some(Command::Move { to, reply, .. }) = bench.commands(0).pop() else { panic!("its leader is told") };
+    assert_eq!(to, member(3));
+    reply(Ok(()));
+    assert_eq!(moving.try_recv().unwrap(), Ok(MoveState::Begun));
+    let epoch = member(3).epoch_after(2);
+    let by = record.succeeded(member(3), epoch, [member(1)].into(), 12, (Cause::Granted, ChainHome::Log));
+    bench.event(0, Event::Deposed { session: session.clone(), by: Arc::new(by) });
+    assert_eq!(step(&mut bench, 3).try_recv().unwrap(), Ok(MoveState::Led(node(3))));
+}
+
+#[test]
+fn a_session_without_followers_stays_where_it_is() {
+    let (mut bench, _) = among(&[1]);
+    bench.commands(0);
+    let session = bench.session("final");
+    let refused = bench.ask(|reply| Message::Move(name(&session), node(2), reply)).try_recv().unwrap();
+    assert!(matches!(&refused, Ok(MoveState::Refused(why)) if why.contains("no followers")), "{refused:?}");
+    let unknown = SessionName { key: "other".parse().unwrap(), ..name(&session) };
+    let missing = bench.ask(|reply| Message::Move(unknown, node(2), reply)).try_recv().unwrap();
+    assert_eq!(missing, Err(ControlError::NoSuchSession("pong/other".to_owned())));
+}

@@ -1,0 +1,55 @@
+//! A session goes to another node, step by step; whoever orders it asks until it is there.
+
+use ringside_core::ids::Node;
+use ringside_core::leadership::leader::MoveError;
+use ringside_worker::Command;
+use ringside_worker::command::MoveRefused;
+
+use super::Desk;
+use crate::control::{ControlError, MoveState, Reply, SessionName};
+
+impl Desk {
+    /// The next step. A session that is followed here is led by whom its follower knows.
+    pub(super) fn move_session(&mut self, now: u64, name: &SessionName, to: Node, reply: Reply<MoveState>) {
+        let me = self.directory.me();
+        let Some(entry) = self.find(name) else {
+            let leader =
+                self.directory.followed().find(|(session, ..)| name.is(session)).map(|(.., leader)| leader.node);
+            let _ = reply.send(leader.map(MoveState::Led).ok_or_else(|| ControlError::NoSuchSession(name.to_string())));
+            return;
+        };
+        let (session, worker, is_replicated) = (entry.id.clone(), entry.worker, entry.followers > 0);
+        let is_there = self.view.as_ref().is_some_and(|view| view.has(to));
+        let at_once = match () {
+            () if to == me => Some(MoveState::Led(me)),
+            () if !is_replicated => {
+                Some(MoveState::Refused(format!("{session} is of a game that asks for no followers")))
+            }
+            () if !is_there => Some(MoveState::Refused(format!("node {} is not in the cluster any more", to.id))),
+            () => None,
+        };
+        if let Some(state) = at_once {
+            let _ = reply.send(Ok(state));
+            return;
+        }
+        let Some(member) = self.directory.followers(&session).into_iter().find(|member| member.node == to) else {
+            self.directory.handle_wanted(now, &session, to);
+            let _ = reply.send(Ok(MoveState::Waits("does not follow it: it may have no room, or not its module")));
+            return;
+        };
+        // A full queue drops the order and with it the reply: the caller hears that the node is overloaded.
+        let answer = Box::new(move |begun: Result<(), MoveRefused>| {
+            let state = match begun {
+                Ok(()) => MoveState::Begun,
+                Err(MoveRefused::Leader(MoveError::NotInSync)) => MoveState::Waits(
+                    "follows it and is not in sync: it is behind, or the session has all that it asks for",
+                ),
+                Err(MoveRefused::Leader(MoveError::Busy)) => MoveState::Waits("waits for another change of its record"),
+                // The directory will hear of that, too.
+                Err(MoveRefused::NotHere) => MoveState::Waits("waits for who leads it now"),
+            };
+            let _ = reply.send(Ok(state));
+        });
+        let _ = self.send(worker, Command::Move { session, to: member, reply: answer });
+    }
+}
