@@ -39,7 +39,7 @@ async fn a_session_goes_on_where_it_was_followed_when_its_leaders_node_is_killed
     cluster.take(leader).kill();
     let led = until("another leader", async || {
         let shown = shown(&cluster, third, &session)?;
-        (shown["node"] == follower.to_string()).then_some(shown)
+        (shown["node"].as_str() == Some(&follower.to_string())).then_some(shown)
     })
     .await;
     let replication = &led["detail"]["replication"];
