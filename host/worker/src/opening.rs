@@ -70,6 +70,10 @@ impl Worker {
         if let Some(reason) = self.going_away {
             return Err(plain(reason));
         }
+        if open.mode == Mode::Standby && open.ticket.is_none() {
+            let text = "to stand by is for who has the ticket that a session's leader gave for its follower";
+            return Err((Reason::ModeUnsupported, text.into()));
+        }
         let Some(ticket) = &open.ticket else {
             let now_s = self.unix_ms(now) / 1000;
             let claims = self.authority.admit(&open.token, &open.target, now_s)?;

@@ -34,6 +34,8 @@ struct Recruiting {
     nodes: BTreeMap<Node, Stand>,
     /// Who counts.
     in_sync: BTreeSet<Member>,
+    /// Where an operator wants it.
+    is_moving: Option<Node>,
 }
 
 impl Recruiting {
@@ -104,7 +106,7 @@ impl Recruits {
     /// It is time to ask again: who has not answered, and who follows and does not count.
     pub fn due(&mut self, cx: &mut Context<'_>, led: &Led, session: &SessionId) {
         let mut asked = BTreeSet::new();
-        if let Some(Recruiting { nodes, in_sync }) = self.0.get_mut(session) {
+        if let Some(Recruiting { nodes, in_sync, .. }) = self.0.get_mut(session) {
             for (node, stand) in nodes {
                 let counts = in_sync.iter().any(|member| member.node == *node);
                 if matches!(stand, Stand::Asked) || matches!(stand, Stand::Follows(_)) && !counts {
@@ -161,15 +163,30 @@ impl Recruits {
 
     /// The record of a session is another one: who counts follows.
     pub fn handle_record(&mut self, cx: &mut Context<'_>, led: &Led, session: &SessionId, record: &Record) {
-        if led.current(session).is_none() {
-            return;
-        }
+        let Some(one) = led.current(session) else { return };
         let recruiting = self.0.entry(session.clone()).or_default();
         recruiting.in_sync.clone_from(&record.in_sync);
         for member in &record.in_sync {
             recruiting.nodes.insert(member.node, Stand::Follows(member.worker));
         }
+        let wanted = one.charter.facts.replicas.followers;
+        if recruiting.in_sync.len() >= wanted {
+            self.release(cx, session);
+        }
         self.look(cx, led, session);
+    }
+
+    /// As many count as should: whoever follows besides need not.
+    fn release(&mut self, cx: &mut Context<'_>, session: &SessionId) {
+        let Some(Recruiting { nodes, in_sync, is_moving }) = self.0.get_mut(session) else { return };
+        nodes.retain(|node, stand| {
+            let counts = in_sync.iter().any(|member| member.node == *node);
+            let is_needed = counts || *is_moving == Some(*node) || matches!(stand, Stand::Refused(_));
+            if !is_needed {
+                cx.send(*node, Message::Unfollow { session: session.clone() });
+            }
+            is_needed
+        });
     }
 
     /// The ring, or who is present, changed.
@@ -206,6 +223,7 @@ impl Recruits {
     /// A node is to follow a session, whatever the ring says: the session is to move there.
     pub fn want(&mut self, cx: &mut Context<'_>, led: &Led, session: &SessionId, node: Node) {
         let recruiting = self.0.entry(session.clone()).or_default();
+        recruiting.is_moving = Some(node);
         if !matches!(recruiting.nodes.get(&node), Some(Stand::Follows(_))) {
             recruiting.nodes.insert(node, Stand::Asked);
             self.ask(cx, led, session, [node].into());

@@ -185,6 +185,24 @@ fn a_follower_that_does_not_count_is_asked_again() {
 }
 
 #[test]
+fn who_is_wanted_for_a_move_follows_and_whoever_is_not_needed_does_not_for_long() {
+    let mut stage = Stage::new(&[1, 2, 3, 4]);
+    let (leader, follower, session) = (stage.leader, stage.follower, stage.session.clone());
+    let (target, now) = (stage.third(), stage.cluster.now);
+    stage.cluster.at(leader).handle_wanted(now, &session, node(target));
+    stage.cluster.run();
+    let known: std::collections::BTreeSet<Member> = stage.cluster.at(leader).followers(&session).into_iter().collect();
+    assert_eq!(known, [member(follower), member(target)].into());
+    // A record that counts as many as it should: the one that it is to move to stays.
+    stage.count(stage.first().with_set([member(follower)].into(), 5, Cause::Admitted));
+    assert!(unfollowed(&stage.cluster).is_empty());
+    // It counts in place of the other, which is not needed any more.
+    stage.count(stage.first().with_set([member(target)].into(), 7, Cause::Admitted));
+    assert_eq!(unfollowed(&stage.cluster), [node(follower)]);
+    assert_eq!(stage.cluster.at(leader).followers(&session), [member(target)]);
+}
+
+#[test]
 fn a_follower_that_leads_is_known_to_the_home_and_has_followers_in_turn() {
     let mut stage = Stage::new(&[1, 2, 3]);
     let players: Vec<PlayerId> = vec!["ada".parse().unwrap()];

@@ -32,7 +32,7 @@ use super::chain::{Chain, Settled};
 use super::follower::Follower;
 use super::message::{Ack, Answer, Append, Ask, Mark, Message, Output, Party, Promotion, Release, Stand};
 use super::record::{ChainHome, Member, Record, Terms};
-use super::timing::{HEARTBEAT_US, STALL_US};
+use super::timing::{HEARTBEAT_US, STALL_US, WANTED_US};
 use crate::ids::{Epoch, Position};
 use crate::limits;
 pub use change::MoveError;
@@ -93,6 +93,8 @@ pub struct Leader {
     former: BTreeMap<Member, Reminder>,
     /// If the home is not known to have the record that counts.
     home: Option<Reminder>,
+    /// Who is to count though there are enough, and until when: it is to lead.
+    wanted: Option<(Member, u64)>,
     mark: Option<Mark>,
     /// When its epoch began.
     began: u64,
@@ -153,6 +155,7 @@ impl Leader {
             peers,
             former: BTreeMap::new(),
             home: None,
+            wanted: None,
             mark: None,
             began: now,
             confirmed_from: now,
@@ -301,6 +304,13 @@ impl Leader {
         if who != self.me && self.peers.len() < limits::FOLLOWERS {
             self.peers.entry(who).or_insert_with(|| Peer::new(now));
         }
+    }
+
+    /// Somebody is to count beside those that the session asks for, because it is to lead soon: for [`WANTED_US`], or until
+    /// it does. Who is too many then is taken out.
+    pub fn handle_wanted(&mut self, now: u64, who: Member) {
+        self.wanted = Some((who, now + WANTED_US));
+        self.change_set(now);
     }
 
     /// A message has come.

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::message::{Ack, Append, Mark, Message, Output, Party, Promotion};
 use super::record::{Cause, Member, PartitionPolicy, Terms, Tier};
-use super::timing::{HEARTBEAT_US, PROMISE_US, REMINDER_US, REMOVAL_US, RIGHT_US};
+use super::timing::{HEARTBEAT_US, PROMISE_US, REMINDER_US, REMOVAL_US, RIGHT_US, WANTED_US};
 use super::{Claim, Follower, Leader, newer, wins};
 use crate::ids::{Epoch, Incarnation, Node, NodeId, Position, SessionId, StateHash, WorkerId};
 use crate::limits;
@@ -40,16 +40,21 @@ struct Group {
 
 impl Group {
     fn new(followers: usize) -> Group {
+        Group::asking(followers, followers)
+    }
+
+    /// So many follow, and the session asks for fewer.
+    fn asking(followers: usize, asks_for: usize) -> Group {
         let now = 10_000_000;
-        let leader = Leader::create(now, member(1), terms(followers));
-        let follower = |id| (member(id), Follower::new(now, member(id), terms(followers)));
+        let leader = Leader::create(now, member(1), terms(asks_for));
+        let follower = |id| (member(id), Follower::new(now, member(id), terms(asks_for)));
         let followers = (2..2 + followers as u64).map(follower).collect();
         let mut group = Group { now, leader, followers, cut: Vec::new(), lost: Vec::new(), said: Vec::new() };
         for who in group.followers.keys() {
             group.leader.handle_recruit(now, *who);
         }
         group.run(1_000_000);
-        assert_eq!(group.leader.record().in_sync.len(), group.followers.len(), "all count");
+        assert_eq!(group.leader.record().in_sync.len(), asks_for, "as many as are asked for count");
         group
     }
 
@@ -142,6 +147,19 @@ fn a_follower_that_differs_hears_that_it_was_taken_out() {
     group.run(REMOVAL_US + 2 * PROMISE_US);
     assert!(!group.leader.record().counts(member(2)));
     assert!(!group.followers[&member(2)].counts());
+}
+
+#[test]
+fn who_is_to_lead_counts_though_there_are_enough_and_then_one_is_too_many() {
+    let mut group = Group::asking(2, 1);
+    let counts = *group.leader.record().in_sync.first().unwrap();
+    let other = *group.followers.keys().find(|who| **who != counts).unwrap();
+    assert!(!group.leader.record().counts(other), "there are enough");
+    group.leader.handle_wanted(group.now, other);
+    group.run(1_000_000);
+    assert!(group.leader.record().counts(other) && group.leader.record().counts(counts));
+    group.run(WANTED_US);
+    assert_eq!(group.leader.record().in_sync.len(), 1, "it was not moved");
 }
 
 #[test]

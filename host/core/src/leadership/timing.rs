@@ -62,6 +62,8 @@ pub const STORE_US: u64 = 1_000_000;
 pub const INTRODUCTION_US: u64 = 250_000;
 /// Reminders of that come with growing pauses, and no longer ones than this.
 pub const REMINDER_US: u64 = 4_000_000;
+/// A follower beyond those that the session asks for counts for so long after it was last wanted.
+pub const WANTED_US: u64 = 5_000_000;
 /// A move holds a session's inputs back for at most so long before it is given up.
 pub const HOLD_US: u64 = 100_000;
 /// A leader that gave way and never hears of the winner's new epoch goes on after so long.

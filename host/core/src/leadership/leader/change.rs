@@ -109,13 +109,31 @@ impl Leader {
         if remaining.len() < newest.in_sync.len() {
             return self.propose(now, remaining, self.end, Cause::Removed);
         }
-        if !self.pending.is_empty() || newest.in_sync.len() >= self.terms.followers.min(limits::FOLLOWERS) {
+        if !self.pending.is_empty() {
+            return;
+        }
+        let wanted = self.wanted.filter(|(_, until)| now < *until).map(|(who, _)| who);
+        let enough = self.terms.followers.min(limits::FOLLOWERS);
+        let others = newest.in_sync.iter().filter(|who| Some(**who) != wanted).count();
+        if others > enough {
+            // One was to lead and does not, or does and left one too many behind. Whoever is furthest behind goes.
+            let received = |who: &&Member| self.peers.get(who).map_or(0, |peer| peer.received);
+            let least = newest.in_sync.iter().filter(|who| Some(**who) != wanted).min_by_key(received).copied();
+            let remaining = newest.in_sync.iter().copied().filter(|who| Some(*who) != least).collect();
+            return self.propose(now, remaining, self.end, Cause::Removed);
+        }
+        let is_missing = |who: &Member| others < enough || Some(*who) == wanted;
+        if newest.in_sync.len() >= limits::FOLLOWERS {
             return;
         }
         // Whoever counts has all that was ever committed: so it is before it is named, and so it stays.
         let is_free = |who: &Member| !newest.in_sync.iter().any(|other| other.node.id == who.node.id);
         let newcomer = self.peers.iter().find(|(who, peer)| {
-            !newest.counts(**who) && is_free(who) && peer.is_current(now, self.end) && peer.received >= self.committed
+            is_missing(who)
+                && !newest.counts(**who)
+                && is_free(who)
+                && peer.is_current(now, self.end)
+                && peer.received >= self.committed
         });
         if let Some((who, peer)) = newcomer {
             let (who, received) = (*who, peer.received);

@@ -340,10 +340,11 @@ fn a_session_is_moved_to_a_node_that_is_made_to_follow_it_first() {
     let sandbox = Sandbox::new(SandboxConfig { cache_directory: None, warm_sessions: Some(4) }).unwrap();
     let module = sandbox.upload(&guests::module("echo-replicated")).unwrap();
     let game: GameName = "echo-replicated".parse().unwrap();
-    bench.desk.handle(0, Message::Game(Served { game: game.clone(), version: 1, module }));
+    let served = Served { game: game.clone(), version: 1, module };
+    let facts = served.facts();
+    bench.desk.handle(0, Message::Game(served));
     bench.commands(0);
     // It comes to be led here: that is shorter than to create it among silent nodes.
-    let facts = bench.desk.games[&game].facts();
     let charter = Charter { facts, ..charter("final", facts.module) };
     let session = SessionId { game, ..charter.session.clone() };
     let charter = Charter { session: session.clone(), ..charter };

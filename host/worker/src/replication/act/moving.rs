@@ -57,6 +57,9 @@ impl Worker {
         let index = self.index_of(session).ok_or(MoveRefused::NotHere)?;
         let lead = self.lead_mut(index).ok_or(MoveRefused::Leader(MoveError::NotInSync))?;
         if !lead.core.record().counts(to) {
+            // Whoever asks again finds it in sync in a while.
+            self.with_leader(now, index, |core, us| core.handle_wanted(us, to));
+            self.flush_later(index);
             return Err(MoveRefused::Leader(MoveError::NotInSync));
         }
         if lead.moving.is_some() {
