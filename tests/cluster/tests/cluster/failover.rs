@@ -41,9 +41,9 @@ async fn goes_on(game: &str) {
     cluster.node(1).push(game);
     cluster.agreed().await;
     let created = cluster.node(1).ringside(&["session", "create", game, "--key", "final", "--json"]).json();
-    let session = created["session"].as_str().unwrap().to_owned();
+    let session = created["session"].as_str().expect("a session").to_owned();
     let (leader, follower) = led_and_followed(&cluster, 1, &name).await;
-    let third = (1..=3).find(|number| ![leader, follower].contains(number)).unwrap();
+    let third = (1..=3).find(|number| ![leader, follower].contains(number)).expect("a third");
     let mut player = Player::join(cluster.node(third), "ada", &name).await;
     player.exchange(20).await;
     cluster.take(leader).kill();
@@ -54,7 +54,11 @@ async fn goes_on(game: &str) {
     .await;
     let replication = &led["detail"]["replication"];
     assert_eq!((led["session"].as_str(), &replication["epoch"]["number"]), (Some(&*session), &2.into()), "{led:#}");
-    assert_eq!(replication["history"].as_array().unwrap().last().unwrap()["cause"], "promoted", "{led:#}");
+    assert_eq!(
+        replication["history"].as_array().and_then(|changes| changes.last()).expect("a change")["cause"],
+        "promoted",
+        "{led:#}"
+    );
     player.exchange(20).await;
     // It is followed again, by whoever is left.
     assert_eq!(led_and_followed(&cluster, third, &session).await, (follower, third));
