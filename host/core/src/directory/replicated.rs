@@ -273,7 +273,7 @@ fn a_session_whose_followers_are_gone_too_is_lost_and_one_that_nobody_leads_in_t
     assert_eq!(stage.cluster.at(follower).sizes().followed, 1);
     stage.cluster.wait(SUCCESSION_US);
     assert_eq!(stage.cluster.answer_to(request), Err(Refusal::Lost(session.clone())));
-    stage.cluster.wait(20 * SECOND);
+    stage.cluster.wait(SECOND);
     assert_eq!(unfollowed(&stage.cluster), [node(follower)], "nobody leads what it follows");
     assert_eq!(stage.cluster.at(follower).sizes().followed, 0);
 }
