@@ -16,8 +16,8 @@ use crate::world::Event;
 
 /// Workers of a node.
 pub const WORKERS: u8 = 2;
-/// Sessions of a node.
-pub const SESSIONS: usize = 64;
+/// Sessions of a node, with those that it follows: more than any run has, so that each may have its followers.
+pub const SESSIONS: usize = 128;
 
 /// Followers of a session whose game asks for any.
 pub const FOLLOWERS: usize = 1;
