@@ -411,6 +411,7 @@ impl Directory {
         parts.home.handle_cluster(&mut cx, before, is_first);
         parts.lists.handle_cluster(&mut cx);
         parts.recruits.handle_cluster(&mut cx, &parts.led);
+        parts.led.following_mut().handle_cluster(&mut cx);
         if ring_changed {
             parts.doors.handle_ring(&mut cx);
             replicas::tell_new_homes(&mut cx, parts, before);

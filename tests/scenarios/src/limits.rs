@@ -301,6 +301,7 @@ const OF_NODES: &[Reached] = &[
     ("LINKS", LINKS, "links_and_those_who_begin_are_bounded"),
     ("QUESTIONS", QUESTIONS, "questions_that_wait_are_bounded_and_silence_is_none"),
     ("PULSES", "host/node/src/cluster/pulse.rs", "processes_that_are_heard_of_are_bounded"),
+    ("CHAIN_QUESTIONS", "host/node/src/chains.rs", "questions_beyond_the_bound_are_not_asked"),
     (
         "FORMER_MODULES",
         SUCCESSION,

@@ -14,6 +14,7 @@
 use std::collections::BTreeMap;
 
 use super::context::{Context, Timer};
+use super::home::SUCCESSION_US;
 use super::message::{Charter, Lead, Message, Name, NotFollowed, name_of};
 use super::types::Action;
 use crate::ids::{Incarnation, Node, SessionId, WorkerId};
@@ -32,12 +33,14 @@ pub(super) struct Followed {
     pub created_us: u64,
     /// Its leader does not want it any more.
     is_leaving: bool,
+    /// Since when its leader's node is gone.
+    orphaned_at: Option<u64>,
 }
 
 impl Followed {
     /// Of what another leads and a worker of this node follows.
     pub fn new(charter: Charter, leader: Member, worker: WorkerId, created_us: u64) -> Followed {
-        Followed { charter, leader, worker, created_us, is_leaving: false }
+        Followed { charter, leader, worker, created_us, is_leaving: false, orphaned_at: None }
     }
 }
 
@@ -58,12 +61,14 @@ impl Following {
         self.0.values()
     }
 
-    /// What is followed of a name whose leader is gone: somebody may come to lead it.
+    /// What is followed of a name whose leader has just gone: somebody may come to lead it. Whoever has not by
+    /// [`SUCCESSION_US`] does not.
     pub fn orphan(&self, cx: &Context<'_>, name: &Name) -> Option<Lead> {
         let first = SessionId { game: name.0.clone(), key: name.1.clone(), incarnation: Incarnation(0) };
         let (_, of_name) = self.0.range(first..).next().filter(|(session, _)| name_of(session) == *name)?;
-        let Followed { charter, leader, .. } = of_name;
-        (!cx.cluster.present.contains(&leader.node)).then(|| Lead {
+        let Followed { charter, leader, orphaned_at, .. } = of_name;
+        let is_fresh = orphaned_at.is_some_and(|at| cx.now < at.saturating_add(SUCCESSION_US));
+        is_fresh.then(|| Lead {
             session: charter.session.clone(),
             leader: leader.node,
             worker: leader.worker,
@@ -78,9 +83,25 @@ impl Following {
     /// A leader asks again for what is followed. Whether it is.
     pub fn renew(&mut self, cx: &mut Context<'_>, session: &SessionId, leader: Member) -> bool {
         let Some(followed) = self.0.get_mut(session) else { return false };
-        (followed.leader, followed.is_leaving) = (leader, false);
+        (followed.leader, followed.is_leaving, followed.orphaned_at) = (leader, false, None);
         self.order(cx, session);
         true
+    }
+
+    /// Others are present, or are not any more. Of a session whose leader is gone the home is asked when it should know who
+    /// leads it.
+    pub fn handle_cluster(&mut self, cx: &mut Context<'_>) {
+        for (session, followed) in &mut self.0 {
+            let is_there = cx.cluster.present.contains(&followed.leader.node);
+            if is_there {
+                followed.orphaned_at = None;
+            } else if followed.orphaned_at.is_none() {
+                followed.orphaned_at = Some(cx.now);
+                if !followed.is_leaving {
+                    cx.timers.set(cx.now.saturating_add(SUCCESSION_US), Timer::Followed(session.clone()));
+                }
+            }
+        }
     }
 
     /// A session is to be followed.
@@ -140,7 +161,7 @@ impl Following {
     pub fn handle_led_by(&mut self, cx: &mut Context<'_>, session: &SessionId, leader: Member) {
         let Some(followed) = self.0.get_mut(session) else { return };
         if followed.leader != leader && leader.node != cx.me {
-            followed.leader = leader;
+            (followed.leader, followed.orphaned_at) = (leader, None);
             self.say(cx, session);
         }
     }

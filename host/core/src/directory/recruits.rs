@@ -16,7 +16,7 @@ use crate::ring::Position;
 /// How often a session with fewer followers than it should have is looked at, µs.
 const LOOK_US: u64 = 2_000_000;
 /// For how long a node that has no room is not asked again, µs.
-const FULL_US: u64 = 30_000_000;
+const FULL_US: u64 = 10_000_000;
 
 /// How a node stands to a session of this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

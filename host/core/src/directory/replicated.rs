@@ -165,10 +165,10 @@ fn who_is_gone_is_replaced_and_who_cannot_is_passed_over() {
     assert_eq!((asked.len(), followers(&cluster, &session).len()), (3, 0), "one after the other");
     assert_eq!(cluster.nodes.iter().map(|directory| directory.sizes().followed).sum::<usize>(), 0);
     cluster.told.clear();
-    cluster.wait(20 * SECOND);
+    cluster.wait(5 * SECOND);
     assert!(cluster.told.is_empty(), "none of them has room");
     cluster.follow = Ok(());
-    cluster.wait(20 * SECOND);
+    cluster.wait(10 * SECOND);
     let found: std::collections::BTreeSet<_> = followers(&cluster, &session).into_iter().collect();
     assert_eq!(found.len(), 1, "they may have room by now");
 }
@@ -273,7 +273,7 @@ fn a_session_whose_followers_are_gone_too_is_lost_and_one_that_nobody_leads_in_t
     assert_eq!(stage.cluster.at(follower).sizes().followed, 1);
     stage.cluster.wait(SUCCESSION_US);
     assert_eq!(stage.cluster.answer_to(request), Err(Refusal::Lost(session.clone())));
-    stage.cluster.wait(20 * SECOND);
+    stage.cluster.wait(SECOND);
     assert_eq!(unfollowed(&stage.cluster), [node(follower)], "nobody leads what it follows");
     assert_eq!(stage.cluster.at(follower).sizes().followed, 0);
 }

@@ -31,6 +31,10 @@ pub enum Condition {
     OneSessionPerKey,
     /// … and each session's home knows it as it is, and knows of no other; lists the same.
     EntriesRight,
+    /// … and each session has the followers that it asks for, as far as there are nodes.
+    Followed,
+    /// … and who came to lead a session when its leader died is known to its home.
+    SuccessorKnown,
     /// … and whoever asks by whichever node is served, and finds the same session.
     Served,
 }
@@ -52,6 +56,8 @@ impl Condition {
         Condition::ViewsAgree,
         Condition::OneSessionPerKey,
         Condition::EntriesRight,
+        Condition::Followed,
+        Condition::SuccessorKnown,
         Condition::Served,
     ];
 }

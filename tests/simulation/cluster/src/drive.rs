@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ringside_core::directory::{Ending, Item, Message};
 use ringside_core::ids::{Epoch, Node, SessionId, WorkerId};
+use ringside_core::leadership::record::{Member, Record};
 use ringside_core::limits;
 use ringside_core::membership::{Fact, View};
 use ringside_core::ring::Weight;
@@ -13,7 +14,7 @@ use crate::gossip::{FAN_OUT, ROUND};
 use crate::packet::Packet;
 use crate::plan::PEACE;
 use crate::plant::Plant;
-use crate::process::Play;
+use crate::process::{Play, replicas};
 use crate::truth::Led;
 use crate::world::{Event, Phase, World};
 
@@ -50,6 +51,7 @@ impl World {
             play.inputs += 3 * play.players.len() as u64;
             process.directory.handle_inputs(session, play.inputs);
         }
+        self.remove_silent(slot);
         self.scheduler.after(1_000_000, Event::Second { slot, node });
     }
 
@@ -159,6 +161,9 @@ impl World {
                     step.load_us += 1_000_000_000;
                 }
             }
+            (Some(Plant::HidesSuccessors), Message::Announce { items, .. }) => {
+                items.retain(|item| !matches!(item, Item::Led(lead) if lead.epoch.number > 1));
+            }
             _ => {}
         }
     }
@@ -210,7 +215,9 @@ impl World {
         process.directory.handle_created(clock, session, worker, result);
         let is_wanted = process.directory.get(&name.0, &name.1).is_some_and(|entry| entry.id == session);
         if is_ok && is_wanted {
-            process.plays.insert(session.clone(), Play::default());
+            let first = || Record::first(session.clone(), Member { node, worker });
+            let record = (replicas(&session.game).followers > 0).then(first);
+            process.plays.insert(session.clone(), Play { record, ..Play::default() });
             if let Some(led) = self.truth.get_mut(&name, node, session) {
                 (led.is_live, led.empty_since) = (true, now);
             }

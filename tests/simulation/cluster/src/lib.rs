@@ -16,6 +16,7 @@ mod packet;
 mod plan;
 pub mod plant;
 mod process;
+mod replicas;
 pub mod sessions;
 mod truth;
 mod watch;

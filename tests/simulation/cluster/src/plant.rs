@@ -38,6 +38,10 @@ pub enum Plant {
     TakesTicketsTwice,
     /// The count of redirects is not carried on.
     ForgetsRedirects,
+    /// A worker that is to follow a session does not.
+    ForgetsFollowers,
+    /// Announcements leave out sessions that a follower came to lead.
+    HidesSuccessors,
     /// A node's waiting requests are never given up: their alarms do not ring.
     SleepsThroughAlarms,
 }
@@ -45,6 +49,8 @@ pub enum Plant {
 impl Plant {
     /// All of them, and the condition that each breaks.
     pub const ALL: &[(Plant, Condition)] = &[
+        (Plant::ForgetsFollowers, Condition::Followed),
+        (Plant::HidesSuccessors, Condition::SuccessorKnown),
         (Plant::TellsNothing, Condition::CreationIdempotent),
         (Plant::ForgetsToAnnounce, Condition::OneSessionPerKey),
         (Plant::LosesEnds, Condition::EntriesRight),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ringside_core::directory::{self, Directory, GameFacts, Limits, Pace, Replicas, RequestId};
 use ringside_core::ids::{Certificate, GameName, ModuleHash, Node, SessionId, WorkerId};
+use ringside_core::leadership::record::{PartitionPolicy, Record, Tier};
 use ringside_core::membership::{Config, Contact, Fact, Membership};
 use ringside_core::ring::{RingDigest, Weight, Zone};
 use ringside_core::routing::Arrival;
@@ -15,12 +16,17 @@ use crate::world::Event;
 
 /// Workers of a node.
 pub const WORKERS: u8 = 2;
-/// Sessions of a node.
-pub const SESSIONS: usize = 64;
+/// Sessions of a node, with those that it follows: more than any run has, so that each may have its followers.
+pub const SESSIONS: usize = 128;
+
+/// Followers of a session whose game asks for any.
+pub const FOLLOWERS: usize = 1;
 
 /// A session on a worker.
 #[derive(Debug, Default)]
 pub struct Play {
+    /// Its leadership record, if its game asks for followers.
+    pub record: Option<Record>,
     /// Who is in it.
     pub players: BTreeSet<u64>,
     /// Player inputs accepted.
@@ -63,6 +69,8 @@ pub struct Process {
     pub tickets: Vec<Tickets>,
     /// The sessions that run.
     pub plays: BTreeMap<SessionId, Play>,
+    /// The sessions that are followed, and on which worker each.
+    pub follows: BTreeMap<SessionId, WorkerId>,
     /// Callers who wait.
     pub requests: BTreeMap<RequestId, Request>,
     /// Requests so far.
@@ -112,7 +120,7 @@ impl Process {
         for (game, max_players, late_join) in games {
             let facts = GameFacts {
                 module: ModuleHash([0; 32]),
-                replicas: Replicas::default(),
+                replicas: replicas(game),
                 pace: Pace::Ticking,
                 min_players: 2,
                 max_players: *max_players,
@@ -131,6 +139,7 @@ impl Process {
             rumours: Rumours::default(),
             tickets: (0..WORKERS).map(|worker| Tickets::new(node, WorkerId(worker))).collect(),
             plays: BTreeMap::new(),
+            follows: BTreeMap::new(),
             requests: BTreeMap::new(),
             asked: 0,
             stalled_until: 0,
@@ -177,4 +186,12 @@ impl Process {
 /// What a directory's name is in text.
 pub fn name_text((game, key): &directory::Name) -> String {
     format!("{game}/{key}")
+}
+
+/// How a game's sessions are replicated: those of one of the two are.
+pub fn replicas(game: &GameName) -> Replicas {
+    match game.as_str() {
+        "arena" => Replicas { tier: Tier::Replicated, policy: PartitionPolicy::Available, followers: FOLLOWERS },
+        _ => Replicas::default(),
+    }
 }

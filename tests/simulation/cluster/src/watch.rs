@@ -238,6 +238,7 @@ impl World {
 
     /// Everything is over: every session has one leader, every entry is right.
     fn watch_end_state(&mut self) {
+        self.watch_replicas();
         let twice: Vec<String> = self
             .truth
             .led

@@ -2,6 +2,7 @@
 
 use ringside_core::directory::Action;
 use ringside_core::ids::{GameName, Node, NodeId, SessionId, WorkerId};
+use ringside_core::leadership::record::Record;
 use ringside_core::membership::Output;
 use ringside_simulation_kit::checks::Checks;
 use ringside_simulation_kit::random::Random;
@@ -39,6 +40,8 @@ pub enum Event {
     Left { slot: usize, node: Node, session: SessionId, player: u64 },
     /// Somebody wants something.
     Request,
+    /// A follower comes to lead what it followed.
+    Promote { slot: usize, node: Node, session: SessionId, record: Box<Record> },
     /// A process that stood still goes on.
     Resume { slot: usize, node: Node },
     /// A run begins on a machine.
@@ -219,6 +222,7 @@ impl World {
             | Event::Created { slot, .. }
             | Event::Ended { slot, .. }
             | Event::Over { slot, .. }
+            | Event::Promote { slot, .. }
             | Event::Left { slot, .. } => self.at_process(slot, event),
         }
     }
@@ -254,6 +258,7 @@ impl World {
             Event::Arrive { from, packet, .. } => self.arrive(slot, from, packet),
             Event::Created { node, session, worker, result, .. } => self.created(slot, node, &session, worker, result),
             Event::Ended { node, session, reason, .. } => self.end(slot, node, &session, reason),
+            Event::Promote { node, session, record, .. } => self.promote(slot, node, &session, &record),
             Event::Over { node, session, .. } if self.phase == Phase::Trouble => {
                 self.end(slot, node, &session, "over");
             }
@@ -325,7 +330,7 @@ impl World {
             | Action::Unfollow { .. }
             | Action::Recruit { .. }
             | Action::NewHome { .. }
-            | Action::FromHome { .. } => {}
+            | Action::FromHome { .. } => self.replicate(slot, action),
         }
     }
 
@@ -367,6 +372,7 @@ impl World {
     pub fn stop(&mut self, slot: usize) {
         if let Some(process) = self.machines[slot].process.take() {
             self.truth.died(process.node, slot);
+            self.orphan(process.plays);
         }
     }
 
