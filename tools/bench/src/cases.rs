@@ -4,6 +4,7 @@ mod accept;
 mod create;
 mod dispatch;
 mod echo;
+mod failover;
 mod false_deaths;
 mod gossip;
 mod join;
@@ -58,6 +59,7 @@ cases! {
     "gossip_cpu" gossip::cpu, "CPU of a node's sealed gossip at 3, 10 and 50 nodes against bare chitchat";
     "gossip_bytes" gossip::bytes, "bytes that a node's sealed gossip sends at 3, 10 and 50 nodes against bare chitchat";
     "false_deaths" false_deaths::measure, "who is believed dead when a node stands still, against bare chitchat";
+    "failover_ms" failover::measure, "players of a killed node's sessions until they are answered again, waiting at the follower against asking a door";
     "simulate_speed" simulate::speed, "virtual time of the cluster's simulator against real time";
 }
 

@@ -83,6 +83,11 @@ impl Cluster {
         self.nodes.iter().map(|(number, node)| (*number, node))
     }
 
+    /// Ends a node as a crash would.
+    pub fn kill(&mut self, number: u64) {
+        drop(self.nodes.remove(&number));
+    }
+
     /// Ends a node in order.
     pub fn stop(&mut self, number: u64) -> Result<(), BenchError> {
         self.nodes.remove(&number).map_or(Ok(()), Process::stop)
@@ -111,7 +116,28 @@ impl Cluster {
 
     /// Has node `by` create a session of the guest `echo` on node `on`.
     pub fn create(&self, by: u64, key: &str, on: u64) -> Result<(), BenchError> {
-        self.ask(by, &["session", "create", "echo", "--key", key, "--node", &format!("{on:x}")]).map(drop)
+        self.create_of(by, "echo", key, on)
+    }
+
+    /// The same of any guest that was pushed.
+    pub fn create_of(&self, by: u64, game: &str, key: &str, on: u64) -> Result<(), BenchError> {
+        self.ask(by, &["session", "create", game, "--key", key, "--node", &format!("{on:x}")]).map(drop)
+    }
+
+    /// Waits until a session has a follower that counts.
+    pub fn followed(&self, by: u64, session: &str) -> Result<(), BenchError> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let said = self.ask(by, &["session", "show", session])?;
+            let followers = said.pointer("/detail/replication/followers").and_then(Value::as_array);
+            if followers.is_some_and(|all| all.iter().any(|one| one["in_sync"] == true)) {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(BenchError::Child(format!("{session} has no follower: {said}")));
+            }
+            std::thread::sleep(PAUSE);
+        }
     }
 
     /// Waits until every node says that exactly those that are there are there, active and settled.

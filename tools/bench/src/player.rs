@@ -51,12 +51,18 @@ pub async fn echo(endpoint: &quinn::Endpoint, door: &Door, player: &str, key: &s
     }
 }
 
+/// What a player of the guest `echo` says to enter.
 fn options(endpoint: &quinn::Endpoint, door: &Door, player: &str, key: &str) -> Result<Options, BenchError> {
-    let (token, target) = (door.token(player, 0)?, format!("echo/{key}"));
-    let options = Options::new([door.address], Trust::InsecureLoopback, token, &target).map_err(BenchError::setup)?;
+    options_of(endpoint, door, player, &format!("echo/{key}"))
+}
+
+/// What a player says to enter a session.
+pub fn options_of(endpoint: &quinn::Endpoint, door: &Door, player: &str, target: &str) -> Result<Options, BenchError> {
+    let token = door.token(player, 0)?;
+    let options = Options::new([door.address], Trust::InsecureLoopback, token, target).map_err(BenchError::setup)?;
     Ok(Options { endpoint: Some(endpoint.clone()), ..options })
 }
 
-async fn patiently<T>(event: impl Future<Output = T>) -> Result<T, BenchError> {
+pub async fn patiently<T>(event: impl Future<Output = T>) -> Result<T, BenchError> {
     tokio::time::timeout(PATIENCE, event).await.map_err(|_| BenchError::Child("does not answer a player".into()))
 }

@@ -1,0 +1,180 @@
+//! How soon players are answered again whose sessions were led by a node that is killed (`kill -9`): three real nodes, some
+//! sessions led by the one that dies and as many by another, eight players in each, all talking. Players who keep a
+//! connection at the follower, against players who do not and ask a door; the two take turns, a dead node is started
+//! again in between. Each reply is numbered and hashed over all that was said, so what is lost or doubled ends the run.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use ringside_client::{Client, Event, Options};
+use ringside_core::leadership::timing::PROMISE_US;
+
+use crate::bench::{BenchError, Context};
+use crate::figure::Figure;
+use crate::machine::{LOAD_CORE, on_core};
+use crate::nodes::{Cluster, PATIENCE};
+use crate::player::{endpoint, options_of, patiently, runtime};
+use crate::statistics::{Paired, quantile};
+
+const GAME: &str = "echo-replicated";
+const NODES: u64 = 3;
+const PLAYERS: usize = 8;
+/// Between two messages of a player.
+const PAUSE: Duration = Duration::from_millis(20);
+/// How long players talk before the node dies: those who wait at a follower have gone there by then.
+const BEFORE: Duration = Duration::from_secs(6);
+/// A player who is not answered for so long was interrupted.
+const INTERRUPTED: Duration = Duration::from_millis(300);
+
+/// What a death did.
+#[derive(Default)]
+struct Death {
+    /// Until each player of the dead node's sessions was answered again, ms.
+    back_ms: Vec<f64>,
+    /// Sessions of the dead node, and sessions whose players were interrupted.
+    led: usize,
+    interrupted: usize,
+    replies: u64,
+}
+
+/// Measures.
+pub fn measure(context: &Context) -> Result<Vec<Figure>, BenchError> {
+    on_core(LOAD_CORE, || {
+        let mut cluster = Cluster::start(context, "failover", NODES, &[])?;
+        cluster.push(context, GAME)?;
+        let sessions = context.pairs(3) * 2;
+        let (mut round, mut waiting, mut asking) = (0, Vec::new(), Vec::new());
+        let pairs = context.pairs(3);
+        let mut turns = Paired::default();
+        for _ in 0..pairs {
+            let mut medians = [0.0; 2];
+            for (median, standby) in medians.iter_mut().zip([true, false]) {
+                round += 1;
+                let death = die(&mut cluster, round, sessions, standby)?;
+                *median = quantile(death.back_ms.clone(), 0.99);
+                if standby { waiting.push(death) } else { asking.push(death) }
+            }
+            turns.push(medians[0], medians[1]);
+        }
+        let all = |deaths: &[Death]| deaths.iter().flat_map(|death| death.back_ms.clone()).collect::<Vec<f64>>();
+        let (ours, theirs) = (all(&waiting), all(&asking));
+        let sum = |of: fn(&Death) -> usize| waiting.iter().chain(&asking).map(of).sum::<usize>() as f64;
+        let collateral = Figure {
+            name: "failover_collateral",
+            case: "interrupted / led by the dead node".into(),
+            value: sum(|death| death.interrupted),
+            unit: "sessions",
+            reference: sum(|death| death.led),
+            ratio: sum(|death| death.interrupted) / sum(|death| death.led),
+            spread: 0.0,
+            extra: Default::default(),
+        };
+        let replies: u64 = waiting.iter().chain(&asking).map(|death| death.replies).sum();
+        let case = format!("kill -9, {NODES} nodes, {} sessions, {} players", sessions, sessions * PLAYERS);
+        let back = Figure::paired("failover_ms", case, "ms", &turns)
+            .with("p50", quantile(ours.clone(), 0.5).round())
+            .with("p99", quantile(ours, 0.99).round())
+            .with("asking_p50", quantile(theirs.clone(), 0.5).round())
+            .with("asking_p99", quantile(theirs, 0.99).round())
+            .with("promise", PROMISE_US / 1000)
+            .with("lost_or_doubled", 0)
+            .with("replies", replies);
+        Ok(vec![collateral.with_target(1.0, true), back])
+    })
+}
+
+/// Lets players talk, kills the node that leads half of their sessions, and starts it again.
+fn die(cluster: &mut Cluster, round: u64, sessions: usize, standby: bool) -> Result<Death, BenchError> {
+    let (dead, other) = (2, 3);
+    let name = |on: u64, number: usize| format!("round-{round}-{on}-{number}");
+    for on in [dead, other] {
+        for number in 0..sessions {
+            cluster.create_of(1, GAME, &name(on, number), on)?;
+        }
+    }
+    for on in [dead, other] {
+        for number in 0..sessions {
+            cluster.followed(1, &format!("{GAME}/{}", name(on, number)))?;
+        }
+    }
+    let runtime = runtime()?;
+    let door = cluster.door(1)?;
+    let killed: Rc<Cell<Option<Instant>>> = Rc::default();
+    let death = runtime.block_on(tokio::task::LocalSet::new().run_until(async {
+        let endpoint = endpoint(([127, 0, 0, 1], 0).into())?;
+        let mut talks = Vec::new();
+        for on in [dead, other] {
+            for number in 0..sessions {
+                for player in 0..PLAYERS {
+                    let target = format!("{GAME}/{}", name(on, number));
+                    let who = format!("p-{on}-{number}-{player}");
+                    let options = Options { standby, ..options_of(&endpoint, &door, &who, &target)? };
+                    talks.push((on, number, tokio::task::spawn_local(talk(options, Rc::clone(&killed)))));
+                }
+            }
+        }
+        tokio::time::sleep(BEFORE).await;
+        cluster.kill(dead);
+        killed.set(Some(Instant::now()));
+        let mut death = Death { led: sessions, ..Death::default() };
+        let mut interrupted = std::collections::BTreeSet::new();
+        for (on, number, talk) in talks {
+            let (back, replies) = talk.await.map_err(BenchError::setup)??;
+            death.replies += replies;
+            if on == dead {
+                death.back_ms.push(back.as_secs_f64() * 1e3);
+            }
+            if back > INTERRUPTED {
+                interrupted.insert((on, number));
+            }
+        }
+        death.interrupted = interrupted.len();
+        Ok::<Death, BenchError>(death)
+    }))?;
+    for on in [dead, other] {
+        for number in 0..sessions {
+            let session = format!("{GAME}/{}", name(on, number));
+            cluster.ask(1, &["session", "end", &session, "--reason", "the round is over"])?;
+        }
+    }
+    cluster.add(dead)?;
+    cluster.agreed()?;
+    Ok(death)
+}
+
+/// Says something, waits for its reply and a pause, and says the next, until the node is dead and the player was answered
+/// for a while. Answers the longest time without a reply around the death, from the death on, and the replies.
+async fn talk(options: Options, killed: Rc<Cell<Option<Instant>>>) -> Result<(Duration, u64), BenchError> {
+    let mut client = patiently(Client::connect(options)).await?.map_err(BenchError::setup)?;
+    let (mut said, mut hash, mut longest, mut last) = (0_u64, echo::EMPTY, Duration::ZERO, Instant::now());
+    loop {
+        said += 1;
+        let body = said.to_le_bytes().to_vec();
+        client.send(ringside_guest::encode(&ringside_guest::Bytes(body.clone()))).map_err(BenchError::setup)?;
+        hash = echo::extend(hash, &body);
+        loop {
+            match patiently(client.next()).await? {
+                Some(Event::Message { body, .. }) => {
+                    let reply: echo::Reply = ringside_guest::decode(&body).map_err(BenchError::setup)?;
+                    if (reply.number, reply.hash) != (said, hash) {
+                        return Err(BenchError::Child(format!("reply {} to message {said}", reply.number)));
+                    }
+                    break;
+                }
+                Some(event) if !event.is_last() => {}
+                event => return Err(BenchError::Child(format!("{event:?} in place of a reply"))),
+            }
+        }
+        let now = Instant::now();
+        if let Some(killed) = killed.get() {
+            longest = longest.max(now.saturating_duration_since(last.max(killed)));
+            let is_over = now.saturating_duration_since(killed) > Duration::from_secs(3) || longest > INTERRUPTED;
+            if is_over || now.saturating_duration_since(killed) > PATIENCE {
+                return Ok((longest, said));
+            }
+        }
+        last = now;
+        tokio::time::sleep(PAUSE).await;
+    }
+}
