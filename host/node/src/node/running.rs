@@ -58,6 +58,7 @@ pub struct Running {
     about: Arc<NodeInfo>,
     games: usize,
     control: Control,
+    desk: operator::Desk,
     cluster: Cluster,
     leaving: Leaving,
     recorder: Recorder,
@@ -164,7 +165,7 @@ impl Running {
         tokio::spawn(tell_certificate(shown, control.clone(), cluster.member.clone()));
         let (bounds, metrics) = (admin::bounds(), Metrics::default());
         let counted = Some(cluster.counted(workers.relayed()));
-        let services = Services { secret: token, desk, store, tokens, bounds, metrics, counted };
+        let services = Services { secret: token, desk: desk.clone(), store, tokens, bounds, metrics, counted };
         let (stop_admin, stopped) = stop();
         let admin = tokio::spawn(admin::serve(listener, Arc::new(services), stopped));
         let resolver = Resolver::new(control.clone(), authority, resolve::bounds());
@@ -187,6 +188,7 @@ impl Running {
             about,
             games,
             control,
+            desk,
             cluster,
             leaving,
             recorder,
@@ -250,7 +252,7 @@ impl Running {
         }
     }
 
-    /// No new sessions; returns when those that run are over, or were ended when the grace was.
+    /// No new sessions; returns when those that run are over or led elsewhere, or were ended when the grace was.
     pub async fn drain(&self) {
         let left = self.leaving.deadline().saturating_duration_since(tokio::time::Instant::now());
         tracing::info!(
@@ -260,8 +262,15 @@ impl Running {
         self.cluster.member.drain().await;
         self.control.drain().await;
         // Looked at anew each time: a later order may end earlier.
-        while self.has_sessions().await && tokio::time::Instant::now() < self.leaving.deadline() {
-            tokio::time::sleep(LOOK).await;
+        let are_over = async {
+            while self.has_sessions().await && tokio::time::Instant::now() < self.leaving.deadline() {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        // Those that are followed go on elsewhere meanwhile.
+        tokio::select! {
+            () = are_over => {}
+            () = operator::moving::give_away(&self.desk) => {}
         }
         let deadline = Instant::now() + ENDING;
         while self.has_sessions().await && Instant::now() < deadline {
@@ -277,6 +286,8 @@ impl Running {
 
     /// Nobody finds the node any more, players are told, recordings are written, requests under way are finished.
     pub async fn stop(mut self) {
+        // It holds on to what is to end below.
+        drop(self.desk);
         // Before the node's file is removed: it would write it again.
         self.renewal.abort();
         if !self.renewal.is_finished() {

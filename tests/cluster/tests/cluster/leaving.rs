@@ -41,6 +41,30 @@ async fn a_drained_node_ends_what_is_left_when_the_grace_is_over_and_says_why() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn followed_matches_leave_a_drained_node_and_their_players_lose_nothing() {
+    let mut cluster = Cluster::start(3).await;
+    cluster.node(1).push("echo-replicated");
+    cluster.agreed().await;
+    let mut players = Vec::new();
+    for number in 0..4 {
+        let (key, session) = (format!("m{number}"), format!("echo-replicated/m{number}"));
+        cluster.node(1).ringside(&["session", "create", "echo-replicated", "--key", &key, "--node", "2"]).succeeded();
+        let mut player = Player::join(cluster.node(1), &format!("in-{key}"), &session).await;
+        player.exchange(10).await;
+        players.push(player);
+    }
+    // Without a grace that would end them: the node leaves because it leads nothing any more.
+    let said = cluster.node(1).ringside(&["node", "drain", "2", "--grace", "1h"]).succeeded();
+    assert!(said.contains("node 2 has left"), "{said}");
+    let status = cluster.take(2).wait_for_end();
+    assert!(status.success(), "{status}");
+    for player in &mut players {
+        player.exchange(10).await;
+    }
+    cluster.agreed().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_drained_node_waits_for_its_matches_and_takes_no_others() {
     let mut cluster = Cluster::start(2).await;
     cluster.node(1).push("echo");
