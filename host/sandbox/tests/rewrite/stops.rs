@@ -70,7 +70,7 @@ fn stop(engine: &Engine, text: &str) -> (Result<(), Trap>, Duration) {
 
 /// How often a shape is tried: who shares the machine's memory bus and its caches makes an operator slow that is quick
 /// alone, now and then. A hole would be one each time.
-const TRIES: usize = 3;
+const TRIES: usize = 12;
 
 #[track_caller]
 fn assert_stops(engine: &Engine, text: &str) {
