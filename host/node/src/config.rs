@@ -13,6 +13,8 @@ use ringside_core::ring::{Weight, Zone};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::store::Location;
+
 pub use error::{ConfigError, Origin};
 pub use keys::{KEYS, Key, Kind};
 
@@ -46,8 +48,8 @@ pub struct Config {
     pub zone: Zone,
     /// Workers, the penalty worker not counted.
     pub workers: u8,
-    /// Directory of the store; `None`: `store` in the state directory.
-    pub store: Option<PathBuf>,
+    /// Where the store is; `None`: `store` in the state directory.
+    pub store: Option<Location>,
     /// How long a seat is kept without a connection.
     pub seat_window: Duration,
     /// Whether every session is recorded.
@@ -134,9 +136,9 @@ impl Config {
         self.peers.unwrap_or(SocketAddr::new(self.links.ip(), 0))
     }
 
-    /// The store's directory.
-    pub fn store_directory(&self) -> PathBuf {
-        self.store.clone().unwrap_or_else(|| self.state.join("store"))
+    /// Where the store is.
+    pub fn store(&self) -> Location {
+        self.store.clone().unwrap_or_else(|| Location::Directory(self.state.join("store")))
     }
 
     fn apply(&mut self, key: &'static Key, value: &OsStr, origin: Origin) -> Result<(), ConfigError> {

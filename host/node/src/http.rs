@@ -1,4 +1,5 @@
-//! What the node's two HTTP services share: accepting connections within bounds, and reading a bounded body.
+//! What the node's two HTTP services share: accepting connections within bounds, and reading a bounded body. And how this
+//! program asks others.
 
 pub mod door;
 
@@ -14,6 +15,27 @@ pub enum BodyError {
     TooLarge,
     /// It did not come in time.
     TimedOut,
+}
+
+/// A client of a node's admin API, which is spoken without TLS on loopback: it trusts no certificate, so that it does not
+/// have to look for the machine's.
+pub fn client() -> reqwest::ClientBuilder {
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    match builder {
+        Ok(builder) => {
+            let tls = builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth();
+            reqwest::Client::builder().tls_backend_preconfigured(tls)
+        }
+        // The provider has the protocol's versions, or the program would speak to nobody.
+        Err(_) => reqwest::Client::builder(),
+    }
+}
+
+/// Libraries that make TLS connections of their own, to the object store, use the crypto library that everything uses.
+pub fn use_ring() {
+    // Whoever was first has chosen the same.
+    _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 /// The whole body, refused before a byte of it is read if it says that it is too long.

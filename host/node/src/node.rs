@@ -90,7 +90,9 @@ impl NodeError {
                 "--join takes the links of a node that runs, as `ringside node show` prints them there"
             }
             NodeError::Broken(_) => "its log above says more: please report it; then start the node again",
-            NodeError::Store(_) => "choose another directory with --store",
+            NodeError::Store(_) => {
+                "choose another directory or bucket with --store, or see to it that this one can be used"
+            }
             _ => "",
         }
     }

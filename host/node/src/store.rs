@@ -8,6 +8,7 @@
 //! records/<game>/<key>@<inc>/<number>        a leadership record in an envelope
 //! ```
 
+mod location;
 mod records;
 
 use std::path::Path;
@@ -22,6 +23,8 @@ use ringside_core::ids::{GameName, ModuleHash, SessionId};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::VERSIONS;
+
+pub use location::Location;
 
 /// Format of a version object's payload.
 const VERSION_FORMAT: u16 = 1;

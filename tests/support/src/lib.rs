@@ -8,6 +8,7 @@ pub mod guests;
 pub mod members;
 pub mod network;
 pub mod node;
+pub mod object_server;
 pub mod proxy;
 pub mod sequence;
 pub mod skip;

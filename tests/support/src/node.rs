@@ -127,6 +127,13 @@ impl Place {
         self
     }
 
+    /// The same with further variables in its environment.
+    #[must_use]
+    pub fn with_environment(mut self, variables: Vec<(&'static str, String)>) -> Place {
+        self.environment.extend(variables);
+        self
+    }
+
     /// `ringside` there.
     fn command(&self, state: &Path) -> Command {
         let mut command = match &self.namespace {

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every check in one cargo profile, so that binary, tests and benchmarks share what was built.
 //! Goes on after a failure, to show everything that is wrong in one run.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use crate::steps;
@@ -60,6 +60,11 @@ fn run_tests(workspace: &Workspace, filter: Option<&str>, tally: &mut Tally) -> 
         command
     };
     forget(&skips)?;
+    let object_server = object_server(workspace)?;
+    let with_environment = |mut command: Command| {
+        command.envs(object_server.iter().map(|program| ("RINGSIDE_OBJECT_SERVER", program)));
+        with_environment(command)
+    };
     let mut runner = if steps::answers(workspace.cargo().args(["nextest", "--version"])) {
         let mut command = workspace.cargo();
         command.args(["nextest", "run", "--release", "--workspace", "--no-fail-fast", "--no-tests=pass"]);
@@ -105,6 +110,27 @@ fn run_tests(workspace: &Workspace, filter: Option<&str>, tally: &mut Tally) -> 
     tally.tests("documentation tests", Counts::read(&output), succeeded, &skips);
     Ok(())
 }
+
+/// A server that speaks S3, for tests of the store: in an environment of its own within the target directory, made once.
+/// Where that cannot be, the tests that need it say that they were skipped.
+fn object_server(workspace: &Workspace) -> Result<Option<PathBuf>, Error> {
+    let root = workspace.target().join("tools/moto");
+    let program = root.join("bin/moto_server");
+    let is_there = || steps::answers(Command::new(&program).arg("--help"));
+    if is_there() {
+        return Ok(Some(program));
+    }
+    if !steps::answers(Command::new("python3").args(["-m", "venv", "--help"])) {
+        return Ok(None);
+    }
+    headline("a server that speaks S3 (once)");
+    let made = steps::run("its environment", Command::new("python3").args(["-m", "venv", "--clear"]).arg(&root))?
+        && steps::run("its packages", Command::new(root.join("bin/pip")).args(["install", "--quiet"]).args(MOTO))?;
+    Ok((made && is_there()).then_some(program))
+}
+
+/// The release of moto that is installed, and what its server needs beside it for S3.
+const MOTO: [&str; 3] = ["moto==5.2.5", "flask==3.1.3", "flask-cors==6.0.5"];
 
 fn check_dependencies(workspace: &Workspace, tally: &mut Tally) -> Result<(), Error> {
     let Some(deny) = dependency_checker(workspace)? else {

@@ -91,7 +91,7 @@ impl Api {
         let address = listener.local_addr().unwrap();
         let services = Arc::new(services);
         tokio::spawn(serve(listener, services.clone(), std::future::pending()));
-        Api { client: Client::builder().no_proxy().build().unwrap(), services, address }
+        Api { client: crate::http::client().no_proxy().build().unwrap(), services, address }
     }
 
     /// A connection with the head of a request on it, and no body yet.

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::{CliError, Common};
 use crate::api::Failure;
+use crate::http;
 use crate::state_directory::{TOKEN_FILE, find_node};
 
 /// Whether a URL is of a loopback address: the bearer token goes nowhere else.
@@ -55,7 +56,7 @@ impl Connection {
                 "the admin API listens on loopback without encryption, such as http://127.0.0.1:7401",
             ));
         }
-        let client = Client::builder()
+        let client = http::client()
             .no_proxy()
             .connect_timeout(std::time::Duration::from_secs(3))
             .timeout(std::time::Duration::from_secs(120))

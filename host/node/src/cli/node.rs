@@ -74,7 +74,7 @@ pub struct NodeArgs {
     /// Worker threads, each a core for sessions [default: cores - 1].
     #[arg(long, value_name = "N")]
     workers: Option<String>,
-    /// Directory of the store [default: store in the state directory].
+    /// Directory of the store, or s3://bucket/prefix [default: store in the state directory].
     #[arg(long, value_name = "DIR")]
     store: Option<OsString>,
     /// Seconds that a seat is kept without a connection [default: 30].

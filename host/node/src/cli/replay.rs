@@ -1,5 +1,6 @@
 //! `ringside replay`: fold a recording again, in this process, and compare the hashes.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,7 +11,7 @@ use ringside_sandbox::{CheckpointResult, Module, ReplayReport, Sandbox, SandboxC
 use serde::Serialize;
 
 use super::{CliError, CliResult, Common, table};
-use crate::store::Store;
+use crate::store::Location;
 
 /// `ringside replay --help`.
 #[derive(Debug, Args)]
@@ -25,9 +26,9 @@ pub struct ReplayArgs {
     /// The module that it was recorded with; looked up in the store by its hash if not given.
     #[arg(long, value_name = "FILE")]
     module: Option<PathBuf>,
-    /// Directory of the store [default: store in the state directory].
+    /// Directory of the store, or s3://bucket/prefix [default: store in the state directory].
     #[arg(long, value_name = "DIR")]
-    store: Option<PathBuf>,
+    store: Option<OsString>,
 }
 
 /// The exit code where nothing differs and the end is missing: neither a success nor a difference (1), and no mistake in
@@ -85,17 +86,23 @@ fn find_module(common: &Common, args: &ReplayArgs, header: &Header) -> Result<Ve
         return std::fs::read(file)
             .map_err(|error| CliError::new("bad_file", format!("cannot read {}: {error}", file.display()), ""));
     }
-    let directory = args.store.clone().unwrap_or_else(|| common.state().join("store"));
+    let location = match &args.store {
+        Some(text) => Location::parse(text).ok_or_else(|| {
+            let what = format!("--store {} is neither a directory nor s3://bucket/prefix", text.to_string_lossy());
+            CliError::new("bad_request", what, "")
+        })?,
+        None => Location::Directory(common.state().join("store")),
+    };
     let missing = |what: String| CliError::new("no_module", what, "name the module with --module FILE.wasm");
-    if !directory.is_dir() {
-        let what = format!("module {} is wanted, and there is no store at {}", header.module, directory.display());
+    if location.directory().is_some_and(|directory| !directory.is_dir()) {
+        let what = format!("module {} is wanted, and there is no store at {location}", header.module);
         return Err(missing(what));
     }
-    stored(&directory, header.module).map_err(|error| missing(error.to_string()))
+    stored(&location, header.module).map_err(|error| missing(error.to_string()))
 }
 
-fn stored(directory: &std::path::Path, hash: ModuleHash) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
-    let store = Store::read_only(directory)?;
+fn stored(location: &Location, hash: ModuleHash) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+    let store = location.open_to_read()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(runtime.block_on(store.module(hash))?.to_vec())
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use ringside_core::ring::{Weight, Zone};
 
 use super::Config;
+use crate::store::Location;
 
 /// How a value is written in TOML.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,11 +146,8 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "store",
         kind: Kind::Text,
-        expected: "the path of a directory",
-        set: |config, value| {
-            let is_url = value.to_str().is_some_and(|text| text.contains("://"));
-            path(value).filter(|_| !is_url).map(|path| config.store = Some(path))
-        },
+        expected: "the path of a directory, or s3://bucket/prefix",
+        set: |config, value| Location::parse(value).map(|location| config.store = Some(location)),
     },
     Key {
         name: "seat_window_s",

@@ -18,7 +18,7 @@ fn every_key_is_taken_from_a_file() {
     .unwrap();
     assert_eq!(config.workers, 3);
     assert_eq!(config.advertised("0.0.0.0:9001".parse().unwrap()), "192.0.2.7:9001".parse().unwrap());
-    assert_eq!(config.store_directory(), PathBuf::from("/srv/store"));
+    assert_eq!(config.store(), Location::Directory("/srv/store".into()));
     let different = [
         config.state != Config::default().state,
         config.seat_window == Duration::from_secs(5),
@@ -56,7 +56,10 @@ fn errors_name_place_value_and_what_is_allowed() {
         ("admin = \"192.0.2.1:80\"", "`admin` is 192.0.2.1:80: expected a loopback address"),
         ("record = 1", "`record` is 1: expected true or false"),
         ("record = \"true\"", "`record` is \"true\": expected true or false"),
-        ("store = \"s3://bucket\"", "`store` is s3://bucket: expected the path of a directory"),
+        (
+            "store = \"ftp://bucket\"",
+            "`store` is ftp://bucket: expected the path of a directory, or s3://bucket/prefix",
+        ),
         ("store = \"\"", "`store` is empty: expected the path of a directory"),
         ("log = \"a=b=c\"", "`log` is a=b=c: expected a filter"),
         ("certificate_days = 15", "`certificate_days` is 15: expected a number of days from 1 to 14"),
@@ -107,7 +110,7 @@ fn paths_need_not_be_text_and_everything_else_must() {
     use std::os::unix::ffi::OsStringExt;
     let bytes = || OsString::from_vec(b"a\xffb".to_vec());
     let config = Config::load(None, &[("RINGSIDE_STORE".to_owned(), bytes())], &[("state", bytes())]).unwrap();
-    assert_eq!((config.state, config.store), (PathBuf::from(bytes()), Some(PathBuf::from(bytes()))));
+    assert_eq!((config.state, config.store), (PathBuf::from(bytes()), Some(Location::Directory(bytes().into()))));
     let error = Config::load(None, &[("RINGSIDE_LISTEN".to_owned(), bytes())], &[]).unwrap_err().to_string();
     assert!(error.contains("RINGSIDE_LISTEN: `listen` is a\u{fffd}b: expected an address"), "{error}");
 }

@@ -46,7 +46,7 @@ impl Kept {
         let certificate = ServerCertificate::open(&state, config.certificate_days, now)?;
         let cluster = ClusterSecret::open(&state, config.secret.as_deref(), now)?;
         let tokens = TokenKey::new(cluster.token_key())?;
-        let store = Store::local(&config.store_directory())?;
+        let store = config.store().open()?;
         let cache = state.directory("artefacts")?;
         let sandbox = Sandbox::new(SandboxConfig { cache_directory: Some(cache), warm_sessions: None })?;
         let identity =

@@ -4,6 +4,7 @@ mod dev;
 mod first_game;
 mod journey;
 mod life;
+mod object_store;
 mod players;
 mod recordings;
 mod refusals;

@@ -79,8 +79,17 @@ async fn figures_of_play_are_on_the_metrics_page() {
     let url = format!("{}/metrics", node.ready()["admin"].as_str().unwrap());
     let token = std::fs::read_to_string(directory.path().join("admin.token")).unwrap();
     let page = ringside_test_support::wait::until("the page to show a packet", || async {
-        let request = reqwest::Client::new().get(&url).bearer_auth(token.trim());
-        let page = request.send().await.unwrap().text().await.unwrap();
+        let page = ringside_node::http::client()
+            .build()
+            .unwrap()
+            .get(&url)
+            .bearer_auth(token.trim())
+            .send()
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap();
         page.lines().any(|line| line.starts_with("ringside_worker_calls_total{worker=\"0\"}")).then_some(page)
     })
     .await;
