@@ -62,7 +62,14 @@ pub struct PlayerView {
 /// A match, at so many ticks a second.
 pub struct Arena<const HZ: u32> {
     world: World<HZ>,
+    /// Nothing but bytes, of which some change each tick, where a heavy match is wanted for measuring.
+    ballast: Vec<u8>,
 }
+
+/// Bytes of ballast: with it a match is nearly as large as the default limit allows.
+const BALLAST: usize = if cfg!(feature = "heavy") { 14 << 20 } else { 0 };
+/// Bytes between two that change, one each tick.
+const STRIDE: usize = 3 * (64 << 10);
 
 /// The arena at 20 ticks a second; its module is called `arena`.
 pub type Arena20 = Arena<20>;
@@ -75,16 +82,22 @@ impl<const HZ: u32> Game for Arena<HZ> {
     type Output = Output;
     type View = View;
 
-    const DESCRIPTION: Description = Description::new(if HZ == 60 { "arena60" } else { "arena" })
-        .tick_rate(HZ)
-        .view_rate(HZ)
-        .players(1, PLAYERS as u32)
-        .shared_view()
-        .tier(Tier::Replicated)
-        .partition_policy(PartitionPolicy::Available);
+    const DESCRIPTION: Description = Description::new(if BALLAST > 0 {
+        "arena60-heavy"
+    } else if HZ == 60 {
+        "arena60"
+    } else {
+        "arena"
+    })
+    .tick_rate(HZ)
+    .view_rate(HZ)
+    .players(1, PLAYERS as u32)
+    .shared_view()
+    .tier(Tier::Replicated)
+    .partition_policy(PartitionPolicy::Available);
 
     fn start(_: (), _: &mut Context<Self>) -> Result<Self, Refusal> {
-        Ok(Arena { world: World::default() })
+        Ok(Arena { world: World::default(), ballast: vec![1; BALLAST] })
     }
 
     fn join(&mut self, slot: Slot, _: &str, context: &mut Context<Self>) -> Result<(), Refusal> {
@@ -100,7 +113,11 @@ impl<const HZ: u32> Game for Arena<HZ> {
         self.world.set_input(slot, input);
     }
 
-    fn tick(&mut self, _: u64, context: &mut Context<Self>) {
+    fn tick(&mut self, tick: u64, context: &mut Context<Self>) {
+        let at = tick as usize * STRIDE % self.ballast.len().max(1);
+        if let Some(byte) = self.ballast.get_mut(at) {
+            *byte = byte.wrapping_add(1);
+        }
         self.world.step(|| context.random_unit());
         for (by, whom) in self.world.take_kills() {
             context.broadcast(&Output::Kill { by, whom });

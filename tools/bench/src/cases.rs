@@ -8,6 +8,7 @@ mod failover;
 mod false_deaths;
 mod gossip;
 mod join;
+mod migration;
 mod redirect;
 mod relay;
 mod replay;
@@ -60,6 +61,8 @@ cases! {
     "gossip_bytes" gossip::bytes, "bytes that a node's sealed gossip sends at 3, 10 and 50 nodes against bare chitchat";
     "false_deaths" false_deaths::measure, "who is believed dead when a node stands still, against bare chitchat";
     "failover_ms" failover::measure, "players of a killed node's sessions until they are answered again, waiting at the follower against asking a door";
+    "migration_lost" migration::exactly_once, "messages that are lost or doubled while their sessions move to and fro";
+    "migration_gap_over_ms" migration::gap, "the longest gap between views in a move of a 60 Hz match, less the same player's 99th percentile without one";
     "simulate_speed" simulate::speed, "virtual time of the cluster's simulator against real time";
 }
 

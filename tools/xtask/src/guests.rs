@@ -22,13 +22,14 @@ const fn plain(name: &'static str) -> Sample {
     Sample { module: name, package: name, feature: None }
 }
 
-const SAMPLES: [Sample; 9] = [
+const SAMPLES: [Sample; 10] = [
     plain("pong"),
     plain("arena"),
     Sample { module: "echo-replicated", package: "echo", feature: Some("echo/replicated") },
     Sample { module: "echo-consistent", package: "echo", feature: Some("echo/consistent") },
     Sample { module: "echo-durable", package: "echo", feature: Some("echo/durable") },
     Sample { module: "arena60", package: "arena", feature: Some("arena/sixty-hertz") },
+    Sample { module: "arena60-heavy", package: "arena", feature: Some("arena/heavy") },
     plain("chess"),
     plain("echo"),
     plain("bad-citizens"),

@@ -1,0 +1,278 @@
+//! What players notice of a move: a 60 Hz match goes to and fro between two real nodes while eight players watch it, small
+//! and as large as a session may be; and a million messages are answered while their sessions move.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use ringside_client::{Client, Event, Options};
+
+use crate::bench::{BenchError, Context};
+use crate::figure::{Figure, rounded};
+use crate::identity::Door;
+use crate::machine::{LOAD_CORE, on_core};
+use crate::nodes::Cluster;
+use crate::player::{endpoint, options_of, patiently, runtime};
+use crate::statistics::quantile;
+
+const NODES: u64 = 2;
+const PLAYERS: usize = 8;
+/// Until players wait at the follower, who go there at times of their own.
+const SETTLING: Duration = Duration::from_secs(6);
+/// How long a match is watched that does not move.
+const CALM: Duration = Duration::from_secs(5);
+/// How long it is watched from the beginning of a move.
+const MOVING: Duration = Duration::from_secs(3);
+/// Moves of a match.
+const MOVES: usize = 4;
+/// What a move may add to the longest gap between two views, ms: a frame at 60 Hz for one in a hundred, less for most.
+const MORE_P99: f64 = 16.7;
+const MORE_P50: f64 = 5.0;
+
+/// What eight players saw of a match.
+struct Seen {
+    /// When each had its views.
+    arrivals: Vec<Vec<Instant>>,
+    calm: (Instant, Instant),
+    moves: Vec<(Instant, Instant)>,
+    took_ms: Vec<f64>,
+}
+
+/// How much longer the longest gap between views is in a move than 99 in 100 of the same player's gaps without one.
+pub fn gap(context: &Context) -> Result<Vec<Figure>, BenchError> {
+    on_core(LOAD_CORE, || {
+        let heavy = gaps_of(context, "arena60-heavy", "16 MiB, 60 Hz, 8 players")?;
+        Ok(vec![heavy, gaps_of(context, "arena60", "1 MiB, 60 Hz, 8 players")?])
+    })
+}
+
+fn gaps_of(context: &Context, game: &str, case: &str) -> Result<Figure, BenchError> {
+    let cluster = Cluster::start(context, "migration", NODES, &[])?;
+    cluster.push(context, game)?;
+    let rounds = context.pairs(2);
+    let (mut over, mut longest, mut calm, mut took) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for round in 0..rounds {
+        let seen = watch(&cluster, game, &format!("round-{round}"))?;
+        for arrivals in &seen.arrivals {
+            let usual = quantile(gaps(arrivals, seen.calm), 0.99);
+            calm.push(usual);
+            for &within in &seen.moves {
+                let most = gaps(arrivals, within).into_iter().fold(0.0, f64::max);
+                longest.push(most);
+                over.push(most - usual);
+            }
+        }
+        took.extend(seen.took_ms);
+    }
+    let (p50, p99) = (quantile(over.clone(), 0.5), quantile(over.clone(), 0.99));
+    let figure = Figure {
+        name: "migration_gap_over_ms",
+        case: case.to_owned(),
+        value: p99,
+        unit: "ms",
+        reference: quantile(calm.clone(), 0.5),
+        ratio: quantile(longest, 0.99) / quantile(calm.clone(), 0.5),
+        spread: quantile(over.clone(), 0.75) - quantile(over.clone(), 0.25),
+        extra: Default::default(),
+    };
+    Ok(figure
+        .with("p50", rounded(p50))
+        .with("target", format!("p99 <= {MORE_P99}, p50 <= {MORE_P50}"))
+        .with("met", p99 <= MORE_P99 && p50 <= MORE_P50)
+        .with("moves", over.len() / PLAYERS)
+        .with("move_took_ms_p50", rounded(quantile(took, 0.5))))
+}
+
+/// Times between two views next to each other, of which at least one part lies within a time, ms.
+fn gaps(arrivals: &[Instant], (from, to): (Instant, Instant)) -> Vec<f64> {
+    let pairs = arrivals.windows(2).filter(|pair| pair[1] > from && pair[0] < to);
+    pairs.map(|pair| (pair[1] - pair[0]).as_secs_f64() * 1e3).collect()
+}
+
+/// Has a match watched, at rest and while it moves.
+fn watch(cluster: &Cluster, game: &str, key: &str) -> Result<Seen, BenchError> {
+    cluster.create_of(1, game, key, 1)?;
+    let session = format!("{game}/{key}");
+    cluster.followed(1, &session)?;
+    let players = Players::start(cluster.door(1)?, vec![(session.clone(), PLAYERS)], see)?;
+    std::thread::sleep(SETTLING);
+    let begun = Instant::now();
+    std::thread::sleep(CALM);
+    let calm = (begun, Instant::now());
+    let (mut moves, mut took_ms) = (Vec::new(), Vec::new());
+    for number in 0..MOVES {
+        cluster.followed(1, &session)?;
+        let begun = Instant::now();
+        move_to(cluster, &session, if number % 2 == 0 { 2 } else { 1 })?;
+        took_ms.push(begun.elapsed().as_secs_f64() * 1e3);
+        std::thread::sleep(MOVING.saturating_sub(begun.elapsed()));
+        moves.push((begun, Instant::now()));
+    }
+    let arrivals = players.finish()?;
+    cluster.ask(1, &["session", "end", &session, "--reason", "the round is over"])?;
+    Ok(Seen { arrivals, calm, moves, took_ms })
+}
+
+fn move_to(cluster: &Cluster, session: &str, node: u64) -> Result<(), BenchError> {
+    cluster.ask(1, &["session", "move", session, "--to", &format!("{node:x}")]).map(drop)
+}
+
+/// Players on a thread of their own, so that the commands of the test keep none of them waiting.
+struct Players<T> {
+    thread: JoinHandle<Result<Vec<T>, BenchError>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl<T: Send + 'static> Players<T> {
+    /// So many in each session, each of whom does the same until told to stop.
+    fn start<F>(
+        door: Door,
+        sessions: Vec<(String, usize)>,
+        does: fn(Options, Arc<AtomicBool>) -> F,
+    ) -> Result<Players<T>, BenchError>
+    where
+        F: Future<Output = Result<T, BenchError>> + 'static,
+    {
+        let stop = Arc::<AtomicBool>::default();
+        let stops = Arc::clone(&stop);
+        let play = move || {
+            runtime()?.block_on(tokio::task::LocalSet::new().run_until(async {
+                let endpoint = endpoint(([127, 0, 0, 1], 0).into())?;
+                let mut players = Vec::new();
+                for (session, count) in &sessions {
+                    for number in 0..*count {
+                        let who = format!("player-{number}");
+                        let options = options_of(&endpoint, &door, &who, session)?;
+                        players.push(tokio::task::spawn_local(does(options, Arc::clone(&stops))));
+                    }
+                }
+                let mut all = Vec::new();
+                for player in players {
+                    all.push(player.await.map_err(BenchError::setup)??);
+                }
+                Ok(all)
+            }))
+        };
+        let thread = std::thread::Builder::new().spawn(play).map_err(BenchError::setup)?;
+        Ok(Players { thread, stop })
+    }
+
+    fn finish(self) -> Result<Vec<T>, BenchError> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap_or_else(|_| Err(BenchError::Child("a player panicked".into())))
+    }
+}
+
+/// Watches; answers when each view came. A player who is put out ends the measurement.
+async fn see(options: Options, stop: Arc<AtomicBool>) -> Result<Vec<Instant>, BenchError> {
+    let mut client = patiently(Client::connect(options)).await?.map_err(BenchError::setup)?;
+    let mut arrivals = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        match patiently(client.next()).await? {
+            Some(Event::View(_)) => arrivals.push(Instant::now()),
+            Some(Event::Disconnected { cause }) => return Err(BenchError::Child(format!("lost a player: {cause}"))),
+            Some(event) if !event.is_last() => {}
+            event => return Err(BenchError::Child(format!("{event:?} in place of a view"))),
+        }
+    }
+    Ok(arrivals)
+}
+
+const ECHO: &str = "echo-replicated";
+/// Sessions that move in turns.
+const SESSIONS: usize = 3;
+/// Messages of a player that are not answered yet, at most.
+const PENDING: u64 = 24;
+
+/// What a player's messages came to.
+#[derive(Default)]
+struct Told {
+    said: u64,
+    lost: u64,
+    doubled: u64,
+}
+
+/// Messages that were lost, and that were applied or answered twice, while their sessions moved.
+pub fn exactly_once(context: &Context) -> Result<Vec<Figure>, BenchError> {
+    on_core(LOAD_CORE, || {
+        let cluster = Cluster::start(context, "migration-lost", NODES, &[])?;
+        cluster.push(context, ECHO)?;
+        let sessions: Vec<String> = (0..SESSIONS).map(|number| format!("{ECHO}/match-{number}")).collect();
+        for number in 0..SESSIONS {
+            cluster.create_of(1, ECHO, &format!("match-{number}"), 1)?;
+            cluster.followed(1, &sessions[number])?;
+        }
+        let each = sessions.iter().map(|session| (session.clone(), PLAYERS)).collect();
+        let players = Players::start(cluster.door(1)?, each, talk)?;
+        let begun = Instant::now();
+        // About a million messages in three minutes; a tenth of it where it need not be for the record.
+        let time = Duration::from_secs(if context.is_full() { 170 } else { 45 });
+        let mut moves = 0;
+        while begun.elapsed() < time {
+            for session in &sessions {
+                cluster.followed(1, session)?;
+                move_to(&cluster, session, if moves / SESSIONS % 2 == 0 { 2 } else { 1 })?;
+                moves += 1;
+            }
+        }
+        let told = players.finish()?;
+        let sum = |of: fn(&Told) -> u64| told.iter().map(of).sum::<u64>();
+        let figure = |name, value: u64| {
+            let figure = Figure {
+                name,
+                case: format!("{} messages, {moves} moves", sum(|told| told.said)),
+                value: value as f64,
+                unit: "messages",
+                reference: 0.0,
+                ratio: 0.0,
+                spread: 0.0,
+                extra: Default::default(),
+            };
+            figure
+                .with("messages", sum(|told| told.said))
+                .with("moves", moves)
+                .with("target", "0")
+                .with("met", value == 0)
+        };
+        Ok(vec![figure("migration_doubled", sum(|told| told.doubled)), figure("migration_lost", sum(|told| told.lost))])
+    })
+}
+
+/// Says one thing after the other, several before the first is answered, and counts what does not come back once.
+async fn talk(options: Options, stop: Arc<AtomicBool>) -> Result<Told, BenchError> {
+    let mut client = patiently(Client::connect(options)).await?.map_err(BenchError::setup)?;
+    let (mut told, mut answered) = (Told::default(), 0);
+    // The hash after each message that is not answered yet.
+    let mut hashes = std::collections::VecDeque::from([echo::EMPTY]);
+    loop {
+        while told.said < answered + PENDING && !stop.load(Ordering::Relaxed) {
+            told.said += 1;
+            let body = told.said.to_le_bytes().to_vec();
+            hashes.push_back(echo::extend(hashes.back().copied().unwrap_or(echo::EMPTY), &body));
+            client.send(ringside_guest::encode(&ringside_guest::Bytes(body))).map_err(BenchError::setup)?;
+        }
+        if answered == told.said {
+            return Ok(told);
+        }
+        match patiently(client.next()).await? {
+            Some(Event::Message { body, .. }) => {
+                let reply: echo::Reply = ringside_guest::decode(&body).map_err(BenchError::setup)?;
+                if reply.number <= answered {
+                    told.doubled += 1;
+                    continue;
+                }
+                told.lost += reply.number - answered - 1;
+                for _ in answered..reply.number {
+                    hashes.pop_front();
+                }
+                answered = reply.number;
+                if hashes.front() != Some(&reply.hash) {
+                    return Err(BenchError::Child(format!("reply {answered} is not to what was said")));
+                }
+            }
+            Some(event) if !event.is_last() => {}
+            event => return Err(BenchError::Child(format!("{event:?} in place of a reply"))),
+        }
+    }
+}
