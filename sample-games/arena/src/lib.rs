@@ -68,8 +68,9 @@ pub struct Arena<const HZ: u32> {
 
 /// Bytes of ballast: with it a match is nearly as large as the default limit allows.
 const BALLAST: usize = if cfg!(feature = "heavy") { 14 << 20 } else { 0 };
-/// Bytes between two that change, one each tick.
-const STRIDE: usize = 3 * (64 << 10);
+/// Bytes of ballast in which one changes at a time, and how many of them change each tick.
+const PAGE: usize = 4 << 10;
+const CHANGES: usize = 16;
 
 /// The arena at 20 ticks a second; its module is called `arena`.
 pub type Arena20 = Arena<20>;
@@ -97,7 +98,7 @@ impl<const HZ: u32> Game for Arena<HZ> {
     .partition_policy(PartitionPolicy::Available);
 
     fn start(_: (), _: &mut Context<Self>) -> Result<Self, Refusal> {
-        Ok(Arena { world: World::default(), ballast: vec![1; BALLAST] })
+        Ok(Arena { world: World::default(), ballast: Vec::with_capacity(BALLAST) })
     }
 
     fn join(&mut self, slot: Slot, _: &str, context: &mut Context<Self>) -> Result<(), Refusal> {
@@ -114,9 +115,13 @@ impl<const HZ: u32> Game for Arena<HZ> {
     }
 
     fn tick(&mut self, tick: u64, context: &mut Context<Self>) {
-        let at = tick as usize * STRIDE % self.ballast.len().max(1);
-        if let Some(byte) = self.ballast.get_mut(at) {
-            *byte = byte.wrapping_add(1);
+        // Filled bit by bit: all at once takes longer than a call may.
+        self.ballast.resize((self.ballast.len() + CHANGES * PAGE).min(BALLAST), 1);
+        for change in 0..CHANGES {
+            let at = (tick as usize * CHANGES + change) * PAGE % self.ballast.len().max(1);
+            if let Some(byte) = self.ballast.get_mut(at) {
+                *byte = byte.wrapping_add(1);
+            }
         }
         self.world.step(|| context.random_unit());
         for (by, whom) in self.world.take_kills() {
