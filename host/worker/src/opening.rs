@@ -11,7 +11,6 @@ use ringside_protocol::channel::{self, Resumption, Standing};
 use ringside_protocol::frame::{
     Attached, Mode, Open, Refused, Resume, Rewound, Route, Seat as SeatFrame, ServerFrame, Target, VERSION, cut_reason,
 };
-use ringside_protocol::ids::Branch;
 use ringside_protocol::limits;
 use ringside_protocol::reason::{Reaction, Reason};
 use ringside_protocol::token::Capability;
@@ -327,7 +326,7 @@ impl Worker {
             self.refuse(now, link, Reason::NotHere, "the session went away while the player joined");
             return;
         };
-        let branch = session.lead.as_ref().map_or(Branch(session.epoch), |lead| lead.branches.current());
+        let branch = session.branch();
         let Some(state) = session.fold.slot(slot) else {
             self.refuse(now, link, Reason::Kicked, "the game kicked the player at once");
             return;
@@ -337,7 +336,7 @@ impl Worker {
             Some(Resume { branch, last_output, .. }) => Standing { branch: *branch, last: *last_output },
             None => Standing { branch, last: acknowledged },
         };
-        let fork = session.lead.as_ref().and_then(|lead| lead.branches.fork(claimed.branch, slot, joined));
+        let fork = session.fork(claimed.branch, slot, joined);
         let kept = fork.map(|fork| fork.kept.last_output);
         let (after, rewound) = match channel::resume(claimed, branch, kept, &state.outputs) {
             Ok(Resumption::Continue { after }) => (after, None),

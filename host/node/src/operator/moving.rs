@@ -1,5 +1,5 @@
-//! A session is led by another node because an operator says so, or because its node leaves: the node that leads it makes the other one follow first,
-//! then gives it the lead, and answers when the other has it.
+//! A session is led by another node because an operator says so, or because its node leaves: the node that leads it makes
+//! the other one follow first, then gives it the lead, and answers when the other has it.
 
 use std::time::Duration;
 
@@ -15,10 +15,6 @@ use crate::control::{ControlError, MoveState, SessionName};
 
 /// How long a move may take: a node that does not follow yet begins with a checkpoint.
 const MOVING: Duration = Duration::from_secs(20);
-/// Sessions that leave at a time. Their followers have the log: what each costs is a hold of a few milliseconds.
-const WAVE: usize = 16;
-/// How soon what did not leave is tried again.
-const AGAIN: Duration = Duration::from_millis(250);
 /// How often it is looked how far it is.
 const LOOK: Duration = Duration::from_millis(20);
 /// How long another node may take to answer that it has moved a session.
@@ -58,7 +54,7 @@ pub async fn here(desk: &Desk, name: SessionName, to: Node) -> Result<Moved, Api
 }
 
 /// Why it was not moved.
-enum Stuck {
+pub(super) enum Stuck {
     NotHere,
     Control(ControlError),
     Refused(String),
@@ -69,52 +65,30 @@ enum Stuck {
 }
 
 impl Stuck {
+    /// In words, for a session that was to go to a node.
+    pub(super) fn to_string(&self, to: Node) -> String {
+        match self {
+            Stuck::NotHere => "it is not led here".to_owned(),
+            Stuck::Control(error) => error.to_string(),
+            Stuck::Refused(why) => why.clone(),
+            Stuck::Elsewhere(node) => format!("node {} came to lead it meanwhile", node.id),
+            Stuck::TimedOut(why) => format!("after {} s node {} {why}", MOVING.as_secs(), to.id),
+        }
+    }
+
     fn into_error(self, name: &SessionName, to: Node) -> ApiError {
         match self {
             Stuck::NotHere => ControlError::NoSuchSession(name.to_string()).into(),
             Stuck::Control(error) => error.into(),
             Stuck::Refused(why) => ApiError::not_moved(why),
-            Stuck::Elsewhere(node) => ApiError::not_moved(format!("node {} came to lead it meanwhile", node.id)),
-            Stuck::TimedOut(why) => ApiError::move_late(format!("after {} s node {} {why}", MOVING.as_secs(), to.id)),
+            Stuck::Elsewhere(_) => ApiError::not_moved(self.to_string(to)),
+            Stuck::TimedOut(_) => ApiError::move_late(self.to_string(to)),
         }
     }
 }
 
-/// Has followers lead the sessions of this node, a few at a time, as long as it is let: those that leave. What is
-/// not followed stays, and so does what does not get away; it is tried again.
-pub async fn give_away(desk: &Desk) {
-    loop {
-        let sessions = desk.control.sessions().await.unwrap_or_default();
-        let mut leaving = tokio::task::JoinSet::new();
-        for session in sessions.into_iter().filter(|session| session.state == "live") {
-            if leaving.len() >= WAVE {
-                leaving.join_next().await;
-            }
-            let desk = desk.clone();
-            leaving.spawn(async move { give_one(&desk, &session.session).await });
-        }
-        while leaving.join_next().await.is_some() {}
-        // Others begin to be followed, or come to be in sync.
-        tokio::time::sleep(AGAIN).await;
-    }
-}
-
-/// Gives a session to its first follower that counts, if it has one.
-async fn give_one(desk: &Desk, session: &str) {
-    let Ok(name) = session.parse::<SessionName>() else { return };
-    let Ok(info) = desk.control.session(name.clone()).await else { return };
-    let replication = info.detail.and_then(|detail| detail.replication);
-    let followers = replication.into_iter().flat_map(|replication| replication.followers);
-    let Some(to) = followers.filter(|one| one.in_sync).find_map(|one| here::named(desk, &one.node).ok()) else {
-        return;
-    };
-    match from_here(desk, name, to.node).await {
-        Ok(moved) => tracing::info!(session, to = moved.to, took_ms = moved.took_ms, "the session left"),
-        Err(_) => tracing::warn!(session, to = %to.node.id, "the session did not leave yet"),
-    }
-}
-
-async fn from_here(desk: &Desk, name: SessionName, to: Node) -> Result<Moved, Stuck> {
+/// Gives a session of this node to another.
+pub(super) async fn from_here(desk: &Desk, name: SessionName, to: Node) -> Result<Moved, Stuck> {
     let (began, me) = (Instant::now(), desk.peers.me());
     let session = match desk.control.session(name.clone()).await {
         Ok(info) if info.state == "live" => info.session,

@@ -72,7 +72,7 @@ impl Voice {
 impl Follower {
     /// Whether it may stand at all.
     fn is_eligible(&self) -> bool {
-        self.counts && self.has_log && !self.has_diverged && self.bound.is_none()
+        self.counts && self.has_log && !self.has_diverged && self.bound.is_none() && self.terms.may_promote()
     }
 
     /// When silence becomes suspicion; never for one that may not stand.
