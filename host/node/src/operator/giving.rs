@@ -8,6 +8,7 @@ use std::time::Duration;
 use ringside_core::ids::{Node, NodeId};
 use ringside_core::placement::REFUSALS;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::moving::{self, Stuck};
 use super::{Desk, here};
@@ -15,6 +16,10 @@ use crate::control::SessionName;
 
 /// Sessions that leave at a time.
 const MOVES_AT_A_TIME: usize = 24;
+/// How long a session may take before another node is tried.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// What takes longer is shown.
+const NOTED: Duration = Duration::from_secs(2);
 /// How soon what did not leave is tried again.
 const AGAIN: Duration = Duration::from_millis(250);
 
@@ -63,7 +68,13 @@ async fn give_one(desk: &Desk, session: String, tried: Vec<NodeId>) -> Option<(S
         // The next round begins with those that were passed over.
         return tried.first().map(|first| (session, *first));
     };
-    match moving::from_here(desk, name, to).await {
+    let began = Instant::now();
+    let is_here = |why: &str| {
+        if began.elapsed() > NOTED {
+            desk.leaving.note_stuck(&session, format!("node {} {why}", to.id));
+        }
+    };
+    match moving::from_here(desk, name, to, PATIENCE, is_here).await {
         Ok(moved) => {
             tracing::info!(session, to = moved.to, took_ms = moved.took_ms, "the session left");
             desk.leaving.note_gone(&session);

@@ -133,7 +133,7 @@ mod tests {
         leaving.note_stuck("a/2@1", "no room".to_owned());
         assert!(!leaving.is_moving(start));
         leaving.note_gone("a/2@1");
-        assert!(leaving.is_moving(start) && !leaving.is_moving(start + PROGRESS));
+        assert!(leaving.is_moving(start) && !leaving.is_moving(start + 2 * PROGRESS));
         let shown = leaving.show().expect("it leaves");
         assert_eq!((shown.sessions, shown.moved, shown.stuck.len()), (3, 1, 1));
         assert_eq!(shown.stuck[0].session, "a/1@1");

@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(25);
 /// Why it was not moved; it is led where it was, unless that node is gone.
 pub async fn anywhere(desk: &Desk, name: SessionName, to: &str) -> Result<Moved, ApiError> {
     let to = here::named(desk, to)?.node;
-    match from_here(desk, name.clone(), to).await {
+    match from_here(desk, name.clone(), to, MOVING, |_| ()).await {
         Ok(moved) => return Ok(moved),
         Err(Stuck::NotHere) => {}
         Err(stuck) => return Err(stuck.into_error(&name, to)),
@@ -50,7 +50,7 @@ pub async fn anywhere(desk: &Desk, name: SessionName, to: &str) -> Result<Moved,
 /// # Errors
 /// [`anywhere`].
 pub async fn here(desk: &Desk, name: SessionName, to: Node) -> Result<Moved, ApiError> {
-    from_here(desk, name.clone(), to).await.map_err(|stuck| stuck.into_error(&name, to))
+    from_here(desk, name.clone(), to, MOVING, |_| ()).await.map_err(|stuck| stuck.into_error(&name, to))
 }
 
 /// Why it was not moved.
@@ -72,7 +72,7 @@ impl Stuck {
             Stuck::Control(error) => error.to_string(),
             Stuck::Refused(why) => why.clone(),
             Stuck::Elsewhere(node) => format!("node {} came to lead it meanwhile", node.id),
-            Stuck::TimedOut(why) => format!("after {} s node {} {why}", MOVING.as_secs(), to.id),
+            Stuck::TimedOut(why) => format!("node {} {why}", to.id),
         }
     }
 
@@ -87,8 +87,14 @@ impl Stuck {
     }
 }
 
-/// Gives a session of this node to another.
-pub(super) async fn from_here(desk: &Desk, name: SessionName, to: Node) -> Result<Moved, Stuck> {
+/// Gives a session of this node to another, within a time; whoever asks is told now and then why it is still here.
+pub(super) async fn from_here(
+    desk: &Desk,
+    name: SessionName,
+    to: Node,
+    patience: Duration,
+    mut is_here: impl FnMut(&str),
+) -> Result<Moved, Stuck> {
     let (began, me) = (Instant::now(), desk.peers.me());
     let session = match desk.control.session(name.clone()).await {
         Ok(info) if info.state == "live" => info.session,
@@ -96,7 +102,7 @@ pub(super) async fn from_here(desk: &Desk, name: SessionName, to: Node) -> Resul
         Err(error) => return Err(Stuck::Control(error)),
     };
     let mut why = "does not follow it";
-    while began.elapsed() < MOVING {
+    while began.elapsed() < patience {
         match desk.control.move_session(name.clone(), to).await.map_err(Stuck::Control)? {
             MoveState::Led(node) if node == to => {
                 let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -108,6 +114,7 @@ pub(super) async fn from_here(desk: &Desk, name: SessionName, to: Node) -> Resul
             MoveState::Waits(still) => why = still,
             MoveState::Refused(why) => return Err(Stuck::Refused(why)),
         }
+        is_here(why);
         tokio::time::sleep(LOOK).await;
     }
     Err(Stuck::TimedOut(why))

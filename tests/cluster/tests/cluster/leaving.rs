@@ -38,7 +38,7 @@ async fn a_drained_node_ends_what_nobody_takes_when_the_grace_is_over_and_says_w
     let mut cluster = full().await;
     let mut player = pinned(&cluster, "long").await;
     player.exchange(10).await;
-    let answer = cluster.node(1).ringside(&["node", "drain", "2", "--grace", "1s"]);
+    let answer = cluster.node(1).ringside(&["node", "drain", "2", "--grace", "5s"]);
     assert!(answer.err.contains("echo/long@") && answer.err.contains("did not leave"), "{}", answer.err);
     let said = answer.succeeded();
     assert!(said.contains("node 2 has left"), "{said}");
