@@ -33,7 +33,7 @@ use super::follower::Follower;
 use super::message::{Ack, Answer, Append, Ask, Mark, Message, Output, Party, Promotion, Release, Stand};
 use super::record::{Cause, ChainHome, Member, Record, Terms};
 use super::timing::{HEARTBEAT_US, STALL_US, WANTED_US};
-use crate::ids::{Epoch, Position};
+use crate::ids::{Epoch, Node, Position};
 use crate::limits;
 pub use change::MoveError;
 use meeting::Rival;
@@ -95,6 +95,8 @@ pub struct Leader {
     home: Option<Reminder>,
     /// Who is to count though there are enough, and until when: it is to lead.
     wanted: Option<(Member, u64)>,
+    /// A run of a node that is about to be gone: none of it is to count.
+    leaving: Option<Node>,
     mark: Option<Mark>,
     /// When its epoch began.
     began: u64,
@@ -185,6 +187,7 @@ impl Leader {
             former: BTreeMap::new(),
             home: None,
             wanted: None,
+            leaving: None,
             mark: None,
             began: now,
             confirmed_from: now,
@@ -339,6 +342,19 @@ impl Leader {
     /// it does. Who is too many then is taken out.
     pub fn handle_wanted(&mut self, now: u64, who: Member) {
         self.wanted = Some((who, now + WANTED_US));
+        self.change_set(now);
+    }
+
+    /// Somebody is to count until it is let go of ([`Leader::handle_unkept`]): it led before, and leads again should this
+    /// process not last.
+    pub fn handle_kept(&mut self, who: Member) {
+        self.wanted = Some((who, u64::MAX));
+    }
+
+    /// Those of a node's run need not count any longer, and are about to be gone.
+    pub fn handle_unkept(&mut self, now: u64, node: Node) {
+        self.wanted.take_if(|(who, _)| who.node == node);
+        self.leaving = Some(node);
         self.change_set(now);
     }
 

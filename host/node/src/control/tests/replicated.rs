@@ -379,9 +379,10 @@ fn a_session_is_moved_to_a_node_that_is_made_to_follow_it_first() {
 /// One that asks for no followers has one for the time of the move, on the node that it goes to.
 #[test]
 fn a_session_without_followers_is_followed_where_it_is_to_go() {
-    let (mut bench, sent) = among(&[1, 2]);
+    let (mut bench, sent) = among(&[1]);
     bench.commands(0);
     let session = bench.session("final");
+    bench.desk.handle(0, Message::View(view(&[1, 2])));
     bench.commands(0);
     let gone = bench.ask(|reply| Message::Move(name(&session), node(3), reply)).try_recv().unwrap();
     assert!(matches!(&gone, Ok(MoveState::Refused(why)) if why.contains("not in the cluster")), "{gone:?}");

@@ -224,7 +224,7 @@ impl Worker {
             lead.standing.retain(|member, _| record.counts(*member));
             // Of one that asks for none they are told when it is about to move there.
             let keeps_followers = lead.terms.followers > 0;
-            if std::mem::replace(&mut lead.first, first) != first && keeps_followers {
+            if std::mem::replace(&mut lead.first, first) != first && (keeps_followers || self.keeps(first)) {
                 self.tell_follower(index);
             }
             self.tell(Event::Record { session, record });
@@ -276,7 +276,7 @@ impl Worker {
     }
 
     /// Where a member is reached by players.
-    pub(super) fn resolve_member(&self, session: &SessionId, member: Member) -> Option<Resolved> {
+    pub(crate) fn resolve_member(&self, session: &SessionId, member: Member) -> Option<Resolved> {
         let contacts = self.replication.nodes.get(&member.node)?;
         Some(Resolved {
             session: session.clone(),
