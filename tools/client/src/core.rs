@@ -298,6 +298,11 @@ impl Core {
         self.phase == Phase::Attached
     }
 
+    /// Whether a connection waits at the session's follower, so that the end of its leader costs little.
+    pub fn is_standing_by(&self) -> bool {
+        self.standby.is_standing()
+    }
+
     /// Whether the last event was put out, or the client was closed.
     pub fn is_done(&self) -> bool {
         self.phase == Phase::Done

@@ -141,6 +141,11 @@ impl Client {
         self.shared.lock().core.is_attached()
     }
 
+    /// Whether a connection waits at the session's follower, so that the end of its leader costs little.
+    pub fn is_standing_by(&self) -> bool {
+        self.shared.lock().core.is_standing_by()
+    }
+
     /// Messages that the session has not said that it has.
     pub fn unacknowledged(&self) -> usize {
         self.shared.lock().core.unacknowledged()

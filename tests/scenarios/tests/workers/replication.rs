@@ -348,6 +348,8 @@ struct Told {
 struct Talker {
     thread: JoinHandle<Told>,
     replies: Arc<AtomicU64>,
+    /// Whether it was told, before its last reply, that it waits at the follower: that the worker there knows of it is less.
+    stands_by: Arc<AtomicBool>,
     stops: Arc<AtomicBool>,
 }
 
@@ -358,16 +360,23 @@ impl Talker {
         let target = format!("{}/{}", id.game, id.key);
         let options = Options::new(doors, Trust::InsecureLoopback, token, &target).unwrap();
         let (replies, stops) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
-        let (count, ends) = (Arc::clone(&replies), Arc::clone(&stops));
+        let stands_by = Arc::<AtomicBool>::default();
+        let (count, standing, ends) = (Arc::clone(&replies), Arc::clone(&stands_by), Arc::clone(&stops));
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(talk(options, &count, &ends))
+            runtime.block_on(talk(options, &count, &standing, &ends))
         });
-        Talker { thread, replies, stops }
+        Talker { thread, replies, stands_by, stops }
     }
 
     fn replies(&self) -> u64 {
         self.replies.load(Relaxed)
+    }
+
+    /// Waits until it waits at the follower, be it there where it went last or at another.
+    fn until_standing_by(&self, group: &mut Group) {
+        self.stands_by.store(false, Relaxed);
+        group.pump("the player at the follower", || self.stands_by.load(Relaxed));
     }
 
     fn finish(self, group: &mut Group) -> Told {
@@ -377,7 +386,7 @@ impl Talker {
     }
 }
 
-async fn talk(options: Options, count: &AtomicU64, ends: &AtomicBool) -> Told {
+async fn talk(options: Options, count: &AtomicU64, standing: &AtomicBool, ends: &AtomicBool) -> Told {
     let mut client = Client::connect(options).await.unwrap();
     let (mut told, mut hash, mut said, mut last) = (Told::default(), echo::EMPTY, 0_u64, Instant::now());
     let mut say = |client: &Client| {
@@ -397,6 +406,7 @@ async fn talk(options: Options, count: &AtomicU64, ends: &AtomicBool) -> Told {
                 told.replies += 1;
                 assert_eq!((reply.number, reply.hash), (told.replies, hash), "each once, and in order");
                 told.gap = told.gap.max(std::mem::replace(&mut last, Instant::now()).elapsed());
+                standing.store(client.is_standing_by(), Relaxed);
                 count.store(told.replies, Relaxed);
                 if ends.load(Relaxed) {
                     return told;
@@ -423,11 +433,6 @@ impl Group {
             }
         }
     }
-
-    fn standbys(&self, node: u64) -> bool {
-        let counters = self.running[&self.member(node)].handle.counters();
-        counters.named().iter().any(|(name, count)| *name == "connections" && *count > 0)
-    }
 }
 
 fn echoed(number: u64) -> SessionId {
@@ -443,7 +448,7 @@ fn a_player_who_waits_at_the_follower_loses_nothing_with_the_leader() {
     let talker = Talker::start(&group, "ann", &id);
     group.pump("replies", || talker.replies() > 100);
     // The client goes to the follower at a time of its own.
-    group.until_standing(2);
+    talker.until_standing_by(&mut group);
     let before = talker.replies();
     group.kill(1);
     group.until_promoted(&id);
@@ -465,7 +470,7 @@ fn a_player_loses_nothing_when_a_session_moves_to_and_fro() {
         group.pump("replies", || talker.replies() > before + 200);
         // Be it that the player waits there already, or that it is told to come.
         if number >= 2 {
-            group.until_standing(to);
+            talker.until_standing_by(&mut group);
         }
         group.move_to(&id, from, to);
     }
@@ -477,17 +482,6 @@ fn a_player_loses_nothing_when_a_session_moves_to_and_fro() {
 }
 
 impl Group {
-    fn until_standing(&mut self, node: u64) {
-        let begun = Instant::now();
-        while !self.standbys(node) {
-            assert!(begun.elapsed() < PATIENCE, "nobody waits at {node}");
-            if let Ok((from, event)) = self.events.recv_timeout(Duration::from_millis(5)) {
-                self.serve(from, &event);
-                self.heard.push((from, event));
-            }
-        }
-    }
-
     fn move_to(&mut self, id: &SessionId, from: u64, to: u64) {
         let to = self.member(to);
         let begun = Instant::now();
