@@ -200,6 +200,22 @@ const OF_SESSIONS: &[Reached] = &[
     ("PENDING_RECORDS", LEADERSHIP, "records_that_do_not_count_yet_are_bounded"),
     ("BATCH_ENTRIES", LEADERSHIP, "entries_beyond_a_batch_go_with_the_next"),
     ("MARKS", LEADERSHIP, "hashes_beyond_the_bound_are_not_compared"),
+    (
+        "LOG_OBJECT_BYTES",
+        "host/core/src/durable/writer/tests.rs",
+        "what_finds_no_room_is_left_out_and_a_checkpoint_comes_in_its_place",
+    ),
+    ("LOG_ITEM_BYTES", "host/core/src/durable/writer/tests.rs", "a_checkpoint_larger_than_one_may_be_is_left_out"),
+    (
+        "LOG_BACKLOG_BYTES",
+        "host/core/src/durable/writer/tests.rs",
+        "what_finds_no_room_is_left_out_and_a_checkpoint_comes_in_its_place",
+    ),
+    (
+        "LOG_ROSTER_OBJECTS",
+        "host/core/src/durable/writer/tests.rs",
+        "objects_before_a_list_and_every_checkpoint_may_go_and_who_holds_them_up_is_asked",
+    ),
 ];
 
 /// What bounds workers.
