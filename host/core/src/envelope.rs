@@ -18,6 +18,8 @@ pub enum Kind {
     GameVersion = 2,
     /// A session's leadership record.
     LeadershipRecord = 3,
+    /// An object of the log of a run of a node.
+    NodeLog = 4,
 }
 
 /// Why bytes are not the object that was asked for. Nothing was decoded.

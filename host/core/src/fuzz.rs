@@ -4,6 +4,8 @@
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
+use crate::durable::object::{self, Object};
+use crate::durable::recovery::Chain;
 use crate::envelope::{self, Kind};
 use crate::ids::{GameName, ModuleHash, PlayerId, SessionId, SessionKey};
 use crate::recording::{self, Item, Reader};
@@ -11,7 +13,8 @@ use crate::recording::{self, Item, Reader};
 pub use ringside_protocol::fuzz::Target;
 
 /// Every decoder of this crate.
-pub const TARGETS: &[Target] = &[("envelope", fuzz_envelope), ("recording", fuzz_recording), ("ids", fuzz_ids)];
+pub const TARGETS: &[Target] =
+    &[("envelope", fuzz_envelope), ("recording", fuzz_recording), ("ids", fuzz_ids), ("node_log", fuzz_node_log)];
 
 /// An object's envelope: what opens was sealed so.
 pub fn fuzz_envelope(bytes: &[u8]) {
@@ -73,4 +76,21 @@ pub fn fuzz_ids(bytes: &[u8]) {
     read::<PlayerId>(text);
     read::<SessionId>(text);
     read::<ModuleHash>(text);
+}
+
+/// An object of a node's log, and the same bytes as what its envelope holds: what is read is folded, and is written as it
+/// was read.
+pub fn fuzz_node_log(bytes: &[u8]) {
+    let sealed = envelope::seal(Kind::NodeLog, object::FORMAT, bytes);
+    for bytes in [bytes, &sealed] {
+        let Ok(object) = Object::decode(bytes) else { continue };
+        assert_eq!(Object::decode(&object.encode()), Ok(object.clone()));
+        let mut chain = Chain::default();
+        // Far from the end of the numbers, and of those before it few are missing.
+        if object.number < 64 {
+            chain.handle_object(object.run, object.number, bytes);
+            assert_eq!(chain.next_number(), object.number + 1);
+            assert!(chain.durable().len() + chain.others().count() <= bytes.len());
+        }
+    }
 }

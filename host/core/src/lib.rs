@@ -29,6 +29,7 @@
 //! they come, before messages that came after them.
 
 pub mod directory;
+pub mod durable;
 pub mod envelope;
 #[doc(hidden)]
 pub mod fuzz;

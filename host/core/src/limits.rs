@@ -178,3 +178,17 @@ pub const PENDING_RECORDS: usize = 4;
 pub const BATCH_ENTRIES: u64 = 512;
 /// Hashes of its fold that a follower keeps to compare. Beyond: the oldest is forgotten, and is not compared.
 pub const MARKS: usize = 64;
+
+// Of the log of a node's durable sessions.
+
+/// Bytes of an object of a node's log, unless one item alone is larger. Further items go with the next object.
+pub const LOG_OBJECT_BYTES: usize = 4 << 20;
+/// Bytes of one item of a node's log, which no checkpoint should come to: guest memory, views, unacknowledged outputs.
+/// Beyond: it is left out, its session's log since the checkpoint before is kept, and that is said.
+pub const LOG_ITEM_BYTES: usize = 64 << 20;
+/// Bytes that wait for a node's log. Beyond: what comes is left out, its sessions release nothing durable, and each goes
+/// on with a checkpoint when there is room.
+pub const LOG_BACKLOG_BYTES: usize = 64 << 20;
+/// Objects of a node's log between two lists of the sessions that it holds. What is before the newest list and before
+/// every session's newest checkpoint may be deleted.
+pub const LOG_ROSTER_OBJECTS: u64 = 64;

@@ -1,9 +1,12 @@
 //! Every decoder against broken input: each fuzz function with inputs made from honest ones by the seeded mutator.
 
 use bytes::Bytes;
+use ringside_core::durable::object::{Checkpoint, Closed, Content, FORMAT, Item as LogItem, Object, Opened};
 use ringside_core::envelope::{self, Kind};
 use ringside_core::fuzz::TARGETS;
-use ringside_core::ids::{Epoch, ModuleHash, SessionId, Slot, StateHash};
+use ringside_core::ids::{Epoch, ModuleHash, Node, NodeId, SessionId, Slot, StateHash};
+use ringside_core::leadership::lineage::Lineage;
+use ringside_core::leadership::record::Tier;
 use ringside_core::log::{Input, LeaveReason, Outcome, Record, SkipCause};
 use ringside_core::recording::{self, EndReason, Header, Item};
 use ringside_protocol::fuzz::{Mutator, hammer};
@@ -43,6 +46,31 @@ fn items() -> Vec<Item> {
     ]
 }
 
+/// Objects of a node's log.
+fn objects() -> Vec<Object> {
+    let run = Node { id: NodeId(7), generation: 2 };
+    let (session, epoch) = (SESSION.parse::<SessionId>().expect("a session"), run.first_epoch());
+    let opened = Opened { session: session.clone(), tier: Tier::Durable, charter: Bytes::from("charter") };
+    let entry = |position| Record { position, time_us: 9, input: Input::Tick, outcome: Outcome::Applied };
+    let checkpoint = Checkpoint {
+        session: session.clone(),
+        epoch,
+        position: 4,
+        lineage: Lineage::new(epoch),
+        beside: Bytes::new(),
+        state: Bytes::from("state"),
+    };
+    let items = vec![
+        LogItem::Roster(vec![opened.clone()]),
+        LogItem::Opened(opened),
+        LogItem::Entries { session: session.clone(), epoch, entries: (1..6).map(entry).collect() },
+        LogItem::Checkpoint(Box::new(checkpoint)),
+        LogItem::Closed { session, why: Closed::Ended },
+    ];
+    let object = |number, content| Object { run, number, maker: 3, first: 1, content };
+    vec![object(1, Content::Items(items)), object(2, Content::Seal { by: run })]
+}
+
 /// A recording, what its frames hold, sealed objects, and names.
 fn corpus() -> Vec<Vec<u8>> {
     let mut file = Vec::new();
@@ -57,6 +85,11 @@ fn corpus() -> Vec<Vec<u8>> {
     corpus.push(file);
     corpus.push(envelope::seal(Kind::Checkpoint, 1, b"state"));
     corpus.push(envelope::seal(Kind::GameVersion, 1, b"{}"));
+    for object in objects() {
+        let bytes = object.encode();
+        let payload = envelope::open(Kind::NodeLog, FORMAT, bytes.len(), &bytes).expect("an object");
+        corpus.extend([payload.to_vec(), bytes.to_vec()]);
+    }
     corpus.extend(["pong", "Final.2", "ann", SESSION].map(|name| name.as_bytes().to_vec()));
     corpus.push(ModuleHash([0xab; 32]).to_string().into_bytes());
     corpus
@@ -68,21 +101,22 @@ fn decoders_survive_broken_input() {
     for (_, target) in TARGETS {
         corpus.iter().for_each(|honest| target(honest));
     }
-    hammer(TARGETS, &corpus, 200_000);
+    hammer(TARGETS, &corpus, 260_000);
 }
 
 #[test]
 fn the_mutator_reaches_the_decoders_depths() {
     let corpus = corpus();
     let mut mutator = Mutator::new(7);
-    let (mut frames, mut names) = (0, 0);
-    for _ in 0..4_000 {
+    let (mut frames, mut names, mut objects) = (0, 0, 0);
+    for _ in 0..8_000 {
         let input = mutator.mutate(&corpus);
         if let Ok(mut reader) = recording::Reader::new(&input) {
             frames += std::iter::from_fn(|| reader.next_item().ok().flatten()).count();
         }
         let text = std::str::from_utf8(&input).unwrap_or_default();
         names += usize::from(text.parse::<SessionId>().is_ok());
+        objects += usize::from(Object::decode(&envelope::seal(Kind::NodeLog, FORMAT, &input)).is_ok());
     }
-    assert!(frames > 100 && names > 10, "{frames} frames, {names} names");
+    assert!(frames > 100 && names > 10 && objects > 20, "{frames} frames, {names} names, {objects} objects");
 }

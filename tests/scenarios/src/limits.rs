@@ -200,6 +200,22 @@ const OF_SESSIONS: &[Reached] = &[
     ("PENDING_RECORDS", LEADERSHIP, "records_that_do_not_count_yet_are_bounded"),
     ("BATCH_ENTRIES", LEADERSHIP, "entries_beyond_a_batch_go_with_the_next"),
     ("MARKS", LEADERSHIP, "hashes_beyond_the_bound_are_not_compared"),
+    (
+        "LOG_OBJECT_BYTES",
+        "host/core/src/durable/writer/tests.rs",
+        "what_finds_no_room_is_left_out_and_a_checkpoint_comes_in_its_place",
+    ),
+    ("LOG_ITEM_BYTES", "host/core/src/durable/writer/tests.rs", "a_checkpoint_larger_than_one_may_be_is_left_out"),
+    (
+        "LOG_BACKLOG_BYTES",
+        "host/core/src/durable/writer/tests.rs",
+        "what_finds_no_room_is_left_out_and_a_checkpoint_comes_in_its_place",
+    ),
+    (
+        "LOG_ROSTER_OBJECTS",
+        "host/core/src/durable/writer/tests.rs",
+        "objects_before_a_list_and_every_checkpoint_may_go_and_who_holds_them_up_is_asked",
+    ),
 ];
 
 /// What bounds workers.
@@ -313,6 +329,7 @@ const OF_NODES: &[Reached] = &[
         "host/node/src/cluster/gossip/tests.rs",
         "nodes_meet_hear_what_is_said_and_miss_who_is_gone",
     ),
+    ("STUCK_SHOWN", "host/node/src/operator/leaving.rs", "only_so_many_sessions_that_stay_are_shown"),
     ("NODE_RELAYS", RELAYS, "relays_of_a_node_are_bounded_by_what_a_leader_takes_from_one_address"),
     ("OPENING_RELAYS", RELAYS, "relays_of_a_node_are_bounded_by_what_a_leader_takes_from_one_address"),
     ("STOP_TIMEOUT", "host/node/src/node/running.rs", "a_stop_that_does_not_end_is_given_up"),

@@ -1,0 +1,245 @@
+//! A store that is slow, fails, says that it failed when it did not, and answers late; a writer that is killed anywhere,
+//! and a reader that seals its log at any time: nothing that was said to be stored is lost, and nothing is stored after
+//! the seal.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::object::tests::run;
+use super::object::{Checkpoint, Item};
+use super::recovery::{Chain, seal};
+use super::writer::{Output, Reply, Request, Writer};
+use crate::ids::{Epoch, Position, SessionId};
+use crate::leadership::lineage::Lineage;
+use crate::log::{Input, Outcome, Record};
+
+#[derive(Debug, Clone)]
+enum Deed {
+    /// A session appends so many entries.
+    Append(usize, u64),
+    /// A batch of a session's is lost on its way to the writer.
+    Lose(usize),
+    /// A session hands in a checkpoint.
+    Checkpoint(usize),
+    /// The store answers the question as it should, some time later.
+    Answer,
+    /// It does what was asked, and says that it failed.
+    Lie,
+    /// It fails.
+    Fail,
+    /// It does what was asked, and says so when nobody waits any more.
+    Late,
+    /// Time passes.
+    Wait(u64),
+    /// Somebody deletes what may be deleted.
+    Delete,
+    /// Somebody seals the log.
+    Seal,
+}
+
+fn deeds() -> impl Strategy<Value = Vec<Deed>> {
+    let deed = prop_oneof![
+        6 => (0..3_usize, 1..5_u64).prop_map(|(who, count)| Deed::Append(who, count)),
+        1 => (0..3_usize).prop_map(Deed::Lose),
+        2 => (0..3_usize).prop_map(Deed::Checkpoint),
+        8 => Just(Deed::Answer),
+        2 => Just(Deed::Lie),
+        2 => Just(Deed::Fail),
+        1 => Just(Deed::Late),
+        2 => (1..3_000_000_u64).prop_map(Deed::Wait),
+        1 => Just(Deed::Delete),
+        1 => Just(Deed::Seal),
+    ];
+    proptest::collection::vec(deed, 1..300)
+}
+
+struct World {
+    writer: Writer,
+    objects: BTreeMap<u64, Bytes>,
+    /// Ends of the sessions' logs.
+    ends: [Position; 3],
+    stored: [Position; 3],
+    question: Option<(u64, Request)>,
+    late: Vec<(u64, Reply)>,
+    first: u64,
+    is_sealed: bool,
+    now: u64,
+}
+
+fn session(who: usize) -> SessionId {
+    format!("arena/s{who}@0000000000000001").parse().unwrap()
+}
+
+fn epoch() -> Epoch {
+    run().first_epoch()
+}
+
+impl World {
+    fn new() -> World {
+        World {
+            writer: Writer::new(run(), 7),
+            objects: BTreeMap::new(),
+            // The last was promoted here.
+            ends: [0, 0, 20],
+            stored: [0, 0, 20],
+            question: None,
+            late: Vec::new(),
+            first: 0,
+            is_sealed: false,
+            now: 0,
+        }
+    }
+
+    fn execute(&mut self) -> Option<(u64, Reply)> {
+        let (number, request) = self.question.take()?;
+        let reply = match request {
+            Request::Create { number, .. } if self.objects.contains_key(&number) => Reply::Exists,
+            Request::Create { number, object } => {
+                self.objects.insert(number, object);
+                Reply::Created
+            }
+            Request::Read { number } => self.objects.get(&number).cloned().map_or(Reply::Missing, Reply::Found),
+        };
+        Some((number, reply))
+    }
+
+    fn checkpoint(&mut self, who: usize) {
+        let (session, epoch, position) = (session(who), epoch(), self.ends[who]);
+        if position == 0 {
+            return self.writer.handle_no_checkpoint(&session);
+        }
+        let state = Bytes::from(position.to_string());
+        let lineage = Lineage::new(epoch);
+        let checkpoint = Checkpoint { session, epoch, position, lineage, beside: Bytes::new(), state };
+        self.writer.handle_item(self.now, Item::Checkpoint(Box::new(checkpoint)));
+    }
+
+    fn act(&mut self, deed: &Deed) {
+        match *deed {
+            Deed::Append(who, count) => {
+                let from = self.ends[who] + 1;
+                self.ends[who] += count;
+                let entry =
+                    |position| Record { position, time_us: position, input: Input::Tick, outcome: Outcome::Applied };
+                let entries = (from..from + count).map(entry).collect();
+                self.writer.handle_item(self.now, Item::Entries { session: session(who), epoch: epoch(), entries });
+            }
+            Deed::Lose(who) => self.ends[who] += 1,
+            Deed::Checkpoint(who) => self.checkpoint(who),
+            Deed::Answer => {
+                if let Some((question, reply)) = self.execute() {
+                    self.writer.handle_reply(self.now, question, reply);
+                }
+            }
+            Deed::Lie => {
+                if let Some((question, _)) = self.execute() {
+                    self.writer.handle_reply(self.now, question, Reply::Failed);
+                }
+            }
+            Deed::Fail => {
+                if let Some((question, _)) = self.question.take() {
+                    self.writer.handle_reply(self.now, question, Reply::Failed);
+                }
+            }
+            Deed::Late => {
+                let late = self.execute();
+                self.late.extend(late);
+            }
+            Deed::Wait(us) => {
+                self.now += us;
+                self.writer.handle_timeout(self.now);
+                for (question, reply) in std::mem::take(&mut self.late) {
+                    self.writer.handle_reply(self.now, question, reply);
+                }
+            }
+            Deed::Delete => self.objects.retain(|number, _| *number >= self.first),
+            Deed::Seal if !self.is_sealed => {
+                let number = self.objects.last_key_value().map_or(1, |(number, _)| number + 1);
+                self.objects.insert(number, seal(run(), number, 9, run()));
+                self.is_sealed = true;
+            }
+            Deed::Seal => {}
+        }
+        self.hear();
+    }
+
+    fn hear(&mut self) {
+        let was_sealed = self.is_sealed;
+        while let Some(output) = self.writer.poll() {
+            match output {
+                Output::Ask(number, request) => self.question = Some((number, request)),
+                Output::Stored { session: of, position, .. } => {
+                    let who = (0..3).find(|who| session(*who) == of).expect("one of them");
+                    assert!(position <= self.ends[who], "what was never appended is not stored");
+                    self.stored[who] = self.stored[who].max(position);
+                }
+                Output::Checkpoint(of) => {
+                    let who = (0..3).find(|who| session(*who) == of).expect("one of them");
+                    self.checkpoint(who);
+                }
+                Output::Forget { first } => self.first = first,
+                Output::Sealed => assert!(was_sealed, "nobody else has written"),
+                Output::Away(_) => {}
+            }
+        }
+    }
+
+    /// It is killed now: what recovery finds.
+    fn check(&self) {
+        let mut chain = Chain::default();
+        self.objects.iter().for_each(|(number, bytes)| chain.handle_object(run(), *number, bytes));
+        assert_eq!(chain.damage().count(), 0, "{:?}", chain.damage().next());
+        assert_eq!(chain.sealed_by().is_some(), self.is_sealed);
+        for who in 0..3 {
+            let begun = if who == 2 { 20 } else { 0 };
+            if self.stored[who] > begun {
+                let start = chain.start(&session(who), epoch(), Position::MAX).expect("it was stored");
+                assert!(start.end >= self.stored[who], "session {who}: {} of {}", start.end, self.stored[who]);
+                assert!(start.end <= self.ends[who]);
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_was_said_to_be_stored_is_found_whenever_the_writer_is_killed(deeds in deeds()) {
+        let mut world = World::new();
+        for deed in &deeds {
+            world.act(deed);
+            world.check();
+        }
+    }
+
+    #[test]
+    fn after_its_seal_a_log_stands_still(deeds in deeds(), later in deeds()) {
+        let mut world = World::new();
+        deeds.iter().for_each(|deed| world.act(deed));
+        world.act(&Deed::Seal);
+        let objects = world.objects.clone();
+        for deed in later.iter().filter(|deed| !matches!(deed, Deed::Delete)) {
+            world.act(deed);
+            world.check();
+            prop_assert_eq!(&world.objects, &objects);
+        }
+    }
+
+    #[test]
+    fn a_store_that_works_again_has_everything(deeds in deeds()) {
+        let mut world = World::new();
+        for deed in deeds.iter().filter(|deed| !matches!(deed, Deed::Seal)) {
+            world.act(deed);
+        }
+        for who in 0..3 {
+            world.act(&Deed::Append(who, 1));
+        }
+        for _ in 0..600 {
+            world.act(&Deed::Wait(500_000));
+            world.act(&Deed::Answer);
+        }
+        prop_assert_eq!(world.stored, world.ends);
+        prop_assert!(world.writer.is_idle());
+    }
+}

@@ -1,0 +1,208 @@
+//! What a log of a run holds: read from its first object to its seal, folded into the tracks of its sessions. A damaged or
+//! missing object is named, and loses no more than it held: a session whose entries were in it goes on from its checkpoint
+//! and the entries before; one whose later checkpoint is there loses nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+use super::object::{Checkpoint, Closed, Content, Item, Object, Opened};
+use crate::ids::{Epoch, Node, Position, SessionId};
+use crate::leadership::lineage::Term;
+use crate::leadership::record::{Record as Leadership, Tier};
+use crate::log::Record;
+
+/// An object of a log that could not be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// Its number.
+    pub number: u64,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+/// What a log has of a session, of one epoch.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Track {
+    checkpoint: Option<Box<Checkpoint>>,
+    /// Entries that are not before the checkpoint, by position.
+    entries: BTreeMap<Position, Record>,
+}
+
+impl Track {
+    fn add(&mut self, entries: Vec<Record>) {
+        let after = self.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.position);
+        let entries = entries.into_iter().filter(|entry| entry.position > after);
+        self.entries.extend(entries.map(|entry| (entry.position, entry)));
+    }
+
+    fn restart(&mut self, checkpoint: Box<Checkpoint>) {
+        if self.checkpoint.as_ref().is_none_or(|known| known.position <= checkpoint.position) {
+            self.entries = self.entries.split_off(&(checkpoint.position + 1));
+            self.checkpoint = Some(checkpoint);
+        }
+    }
+
+    /// From where a session goes on, with no entry after `last`; none if the track does not begin.
+    fn start(&self, last: Position) -> Option<Start> {
+        let base = self.checkpoint.as_ref().filter(|checkpoint| checkpoint.position <= last);
+        if base.is_none() && (self.checkpoint.is_some() || !self.entries.contains_key(&1)) {
+            return None;
+        }
+        let mut end = base.map_or(0, |checkpoint| checkpoint.position);
+        let mut log = Vec::new();
+        for (position, entry) in &self.entries {
+            if *position != end + 1 || *position > last {
+                break;
+            }
+            end = *position;
+            log.push(entry.clone());
+        }
+        let beyond = self.entries.last_key_value().map_or(end, |(position, _)| (*position).min(last));
+        Some(Start { checkpoint: base.cloned(), log, end, lacks: (beyond > end).then_some(end + 1) })
+    }
+}
+
+/// From where a session goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Start {
+    /// Its state; none: the log begins with its first entry.
+    pub checkpoint: Option<Box<Checkpoint>>,
+    /// The entries after it, without gaps.
+    pub log: Vec<Record>,
+    /// The position of the last.
+    pub end: Position,
+    /// The first entry that is missing, where later ones are there: something that was acknowledged is lost.
+    pub lacks: Option<Position>,
+}
+
+/// Why nothing is left of a durable session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Lost {
+    /// No log of a run that led it has a checkpoint or its beginning.
+    #[error("neither a checkpoint nor the beginning of its log is there")]
+    NoBeginning,
+}
+
+/// A log, as far as it was read.
+#[derive(Debug, Default)]
+pub struct Chain {
+    tracks: BTreeMap<SessionId, BTreeMap<Epoch, Track>>,
+    open: BTreeMap<SessionId, Opened>,
+    ended: BTreeSet<SessionId>,
+    damage: Vec<Damage>,
+    first: u64,
+    next: u64,
+    sealed_by: Option<Node>,
+}
+
+impl Chain {
+    /// Takes the next object that is there; numbers between the last and this one are missing.
+    pub fn handle_object(&mut self, run: Node, number: u64, bytes: &[u8]) {
+        let missing = self.next.max(1)..number;
+        self.damage.extend(missing.map(|number| Damage { number, what: "it is missing".to_owned() }));
+        self.next = number + 1;
+        let object = match Object::read(run, number, bytes) {
+            Ok(object) => object,
+            Err(error) => return self.damage.push(Damage { number, what: error.to_string() }),
+        };
+        self.first = self.first.max(object.first);
+        match object.content {
+            Content::Items(items) => items.into_iter().for_each(|item| self.take(item)),
+            Content::Seal { by } => self.sealed_by = Some(by),
+        }
+    }
+
+    fn take(&mut self, item: Item) {
+        match item {
+            Item::Roster(all) => self.open = all.into_iter().map(|one| (one.session.clone(), one)).collect(),
+            Item::Opened(opened) => _ = self.open.insert(opened.session.clone(), opened),
+            Item::Closed { session, why } => {
+                self.open.remove(&session);
+                if why == Closed::Ended {
+                    self.tracks.remove(&session);
+                    self.ended.insert(session);
+                }
+            }
+            Item::Entries { session, epoch, entries } => self.track(session, epoch).add(entries),
+            Item::Checkpoint(checkpoint) => {
+                self.track(checkpoint.session.clone(), checkpoint.epoch).restart(checkpoint);
+            }
+        }
+    }
+
+    fn track(&mut self, session: SessionId, epoch: Epoch) -> &mut Track {
+        self.tracks.entry(session).or_default().entry(epoch).or_default()
+    }
+
+    /// Who sealed it, if anybody has.
+    pub fn sealed_by(&self) -> Option<Node> {
+        self.sealed_by
+    }
+
+    /// The number after the last that was taken.
+    pub fn next_number(&self) -> u64 {
+        self.next.max(1)
+    }
+
+    /// What is wrong with it, but for objects that were not needed any more.
+    pub fn damage(&self) -> impl Iterator<Item = &Damage> {
+        self.damage.iter().filter(|damage| damage.number >= self.first)
+    }
+
+    /// The durable sessions of which it has something, or which the run said that it leads.
+    pub fn durable(&self) -> BTreeSet<&SessionId> {
+        let open = self.open.values().filter(|opened| opened.tier == Tier::Durable).map(|opened| &opened.session);
+        self.tracks.keys().chain(open).collect()
+    }
+
+    /// The other sessions that the run led at the end: their logs were nowhere else than in memory.
+    pub fn others(&self) -> impl Iterator<Item = &Opened> {
+        self.open.values().filter(|opened| opened.tier != Tier::Durable)
+    }
+
+    /// What the run said of a session that it leads.
+    pub fn opened(&self, session: &SessionId) -> Option<&Opened> {
+        self.open.get(session)
+    }
+
+    /// Durable sessions that ended in it.
+    pub fn ended(&self) -> impl Iterator<Item = &SessionId> {
+        self.ended.iter()
+    }
+
+    /// From where a session goes on that was led by this run in an epoch, with no entry after `last`.
+    pub fn start(&self, session: &SessionId, epoch: Epoch, last: Position) -> Option<Start> {
+        self.tracks.get(session)?.get(&epoch)?.start(last)
+    }
+}
+
+/// From where a session goes on, by its newest record and the logs of the runs that led it: the newest track that begins.
+/// Of a track of an epoch that another followed, entries after that one's beginning never were. `track` answers what the
+/// log of an epoch's run has of it.
+///
+/// # Errors
+/// [`Lost`].
+pub fn start(record: &Leadership, mut track: impl FnMut(Epoch, Position) -> Option<Start>) -> Result<Start, Lost> {
+    let mut last = Position::MAX;
+    for Term { epoch, first } in record.lineage.terms().iter().rev() {
+        if let Some(start) = track(*epoch, last) {
+            return Ok(start);
+        }
+        last = last.min(first.saturating_sub(1));
+    }
+    Err(Lost::NoBeginning)
+}
+
+/// Names an object that could not be read for the operator.
+pub fn unreadable(run: Node, damage: &Damage) -> String {
+    format!("object {} of the log of node {run}: {}", damage.number, damage.what)
+}
+
+/// An object's bytes that seal a log.
+pub fn seal(run: Node, number: u64, maker: u64, by: Node) -> Bytes {
+    Object { run, number, maker, first: 0, content: Content::Seal { by } }.encode()
+}
+
+#[cfg(test)]
+mod tests;

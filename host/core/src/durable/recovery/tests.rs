@@ -1,0 +1,136 @@
+//! Logs with holes, damage and several epochs.
+
+use super::super::object::tests::run;
+use super::*;
+use crate::ids::{NodeId, WorkerId};
+use crate::leadership::lineage::Lineage;
+use crate::leadership::record::{Cause, ChainHome, Member};
+use crate::log::{Input, Outcome};
+
+fn session(key: &str) -> SessionId {
+    format!("arena/{key}@0000000000000001").parse().unwrap()
+}
+
+fn entries(key: &str, epoch: Epoch, positions: std::ops::RangeInclusive<u64>) -> Item {
+    let entry = |position| Record { position, time_us: position, input: Input::Tick, outcome: Outcome::Applied };
+    Item::Entries { session: session(key), epoch, entries: positions.map(entry).collect() }
+}
+
+fn checkpoint(key: &str, epoch: Epoch, position: Position) -> Item {
+    Item::Checkpoint(Box::new(Checkpoint {
+        session: session(key),
+        epoch,
+        position,
+        lineage: Lineage::new(epoch),
+        beside: Bytes::new(),
+        state: Bytes::from(position.to_string()),
+    }))
+}
+
+fn opened(key: &str, tier: Tier) -> Item {
+    Item::Opened(Opened { session: session(key), tier, charter: Bytes::new() })
+}
+
+fn object(number: u64, items: Vec<Item>) -> Bytes {
+    Object { run: run(), number, maker: 1, first: 0, content: Content::Items(items) }.encode()
+}
+
+fn read(objects: &[(u64, Bytes)]) -> Chain {
+    let mut chain = Chain::default();
+    objects.iter().for_each(|(number, bytes)| chain.handle_object(run(), *number, bytes));
+    chain
+}
+
+/// Where it goes on: after which checkpoint, up to where, and what lacks.
+fn place(start: Option<Start>) -> Option<(Position, Position, Option<Position>)> {
+    start.map(|start| (start.checkpoint.map_or(0, |checkpoint| checkpoint.position), start.end, start.lacks))
+}
+
+#[test]
+fn a_session_goes_on_from_its_newest_checkpoint_and_the_entries_after_it() {
+    let epoch = run().first_epoch();
+    let chain = read(&[
+        (1, object(1, vec![opened("a", Tier::Durable), entries("a", epoch, 1..=4), entries("b", epoch, 1..=2)])),
+        // Taken at 6, encoded while further entries were written.
+        (2, object(2, vec![entries("a", epoch, 5..=8)])),
+        (3, object(3, vec![checkpoint("a", epoch, 6), entries("b", epoch, 3..=3), entries("a", epoch, 9..=9)])),
+    ]);
+    let at = |key: &str| place(chain.start(&session(key), epoch, Position::MAX));
+    assert_eq!((at("a"), at("b")), (Some((6, 9, None)), Some((0, 3, None))));
+    assert_eq!(chain.start(&session("a"), epoch, Position::MAX).unwrap().log.len(), 3);
+    assert_eq!(place(chain.start(&session("a"), epoch, 7)), Some((6, 7, None)), "what came later never was");
+    assert_eq!(chain.start(&session("a"), epoch, 5), None, "its checkpoint is of what never was");
+    assert_eq!((chain.damage().count(), chain.next_number(), chain.sealed_by()), (0, 4, None));
+}
+
+#[test]
+fn damaged_and_missing_objects_are_named_and_lose_what_they_held_alone() {
+    let epoch = run().first_epoch();
+    let mut damaged = object(3, vec![entries("a", epoch, 4..=5), entries("b", epoch, 4..=5)]).to_vec();
+    damaged[20] ^= 1;
+    let chain = read(&[
+        (1, object(1, vec![entries("a", epoch, 1..=3), entries("b", epoch, 1..=3), entries("c", epoch, 1..=1)])),
+        // The second is missing: what it held of `c`.
+        (3, damaged.into()),
+        (4, object(4, vec![entries("a", epoch, 6..=7), entries("b", epoch, 6..=7), entries("c", epoch, 3..=3)])),
+        (5, object(5, vec![checkpoint("b", epoch, 7), entries("d", epoch, 9..=9)])),
+        (6, seal(run(), 6, 2, run())),
+    ]);
+    let damage: Vec<String> = chain.damage().map(|damage| unreadable(run(), damage)).collect();
+    assert_eq!(damage.len(), 2, "{damage:?}");
+    assert!(damage[0].contains("object 2 of the log of node a.7: it is missing"), "{damage:?}");
+    assert!(damage[1].contains("object 3") && damage[1].contains("checksum"), "{damage:?}");
+    let at = |key: &str| place(chain.start(&session(key), epoch, Position::MAX));
+    assert_eq!(at("a"), Some((0, 3, Some(4))), "up to what lacks");
+    assert_eq!(at("b"), Some((7, 7, None)), "a later checkpoint has it all");
+    assert_eq!(at("c"), Some((0, 1, Some(2))));
+    assert_eq!(at("d"), None, "its beginning is gone");
+    assert_eq!(chain.sealed_by(), Some(run()));
+}
+
+#[test]
+fn what_was_deleted_because_it_was_not_needed_is_not_missing() {
+    let epoch = run().first_epoch();
+    let items = vec![Item::Roster(Vec::new()), checkpoint("a", epoch, 9)];
+    let kept = Object { run: run(), number: 70, maker: 1, first: 1, content: Content::Items(items) }.encode();
+    let later = Object { run: run(), number: 72, maker: 1, first: 70, content: Content::Items(vec![]) }.encode();
+    let chain = read(&[(70, kept), (72, later)]);
+    assert_eq!(chain.damage().map(|damage| damage.number).collect::<Vec<_>>(), [71]);
+}
+
+#[test]
+fn what_was_open_at_the_end_is_known_by_tier() {
+    let chain = read(&[
+        (1, object(1, vec![opened("a", Tier::Durable), opened("b", Tier::Replicated), opened("c", Tier::Volatile)])),
+        (2, object(2, vec![super::super::writer::closed(session("c"), true), opened("d", Tier::Durable)])),
+        (3, object(3, vec![super::super::writer::closed(session("d"), true)])),
+    ]);
+    assert_eq!(chain.durable().into_iter().cloned().collect::<Vec<_>>(), [session("a")]);
+    assert_eq!(chain.others().map(|opened| opened.session.clone()).collect::<Vec<_>>(), [session("b")]);
+    assert_eq!(chain.ended().cloned().collect::<Vec<_>>(), [session("c"), session("d")]);
+    // A list says who is open, whatever was said before.
+    let roster = object(4, vec![Item::Roster(vec![])]);
+    let chain = read(&[(1, object(1, vec![opened("b", Tier::Replicated)])), (4, roster)]);
+    assert_eq!(chain.others().count(), 0);
+}
+
+#[test]
+fn a_session_that_several_led_is_found_by_going_back_along_its_lineage() {
+    let member = |id: u64| Member { node: Node { id: NodeId(id), generation: 1 }, worker: WorkerId(0) };
+    let first = Leadership::first(session("a"), member(1));
+    let second =
+        first.succeeded(member(2), member(2).epoch_after(1), [].into(), 10, (Cause::Promoted, ChainHome::Store));
+    let here = |end: Position| Start { checkpoint: None, log: Vec::new(), end, lacks: None };
+    let asked = std::cell::RefCell::new(Vec::new());
+    let found = |has: &[u64]| {
+        asked.borrow_mut().clear();
+        start(&second, |epoch, last| {
+            asked.borrow_mut().push((epoch.node, last));
+            has.contains(&epoch.node).then(|| here(last.min(99)))
+        })
+    };
+    assert_eq!(found(&[1, 2]), Ok(here(99)), "the newest that begins");
+    assert_eq!(found(&[1]), Ok(here(10)), "without what the next did not have");
+    assert_eq!(*asked.borrow(), [(2, Position::MAX), (1, 10)]);
+    assert_eq!(found(&[]), Err(Lost::NoBeginning));
+}

@@ -1,0 +1,266 @@
+//! The writer, step by step.
+
+use super::super::object::tests::run;
+use super::*;
+use crate::ids::ModuleHash;
+use crate::leadership::lineage::Lineage;
+use crate::leadership::record::Tier;
+use crate::log::{Input, Outcome, Record};
+
+fn session(key: &str) -> SessionId {
+    format!("arena/{key}@0000000000000001").parse().unwrap()
+}
+
+fn epoch() -> Epoch {
+    run().first_epoch()
+}
+
+fn entries(key: &str, positions: std::ops::RangeInclusive<u64>) -> Item {
+    let entry = |position| Record { position, time_us: position, input: Input::Tick, outcome: Outcome::Applied };
+    Item::Entries { session: session(key), epoch: epoch(), entries: positions.map(entry).collect() }
+}
+
+/// An entry as large as one may be.
+fn large(key: &str, position: Position, bytes: usize) -> Item {
+    let config = vec![0; bytes].into();
+    let input = Input::Start { module: ModuleHash([0; 32]), rewriter: 1, seed: [0; 32], config };
+    let entries = vec![Record { position, time_us: 0, input, outcome: Outcome::Applied }];
+    Item::Entries { session: session(key), epoch: epoch(), entries }
+}
+
+fn checkpoint(key: &str, position: Position, bytes: usize) -> Item {
+    Item::Checkpoint(Box::new(Checkpoint {
+        session: session(key),
+        epoch: epoch(),
+        position,
+        lineage: Lineage::new(epoch()),
+        beside: Bytes::new(),
+        state: vec![0; bytes].into(),
+    }))
+}
+
+/// The question that is asked, and everything else that is said.
+fn said(writer: &mut Writer) -> (Option<(u64, Request)>, Vec<Output>) {
+    let (mut question, mut others) = (None, Vec::new());
+    while let Some(output) = writer.poll() {
+        match output {
+            Output::Ask(number, request) => question = Some((number, request)),
+            other => others.push(other),
+        }
+    }
+    (question, others)
+}
+
+fn create(writer: &mut Writer) -> (u64, u64, Object) {
+    match said(writer).0 {
+        Some((question, Request::Create { number, object })) => (question, number, Object::decode(&object).unwrap()),
+        other => panic!("a create: {other:?}"),
+    }
+}
+
+fn stored(key: &str, position: Position) -> Output {
+    Output::Stored { session: session(key), epoch: epoch(), position }
+}
+
+fn items(object: &Object) -> usize {
+    match &object.content {
+        Content::Items(items) => items.len(),
+        Content::Seal { .. } => 0,
+    }
+}
+
+#[test]
+fn one_object_is_on_its_way_and_what_comes_meanwhile_is_the_next() {
+    let mut writer = Writer::new(run(), 1);
+    writer.handle_item(0, entries("a", 1..=2));
+    let (question, number, _) = create(&mut writer);
+    writer.handle_item(1, entries("a", 3..=3));
+    writer.handle_item(1, entries("b", 1..=5));
+    assert_eq!((number, said(&mut writer)), (1, (None, Vec::new())));
+    writer.handle_reply(2, question, Reply::Created);
+    let (asked, others) = said(&mut writer);
+    assert_eq!(others, [stored("a", 2)]);
+    let Some((question, Request::Create { number: 2, object })) = asked else { panic!("{asked:?}") };
+    assert_eq!(items(&Object::decode(&object).unwrap()), 2);
+    assert!(!writer.is_idle());
+    writer.handle_reply(3, question, Reply::Created);
+    assert_eq!(said(&mut writer), (None, vec![stored("a", 3), stored("b", 5)]));
+    assert!(writer.is_idle() && writer.next_timeout().is_none());
+}
+
+#[test]
+fn an_error_is_tried_again_with_growing_pauses_and_what_was_made_all_the_same_is_known_by_its_bytes() {
+    let mut writer = Writer::new(run(), 1);
+    writer.handle_item(0, entries("a", 1..=2));
+    let (mut question, _, first) = create(&mut writer);
+    let (mut now, mut pause) = (0, FIRST_PAUSE_US);
+    let mut is_away = false;
+    for _ in 0..10 {
+        writer.handle_reply(now, question, Reply::Failed);
+        let (asked, others) = said(&mut writer);
+        is_away |= others == [Output::Away(true)];
+        assert_eq!((asked, writer.next_timeout()), (None, Some(now + pause)));
+        now += pause;
+        pause = (2 * pause).min(LONGEST_PAUSE_US);
+        writer.handle_timeout(now);
+        let (again, _, object) = create(&mut writer);
+        assert_eq!(object, first, "the same once more");
+        question = again;
+    }
+    assert!(is_away, "that is said");
+    writer.handle_reply(now, question, Reply::Exists);
+    let Some((question, Request::Read { number: 1 })) = said(&mut writer).0 else { panic!("it is looked at") };
+    writer.handle_reply(now, question, Reply::Found(first.encode()));
+    assert_eq!(said(&mut writer), (None, vec![Output::Away(false), stored("a", 2)]));
+}
+
+#[test]
+fn silence_is_an_error_and_a_late_answer_means_nothing() {
+    let mut writer = Writer::new(run(), 1);
+    writer.handle_item(0, entries("a", 1..=2));
+    let (late, ..) = create(&mut writer);
+    writer.handle_timeout(ANSWER_US);
+    writer.handle_timeout(ANSWER_US + FIRST_PAUSE_US);
+    let (question, ..) = create(&mut writer);
+    writer.handle_reply(ANSWER_US + FIRST_PAUSE_US, late, Reply::Exists);
+    assert_eq!(said(&mut writer), (None, Vec::new()));
+    writer.handle_reply(ANSWER_US + FIRST_PAUSE_US, question, Reply::Created);
+    assert!(said(&mut writer).1.contains(&stored("a", 2)));
+}
+
+#[test]
+fn anybody_elses_object_under_its_number_is_the_end() {
+    for theirs in [
+        super::super::recovery::seal(run(), 1, 9, run()),
+        Object { run: run(), number: 1, maker: 2, first: 1, content: Content::Items(vec![]) }.encode(),
+        Bytes::from("rubbish"),
+    ] {
+        let mut writer = Writer::new(run(), 1);
+        writer.handle_item(0, entries("a", 1..=2));
+        let (question, ..) = create(&mut writer);
+        writer.handle_reply(0, question, Reply::Exists);
+        let Some((question, _)) = said(&mut writer).0 else { panic!("it is looked at") };
+        writer.handle_reply(0, question, Reply::Found(theirs));
+        assert_eq!(said(&mut writer), (None, vec![Output::Sealed]));
+        writer.handle_item(1, entries("a", 3..=3));
+        assert_eq!((writer.is_sealed(), writer.waiting_bytes(), said(&mut writer)), (true, 0, (None, Vec::new())));
+    }
+}
+
+#[test]
+fn notes_of_what_is_not_durable_wait_for_company() {
+    let mut writer = Writer::new(run(), 1);
+    let opened = Opened { session: session("v"), tier: Tier::Volatile, charter: Bytes::new() };
+    writer.handle_item(0, Item::Opened(opened));
+    assert_eq!((said(&mut writer).0, writer.next_timeout()), (None, Some(NOTES_US)));
+    writer.handle_item(1, entries("a", 1..=1));
+    let (_, _, object) = create(&mut writer);
+    assert_eq!(items(&object), 2);
+}
+
+#[test]
+fn a_track_with_a_hole_is_stored_when_a_checkpoint_after_it_is() {
+    let mut writer = Writer::new(run(), 1);
+    // Promoted here: what came before is in the log of another.
+    writer.handle_item(0, entries("a", 11..=12));
+    let (asked, others) = said(&mut writer);
+    assert_eq!(others, [Output::Checkpoint(session("a"))]);
+    writer.handle_reply(0, asked.unwrap().0, Reply::Created);
+    assert_eq!(said(&mut writer), (None, vec![]), "nothing of it counts as stored");
+    writer.handle_item(0, checkpoint("a", 11, 9));
+    let (question, ..) = create(&mut writer);
+    writer.handle_reply(0, question, Reply::Created);
+    assert_eq!(said(&mut writer).1, [stored("a", 12)]);
+    // A batch got lost on the way.
+    writer.handle_item(1, entries("a", 14..=14));
+    let (asked, others) = said(&mut writer);
+    assert_eq!(others, [Output::Checkpoint(session("a"))]);
+    writer.handle_reply(1, asked.unwrap().0, Reply::Created);
+    writer.handle_item(2, checkpoint("a", 12, 9));
+    let (question, ..) = create(&mut writer);
+    writer.handle_reply(2, question, Reply::Created);
+    assert_eq!(said(&mut writer).1, [Output::Checkpoint(session("a"))], "it was of before the hole");
+    writer.handle_item(3, checkpoint("a", 13, 9));
+    let (question, ..) = create(&mut writer);
+    writer.handle_reply(3, question, Reply::Created);
+    assert_eq!(said(&mut writer).1, [stored("a", 14)]);
+}
+
+#[test]
+fn what_finds_no_room_is_left_out_and_a_checkpoint_comes_in_its_place() {
+    let mut writer = Writer::new(run(), 1);
+    writer.handle_item(0, entries("a", 1..=1));
+    let (question, ..) = create(&mut writer);
+    let mut position = 1;
+    while writer.left_out() == 0 {
+        position += 1;
+        writer.handle_item(0, large("a", position, 1 << 20));
+        assert!(writer.waiting_bytes() <= LOG_BACKLOG_BYTES);
+    }
+    assert!(position as usize >= LOG_BACKLOG_BYTES / (1 << 20) - 1);
+    writer.handle_reply(1, question, Reply::Created);
+    let mut wanted = 0;
+    loop {
+        let (asked, others) = said(&mut writer);
+        assert!(others.iter().all(|output| *output == Output::Checkpoint(session("a"))), "nothing counts: {others:?}");
+        wanted += others.len();
+        let Some((question, Request::Create { object, .. })) = asked else { break };
+        assert!(object.len() <= LOG_OBJECT_BYTES + (1 << 20));
+        writer.handle_reply(1, question, Reply::Created);
+    }
+    assert_eq!(wanted, 1, "when there is room again, though nothing more happens in the session");
+    writer.handle_item(2, entries("a", position + 1..=position + 1));
+    let (asked, others) = said(&mut writer);
+    assert_eq!(others, []);
+    writer.handle_reply(2, asked.unwrap().0, Reply::Created);
+    writer.handle_item(3, checkpoint("a", position + 1, 100));
+    let (question, ..) = create(&mut writer);
+    writer.handle_reply(3, question, Reply::Created);
+    assert_eq!(said(&mut writer).1, [stored("a", position + 1)]);
+}
+
+#[test]
+fn a_checkpoint_larger_than_one_may_be_is_left_out() {
+    let mut writer = Writer::new(run(), 1);
+    writer.handle_item(0, checkpoint("a", 4, LOG_ITEM_BYTES));
+    assert_eq!((writer.left_out(), said(&mut writer).0), (1, None));
+    writer.handle_item(0, checkpoint("a", 4, LOG_ITEM_BYTES - 8192));
+    let (_, _, object) = create(&mut writer);
+    assert_eq!(items(&object), 1, "alone in its object");
+}
+
+#[test]
+fn objects_before_a_list_and_every_checkpoint_may_go_and_who_holds_them_up_is_asked() {
+    let mut writer = Writer::new(run(), 1);
+    let opened = |key| Item::Opened(Opened { session: session(key), tier: Tier::Durable, charter: Bytes::new() });
+    writer.handle_item(0, opened("a"));
+    writer.handle_item(0, opened("idle"));
+    writer.handle_item(0, entries("idle", 1..=1));
+    let (mut forgot, mut asked_for, mut lists) = (Vec::new(), 0, 0);
+    for position in 1..=4 * LOG_ROSTER_OBJECTS {
+        writer.handle_item(position, entries("a", position..=position));
+        if position % 10 == 0 {
+            writer.handle_item(position, checkpoint("a", position, 10));
+        }
+        loop {
+            let (asked, others) = said(&mut writer);
+            for output in others {
+                match output {
+                    Output::Forget { first } => forgot.push((writer.next_number(), first)),
+                    Output::Checkpoint(of) if of == session("idle") => {
+                        asked_for += 1;
+                        writer.handle_item(position, checkpoint("idle", 1, 10));
+                    }
+                    _ => {}
+                }
+            }
+            let Some((question, Request::Create { object, .. })) = asked else { break };
+            let Content::Items(items) = Object::decode(&object).unwrap().content else { panic!("items") };
+            lists += items.iter().filter(|item| matches!(item, Item::Roster(all) if all.len() == 2)).count();
+            writer.handle_reply(position, question, Reply::Created);
+        }
+    }
+    assert!(asked_for >= 1 && lists >= 4, "{asked_for} {lists}");
+    let (next, first) = *forgot.last().expect("something may go");
+    assert!(first > 1 && next - first <= 3 * LOG_ROSTER_OBJECTS, "{forgot:?}");
+}
