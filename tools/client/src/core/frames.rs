@@ -67,8 +67,9 @@ impl Core {
             (Stage::Opening | Stage::StandingBy, ServerFrame::Refused(refused)) => self.refused(now, id, refused),
             (Stage::AwaitingRewound, ServerFrame::Rewound(rewound)) => self.rewound(id, &rewound),
             (Stage::Opening | Stage::Attached | Stage::AwaitingRewound, ServerFrame::Detached { reason, message }) => {
-                if self.moving.take_if(|link| link.id == id).is_none() {
-                    self.detached(now, reason, message);
+                match self.moving.take_if(|link| link.id == id) {
+                    Some(_) => self.standby.later(now),
+                    None => self.detached(now, reason, message),
                 }
             }
             (Stage::Attached, frame) => self.take_session_frame(now, id, frame),
@@ -188,7 +189,10 @@ impl Core {
             return self.standby_failed(now, Reason::NotHere);
         }
         match self.moving.take_if(|link| link.id == id) {
-            Some(link) => self.close_link(link, Reason::NotHere),
+            Some(link) => {
+                self.close_link(link, Reason::NotHere);
+                self.standby.later(now);
+            }
             None => self.try_again(now, Reason::NotHere, String::new()),
         }
     }
@@ -217,7 +221,10 @@ impl Core {
             return self.standby_failed(now, Reason::Protocol);
         }
         match self.moving.take_if(|link| link.id == id) {
-            Some(link) => self.close_link(link, Reason::Protocol),
+            Some(link) => {
+                self.close_link(link, Reason::Protocol);
+                self.standby.later(now);
+            }
             None => self.try_again(now, Reason::Protocol, cause),
         }
     }

@@ -82,9 +82,8 @@ impl Core {
 
     /// A connection is gone, or could not be made.
     pub fn handle_lost(&mut self, now: Instant, id: LinkId, lost: Lost) {
-        if self.moving.as_ref().is_some_and(|link| link.id == id) {
-            self.moving = None;
-            return;
+        if self.moving.take_if(|link| link.id == id).is_some() {
+            return self.standby.later(now);
         }
         if self.standby.link.take_if(|link| link.id == id).is_some() {
             return self.standby_failed(now, Reason::Closed);
@@ -292,7 +291,7 @@ impl Core {
     pub(super) fn refused(&mut self, now: Instant, id: LinkId, refused: Refused) {
         if let Some(link) = self.moving.take_if(|link| link.id == id) {
             self.close_link(link, Reason::Closed);
-            return;
+            return self.standby.later(now);
         }
         if self.standby.link.as_ref().is_some_and(|link| link.id == id) {
             return self.standby_failed(now, Reason::Closed);
@@ -341,9 +340,10 @@ impl Core {
         if let Some(link) = self.moving.take() {
             self.close_link(link, Reason::Closed);
         }
-        // What waits there already is the target.
-        let stands = |link: &mut Link| link.stage == Stage::StandingBy && link.way.address == place.address;
-        self.moving = self.standby.link.take_if(stands).or_else(|| Some(self.connect(place.into())));
+        // What waits there, or is about to, is the target: of two connections there each would put the other out.
+        let is_there = |link: &mut Link| link.way.address == place.address;
+        self.moving = self.standby.link.take_if(is_there).or_else(|| Some(self.connect(place.into())));
+        self.standby.give_way();
     }
 
     /// The server's last word about this attachment.

@@ -48,6 +48,16 @@ impl Standby {
         self.link.as_ref().is_some_and(|link| link.stage == Stage::StandingBy)
     }
 
+    /// A connection goes to where the session is to be, which is the follower: none is opened there beside it.
+    pub fn give_way(&mut self) {
+        (self.place, self.due) = (None, None);
+    }
+
+    /// That came to nothing: the follower is asked for in a while.
+    pub fn later(&mut self, now: Instant) {
+        self.due = self.has_follower.then_some(now + limits::CLIENT_STANDBY_AGAIN);
+    }
+
     fn silent_at(&self) -> Option<Instant> {
         Some(self.heard_at? + self.silence?).filter(|_| self.has_follower)
     }

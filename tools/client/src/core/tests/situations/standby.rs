@@ -166,3 +166,30 @@ fn another_follower_replaces_the_one_before_and_none_ends_it() {
     assert_eq!(bench.did(), [Did::Close(THIRD, Reason::Closed)]);
     assert_eq!(bench.core.next_wake(), None);
 }
+
+#[test]
+fn a_move_to_where_a_connection_is_about_to_wait_takes_that_and_opens_no_second() {
+    let mut bench = followed(0);
+    bench.wake();
+    assert!(matches!(bench.did()[..], [Did::Connect(SECOND, ..)]), "it goes to the follower");
+    bench.say(FIRST, ServerFrame::Moving(place(2)));
+    assert_eq!(bench.did(), [], "it is on its way there");
+    bench.core.handle_connected(bench.now, SECOND);
+    assert!(matches!(&bench.did()[..], [Did::Frame(SECOND, ClientFrame::Open(_))]));
+    bench.say(SECOND, ServerFrame::Attached(Box::new(Attached { epoch: epoch(2), ..kept() })));
+    assert_eq!(bench.did(), [Did::Close(FIRST, Reason::Moved)]);
+    assert_eq!(bench.event(), Some(Event::Moved { address: address(2) }));
+}
+
+#[test]
+fn while_a_connection_goes_to_where_the_session_is_to_be_none_is_opened_to_the_follower() {
+    let mut bench = followed(0);
+    bench.say(FIRST, ServerFrame::Moving(place(2)));
+    bench.open(SECOND);
+    assert!(bench.core.next_wake().is_none_or(|at| at > bench.now + limits::CLIENT_STANDBY_SPREAD), "nothing is due");
+    // The target is gone, and with it the follower: another is asked for.
+    bench.say(SECOND, refused(Reason::NotHere));
+    bench.did();
+    bench.wake();
+    assert_eq!(bench.did(), [Did::Frame(FIRST, ClientFrame::AskFollower)]);
+}
