@@ -1,6 +1,9 @@
 //! Players who enter a cluster as people's programs do, by the client: timed from the first packet to the seat.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ringside_client::{Arrival, Client, Event, Options, Trust};
@@ -65,4 +68,51 @@ pub fn options_of(endpoint: &quinn::Endpoint, door: &Door, player: &str, target:
 
 pub async fn patiently<T>(event: impl Future<Output = T>) -> Result<T, BenchError> {
     tokio::time::timeout(PATIENCE, event).await.map_err(|_| BenchError::Child("does not answer a player".into()))
+}
+
+/// Players on a thread of their own, so that the commands of the test keep none of them waiting.
+pub struct Players<T> {
+    thread: JoinHandle<Result<Vec<T>, BenchError>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl<T: Send + 'static> Players<T> {
+    /// So many in each session, each of whom does the same until told to stop.
+    pub fn start<F>(
+        door: Door,
+        sessions: Vec<(String, usize)>,
+        does: fn(Options, Arc<AtomicBool>) -> F,
+    ) -> Result<Players<T>, BenchError>
+    where
+        F: Future<Output = Result<T, BenchError>> + 'static,
+    {
+        let stop = Arc::<AtomicBool>::default();
+        let stops = Arc::clone(&stop);
+        let play = move || {
+            runtime()?.block_on(tokio::task::LocalSet::new().run_until(async {
+                let endpoint = endpoint(([127, 0, 0, 1], 0).into())?;
+                let mut players = Vec::new();
+                for (session, count) in &sessions {
+                    for number in 0..*count {
+                        let who = format!("player-{number}");
+                        let options = options_of(&endpoint, &door, &who, session)?;
+                        players.push(tokio::task::spawn_local(does(options, Arc::clone(&stops))));
+                    }
+                }
+                let mut all = Vec::new();
+                for player in players {
+                    all.push(player.await.map_err(BenchError::setup)??);
+                }
+                Ok(all)
+            }))
+        };
+        let thread = std::thread::Builder::new().spawn(play).map_err(BenchError::setup)?;
+        Ok(Players { thread, stop })
+    }
+
+    /// Tells them to stop; answers what each has come to.
+    pub fn finish(self) -> Result<Vec<T>, BenchError> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap_or_else(|_| Err(BenchError::Child("a player panicked".into())))
+    }
 }

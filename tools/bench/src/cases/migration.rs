@@ -3,17 +3,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ringside_client::{Client, Event, Options};
 
 use crate::bench::{BenchError, Context};
 use crate::figure::{Figure, rounded};
-use crate::identity::Door;
 use crate::machine::{LOAD_CORE, on_core};
 use crate::nodes::Cluster;
-use crate::player::{endpoint, options_of, patiently, runtime};
+use crate::player::{Players, patiently};
 use crate::statistics::quantile;
 
 const NODES: u64 = 2;
@@ -116,52 +114,6 @@ fn watch(cluster: &Cluster, game: &str, key: &str) -> Result<Seen, BenchError> {
 
 fn move_to(cluster: &Cluster, session: &str, node: u64) -> Result<(), BenchError> {
     cluster.ask(1, &["session", "move", session, "--to", &format!("{node:x}")]).map(drop)
-}
-
-/// Players on a thread of their own, so that the commands of the test keep none of them waiting.
-struct Players<T> {
-    thread: JoinHandle<Result<Vec<T>, BenchError>>,
-    stop: Arc<AtomicBool>,
-}
-
-impl<T: Send + 'static> Players<T> {
-    /// So many in each session, each of whom does the same until told to stop.
-    fn start<F>(
-        door: Door,
-        sessions: Vec<(String, usize)>,
-        does: fn(Options, Arc<AtomicBool>) -> F,
-    ) -> Result<Players<T>, BenchError>
-    where
-        F: Future<Output = Result<T, BenchError>> + 'static,
-    {
-        let stop = Arc::<AtomicBool>::default();
-        let stops = Arc::clone(&stop);
-        let play = move || {
-            runtime()?.block_on(tokio::task::LocalSet::new().run_until(async {
-                let endpoint = endpoint(([127, 0, 0, 1], 0).into())?;
-                let mut players = Vec::new();
-                for (session, count) in &sessions {
-                    for number in 0..*count {
-                        let who = format!("player-{number}");
-                        let options = options_of(&endpoint, &door, &who, session)?;
-                        players.push(tokio::task::spawn_local(does(options, Arc::clone(&stops))));
-                    }
-                }
-                let mut all = Vec::new();
-                for player in players {
-                    all.push(player.await.map_err(BenchError::setup)??);
-                }
-                Ok(all)
-            }))
-        };
-        let thread = std::thread::Builder::new().spawn(play).map_err(BenchError::setup)?;
-        Ok(Players { thread, stop })
-    }
-
-    fn finish(self) -> Result<Vec<T>, BenchError> {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().unwrap_or_else(|_| Err(BenchError::Child("a player panicked".into())))
-    }
 }
 
 /// Watches; answers when each view came. A player who is put out ends the measurement.

@@ -1,0 +1,101 @@
+//! What followers cost: CPU time of the node that leads arena matches which another node follows, against a node that leads
+//! the same alone, and of the node that follows them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use ringside_client::{Client, Event, Options};
+
+use crate::bench::{BenchError, Context};
+use crate::bots::Sample;
+use crate::figure::Figure;
+use crate::machine::{LOAD_CORE, on_core};
+use crate::nodes::Cluster;
+use crate::player::{Players, patiently};
+use crate::statistics::Paired;
+use crate::traffic::{INTERVAL, PLAYERS};
+
+const GAME: &str = "arena";
+const MATCHES: usize = 16;
+/// Until all players wait at the follower.
+const WARM_UP: Duration = Duration::from_secs(7);
+const WINDOW: Duration = Duration::from_secs(6);
+
+/// CPU milliseconds a match and second: of the leader, and of the follower if there is one.
+struct Cost {
+    leader: f64,
+    follower: f64,
+}
+
+/// Measures.
+pub fn cpu(context: &Context) -> Result<Vec<Figure>, BenchError> {
+    on_core(LOAD_CORE, || {
+        let (mut leaders, mut followers) = (Paired::default(), Paired::default());
+        for _ in 0..context.pairs(3) {
+            let (followed, alone) = (matches(context, 2)?, matches(context, 1)?);
+            leaders.push(followed.leader, alone.leader);
+            followers.push(followed.follower, followed.leader);
+        }
+        let case = |what: &str| format!("{what}, {MATCHES} arenas at 20 Hz");
+        let follower = Figure::paired("replication_follower_cpu", case("replays / leads"), "ms", &followers);
+        let leader = Figure::paired("replication_leader_cpu", case("followed / alone"), "ms", &leaders);
+        Ok(vec![follower.with_target(0.3, true), leader.with_target(1.1, true)])
+    })
+}
+
+fn matches(context: &Context, nodes: u64) -> Result<Cost, BenchError> {
+    let cluster = Cluster::start(context, "replication", nodes, &[])?;
+    cluster.push(context, GAME)?;
+    let key = |number: usize| format!("match-{number}");
+    for number in 0..MATCHES {
+        cluster.create_of(1, GAME, &key(number), 1)?;
+    }
+    for number in (0..MATCHES).filter(|_| nodes > 1) {
+        cluster.followed(1, &format!("{GAME}/{}", key(number)))?;
+    }
+    let sessions = (0..MATCHES).map(|number| (format!("{GAME}/{}", key(number)), PLAYERS)).collect();
+    let players = Players::start(cluster.door(1)?, sessions, fight)?;
+    std::thread::sleep(WARM_UP);
+    let used = || (1..=nodes).map(|number| cluster.node(number)?.cpu_time()).collect::<Result<Vec<_>, _>>();
+    let (before, begun) = (used()?, Instant::now());
+    std::thread::sleep(WINDOW);
+    let (after, seconds) = (used()?, begun.elapsed().as_secs_f64());
+    let views: u64 = players.finish()?.into_iter().sum();
+    if views == 0 {
+        return Err(BenchError::Child("showed no player anything".into()));
+    }
+    let cost = |at: usize| {
+        let spent = after.get(at)?.checked_sub(*before.get(at)?)?;
+        Some(spent.as_secs_f64() * 1e3 / seconds / MATCHES as f64)
+    };
+    Ok(Cost { leader: cost(0).unwrap_or(f64::NAN), follower: cost(1).unwrap_or(f64::NAN) })
+}
+
+/// Plays: sends an input twenty times a second; answers how many views it saw.
+async fn fight(options: Options, stop: Arc<AtomicBool>) -> Result<u64, BenchError> {
+    let mut client = patiently(Client::connect(options)).await?.map_err(BenchError::setup)?;
+    let slot = client.attachment().slot;
+    let (mut views, mut view) = (0, Vec::new());
+    let mut due = tokio::time::interval(INTERVAL);
+    while !stop.load(Ordering::Relaxed) {
+        tokio::select! {
+            _ = due.tick() => {
+                // Before the first view there is nothing to go by.
+                if !view.is_empty() {
+                    let input = Sample::Arena.input(slot.0, &view)?;
+                    client.send_datagram(input).map_err(BenchError::setup)?;
+                }
+            }
+            event = client.next() => match event {
+                Some(Event::View(seen)) => {
+                    views += 1;
+                    view = seen.body.to_vec();
+                }
+                Some(event) if !event.is_last() => {}
+                event => return Err(BenchError::Child(format!("{event:?} in place of a view"))),
+            }
+        }
+    }
+    Ok(views)
+}
