@@ -17,7 +17,7 @@ use crate::statistics::Paired;
 use crate::traffic::{INTERVAL, PLAYERS};
 
 const GAME: &str = "arena";
-const MATCHES: usize = 16;
+const MATCHES: usize = 32;
 /// Until all players wait at the follower.
 const WARM_UP: Duration = Duration::from_secs(7);
 const WINDOW: Duration = Duration::from_secs(6);
