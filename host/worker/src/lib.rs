@@ -19,6 +19,7 @@ pub mod bucket;
 pub mod cid;
 pub mod command;
 mod connection;
+pub mod durable;
 pub mod endpoint;
 #[doc(hidden)]
 pub mod fuzz;

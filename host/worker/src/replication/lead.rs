@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use ringside_core::ids::{Epoch, Position, Slot};
 use ringside_core::leadership::message::{Mark, Output};
-use ringside_core::leadership::record::{Member, Terms};
+use ringside_core::leadership::record::{Member, Terms, Tier};
 use ringside_core::leadership::{Leader, record};
 use ringside_core::log::{Input, Record};
 use ringside_core::output::Output as GuestOutput;
@@ -50,11 +50,18 @@ pub(crate) struct Lead {
     pub first: Option<Member>,
     /// Number and epoch of the record that the node was told last.
     pub told: Option<(Epoch, u64)>,
+    /// Up to where the log of the node was handed the entries of a durable session.
+    pub logged: Position,
+    /// The newest checkpoint that it was handed.
+    pub kept: Position,
+    /// Up to where the store has its log.
+    pub stored: Position,
 }
 
 impl Lead {
     pub fn new(core: Leader, terms: Terms, clock: Clock, branches: Branches, history: Vec<Change>, tick: u64) -> Lead {
         let gates = Gates::new(core.committed(), tick);
+        let (logged, stored) = (core.end(), core.committed());
         Lead {
             core,
             terms,
@@ -75,6 +82,9 @@ impl Lead {
             moving: None,
             first: None,
             told: None,
+            logged,
+            kept: 0,
+            stored,
         }
     }
 
@@ -196,6 +206,7 @@ impl Lead {
             end: self.core.end(),
             committed: self.core.committed(),
             checkpoint: checkpoint.map_or(0, State::position),
+            stored: (self.terms.tier == Tier::Durable).then_some(self.stored),
             lags: self.core.lags().collect(),
             history: self.history.clone(),
         }
@@ -205,7 +216,7 @@ impl Lead {
 #[cfg(test)]
 mod tests {
     use ringside_core::ids::{Node, NodeId, WorkerId};
-    use ringside_core::leadership::record::{PartitionPolicy, Tier};
+    use ringside_core::leadership::record::PartitionPolicy;
     use ringside_core::log::Outcome;
 
     use super::*;
