@@ -17,7 +17,17 @@ use crate::limits::CHAIN_QUESTIONS;
 use crate::store::{Store, StoreError};
 
 /// How long it is waited before each try to note the end of a session.
-const END_PAUSES: [Duration; 5] = [Duration::ZERO, Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(30)];
+const END_PAUSES: [Duration; 5] = [
+    Duration::ZERO,
+    Duration::from_millis(200),
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+    Duration::from_secs(30),
+];
+
+/// How long it is waited for the end of another session of a key to be noted.
+const OPEN_PAUSES: [Duration; 4] =
+    [Duration::from_millis(100), Duration::from_millis(300), Duration::from_secs(1), Duration::ZERO];
 
 /// The way to the chains; cheap to clone.
 #[derive(Clone)]
@@ -118,8 +128,13 @@ async fn end(store: &Store, session: &SessionId) -> Result<(), StoreError> {
 /// Makes the first record, unless it is there: an order that was given twice finds what it made.
 async fn begin(store: &Store, first: &Record, durable: bool) -> Result<(), NotBegun> {
     let failed = |error: StoreError| NotBegun::Failed(error.to_string());
-    if durable && let Some(other) = store.open_of_key(&first.session).await.map_err(failed)? {
-        return Err(NotBegun::Open(other));
+    // The one before may just have ended.
+    for pause in OPEN_PAUSES.into_iter().filter(|_| durable) {
+        match store.open_of_key(&first.session).await.map_err(failed)? {
+            None => break,
+            Some(other) if pause.is_zero() => return Err(NotBegun::Open(other)),
+            Some(_) => tokio::time::sleep(pause).await,
+        }
     }
     let is_made = store.put_record(first).await.map_err(failed)?;
     if is_made || store.newest_record(&first.session).await.map_err(failed)?.as_ref() == Some(first) {
@@ -158,7 +173,11 @@ mod tests {
         let chains = Chains::new(Store::memory());
         assert_eq!(begun(&chains, first(1)).await, Ok(()));
         assert_eq!(begun(&chains, first(1)).await, Ok(()), "the same again");
-        assert!(begun(&chains, first(2)).await.is_err_and(|why| matches!(why, NotBegun::Failed(why) if why.contains("another node"))));
+        assert!(
+            begun(&chains, first(2))
+                .await
+                .is_err_and(|why| matches!(why, NotBegun::Failed(why) if why.contains("another node")))
+        );
         let again = SessionId { incarnation: Incarnation(9), ..first(1).session };
         let again = Record { session: again, ..first(2) };
         assert_eq!(begun(&chains, again.clone()).await, Err(NotBegun::Open(first(1).session)), "it is not over");

@@ -447,11 +447,17 @@ impl Control {
         if self.session(name).await.is_ok_and(|shown| shown.state == "live") {
             return true;
         }
-        // No player has this name.
-        let Ok(player) = "-".parse() else { return false };
-        let target = Target::Session { game, key };
-        let found = self.resolve(Resolve { player, target, may_create: false }).await;
-        found.is_ok_and(|found| found.session == *session)
+        let Ok(player) = "recovery".parse::<PlayerId>() else { return true };
+        loop {
+            let target = Target::Session { game: game.clone(), key: key.clone() };
+            match self.resolve(Resolve { player: player.clone(), target, may_create: false }).await {
+                Ok(found) => return found.session == *session,
+                Err(refusal) if refusal.reason == Reason::NoSuchSession => return false,
+                Err(refusal) if refusal.reason == Reason::Stopping => return true,
+                // It cannot be said at the moment.
+                Err(_) => tokio::time::sleep(LOAD_INTERVAL).await,
+            }
+        }
     }
 
     /// No new sessions from now on.

@@ -193,7 +193,9 @@ impl Task {
                     self.untold.insert(session.clone(), Stored { session, epoch, position });
                 }
                 Output::Checkpoint(session) => {
-                    let sent = self.worker(&session).map(|worker| worker.send(Command::Checkpoint { session: session.clone() }));
+                    let sent = self
+                        .worker(&session)
+                        .map(|worker| worker.send(Command::Checkpoint { session: session.clone() }));
                     if !matches!(sent, Some(Ok(()))) {
                         self.writer.handle_no_checkpoint(&session);
                     }
@@ -209,7 +211,9 @@ impl Task {
                 Output::Away(is_away) => {
                     self.counters.is_away.store(u64::from(is_away), Relaxed);
                     match is_away {
-                        true => tracing::error!("the store does not take the log: durable sessions wait, the others go on"),
+                        true => {
+                            tracing::error!("the store does not take the log: durable sessions wait, the others go on")
+                        }
                         false => tracing::info!("the store takes the log again"),
                     }
                 }
@@ -225,7 +229,9 @@ impl Task {
         self.counters.left_out.store(self.writer.left_out(), Relaxed);
         self.counters.waiting_bytes.store(self.writer.waiting_bytes() as u64, Relaxed);
         if self.writer.is_idle() && self.untold.is_empty() {
-            self.stopping.drain(..).for_each(|done| drop(done.send(())));
+            for done in self.stopping.drain(..) {
+                let _ = done.send(());
+            }
         }
     }
 

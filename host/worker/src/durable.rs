@@ -133,8 +133,7 @@ impl Worker {
         let mut core = Follower::new(clock.us(now), me, terms.clone());
         core.handle_checkpoint(clock.us(now), start.end, record.lineage.clone());
         let is_complete = start.lacks.is_none();
-        let remains =
-            Remains { fold: None, restore: None, base: state, log: start.log, branches, history: Vec::new() };
+        let remains = Remains { fold: None, restore: None, base: state, log: start.log, branches, history: Vec::new() };
         let mut following = Following::new(id.clone(), module, terms, (core, clock), remains, now);
         let (end, former) = (start.end, Default::default());
         following.promotion = Some(Promotion { record, end, committed: end, is_complete, former });

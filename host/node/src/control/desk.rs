@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
 
-use ringside_core::durable::object::Closed;
 use ringside_core::directory::{self, Action, Directory, Ending, Limits, RequestId, SessionEntry};
+use ringside_core::durable::object::Closed;
 use ringside_core::ids::{GameName, Node, NodeId, SessionId, WorkerId};
 use ringside_core::membership::{Seen, State, View};
 use ringside_protocol::frame::Certificate;

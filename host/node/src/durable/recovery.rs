@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringside_core::directory::Charter;
-use ringside_core::durable::recovery::{self, Chain, Start};
 use ringside_core::durable::object::Opened;
+use ringside_core::durable::recovery::{self, Chain, Start};
 use ringside_core::ids::{Epoch, ModuleHash, Node, NodeId, SessionId};
 use ringside_core::leadership::record::{Cause, ChainHome, Member, Record};
 use ringside_core::log::Input;
@@ -162,7 +162,9 @@ impl Recovery {
             for Opened { session, tier, .. } in others {
                 if !control.is_led(&session).await {
                     tracing::warn!(%session, %tier, %run, "lost with the node that led it");
-                    control.lost(session, format!("lost: it was {tier}, and node {} that led it is gone", run.id)).await;
+                    control
+                        .lost(session, format!("lost: it was {tier}, and node {} that led it is gone", run.id))
+                        .await;
                 }
             }
         });
@@ -270,7 +272,8 @@ impl Recovery {
         };
         let module = module_of(state.as_deref(), &start);
         let module = module.ok_or_else(|| NotNow::Lost("its log does not begin with a start".to_owned()))?;
-        let module = self.catalogue.ready(module).await.map_err(|error| NotNow::Lost(format!("its module: {error}")))?;
+        let module =
+            self.catalogue.ready(module).await.map_err(|error| NotNow::Lost(format!("its module: {error}")))?;
         let charter = opened.and_then(|opened| postcard::from_bytes::<Charter>(&opened.charter).ok());
         let recovering = Recovering { session: session.clone(), charter, leader: record.leader };
         let (worker, terms) = self.control.recover(recovering).await?;

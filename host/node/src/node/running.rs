@@ -175,7 +175,16 @@ impl Running {
         tokio::spawn(tell_certificate(shown, control.clone(), cluster.member.clone()));
         let (bounds, metrics) = (admin::bounds(), Metrics::default());
         let counted = Some(cluster.counted(workers.relayed()));
-        let services = Services { secret: token, desk: desk.clone(), store, tokens, bounds, metrics, counted };
+        let services = Services {
+            secret: token,
+            desk: desk.clone(),
+            store,
+            tokens,
+            bounds,
+            metrics,
+            counted,
+            log: Some(log.clone()),
+        };
         let (stop_admin, stopped) = stop();
         let admin = tokio::spawn(admin::serve(listener, Arc::new(services), stopped));
         let resolver = Resolver::new(control.clone(), authority, resolve::bounds());

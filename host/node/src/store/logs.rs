@@ -44,7 +44,8 @@ impl Store {
     /// [`StoreError::Backend`].
     pub async fn log_runs(&self) -> Result<Vec<Node>, StoreError> {
         let listed = self.objects.list_with_delimiter(Some(&ObjectPath::from("logs"))).await?;
-        let mut runs: Vec<Node> = listed.common_prefixes.iter().filter_map(|prefix| run_of(prefix.filename()?)).collect();
+        let mut runs: Vec<Node> =
+            listed.common_prefixes.iter().filter_map(|prefix| run_of(prefix.filename()?)).collect();
         runs.sort_by_key(|run| (run.generation, run.id));
         Ok(runs)
     }

@@ -54,7 +54,9 @@ impl Worker {
     /// A session is not to be followed any longer. Whether it is not.
     pub(crate) fn stop_following(&mut self, now: Instant, session: &SessionId) -> bool {
         let Some(at) = self.replication.index_of(session) else { return true };
-        let counts = self.replication.followed[at].as_ref().is_some_and(|one| one.is_restored || one.core.counts() && !one.has_ended());
+        let counts = self.replication.followed[at]
+            .as_ref()
+            .is_some_and(|one| one.is_restored || one.core.counts() && !one.has_ended());
         if !counts && let Some(following) = self.drop_following(now, at) {
             self.send_standbys_off(now, following.standbys);
         }

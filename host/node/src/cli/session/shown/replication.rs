@@ -11,12 +11,16 @@ pub fn show(info: &ReplicationInfo) -> String {
         true => "yes: fewer have its log than its tier promises, and acknowledgements say so",
         false => "no",
     };
+    let stored = info.stored.map(|stored| format!(", {stored} in the store")).unwrap_or_default();
     let facts = table::facts(&[
         ("tier", format!("{}, {}", info.tier, info.policy)),
         ("leader", member(&info.leader)),
         ("led in", format!("epoch {} (record {})", epoch(&info.epoch), info.record)),
         ("lineage", lineage.join(", ")),
-        ("log", format!("{} ({} committed, checkpoint at {})", info.position, info.committed, info.checkpoint)),
+        (
+            "log",
+            format!("{} ({} committed, checkpoint at {}{})", info.position, info.committed, info.checkpoint, stored),
+        ),
         ("followers", format!("{} of {} in sync", in_sync(info), info.wanted)),
         ("degraded", degraded.to_owned()),
     ]);
@@ -56,6 +60,7 @@ fn change(change: &ChangeInfo) -> Vec<String> {
         "created" => "it began",
         "promoted" => "promoted: its leader was gone",
         "granted" => "granted: it was moved",
+        "recovered" => "recovered: it went on from the store",
         other => other,
     };
     vec![member(&change.leader), epoch(&change.epoch), change.position.to_string(), cause.to_owned()]
