@@ -137,3 +137,6 @@ pub const CHAIN_QUESTIONS: usize = 256;
 /// Words that wait for the log of durable sessions. Beyond: workers' news wait, and of a session that
 /// begins just then nothing is known, should it be lost, but what its log says.
 pub const LOG_QUEUE: usize = 8_192;
+/// Sessions that do not get away from a node that leaves, and are named in what is shown of it. Beyond: they are counted
+/// among its sessions, and named in its log.
+pub const STUCK_SHOWN: usize = 16;

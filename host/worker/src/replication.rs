@@ -27,7 +27,7 @@ pub(crate) use branches::{Branches, Fork};
 pub(crate) use following::{Following, Remains};
 pub(crate) use gates::Freed;
 pub use job::{Done, Job};
-pub(crate) use lead::Lead;
+pub(crate) use lead::{Lead, Rested};
 pub(crate) use wire::CheckpointHead;
 
 /// The clock that leadership goes by: µs of this machine's own. It begins well above zero, for times are subtracted.

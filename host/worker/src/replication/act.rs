@@ -148,6 +148,11 @@ impl Worker {
         match item {
             Item::Word(word) => self.hear(now, Party::Member(from), word),
             Item::Standing { session, players } => self.have_come(now, from, &session, players),
+            Item::Absent { session } => {
+                if let Some(index) = self.index_of(&session) {
+                    self.with_leader(now, index, |core, _| core.handle_absent(from));
+                }
+            }
         }
     }
 
@@ -160,6 +165,8 @@ impl Worker {
             self.flush_later(index);
         } else if let Some(at) = self.replication.index_of(&session) {
             self.with_follower(now, at, |following| following.hear(now, from, message, entries));
+        } else if let (Party::Member(from), Message::Lead { .. }) = (from, &message) {
+            self.say(from, Item::Absent { session });
         }
     }
 

@@ -94,6 +94,7 @@ mod tests {
             position: 120,
             committed: 118,
             checkpoint: 80,
+            stored: Some(118),
             history: vec![change(1, "1", 0, "created"), change(2, "2", 90, "promoted")],
         };
         let text = show(&info);
@@ -101,7 +102,7 @@ mod tests {
             "replicated, available",
             "node 2, worker 0",
             "1 of node 1 from 1, 2 of node 2 from 91",
-            "120 (118 committed, checkpoint at 80)",
+            "120 (118 committed, checkpoint at 80, 118 in the store)",
             "1 of 1 in sync",
             "node 3, worker 1  yes",
             "promoted: its leader was gone",
