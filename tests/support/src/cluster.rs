@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::directory::Directory;
 use crate::network::Network;
 use crate::node::{Node, Place, ringside};
+use crate::object_server::ObjectServer;
 use crate::wait::{PATIENCE, until};
 
 /// Nodes by their numbers. They end with the value.
@@ -17,6 +18,7 @@ pub struct Cluster {
     shares_store: bool,
     directory: Directory,
     network: Option<Network>,
+    server: Option<ObjectServer>,
 }
 
 impl Cluster {
@@ -33,7 +35,15 @@ impl Cluster {
     /// # Panics
     /// If one does not come up.
     pub async fn start_with(count: u64, shares_store: bool) -> Cluster {
-        Cluster::found(count, shares_store, None).await
+        Cluster::found(count, shares_store, None, None).await
+    }
+
+    /// The same with a bucket for a store.
+    ///
+    /// # Panics
+    /// If one does not come up.
+    pub async fn start_with_bucket(count: u64, server: ObjectServer) -> Cluster {
+        Cluster::found(count, true, None, Some(server)).await
     }
 
     /// The same on the hosts of a network, which share a disk.
@@ -41,11 +51,12 @@ impl Cluster {
     /// # Panics
     /// If one does not come up.
     pub async fn start_on(network: Network, count: u64) -> Cluster {
-        Cluster::found(count, true, Some(network)).await
+        Cluster::found(count, true, Some(network), None).await
     }
 
-    async fn found(count: u64, shares_store: bool, network: Option<Network>) -> Cluster {
-        let mut cluster = Cluster { nodes: BTreeMap::new(), shares_store, directory: Directory::new(), network };
+    async fn found(count: u64, shares_store: bool, network: Option<Network>, server: Option<ObjectServer>) -> Cluster {
+        let mut cluster =
+            Cluster { nodes: BTreeMap::new(), shares_store, directory: Directory::new(), network, server };
         for number in 1..=count {
             cluster.add(number, &[]);
         }
@@ -61,6 +72,14 @@ impl Cluster {
     /// If it is on loopback.
     pub fn network(&self) -> &Network {
         self.network.as_ref().unwrap_or_else(|| panic!("it is on loopback"))
+    }
+
+    /// The server that has its bucket.
+    ///
+    /// # Panics
+    /// If its store is a directory.
+    pub fn server(&self) -> &ObjectServer {
+        self.server.as_ref().unwrap_or_else(|| panic!("its store is a directory"))
     }
 
     /// A node's state directory.
@@ -116,7 +135,8 @@ impl Cluster {
 
     fn place_of(&self, number: u64) -> Place {
         let host = |network| Place::host(network, number as u8);
-        self.network.as_ref().map_or_else(Place::default, host)
+        let place = self.network.as_ref().map_or_else(Place::default, host);
+        place.with_environment(self.server.as_ref().map(ObjectServer::environment).unwrap_or_default())
     }
 
     /// Starts a node with these arguments and no others that say where the cluster is, and waits until it is ready.
@@ -130,7 +150,8 @@ impl Cluster {
     fn begin_at(&mut self, place: Place, number: u64, arguments: &[&str]) -> &Node {
         self.init(number);
         let store = self.directory.path().join("store");
-        let store = store.to_string_lossy();
+        let bucket = self.server.as_ref().map(|_| format!("s3://{}/cluster", ObjectServer::BUCKET).into());
+        let store = bucket.unwrap_or_else(|| store.to_string_lossy());
         let mut arguments = arguments.to_vec();
         if self.shares_store {
             arguments.extend(["--store", &*store]);

@@ -219,7 +219,10 @@ impl Node {
     /// If it does not come up.
     pub fn start_at(place: Place, state: &Path, arguments: &[&str]) -> Node {
         let any = place.any_port();
-        let mut ports = vec!["--listen", &*any, "--admin", "127.0.0.1:0", "--workers", "1"];
+        let mut ports = vec!["--admin", "127.0.0.1:0", "--workers", "1"];
+        if !arguments.contains(&"--listen") {
+            ports.extend(["--listen", &*any]);
+        }
         if place.namespace.is_some() || place.advertised.is_some() {
             ports.extend(["--links", &*any, "--gossip", &*any]);
         }

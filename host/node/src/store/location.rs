@@ -14,8 +14,8 @@ use crate::http::use_ring;
 
 /// How long a connection to the service may take to be made.
 const CONNECT: Duration = Duration::from_secs(3);
-/// How long an answer may take: a module of 32 MiB over a slow line fits.
-const ANSWER: Duration = Duration::from_secs(30);
+/// How long an answer may take: a module of 32 MiB fits, unless the line is very slow.
+const ANSWER: Duration = Duration::from_secs(15);
 /// For how long a request that failed is tried again before its failure is told. Who needs it tries on.
 const RETRIES: Duration = Duration::from_secs(10);
 
