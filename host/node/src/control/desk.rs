@@ -336,6 +336,9 @@ impl Desk {
             Event::NotRestored { session, why } => {
                 tracing::error!(%session, why, "a durable session cannot go on");
                 self.not_recovered(now, &session);
+                if let Some(chains) = &self.chains {
+                    chains.end(session.clone());
+                }
                 self.directory.handle_lost(now, session, format!("it was durable and cannot go on: {why}"));
             }
             Event::Overran(moved) => self.punish(now, worker, moved),

@@ -41,6 +41,8 @@ enum NotNow {
     Control(#[from] ControlError),
     #[error("a follower of it may come to lead it")]
     Followed,
+    #[error("its module: {0}")]
+    Module(String),
     #[error("{0}")]
     Lost(String),
 }
@@ -128,15 +130,26 @@ impl Recovery {
         for session in log.ended().filter(|session| session.incarnation.0 != 0) {
             self.chains.end(session.clone());
         }
-        let sessions: Vec<(SessionId, Option<Opened>)> =
+        let mut sessions: Vec<(SessionId, Option<Opened>)> =
             log.durable().into_iter().map(|session| (session.clone(), log.opened(session).cloned())).collect();
         let (mut recovered, mut waits) = (Vec::new(), 0);
+        if log.damage().next().is_some() {
+            match self.unnamed(run, log).await {
+                Ok(unnamed) => sessions.extend(unnamed.into_iter().map(|session| (session, None))),
+                Err(error) => {
+                    waits += 1;
+                    tracing::warn!(%run, %error, "what was in damaged objects is looked for again");
+                }
+            }
+        }
         for (session, opened) in sessions {
             match self.recover(&mut logs, run, &session, opened).await {
                 Ok(Outcome::Recovered) => recovered.push(session),
                 Ok(Outcome::LeftAlone) => {}
                 Err(NotNow::Lost(why)) => {
                     tracing::error!(%session, %run, why, "a durable session cannot go on");
+                    // Who wants the key has another one.
+                    self.chains.end(session.clone());
                     self.control.lost(session, format!("it was durable and cannot go on: {why}")).await;
                 }
                 Err(why) => {
@@ -151,6 +164,26 @@ impl Recovery {
         if waits == 0 {
             done.insert(run);
         }
+    }
+
+    /// Sessions that the run led by their records, and of which nothing is left in its log: all of it was in objects that are
+    /// damaged or missing.
+    async fn unnamed(&self, run: Node, log: &Chain) -> Result<Vec<SessionId>, StoreError> {
+        let mut unnamed = Vec::new();
+        for session in self.store.recorded().await? {
+            if log.durable().contains(&session) || log.opened(&session).is_some() {
+                continue;
+            }
+            match self.store.newest_record(&session).await {
+                Ok(Some(record)) if record.leader.node == run && record.cause != Cause::Ended => unnamed.push(session),
+                Ok(_) => {}
+                Err(error @ StoreError::Damaged { .. }) => {
+                    tracing::error!(%session, %error, "who leads it is not known")
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(unnamed)
     }
 
     /// Sessions of the run whose logs were nowhere but in memory: those that nobody comes to lead were lost with it.
@@ -272,8 +305,7 @@ impl Recovery {
         };
         let module = module_of(state.as_deref(), &start);
         let module = module.ok_or_else(|| NotNow::Lost("its log does not begin with a start".to_owned()))?;
-        let module =
-            self.catalogue.ready(module).await.map_err(|error| NotNow::Lost(format!("its module: {error}")))?;
+        let module = self.catalogue.ready(module).await.map_err(|error| NotNow::Module(error.to_string()))?;
         let charter = opened.and_then(|opened| postcard::from_bytes::<Charter>(&opened.charter).ok());
         let recovering = Recovering { session: session.clone(), charter, leader: record.leader };
         let (worker, terms) = self.control.recover(recovering).await?;

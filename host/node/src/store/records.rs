@@ -1,6 +1,8 @@
 //! A session's leadership records: one chain of numbered objects a session, each made by conditional create. What they
 //! mean, and who may make the next, is `ringside_core::leadership`'s to say.
 
+use std::collections::BTreeSet;
+
 use futures_util::TryStreamExt;
 use object_store::ObjectStore;
 use object_store::path::Path as ObjectPath;
@@ -43,6 +45,20 @@ impl Store {
 }
 
 impl Store {
+    /// All sessions that have records. For the rare case: it looks at all names.
+    ///
+    /// # Errors
+    /// [`StoreError::Backend`].
+    pub async fn recorded(&self) -> Result<BTreeSet<SessionId>, StoreError> {
+        let objects: Vec<_> = self.objects.list(Some(&ObjectPath::from("records"))).try_collect().await?;
+        let session = |path: &ObjectPath| {
+            let parts: Vec<String> = path.parts().map(|part| part.as_ref().to_owned()).collect();
+            let [_, game, key, incarnation, _] = &parts[..] else { return None };
+            format!("{game}/{key}@{incarnation}").parse::<SessionId>().ok()
+        };
+        Ok(objects.iter().filter_map(|object| session(&object.location)).collect())
+    }
+
     /// Another session of a session's key whose records do not say that it is over.
     ///
     /// # Errors
@@ -112,6 +128,7 @@ mod tests {
         assert_eq!(store.newest_record(&first.session).await.unwrap(), Some(second));
         let again = SessionId { incarnation: Incarnation(2), ..first.session.clone() };
         assert_eq!(store.newest_record(&again).await.unwrap(), None, "another session of the key");
+        assert_eq!(store.recorded().await.unwrap(), [first.session.clone()].into());
         assert_eq!(store.open_of_key(&again).await.unwrap(), Some(first.session.clone()));
         assert_eq!(store.open_of_key(&first.session).await.unwrap(), None);
         let last = first.with_set([].into(), 7, Cause::Ended);
