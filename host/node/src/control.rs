@@ -25,8 +25,9 @@ use tokio::time::Instant;
 use crate::api::{DirectoryInfo, Explanation, SessionInfo, WorkerInfo};
 use crate::catalogue::Served;
 use crate::cluster::wire::Probe;
+use crate::handover::messages::Cluster;
 use crate::limits::{CONTROL_ANSWER, CONTROL_QUEUE};
-pub use desk::{Desk, Identity, Outlet};
+pub use desk::{Companion, Desk, Identity, Outlet};
 pub use port::{Port, Usage};
 
 /// How often the workers' loads are read.
@@ -173,6 +174,23 @@ pub enum Message {
     Reached(Box<Probe>),
     /// No new sessions from now on.
     Drain,
+    /// Another run of this node is beside it.
+    Companion(Box<Companion>),
+    /// What the other run's tickets must say.
+    CompanionEra(u32),
+    /// The other run is over, or about to end as it should.
+    Parted {
+        /// Which.
+        node: Node,
+        /// Whether it is over.
+        is_over: bool,
+    },
+    /// The other run is to know the cluster.
+    Cluster(Reply<Cluster>),
+    /// A worker that has no sessions lets players in as well.
+    Door(WorkerId, Port),
+    /// This run is a member of the cluster from now on.
+    Enter(Outlet),
 }
 
 /// The way to the control task of what it has set going itself: holds it up neither when it is full nor when it ends.
@@ -362,6 +380,14 @@ impl Control {
     /// [`ControlError`].
     pub async fn status(&self) -> Result<Status, ControlError> {
         self.ask(Message::Status).await
+    }
+
+    /// The cluster as this node sees it, for another run of it.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn cluster(&self) -> Result<Cluster, ControlError> {
+        self.ask(Message::Cluster).await
     }
 
     /// No new sessions from now on.

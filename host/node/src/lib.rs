@@ -12,6 +12,7 @@ pub mod config;
 pub mod control;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod handover;
 pub mod http;
 pub mod limits;
 pub mod metrics;

@@ -137,3 +137,8 @@ pub const CHAIN_QUESTIONS: usize = 256;
 /// Sessions that do not get away from a node that leaves, and are named in what is shown of it. Beyond: they are counted
 /// among its sessions, and named in its log.
 pub const STUCK_SHOWN: usize = 16;
+/// Bytes of what the two processes of a handover say at once. Beyond: it is not sent; a process that sends more is not heard
+/// any further.
+pub const HANDOVER_FRAME_BYTES: usize = 1 << 20;
+/// Things that wait to be said in a handover, each way. Beyond: they are dropped, and what directories say is repeated.
+pub const HANDOVER_QUEUE: usize = 256;

@@ -39,7 +39,7 @@ impl Town {
     }
 
     fn start(&mut self, name: u64, fact: Fact) {
-        let mut node = Membership::new(self.now, Config { fact, has_seeds: true });
+        let mut node = Membership::new(self.now, Config { fact, has_seeds: true, succeeds: false });
         node.activate(self.now);
         self.nodes.insert(name, node);
     }
@@ -114,7 +114,7 @@ fn those_who_meet_agree() {
 
 #[test]
 fn one_alone_without_seeds_begins_at_once() {
-    let mut node = Membership::new(5, Config { fact: fact(1, 1, 10), has_seeds: false });
+    let mut node = Membership::new(5, Config { fact: fact(1, 1, 10), has_seeds: false, succeeds: false });
     node.activate(5);
     node.handle_timeout(5);
     assert_eq!(node.own().state, State::Active);
@@ -287,7 +287,7 @@ fn a_run_that_was_replaced_ends() {
 
 #[test]
 fn bounds_hold_and_forgeries_are_counted() {
-    let mut node = Membership::new(0, Config { fact: fact(1, 1, 10), has_seeds: true });
+    let mut node = Membership::new(0, Config { fact: fact(1, 1, 10), has_seeds: true, succeeds: false });
     let mut forged = fact(2, 1, 20);
     forged.contact.workers = vec![forged.contact.door; limits::NODE_WORKERS + 1];
     node.handle_gossip(1, &forged, 0);
@@ -307,7 +307,7 @@ fn bounds_hold_and_forgeries_are_counted() {
 
 /// A node that hears what it is told; what it says to others is dropped.
 fn listener() -> Membership {
-    let mut node = Membership::new(0, Config { fact: fact(1, 1, 10), has_seeds: true });
+    let mut node = Membership::new(0, Config { fact: fact(1, 1, 10), has_seeds: true, succeeds: false });
     node.activate(0);
     node
 }

@@ -1,6 +1,7 @@
 //! The control task's state: the directory, the workers' ports, and who waits for which answer. Synchronous.
 
 mod answering;
+mod beside;
 mod moving;
 mod replicating;
 mod showing;
@@ -16,6 +17,7 @@ use ringside_core::ids::{GameName, Node, NodeId, SessionId, WorkerId};
 use ringside_core::membership::{Seen, State, View};
 use ringside_protocol::frame::Certificate;
 use ringside_sandbox::Module;
+use ringside_worker::command::Beside;
 use ringside_worker::replication::Nodes;
 use ringside_worker::{Command, Create, Event, MovedSession};
 
@@ -25,6 +27,7 @@ use crate::catalogue::Served;
 use crate::chains::Chains;
 use crate::cluster::wire::Message as PeerMessage;
 use answering::{Asker, Waiting};
+pub use beside::Companion;
 
 /// Who this node is.
 #[derive(Debug, Clone, Copy)]
@@ -99,6 +102,9 @@ pub struct Desk {
     later: Option<Later>,
     /// Where sessions' leadership records are kept.
     chains: Option<Chains>,
+    /// Another run of this node, and which workers do not know yet what is so of it.
+    companion: Option<Companion>,
+    beside: Vec<(WorkerId, Beside)>,
 }
 
 impl Desk {
@@ -146,6 +152,8 @@ impl Desk {
             new_homes: BTreeSet::new(),
             later: None,
             chains: None,
+            companion: None,
+            beside: Vec::new(),
         }
     }
 
@@ -229,6 +237,12 @@ impl Desk {
             Message::There(helper, probe) => self.there(helper, probe),
             Message::Reached(probe) => self.reached(*probe),
             Message::Drain => self.drain(),
+            Message::Companion(companion) => self.accompany(now, *companion),
+            Message::CompanionEra(era) => self.note_companion_era(era),
+            Message::Parted { node, is_over } => self.part(now, node, is_over),
+            Message::Cluster(reply) => _ = reply.send(Ok(self.cluster())),
+            Message::Door(worker, port) => self.open_door(worker, port),
+            Message::Enter(peers) => self.enter(peers),
         }
         self.act(now);
     }
@@ -357,6 +371,10 @@ impl Desk {
 
     /// Speaks to a run of another node; whoever is not there hears nothing.
     fn tell(&mut self, to: Node, message: PeerMessage) {
+        if let Some(companion) = self.companion.as_mut().filter(|companion| companion.node == to) {
+            let _ = (companion.outlet)(&message);
+            return;
+        }
         let seen = self.view.as_ref().and_then(|view| view.node(to.id)).filter(|seen| seen.node == to);
         if let (Some(peers), Some(seen)) = (&mut self.peers, seen) {
             // A message that finds no room is lost, as any may be: the directories repeat what is not answered.
