@@ -7,6 +7,7 @@ mod echo;
 mod failover;
 mod false_deaths;
 mod gossip;
+mod handover;
 mod join;
 mod redirect;
 mod relay;
@@ -60,6 +61,7 @@ cases! {
     "gossip_bytes" gossip::bytes, "bytes that a node's sealed gossip sends at 3, 10 and 50 nodes against bare chitchat";
     "false_deaths" false_deaths::measure, "who is believed dead when a node stands still, against bare chitchat";
     "failover_ms" failover::measure, "players of a killed node's sessions until they are answered again, waiting at the follower against asking a door";
+    "handover_pause_ms" handover::measure, "a player's longest wait while their node's process is replaced, against the same player's before";
     "simulate_speed" simulate::speed, "virtual time of the cluster's simulator against real time";
 }
 

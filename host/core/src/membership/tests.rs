@@ -417,3 +417,21 @@ fn those_for_whom_a_node_is_tried_are_bounded() {
     let vouched = said.iter().filter(|output| matches!(output, Output::Send { message: Message::Vouch { .. }, .. }));
     assert_eq!(vouched.count(), limits::ERRANDS);
 }
+
+/// It is what the process before it was, from the beginning.
+#[test]
+fn a_run_that_takes_over_is_active_at_once() {
+    let config = Config { fact: fact(1, 2, 10), has_seeds: true, succeeds: true };
+    let mut node = Membership::new(0, config);
+    assert_eq!(node.view().node(NodeId(1)).map(|seen| seen.state), Some(State::Active));
+    let Some(Output::Publish(said)) = node.poll_output() else { panic!("it says what it is") };
+    assert_eq!(said.state, State::Active);
+    // Others replace the run before by it at once, for it is at the same place.
+    let mut other = Membership::new(0, Config { fact: fact(2, 1, 20), has_seeds: true, succeeds: true });
+    let former = Fact { state: State::Active, ..fact(1, 1, 10) };
+    other.handle_gossip(1, &former, 0);
+    other.handle_gossip(2, &said, 0);
+    while other.poll_output().is_some() {}
+    let seen = other.view().node(NodeId(1)).expect("the node");
+    assert_eq!((seen.node.generation, seen.state), (2, State::Active));
+}

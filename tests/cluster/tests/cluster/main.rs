@@ -17,3 +17,4 @@ mod reach;
 mod refusals;
 mod resolve;
 mod twins;
+mod upgrade;

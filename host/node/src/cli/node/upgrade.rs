@@ -50,6 +50,7 @@ async fn wait(common: &Common, upgrading: &Upgrading) -> Result<u32, CliError> {
         let Ok(status) = status(common, &upgrading.node).await else { continue };
         let Some(status) = status else { continue };
         if status.pid != upgrading.pid {
+            progress.show(upgrading.sessions, upgrading.sessions);
             progress.end();
             return Ok(status.pid);
         }
