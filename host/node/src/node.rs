@@ -19,11 +19,11 @@ use crate::state_directory::StateError;
 use crate::store::StoreError;
 use crate::tokens::TokenError;
 use crate::workers::WorkersError;
+pub(crate) use begun::Begun;
 pub(crate) use kept::Kept;
 pub use kept::{Initialized, init};
-pub(crate) use begun::Begun;
-pub use running::Running;
 use running::End;
+pub use running::Running;
 use signals::StopSignals;
 
 /// Why a node does not run.

@@ -790,7 +790,8 @@ impl Home {
         }
         // One that begins anew joins first: a run that is on the ring as the one before leaves it has taken over from that,
         // and says in a moment what it leads.
-        let is_succeeded = cx.cluster.ring.member(node.id).is_some_and(|member| member.node.generation > node.generation);
+        let is_succeeded =
+            cx.cluster.ring.member(node.id).is_some_and(|member| member.node.generation > node.generation);
         let led = |entry: &Entry| matches!(&entry.phase, Phase::Known { lead, .. } if lead.leader == node);
         let names: Vec<Name> =
             self.entries.iter().filter(|(_, entry)| led(entry)).map(|(name, _)| name.clone()).collect();

@@ -53,7 +53,7 @@ impl Directory {
         if cx.cluster.home_of(&name_of(session)) == Some(cx.me) {
             // Whoever leads it now says so itself, if it comes to that.
             let words = leadership::Message::Lead { record: Box::new(by.clone()), end: None };
-            let _ = parts.home.handle_words(&mut cx, session, words);
+            let _ = parts.home.handle_words(&cx, session, words);
         }
         parts.led.handle_deposed(&mut cx, session, by);
         self.settle(now);

@@ -221,7 +221,8 @@ pub fn run(common: &Common, args: &NodeArgs) -> CliResult {
     for name in unknown_variables(&environment) {
         tracing::warn!(name, "environment variable is no key of the configuration");
     }
-    node::run(config, common.json, args.succeed).map_err(|error| CliError::new("node", error.to_string(), error.hint()))?;
+    node::run(config, common.json, args.succeed)
+        .map_err(|error| CliError::new("node", error.to_string(), error.hint()))?;
     Ok(ExitCode::SUCCESS)
 }
 

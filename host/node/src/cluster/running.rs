@@ -201,7 +201,19 @@ impl Joined {
         let gossip_config =
             GossipConfig { node: node.id.0, generation: node.generation, advertised: gossip_address, seeds, values };
         let gossip = Arc::new(Gossip::start(gossip_config, &secret, gossip).await?);
-        Ok(Joined { state, node, started, links, arrivals, doorkeeper, gossip, gossip_address, fact, has_seeds, succeeds })
+        Ok(Joined {
+            state,
+            node,
+            started,
+            links,
+            arrivals,
+            doorkeeper,
+            gossip,
+            gossip_address,
+            fact,
+            has_seeds,
+            succeeds,
+        })
     }
 
     /// Whether there are others to find.

@@ -251,7 +251,11 @@ fn receive(stream: &UnixStream, buffer: &mut [u8], descriptors: &mut Vec<OwnedFd
     let count = unsafe { libc::recvmsg(stream.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC) };
     if count < 0 {
         let error = io::Error::last_os_error();
-        return if error.kind() == io::ErrorKind::Interrupted { receive(stream, buffer, descriptors) } else { Err(error) };
+        return if error.kind() == io::ErrorKind::Interrupted {
+            receive(stream, buffer, descriptors)
+        } else {
+            Err(error)
+        };
     }
     // SAFETY: the kernel has written whole headers; a header's data has the length that it says, and what it says are
     // descriptors is this process's own from now on.

@@ -88,7 +88,9 @@ pub async fn run(mut config: Config) -> Result<Running, NodeError> {
             sockets
         }
         None if control.sessions().await.is_ok_and(|sessions| !sessions.is_empty()) => {
-            tracing::error!("the process before ended in the middle of the handover: its sessions are lost but for those here");
+            tracing::error!(
+                "the process before ended in the middle of the handover: its sessions are lost but for those here"
+            );
             control.heard(control::Message::Parted { node: former, is_over: true }).await;
             begun.bind(&configured).await?
         }

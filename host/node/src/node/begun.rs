@@ -151,19 +151,16 @@ impl Begun {
     /// # Errors
     /// One cannot be bound.
     pub async fn bind(&self, config: &Config) -> Result<Sockets, NodeError> {
-        let door = UdpSocket::bind(config.listen)
-            .map_err(|source| WorkersError::Bind { address: config.listen, whom: "players", source })?;
+        let door = UdpSocket::bind(config.listen).map_err(|source| WorkersError::Bind {
+            address: config.listen,
+            whom: "players",
+            source,
+        })?;
         let port = door.local_addr().map_err(NodeError::System)?.port();
         self.bind_with(config, bind_admin(config)?, door, port)
     }
 
-    fn bind_with(
-        &self,
-        config: &Config,
-        admin: TcpListener,
-        door: UdpSocket,
-        port: u16,
-    ) -> Result<Sockets, NodeError> {
+    fn bind_with(&self, config: &Config, admin: TcpListener, door: UdpSocket, port: u16) -> Result<Sockets, NodeError> {
         let resolve = bind_resolve(config, port)?;
         let (links, gossip) = ClusterSockets::bind(config)?.into_parts();
         Ok(Sockets { door, resolve, admin, links, gossip })

@@ -8,8 +8,7 @@ use serde::de::DeserializeOwned;
 use super::{Desk, here};
 use crate::admin::ApiError;
 use crate::api::{
-    ClusterInfo, Coverage, Draining, Explanation, GameList, Killed, NodeStatus, SessionInfo, SessionList,
-    Upgrading,
+    ClusterInfo, Coverage, Draining, Explanation, GameList, Killed, NodeStatus, SessionInfo, SessionList, Upgrading,
 };
 use crate::cluster::peers::{Others, Outcome, PATIENCE};
 use crate::cluster::wire::Ask;

@@ -68,7 +68,8 @@ async fn upgrade(cluster: &Cluster, by: u64, node: u64, binary: PathBuf) -> Answ
 fn status(cluster: &Cluster, by: u64, node: u64) -> Option<Value> {
     let list = cluster.node(by).ringside(&["node", "list", "--json"]);
     let list = (list.code == Some(0)).then(|| list.json())?;
-    list["nodes"].as_array()?.iter().find(|it| it["node"] == node.to_string()).cloned()
+    let number = Value::from(node.to_string());
+    list["nodes"].as_array()?.iter().find(|it| it["node"] == number).cloned()
 }
 
 /// A program that does what a line of shell says.
@@ -99,7 +100,11 @@ async fn replaced(nodes: u64, node: u64, games: &[&str]) {
         orphans.0.extend(after["pid"].as_u64());
         assert!(said.contains(&format!("is process {} now", after["pid"])), "{said}");
         assert_ne!(before["pid"], after["pid"]);
-        assert_eq!((&before["links"], &before["admin"]), (&after["links"], &after["admin"]), "the addresses are the node's");
+        assert_eq!(
+            (&before["links"], &before["admin"]),
+            (&after["links"], &after["admin"]),
+            "the addresses are the node's"
+        );
         assert_eq!(after["sessions"], 6, "{after:#}");
         cluster.agreed().await;
     }

@@ -71,7 +71,7 @@ fn replace(
     let runtime = runtime()?;
     let door = cluster.door(1)?;
     let phase = Rc::new(Cell::new(Phase::Coming));
-    let outcome = runtime.block_on(tokio::task::LocalSet::new().run_until(async {
+    runtime.block_on(tokio::task::LocalSet::new().run_until(async {
         let endpoint = endpoint(([127, 0, 0, 1], 0).into())?;
         let mut talks = Vec::new();
         for number in 0..sessions {
@@ -95,8 +95,7 @@ fn replace(
             during.push(replacing.as_secs_f64() * 1e3);
         }
         Ok((before, during, took))
-    }));
-    outcome
+    }))
 }
 
 /// Says something, waits for its reply and a pause, and says the next, until it is over: the longest waits before the process
