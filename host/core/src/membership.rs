@@ -72,6 +72,9 @@ pub struct Config {
     pub fact: Fact,
     /// Whether there are others to find. A node that knows of none begins a cluster.
     pub has_seeds: bool,
+    /// Whether it is the node that another process was until just now, at the same addresses: it is what that one was,
+    /// active, from the beginning, so that no ring changes.
+    pub succeeds: bool,
 }
 
 /// What nodes say to each other about who is there. Small and idempotent: may be lost, doubled or late.
@@ -184,15 +187,16 @@ impl Membership {
         if !config.has_seeds {
             timers.set(now, Timer::Listened);
         }
-        let own = Fact { state: State::Joining, ..config.fact };
+        let state = if config.succeeds { State::Active } else { State::Joining };
+        let own = Fact { state, ..config.fact };
         let view = Arc::new(View::new([(&own, own.state)]));
         let outputs = VecDeque::from([Output::Publish(Box::new(own.clone())), Output::View(view.clone())]);
         Membership {
             own,
-            wanted: State::Joining,
+            wanted: state,
             has_seeds: config.has_seeds,
-            has_listened: false,
-            was_active: false,
+            has_listened: config.succeeds,
+            was_active: config.succeeds,
             peers: BTreeMap::new(),
             challengers: BTreeMap::new(),
             graves: Graves::default(),

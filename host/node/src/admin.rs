@@ -87,6 +87,7 @@ fn router(services: Arc<Services>) -> Router {
         .route("/v1/directory", get(cluster::directory))
         .route("/v1/cluster/{node}/drain", post(cluster::drain))
         .route("/v1/cluster/{node}/kill", post(cluster::kill))
+        .route("/v1/cluster/{node}/upgrade", post(cluster::upgrade))
         .route("/v1/tokens", post(token))
         .route("/metrics", get(metrics))
         .route_layer(middleware::from_fn_with_state(services.clone(), authenticate));

@@ -28,8 +28,9 @@ use crate::api::{DirectoryInfo, Explanation, SessionInfo, WorkerInfo};
 use crate::catalogue::Served;
 use crate::chains::NotBegun;
 use crate::cluster::wire::Probe;
+use crate::handover::messages::Cluster;
 use crate::limits::{CONTROL_ANSWER, CONTROL_QUEUE};
-pub use desk::{Desk, Identity, Outlet};
+pub use desk::{Companion, Desk, Identity, Outlet};
 pub use port::{Port, Usage};
 
 /// How often the workers' loads are read.
@@ -105,7 +106,8 @@ pub struct SessionName {
 pub struct Presence {
     /// Whether it is.
     pub is_present: bool,
-    /// Whether its log is this node's to take over, if it is not.
+    /// Whether its log is this node's to take over, if it is not. No other node's while a run of its own is there: that sees
+    /// to it, or this is the run that is about to be the node.
     pub is_ours: bool,
 }
 
@@ -216,6 +218,23 @@ pub enum Message {
     Reached(Box<Probe>),
     /// No new sessions from now on.
     Drain,
+    /// Another run of this node is beside it.
+    Companion(Box<Companion>),
+    /// What the other run's tickets must say.
+    CompanionEra(u32),
+    /// The other run is over, or about to end as it should.
+    Parted {
+        /// Which.
+        node: Node,
+        /// Whether it is over.
+        is_over: bool,
+    },
+    /// The other run is to know the cluster.
+    Cluster(Reply<Cluster>),
+    /// A worker that has no sessions lets players in as well.
+    Door(WorkerId, Port),
+    /// This run is a member of the cluster from now on.
+    Enter(Outlet),
 }
 
 /// The way to the control task of what it has set going itself: holds it up neither when it is full nor when it ends.
@@ -468,6 +487,14 @@ impl Control {
                 Err(_) => tokio::time::sleep(LOAD_INTERVAL).await,
             }
         }
+    }
+
+    /// The cluster as this node sees it, for another run of it.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn cluster(&self) -> Result<Cluster, ControlError> {
+        self.ask(Message::Cluster).await
     }
 
     /// No new sessions from now on.

@@ -5,8 +5,8 @@
 pub mod recovery;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ringside_core::durable::object::{Closed, Item, Opened};
@@ -20,12 +20,13 @@ use tokio::time::Instant;
 
 use crate::limits::LOG_QUEUE;
 use crate::store::Store;
+use crate::workers::Handles;
 
 /// How soon a worker that took nothing is told again.
 const TELL_AGAIN: Duration = Duration::from_millis(20);
 
 enum Word {
-    Workers(Vec<WorkerHandle>),
+    Workers(Handles),
     Items(WorkerId, Vec<Item>),
     Note(Item),
     Has(Vec<SessionId>, oneshot::Sender<bool>),
@@ -61,7 +62,7 @@ impl NodeLog {
             run,
             writer: Writer::new(run, crate::random::u64()),
             counters: Arc::clone(&counters),
-            workers: Vec::new(),
+            workers: Handles::default(),
             places: HashMap::new(),
             untold: BTreeMap::new(),
             replies,
@@ -72,7 +73,7 @@ impl NodeLog {
     }
 
     /// The workers that are told what is stored. Not for async code.
-    pub fn serve(&self, workers: Vec<WorkerHandle>) {
+    pub fn serve(&self, workers: Handles) {
         let _ = self.words.blocking_send(Word::Workers(workers));
     }
 
@@ -124,7 +125,7 @@ struct Task {
     run: Node,
     writer: Writer,
     counters: Arc<Counters>,
-    workers: Vec<WorkerHandle>,
+    workers: Handles,
     places: HashMap<SessionId, WorkerId>,
     /// What workers had no room to be told.
     untold: BTreeMap<SessionId, Stored>,
@@ -219,7 +220,7 @@ impl Task {
                 }
                 Output::Sealed => {
                     tracing::error!(run = %self.run, "another node has taken over this one's durable sessions: they are given up here");
-                    for worker in &self.workers {
+                    for worker in self.handles().iter() {
                         let _ = worker.send(Command::Sealed);
                     }
                 }
@@ -235,8 +236,12 @@ impl Task {
         }
     }
 
-    fn worker(&self, session: &SessionId) -> Option<&WorkerHandle> {
-        self.workers.get(usize::from(self.places.get(session)?.0))
+    fn handles(&self) -> MutexGuard<'_, Vec<WorkerHandle>> {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn worker(&self, session: &SessionId) -> Option<WorkerHandle> {
+        self.handles().get(usize::from(self.places.get(session)?.0)).cloned()
     }
 
     /// Tells workers what is stored, all of one in one command.
@@ -248,7 +253,7 @@ impl Task {
             }
         }
         for (worker, stored) in by_worker {
-            let Some(handle) = self.workers.get(usize::from(worker.0)) else { continue };
+            let Some(handle) = self.handles().get(usize::from(worker.0)).cloned() else { continue };
             if handle.send(Command::Stored(stored.clone())).is_err() && !self.writer.is_sealed() {
                 self.untold.extend(stored.into_iter().map(|stored| (stored.session.clone(), stored)));
             }

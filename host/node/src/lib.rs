@@ -13,6 +13,7 @@ pub mod control;
 pub mod durable;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod handover;
 pub mod http;
 pub mod limits;
 pub mod metrics;

@@ -140,3 +140,8 @@ pub const LOG_QUEUE: usize = 8_192;
 /// Sessions that do not get away from a node that leaves, and are named in what is shown of it. Beyond: they are counted
 /// among its sessions, and named in its log.
 pub const STUCK_SHOWN: usize = 16;
+/// Bytes of what the two processes of a handover say at once. Beyond: it is not sent; a process that sends more is not heard
+/// any further.
+pub const HANDOVER_FRAME_BYTES: usize = 1 << 20;
+/// Things that wait to be said in a handover, each way. Beyond: they are dropped, and what directories say is repeated.
+pub const HANDOVER_QUEUE: usize = 256;

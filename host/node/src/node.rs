@@ -1,6 +1,7 @@
 //! A node from start to stop: what is started in which order, and how it ends. Everything that runs is owned by one
 //! of the parts that are started here; this file only connects them.
 
+mod begun;
 mod kept;
 mod running;
 mod signals;
@@ -12,14 +13,17 @@ use crate::cluster::links::LinkError;
 use crate::cluster::running::ClusterError;
 use crate::cluster::secret::SecretError;
 use crate::config::Config;
+use crate::handover::taking;
 use crate::priority;
 use crate::state_directory::StateError;
 use crate::store::StoreError;
 use crate::tokens::TokenError;
 use crate::workers::WorkersError;
-use kept::Kept;
+pub(crate) use begun::Begun;
+pub(crate) use kept::Kept;
 pub use kept::{Initialized, init};
-use running::{End, Running};
+use running::End;
+pub use running::Running;
 use signals::StopSignals;
 
 /// Why a node does not run.
@@ -68,6 +72,9 @@ pub enum NodeError {
     /// A part that runs for as long as the node does has ended.
     #[error("{0} ended by itself: the node cannot go on, and has stopped")]
     Broken(String),
+    /// Nothing is handed over to this run.
+    #[error("cannot take over: {0}")]
+    Handover(String),
     /// The system refuses threads or signals.
     #[error("cannot start: {0}")]
     System(std::io::Error),
@@ -104,7 +111,7 @@ impl NodeError {
 /// # Errors
 /// [`NodeError`]; of a node that was ready, only [`NodeError::Broken`] and [`ClusterError::Duplicate`]: players were told
 /// and recordings written as far as the rest could.
-pub fn run(config: Config, json: bool) -> Result<(), NodeError> {
+pub fn run(config: Config, json: bool, succeeds: bool) -> Result<(), NodeError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(4)
@@ -113,17 +120,22 @@ pub fn run(config: Config, json: bool) -> Result<(), NodeError> {
         .enable_all()
         .build()
         .map_err(NodeError::System)?;
-    let kept = Kept::open(config)?;
+    let start = match succeeds {
+        true => Start::Succeeds(Box::new(config)),
+        false => Start::Begins(Box::new(Kept::open(config)?)),
+    };
     let result = runtime.block_on(async {
         let mut stop = StopSignals::new().map_err(NodeError::System)?;
         let mut running = tokio::select! {
-            running = Running::start(kept) => running?,
+            running = start.run() => running?,
             () = stop.wait() => {
                 tracing::info!("stopped before the node was ready");
                 return Ok(());
             }
         };
-        running.announce(json);
+        if !succeeds {
+            running.announce(json);
+        }
         let end = tokio::select! {
             () = stop.wait() => End::Stopped,
             end = running.end() => end,
@@ -131,6 +143,11 @@ pub fn run(config: Config, json: bool) -> Result<(), NodeError> {
         match &end {
             End::Drain => drain(&running, &mut stop).await,
             End::Broken(what) => tracing::error!("{what} ended by itself: the node stops"),
+            End::HandedOver => {
+                running.hand_over().await;
+                tracing::info!("another run is the node from now on");
+                return Ok(());
+            }
             End::Stopped | End::Duplicate(_) => {}
         }
         tracing::info!("stopping: players are told, recordings are written; once more to stop at once");
@@ -141,12 +158,29 @@ pub fn run(config: Config, json: bool) -> Result<(), NodeError> {
         match end {
             End::Duplicate(node) => Err(ClusterError::Duplicate(node).into()),
             End::Broken(what) => Err(NodeError::Broken(what)),
-            End::Stopped | End::Drain => Ok(()),
+            End::Stopped | End::Drain | End::HandedOver => Ok(()),
         }
     });
     // A compilation or a slow store keeps nobody waiting: what counts has been written by now.
     runtime.shutdown_background();
     result
+}
+
+/// How a run begins.
+enum Start {
+    /// By itself.
+    Begins(Box<Kept>),
+    /// It takes over from another process.
+    Succeeds(Box<Config>),
+}
+
+impl Start {
+    async fn run(self) -> Result<Running, NodeError> {
+        match self {
+            Start::Begins(kept) => Running::start(*kept).await,
+            Start::Succeeds(config) => taking::run(*config).await,
+        }
+    }
 }
 
 /// Lets matches come to their end; a signal cuts it short.

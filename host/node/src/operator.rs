@@ -17,6 +17,7 @@ use crate::catalogue::Catalogue;
 use crate::cluster::games::Games;
 use crate::cluster::peers::Peers;
 use crate::control::Control;
+use crate::handover::Upgrades;
 use crate::recorder::Recorder;
 use crate::renewal::Shown;
 pub use giving::give_away;
@@ -43,4 +44,6 @@ pub struct Desk {
     pub started: Instant,
     /// Orders to leave the cluster.
     pub leaving: Leaving,
+    /// Orders to hand over to another run.
+    pub upgrades: Upgrades,
 }

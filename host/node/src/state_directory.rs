@@ -108,8 +108,8 @@ pub enum StateError {
 #[derive(Debug)]
 pub struct StateDirectory {
     path: PathBuf,
-    /// Dropping it gives the lock up, also when the process dies.
-    _lock: File,
+    /// Dropping it gives the lock up, also when the process dies. None while another process has it that this one succeeds.
+    lock: Option<File>,
 }
 
 impl StateDirectory {
@@ -139,7 +139,30 @@ impl StateDirectory {
         if version_is_new {
             write_private(&path, &path.join("version"), VERSION.as_bytes())?;
         }
-        Ok(StateDirectory { path, _lock: lock })
+        Ok(StateDirectory { path, lock: Some(lock) })
+    }
+
+    /// Opens the directory of a node that runs, which this process is to succeed: its lock is taken later
+    /// ([`StateDirectory::lock`]).
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn open_beside(path: &Path) -> Result<StateDirectory, StateError> {
+        let at = |source| StateError::Io { directory: path.into(), action: "read", file: path.into(), source };
+        let path = path.canonicalize().map_err(at)?;
+        check_version(&path)?;
+        Ok(StateDirectory { path, lock: None })
+    }
+
+    /// Takes the lock, if it is not held yet.
+    ///
+    /// # Errors
+    /// [`StateError::Locked`] as long as the other process runs.
+    pub fn lock(&mut self) -> Result<(), StateError> {
+        if self.lock.is_none() {
+            self.lock = Some(take_lock(&self.path)?);
+        }
+        Ok(())
     }
 
     /// The directory.

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
@@ -90,6 +90,26 @@ pub struct Workers {
     threads: Vec<JoinHandle<()>>,
     forwarder: JoinHandle<()>,
     relayed: Arc<RelayCounters>,
+    /// Another for the first worker's socket, where players come first.
+    door: UdpSocket,
+    /// What a further one is started with.
+    events: SyncSender<(WorkerId, Event)>,
+    forwarded: Handles,
+    settings: DoorSettings,
+}
+
+/// Workers by number, those that came later included.
+pub type Handles = Arc<Mutex<Vec<WorkerHandle>>>;
+
+/// How connections are served.
+type ServerCrypto = Arc<dyn quinn::crypto::ServerConfig>;
+
+/// What a door is started with.
+struct DoorSettings {
+    identity: Identity,
+    keys: Keys,
+    crypto: ServerCrypto,
+    seat_window: Duration,
 }
 
 /// Gives the workers another certificate; apart from them, for it is used while they run.
@@ -128,6 +148,8 @@ impl Workers {
         keeping: Keeping,
     ) -> Result<(Workers, BTreeMap<WorkerId, Port>), WorkersError> {
         let sockets = bind(config.workers, config.listen, "players")?;
+        let door = sockets.first().map(UdpSocket::try_clone).transpose().map_err(WorkersError::Thread)?;
+        let door = door.ok_or_else(|| WorkersError::Thread(io::ErrorKind::NotFound.into()))?;
         let mut peers = bind(config.workers, config.peers(), "workers of other nodes")?.into_iter();
         let membership = secret.membership(identity.node, SystemTime::now())?;
         let relays = Relays::start().map_err(WorkersError::Relays)?;
@@ -166,19 +188,65 @@ impl Workers {
             handles.push(handle);
             threads.push(thread);
         }
-        let relaying = handles.clone();
+        let forwarded: Handles = Arc::new(Mutex::new(handles.clone()));
+        let relaying = Arc::clone(&forwarded);
         let relayed = Arc::clone(relays.counters());
         let forwarder = std::thread::Builder::new().name("ringside-events".into()).spawn(move || {
             priority::lower(priority::BACKGROUND);
             forward(&events, &control, &keeping, &relays, &relaying);
         });
         match forwarder {
-            Ok(forwarder) => Ok((Workers { handles, threads, forwarder, relayed }, ports)),
+            Ok(forwarder) => {
+                let seat_window = config.seat_window;
+                let settings = DoorSettings { identity, keys, crypto, seat_window };
+                let events = sender;
+                Ok((Workers { handles, threads, forwarder, relayed, door, events, forwarded, settings }, ports))
+            }
             Err(error) => {
                 stop_all(&handles);
                 Err(WorkersError::Thread(error))
             }
         }
+    }
+
+    /// Another for the socket where players come first.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn door(&self) -> io::Result<UdpSocket> {
+        self.door.try_clone()
+    }
+
+    /// Has players come first at a socket that another process had: a worker without sessions lets them in and sends them
+    /// on. Before anybody asks for a [`Certifier`].
+    ///
+    /// # Errors
+    /// [`WorkersError`].
+    pub fn open_door(&mut self, config: &Config, socket: UdpSocket) -> Result<(WorkerId, Port), WorkersError> {
+        let another = socket.try_clone().map_err(WorkersError::Thread)?;
+        let DoorSettings { identity, keys, crypto, seat_window } = &self.settings;
+        let worker = WorkerId(self.handles.len() as u8);
+        let settings = shell::Config {
+            node: Node { id: NodeId(identity.node), generation: identity.generation },
+            node_started: identity.started,
+            worker,
+            certificate: identity.certificate,
+            seat_window: *seat_window,
+            penalty: false,
+            keys: keys.clone(),
+            crypto: Arc::clone(crypto),
+            seed: crate::random::bytes(),
+            events: self.events.clone(),
+            processor: None,
+            peers: None,
+        };
+        let (handle, thread) = shell::spawn(settings, socket).map_err(WorkersError::Spawn)?;
+        let port = port(&handle, config.advertised(handle.address()), false);
+        self.forwarded.lock().unwrap_or_else(PoisonError::into_inner).push(handle.clone());
+        self.handles.push(handle);
+        self.threads.push(thread);
+        self.door = another;
+        Ok((worker, port))
     }
 
     /// Returns when a thread has ended, which none does before [`Workers::stop`] unless it broke: which one.
@@ -217,6 +285,8 @@ impl Workers {
     /// Tells players that the node stops, ends the workers, and returns when everything they said was handed on.
     pub async fn stop(self) {
         let joined = tokio::task::spawn_blocking(move || {
+            // The workers' own are the last.
+            drop(self.events);
             for (handle, thread) in self.handles.iter().zip(self.threads) {
                 // A full queue empties with the worker's next turn.
                 while handle.send(Command::Stop).is_err() && !thread.is_finished() {
@@ -271,21 +341,25 @@ fn forward(
     control: &Control,
     Keeping { recorder, chains, log: node_log }: &Keeping,
     relays: &Relays,
-    handles: &[WorkerHandle],
+    handles: &Handles,
 ) {
-    node_log.serve(handles.to_vec());
+    node_log.serve(Arc::clone(handles));
+    let handle = |worker: WorkerId| {
+        let handles = handles.lock().unwrap_or_else(PoisonError::into_inner);
+        handles.get(usize::from(worker.0)).cloned()
+    };
     while let Ok((worker, event)) = events.recv() {
         match event {
             Event::Recorded { session, frames, .. } => recorder.offer(&session, frames),
             Event::Log(items) => node_log.take(worker, items),
             Event::Flushed(flushed) => flushed.done(),
             Event::Relay(order) => {
-                if let Some(handle) = handles.get(usize::from(worker.0)) {
-                    relays.begin(worker, handle.clone(), order);
+                if let Some(handle) = handle(worker) {
+                    relays.begin(worker, handle, order);
                 }
             }
             Event::Chain { session, request } => {
-                if let Some(handle) = handles.get(usize::from(worker.0)).cloned() {
+                if let Some(handle) = handle(worker) {
                     let id = session.clone();
                     chains.ask(session, request, move |reply| {
                         // A worker that has too much to do asks again.

@@ -38,5 +38,6 @@ pub use module::{Module, Sandbox, SandboxConfig};
 pub use query::query;
 pub use rebuild::{Rebuild, Step};
 pub use replay::{CheckpointResult, ReplayReport, Replayed, Replayer, read_header, replay_recording};
-pub use state::{Hashing, State};
+pub use rewrite::VERSION as REWRITER_VERSION;
+pub use state::{Hashing, State, VERSION as CHECKPOINT_VERSION};
 pub use upload_error::{Place, UploadError};

@@ -16,7 +16,7 @@ use crate::instance::Instance;
 use crate::module::Module;
 
 /// Version of a checkpoint's format.
-pub(crate) const VERSION: u16 = 1;
+pub const VERSION: u16 = 1;
 /// Unit in which memory is written and hashed; pages of zeros are left out.
 const PAGE: usize = 4096;
 /// Host state: 256 players with a view of 64 KiB and 1 MiB of unacknowledged outputs each, and room.

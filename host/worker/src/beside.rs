@@ -5,6 +5,7 @@
 use std::time::Instant;
 
 use ringside_core::ids::{Node, SessionId};
+use ringside_core::leadership::Leader;
 use ringside_core::leadership::record::Member;
 use ringside_core::routing::{self, Arrival};
 use ringside_protocol::frame::ServerFrame;
@@ -72,12 +73,12 @@ impl Worker {
 
     /// A session that came from the run before is followed there, until that one ends: it goes on there should this one
     /// not last.
-    pub(crate) fn keep_predecessor(&mut self, now: Instant, index: usize) {
+    ///
+    /// Before the leader's first turn, in which it would let go of whom nobody asks for.
+    pub(crate) fn keep_predecessor(&self, core: &mut Leader) {
         let Some(node) = self.companion.predecessor else { return };
-        let record = self.sessions[index].as_ref().and_then(|session| session.lead.as_ref());
-        let former = record.and_then(|lead| lead.core.record().in_sync.iter().find(|who| who.node == node).copied());
-        if let Some(former) = former {
-            self.with_leader(now, index, |core, _| core.handle_kept(former));
+        if let Some(former) = core.record().in_sync.iter().find(|who| who.node == node).copied() {
+            core.handle_kept(former);
         }
     }
 

@@ -29,6 +29,7 @@ pub(crate) use gates::Freed;
 pub use job::{Done, Job};
 pub(crate) use lead::{Lead, Rested};
 pub(crate) use wire::CheckpointHead;
+pub use wire::VERSION as WORDS;
 
 /// The clock that leadership goes by: µs of this machine's own. It begins well above zero, for times are subtracted.
 #[derive(Debug, Clone, Copy)]

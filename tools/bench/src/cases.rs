@@ -7,6 +7,7 @@ mod echo;
 mod failover;
 mod false_deaths;
 mod gossip;
+mod handover;
 mod join;
 mod migration;
 mod redirect;
@@ -65,6 +66,7 @@ cases! {
     "replication_leader_cpu" replication::cpu, "CPU of matches that are followed against the same alone, and of following against leading";
     "migration_lost" migration::exactly_once, "messages that are lost or doubled while their sessions move to and fro";
     "migration_gap_over_ms" migration::gap, "the longest gap between views in a move of a 60 Hz match, less the same player's 99th percentile without one";
+    "handover_pause_ms" handover::measure, "a player's longest wait while their node's process is replaced, against the same player's before";
     "simulate_speed" simulate::speed, "virtual time of the cluster's simulator against real time";
 }
 

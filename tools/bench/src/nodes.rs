@@ -23,6 +23,8 @@ pub const PAUSE: Duration = Duration::from_millis(5);
 pub struct Cluster {
     // Ended before the place is removed.
     nodes: BTreeMap<u64, Process>,
+    /// Processes that came in place of others.
+    orphans: Vec<i32>,
     place: Place,
 }
 
@@ -39,7 +41,7 @@ impl Cluster {
         let directory = context.scratch(&format!("{name}-{}", std::process::id()))?;
         let options = options.iter().map(|&option| option.to_owned()).collect();
         let place = Place { directory, program: context.program().to_owned(), options };
-        let mut cluster = Cluster { nodes: BTreeMap::new(), place };
+        let mut cluster = Cluster { nodes: BTreeMap::new(), orphans: Vec::new(), place };
         for number in 1..=count {
             cluster.prepare(number)?;
             cluster.add(number)?;
@@ -86,6 +88,16 @@ impl Cluster {
     /// Ends a node as a crash would.
     pub fn kill(&mut self, number: u64) {
         drop(self.nodes.remove(&number));
+    }
+
+    /// Replaces a node's process by a run of a program, which ends with the cluster.
+    pub async fn replace(&mut self, number: u64, program: &Path) -> Result<(), BenchError> {
+        let mut command = self.place.command(number);
+        command.args(["node", "upgrade", &format!("{number:x}"), "--json", "--binary"]).arg(program);
+        let said = tokio::task::spawn_blocking(move || succeed(&mut command)).await.map_err(BenchError::setup)??;
+        let said: Value = serde_json::from_str(&said).map_err(BenchError::setup)?;
+        self.orphans.extend(said["to"].as_i64().and_then(|pid| i32::try_from(pid).ok()));
+        Ok(())
     }
 
     /// Ends a node in order.
@@ -185,6 +197,15 @@ impl Place {
     /// The cluster's secret, in the first node's directory.
     fn secret(&self) -> PathBuf {
         self.state(1).join("cluster.json")
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for pid in &self.orphans {
+            // SAFETY: of two numbers; one that has ended cannot be signalled.
+            unsafe { libc::kill(*pid, libc::SIGKILL) };
+        }
     }
 }
 

@@ -788,15 +788,19 @@ impl Home {
             self.losers.remove(&(name.clone(), leader));
             cx.timers.cancel(&Timer::Superseded(name, leader));
         }
+        // One that begins anew joins first: a run that is on the ring as the one before leaves it has taken over from that,
+        // and says in a moment what it leads.
+        let is_succeeded =
+            cx.cluster.ring.member(node.id).is_some_and(|member| member.node.generation > node.generation);
         let led = |entry: &Entry| matches!(&entry.phase, Phase::Known { lead, .. } if lead.leader == node);
         let names: Vec<Name> =
             self.entries.iter().filter(|(_, entry)| led(entry)).map(|(name, _)| name.clone()).collect();
         for name in names {
-            let session = self.known(&name).map(|lead| lead.session.clone());
-            if let Some(session) = session
-                && !self.awaits(cx, &name, node)
-            {
-                self.lose(cx, &name, session);
+            let Some(session) = self.known(&name).map(|lead| lead.session.clone()) else { continue };
+            match self.awaits(cx, &name, node) {
+                true => {}
+                false if is_succeeded => self.await_successor(cx, &name, session),
+                false => self.lose(cx, &name, session),
             }
         }
     }

@@ -50,6 +50,11 @@ impl Directory {
     pub fn handle_deposed(&mut self, now: u64, session: &SessionId, by: &Record) {
         let (mut cx, parts) = self.split(now);
         parts.recruits.forget(&mut cx, session);
+        if cx.cluster.home_of(&name_of(session)) == Some(cx.me) {
+            // Whoever leads it now says so itself, if it comes to that.
+            let words = leadership::Message::Lead { record: Box::new(by.clone()), end: None };
+            let _ = parts.home.handle_words(&cx, session, words);
+        }
         parts.led.handle_deposed(&mut cx, session, by);
         self.settle(now);
     }

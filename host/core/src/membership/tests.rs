@@ -39,7 +39,7 @@ impl Town {
     }
 
     fn start(&mut self, name: u64, fact: Fact) {
-        let mut node = Membership::new(self.now, Config { fact, has_seeds: true });
+        let mut node = Membership::new(self.now, Config { fact, has_seeds: true, succeeds: false });
         node.activate(self.now);
         self.nodes.insert(name, node);
     }
@@ -114,7 +114,7 @@ fn those_who_meet_agree() {
 
 #[test]
 fn one_alone_without_seeds_begins_at_once() {
-    let mut node = Membership::new(5, Config { fact: fact(1, 1, 10), has_seeds: false });
+    let mut node = Membership::new(5, Config { fact: fact(1, 1, 10), has_seeds: false, succeeds: false });
     node.activate(5);
     node.handle_timeout(5);
     assert_eq!(node.own().state, State::Active);
@@ -287,7 +287,7 @@ fn a_run_that_was_replaced_ends() {
 
 #[test]
 fn bounds_hold_and_forgeries_are_counted() {
-    let mut node = Membership::new(0, Config { fact: fact(1, 1, 10), has_seeds: true });
+    let mut node = Membership::new(0, Config { fact: fact(1, 1, 10), has_seeds: true, succeeds: false });
     let mut forged = fact(2, 1, 20);
     forged.contact.workers = vec![forged.contact.door; limits::NODE_WORKERS + 1];
     node.handle_gossip(1, &forged, 0);
@@ -307,7 +307,7 @@ fn bounds_hold_and_forgeries_are_counted() {
 
 /// A node that hears what it is told; what it says to others is dropped.
 fn listener() -> Membership {
-    let mut node = Membership::new(0, Config { fact: fact(1, 1, 10), has_seeds: true });
+    let mut node = Membership::new(0, Config { fact: fact(1, 1, 10), has_seeds: true, succeeds: false });
     node.activate(0);
     node
 }
@@ -416,4 +416,22 @@ fn those_for_whom_a_node_is_tried_are_bounded() {
     let said: Vec<Output> = std::iter::from_fn(|| node.poll_output()).collect();
     let vouched = said.iter().filter(|output| matches!(output, Output::Send { message: Message::Vouch { .. }, .. }));
     assert_eq!(vouched.count(), limits::ERRANDS);
+}
+
+/// It is what the process before it was, from the beginning.
+#[test]
+fn a_run_that_takes_over_is_active_at_once() {
+    let config = Config { fact: fact(1, 2, 10), has_seeds: true, succeeds: true };
+    let mut node = Membership::new(0, config);
+    assert_eq!(node.view().node(NodeId(1)).map(|seen| seen.state), Some(State::Active));
+    let Some(Output::Publish(said)) = node.poll_output() else { panic!("it says what it is") };
+    assert_eq!(said.state, State::Active);
+    // Others replace the run before by it at once, for it is at the same place.
+    let mut other = Membership::new(0, Config { fact: fact(2, 1, 20), has_seeds: true, succeeds: true });
+    let former = Fact { state: State::Active, ..fact(1, 1, 10) };
+    other.handle_gossip(1, &former, 0);
+    other.handle_gossip(2, &said, 0);
+    while other.poll_output().is_some() {}
+    let seen = other.view().node(NodeId(1)).expect("the node");
+    assert_eq!((seen.node.generation, seen.state), (2, State::Active));
 }

@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 
 use super::error::ApiError;
 use super::{Body, Shared};
-use crate::api::{ClusterInfo, DirectoryInfo, DrainNode, Draining, Killed};
+use crate::api::{ClusterInfo, DirectoryInfo, DrainNode, Draining, Killed, UpgradeNode, Upgrading};
 use crate::operator::everywhere;
 
 /// `GET /v1/cluster`.
@@ -32,4 +32,13 @@ pub async fn drain(
 /// `POST /v1/cluster/{node}/kill`.
 pub async fn kill(State(services): Shared, Path(node): Path<String>) -> Result<Json<Killed>, ApiError> {
     Ok(Json(everywhere::kill(&services.desk, &node).await?))
+}
+
+/// `POST /v1/cluster/{node}/upgrade`.
+pub async fn upgrade(
+    State(services): Shared,
+    Path(node): Path<String>,
+    Body(asked): Body<UpgradeNode>,
+) -> Result<Json<Upgrading>, ApiError> {
+    Ok(Json(everywhere::upgrade(&services.desk, &node, asked.binary).await?))
 }

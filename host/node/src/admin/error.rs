@@ -70,6 +70,11 @@ impl ApiError {
         ApiError::new(StatusCode::CONFLICT, "not_moved", what, "ringside session show tells who leads and follows it")
     }
 
+    /// The node does something else just now.
+    pub fn conflict(what: impl Into<String>) -> Self {
+        ApiError::new(StatusCode::CONFLICT, "conflict", what, "ringside node list --json shows how far it is")
+    }
+
     /// A session was not moved in time.
     pub fn move_late(what: impl Into<String>) -> Self {
         let hint = "it is led where it was; ringside session show tells who follows it and how far behind";

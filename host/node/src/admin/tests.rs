@@ -83,6 +83,7 @@ impl Api {
             started: std::time::Instant::now(),
             certificate: watch::channel(Shown { sha256: Certificate([7; 32]), not_after_s: 9 }).1,
             leaving: Default::default(),
+            upgrades: Default::default(),
         };
         let tokens = TokenKey::new(secret.token_key()).unwrap();
         let metrics = Metrics::default();

@@ -87,6 +87,47 @@ pub struct NodeStatus {
     /// How far it is, if it leaves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leaving: Option<LeavingInfo>,
+    /// How far the last order to replace its program is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upgrade: Option<UpgradeInfo>,
+}
+
+/// How far it is that a node's process is replaced.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpgradeInfo {
+    /// The program that takes over.
+    pub binary: String,
+    /// `starting`, `loading`, `moving`, `taking`, `done` or `abandoned`.
+    pub phase: String,
+    /// Its release, as it says itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
+    /// Sessions that the node had when it began to give them away.
+    pub sessions: usize,
+    /// Those that are there.
+    pub moved: usize,
+    /// Why it was abandoned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// `POST /v1/cluster/{node}/upgrade`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpgradeNode {
+    /// The program that is to take over: a path on the node's machine.
+    pub binary: String,
+}
+
+/// The answer to it: it has begun.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upgrading {
+    /// Which node.
+    pub node: String,
+    /// The process that is to be replaced.
+    pub pid: u32,
+    /// Its sessions at the moment.
+    pub sessions: usize,
 }
 
 /// How far a node is that leaves; what it still leads is in its status.

@@ -1,6 +1,7 @@
 //! `ringside node`: run a node, or ask one how it and its cluster are.
 
 mod cluster;
+mod upgrade;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -89,6 +90,9 @@ pub struct NodeArgs {
     /// Days that a certificate is good for, at most 14 [default: 14].
     #[arg(long, value_name = "N")]
     certificate_days: Option<String>,
+    /// Take over from the process at the other end of standard input.
+    #[arg(long, hide = true)]
+    succeed: bool,
     /// Filter of the node's own log [default: info].
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
@@ -109,6 +113,12 @@ pub enum NodeCommand {
     /// elsewhere within a second; all others of the node are lost.
     #[command(after_help = "Examples:\n  ringside node kill 2\n  ringside node kill 2 --yes")]
     Kill(KillArgs),
+    /// Replace a node's process by a run of another program, while its matches go on: the new one is started beside the old
+    /// one with the same arguments, takes its matches one by one, and then its addresses.
+    #[command(after_help = "Examples:\n  ringside node upgrade 2 --binary /usr/local/bin/ringside\n\n\
+                            A program that does not start, is of a release that cannot take the matches, hangs or crashes \n\
+                            is abandoned, and the old process goes on.")]
+    Upgrade(UpgradeArgs),
     /// Make a state directory for a node that is started later, with its number and the cluster's secret.
     #[command(after_help = "Examples:\n  ringside node init --state /var/lib/ringside\n  \
                             ringside node init --state /var/lib/ringside --secret cluster.json")]
@@ -124,6 +134,19 @@ pub struct DrainArgs {
     #[arg(long, default_value = "60s", value_parser = grace)]
     grace: u64,
     /// Do not wait until it has left.
+    #[arg(long)]
+    no_wait: bool,
+}
+
+/// Which node, and what is to take over.
+#[derive(Debug, Clone, Args)]
+pub struct UpgradeArgs {
+    /// The node's number, or the beginning of it, as `ringside node list` shows it.
+    node: String,
+    /// The program that is to take over, on the node's machine.
+    #[arg(long, value_name = "PATH")]
+    binary: PathBuf,
+    /// Do not wait until it has.
     #[arg(long)]
     no_wait: bool,
 }
@@ -198,7 +221,8 @@ pub fn run(common: &Common, args: &NodeArgs) -> CliResult {
     for name in unknown_variables(&environment) {
         tracing::warn!(name, "environment variable is no key of the configuration");
     }
-    node::run(config, common.json).map_err(|error| CliError::new("node", error.to_string(), error.hint()))?;
+    node::run(config, common.json, args.succeed)
+        .map_err(|error| CliError::new("node", error.to_string(), error.hint()))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -235,6 +259,7 @@ pub async fn talk(common: &Common, command: &NodeCommand) -> CliResult {
         }
         NodeCommand::Drain(args) => cluster::drain(common, &args.node, args.grace, args.no_wait).await?,
         NodeCommand::Kill(args) => cluster::kill(common, &args.node, args.yes).await?,
+        NodeCommand::Upgrade(args) => upgrade::run(common, &args.node, &args.binary, args.no_wait).await?,
         NodeCommand::Init(args) => return init(common, args),
     }
     Ok(ExitCode::SUCCESS)

@@ -23,6 +23,9 @@ use crate::limits::{MEMBER_ORDERS, REFUSED_RUNS};
 /// How often loads are exchanged.
 const SECOND: Duration = Duration::from_secs(1);
 
+/// How long a run that takes over waits for the others' gossip.
+const HEARING: Duration = Duration::from_secs(2);
+
 /// What the task is told.
 enum Order {
     Activate,
@@ -87,13 +90,19 @@ pub struct Parts {
     pub doorkeeper: Doorkeeper,
     /// The directory's owner.
     pub control: Control,
+    /// Of a run that takes over: the others that the run before saw. The directory hears of no view that lacks one of them
+    /// at first, for it goes by that run's.
+    pub succeeds: Option<BTreeSet<NodeId>>,
 }
 
 impl Member {
     /// Starts the task: the node joins, and becomes active after [`Member::activate`].
     pub fn start(parts: Parts) -> Member {
         let started = Instant::now();
-        let membership = Membership::new(0, Config { fact: parts.fact.clone(), has_seeds: parts.has_seeds });
+        let membership = Membership::new(
+            0,
+            Config { fact: parts.fact.clone(), has_seeds: parts.has_seeds, succeeds: parts.succeeds.is_some() },
+        );
         let (orders, queue) = mpsc::channel(MEMBER_ORDERS);
         let (views, view) = watch::channel(membership.view().clone());
         let (duplicates, duplicate) = watch::channel(None);
@@ -195,7 +204,12 @@ impl Task {
                     self.parts.control.loads(self.membership.loads()).await;
                     self.parts.control.eras(self.eras(self.membership.view())).await;
                 }
-                () = tokio::time::sleep_until(due) => self.membership.handle_timeout(self.now()),
+                () = tokio::time::sleep_until(due) => {
+                    self.membership.handle_timeout(self.now());
+                    if self.parts.succeeds.is_some() && self.started.elapsed() >= HEARING {
+                        self.show(self.membership.view().clone()).await;
+                    }
+                }
             }
         }
     }
@@ -241,10 +255,17 @@ impl Task {
         view.nodes().filter_map(|seen| Some((seen.node, self.membership.era(seen.node)?))).collect()
     }
 
-    async fn show(&self, view: Arc<View>) {
+    async fn show(&mut self, view: Arc<View>) {
         let nodes: Vec<String> = view.nodes().map(|seen| format!("{} {:?}", seen.node.id, seen.state)).collect();
         tracing::info!(ring = %view.ring_digest(), nodes = nodes.join(", "), "the cluster");
         self.views.send_replace(Arc::clone(&view));
+        if let Some(others) = &self.parts.succeeds {
+            let lacks = others.iter().any(|id| view.node(*id).is_none());
+            if lacks && self.started.elapsed() < HEARING {
+                return;
+            }
+            self.parts.succeeds = None;
+        }
         // Before the view: whoever is sent to a node needs a ticket of its era.
         self.parts.control.eras(self.eras(&view)).await;
         self.parts.control.view(view).await;

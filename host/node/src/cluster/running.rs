@@ -1,12 +1,13 @@
 //! A node's part in its cluster, from its sockets to its leaving.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ringside_core::ids::{Certificate, Node, WorkerId};
-use ringside_core::membership::{Contact, Fact, PeerPorts, State};
+use ringside_core::ids::{Certificate, Node, NodeId, WorkerId};
+use ringside_core::membership::{Contact, Fact, PeerPorts, State, View};
 use tokio::sync::mpsc;
 
 use super::counted::Counted;
@@ -87,6 +88,24 @@ impl Sockets {
         let (gossip, gossip_address) = bind(config.gossip, "gossip")?;
         Ok(Sockets { links, gossip, links_address, gossip_address })
     }
+
+    /// Those that are bound already.
+    ///
+    /// # Errors
+    /// [`ClusterError::Bind`].
+    pub fn of(config: &Config, links: UdpSocket, gossip: UdpSocket) -> Result<Sockets, ClusterError> {
+        let at = |socket: &UdpSocket, address, what| {
+            socket.local_addr().map_err(|source| ClusterError::Bind { address, what, source })
+        };
+        let links_address = config.advertised(at(&links, config.links, "links")?);
+        let gossip_address = config.advertised(at(&gossip, config.gossip, "gossip")?);
+        Ok(Sockets { links, gossip, links_address, gossip_address })
+    }
+
+    /// The bare sockets: links and gossip.
+    pub fn into_parts(self) -> (UdpSocket, UdpSocket) {
+        (self.links, self.gossip)
+    }
 }
 
 /// What a node begins with.
@@ -107,6 +126,16 @@ pub struct Beginning {
     pub secret: ClusterSecret,
     /// Its sockets.
     pub sockets: Sockets,
+    /// What it takes over, if it is the node that another process was until just now.
+    pub succeeding: Option<Succeeding>,
+}
+
+/// What a run takes over from the one before.
+pub struct Succeeding {
+    /// The cluster as that one saw it last.
+    pub view: Arc<View>,
+    /// The worker where players come first.
+    pub door: WorkerId,
 }
 
 /// Links and gossip that run; nobody is heard yet.
@@ -121,6 +150,8 @@ pub struct Joined {
     gossip_address: SocketAddr,
     fact: Fact,
     has_seeds: bool,
+    /// The nodes that a run that takes over must hear of before it acts on what it sees.
+    succeeds: Option<BTreeSet<NodeId>>,
 }
 
 impl Joined {
@@ -129,7 +160,7 @@ impl Joined {
     /// # Errors
     /// [`ClusterError`].
     pub async fn start(config: &Config, beginning: Beginning) -> Result<Joined, ClusterError> {
-        let Beginning { state, node, started, certificate, workers, peers, secret, sockets } = beginning;
+        let Beginning { state, node, started, certificate, workers, peers, secret, sockets, succeeding } = beginning;
         let Sockets { links, gossip, links_address, gossip_address } = sockets;
         let (inbox, arrivals) = inbox::queue();
         let doorkeeper = Doorkeeper::default();
@@ -141,15 +172,25 @@ impl Joined {
             gossip: gossip_address,
         };
         let links = Links::start(own, &secret, links, doorkeeper.admit(), inbox)?;
+        let first = succeeding.as_ref().map_or(WorkerId(0), |it| it.door);
+        let door = workers.iter().find(|(worker, _)| *worker == first).map_or(links_address, |(_, address)| *address);
         let workers: Vec<SocketAddr> = workers.into_iter().map(|(_, address)| address).collect();
-        let door = workers.first().copied().unwrap_or(links_address);
         let fact = Fact {
             weight: config.weight,
             zone: config.zone.clone(),
             ..Fact::new(node, Contact { control: links_address, door, workers, peers, certificate })
         };
-        let candidates = Candidates { named: &config.join, remembered: &remembered::read(&state)? };
-        let found = join::seeds(&links, node, candidates).await?;
+        let others = succeeding.as_ref().map(|it| {
+            let others = it.view.nodes().filter(|seen| seen.node.id != node.id);
+            others.map(|seen| (seen.node.id, seen.contact.control)).collect::<BTreeMap<_, _>>()
+        });
+        let succeeds = others.as_ref().map(|others| others.keys().copied().collect::<BTreeSet<_>>());
+        let remembered = match others {
+            Some(others) => others.into_values().collect(),
+            None => remembered::read(&state)?,
+        };
+        let named: &[SocketAddr] = if succeeds.is_some() { &[] } else { &config.join };
+        let found = join::seeds(&links, node, Candidates { named, remembered: &remembered }).await?;
         if !found.is_empty() {
             // At once: views come later, and by then it may have been killed.
             remembered::write(&state, &found.iter().map(|hello| hello.links).collect::<Vec<_>>())?;
@@ -160,7 +201,19 @@ impl Joined {
         let gossip_config =
             GossipConfig { node: node.id.0, generation: node.generation, advertised: gossip_address, seeds, values };
         let gossip = Arc::new(Gossip::start(gossip_config, &secret, gossip).await?);
-        Ok(Joined { state, node, started, links, arrivals, doorkeeper, gossip, gossip_address, fact, has_seeds })
+        Ok(Joined {
+            state,
+            node,
+            started,
+            links,
+            arrivals,
+            doorkeeper,
+            gossip,
+            gossip_address,
+            fact,
+            has_seeds,
+            succeeds,
+        })
     }
 
     /// Whether there are others to find.
@@ -185,10 +238,12 @@ impl Joined {
             links: self.links.clone(),
             doorkeeper: self.doorkeeper,
             control,
+            succeeds: self.succeeds.clone(),
         });
         tokio::spawn(remembered::follow(self.state, self.node.id, member.views()));
         let peers = Peers::new(self.node, self.links.clone(), member.views());
         let has_seeds = self.has_seeds;
+        let has_seeds = has_seeds && self.succeeds.is_none();
         let cluster = Cluster { member, peers, links: self.links, gossip: self.gossip, has_seeds };
         (cluster, Arrivals(self.arrivals))
     }

@@ -134,6 +134,11 @@ pub enum Ask {
         /// How long matches may go on, ms.
         grace_ms: u64,
     },
+    /// Hand over to a run of another program.
+    Upgrade {
+        /// Its path on your machine.
+        binary: String,
+    },
 }
 
 impl Ask {

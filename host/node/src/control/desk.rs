@@ -1,6 +1,7 @@
 //! The control task's state: the directory, the workers' ports, and who waits for which answer. Synchronous.
 
 mod answering;
+mod beside;
 mod moving;
 mod recovering;
 mod replicating;
@@ -18,6 +19,7 @@ use ringside_core::ids::{GameName, Node, NodeId, SessionId, WorkerId};
 use ringside_core::membership::{Seen, State, View};
 use ringside_protocol::frame::Certificate;
 use ringside_sandbox::Module;
+use ringside_worker::command::Beside;
 use ringside_worker::replication::Nodes;
 use ringside_worker::{Command, Create, Event, MovedSession};
 
@@ -29,6 +31,7 @@ use crate::cluster::wire::Message as PeerMessage;
 use crate::durable::NodeLog;
 pub(super) use answering::Asker;
 use answering::Waiting;
+pub use beside::Companion;
 
 /// Who this node is.
 #[derive(Debug, Clone, Copy)]
@@ -107,6 +110,9 @@ pub struct Desk {
     log: Option<NodeLog>,
     /// Whether the sessions of this node's earlier runs are not here again yet: nobody is let in.
     recovering: bool,
+    /// Another run of this node, and which workers do not know yet what is so of it.
+    companion: Option<Companion>,
+    beside: Vec<(WorkerId, Beside)>,
 }
 
 impl Desk {
@@ -156,6 +162,8 @@ impl Desk {
             chains: None,
             log: None,
             recovering: false,
+            companion: None,
+            beside: Vec::new(),
         }
     }
 
@@ -189,6 +197,11 @@ impl Desk {
     /// Has it note what this run leads. Nobody is let in before its earlier runs' sessions are here again.
     pub fn keep_log(&mut self, log: NodeLog) {
         (self.log, self.recovering) = (Some(log), true);
+    }
+
+    /// Those are here, or there were none: who comes is let in.
+    pub fn recovered(&mut self) {
+        self.recovering = false;
     }
 
     /// Where it is to say what its workers use, CPU µs a second.
@@ -246,13 +259,19 @@ impl Desk {
             Message::Recover(recovering, reply) => self.recover(now, *recovering, reply),
             Message::Restore(worker, restore, reply) => self.restore(worker, restore, reply),
             Message::NotRecovered(session) => self.not_recovered(now, &session),
-            Message::Recovered => self.recovering = false,
+            Message::Recovered => self.recovered(),
             Message::Lost(session, reason) => self.directory.handle_lost(now, session, reason),
             Message::Looked(unfound, is_open) => self.looked(*unfound, is_open),
             Message::Try(helper, probe) => self.tried(helper, probe),
             Message::There(helper, probe) => self.there(helper, probe),
             Message::Reached(probe) => self.reached(*probe),
             Message::Drain => self.drain(),
+            Message::Companion(companion) => self.accompany(now, *companion),
+            Message::CompanionEra(era) => self.note_companion_era(era),
+            Message::Parted { node, is_over } => self.part(now, node, is_over),
+            Message::Cluster(reply) => _ = reply.send(Ok(self.cluster())),
+            Message::Door(worker, port) => self.open_door(worker, port),
+            Message::Enter(peers) => self.enter(peers),
         }
         self.act(now);
     }
@@ -398,6 +417,10 @@ impl Desk {
 
     /// Speaks to a run of another node; whoever is not there hears nothing.
     fn tell(&mut self, to: Node, message: PeerMessage) {
+        if let Some(companion) = self.companion.as_mut().filter(|companion| companion.node == to) {
+            let _ = (companion.outlet)(&message);
+            return;
+        }
         let seen = self.view.as_ref().and_then(|view| view.node(to.id)).filter(|seen| seen.node == to);
         if let (Some(peers), Some(seen)) = (&mut self.peers, seen) {
             // A message that finds no room is lost, as any may be: the directories repeat what is not answered.

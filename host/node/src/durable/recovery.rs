@@ -94,7 +94,7 @@ impl Recovery {
                     continue;
                 }
                 let since = *unseen.entry(run).or_insert_with(Instant::now);
-                let is_own = run.id == self.me.id;
+                let is_own = run.id == self.me.id && run.generation < self.me.generation;
                 if is_own || presence.is_ours && since.elapsed() >= GONE {
                     self.take_over(run, &mut done, &mut said).await;
                 }

@@ -36,8 +36,18 @@ pub struct Kept {
 
 impl Kept {
     /// Opens, and makes what is missing.
-    pub fn open(mut config: Config) -> Result<Kept, NodeError> {
+    pub fn open(config: Config) -> Result<Kept, NodeError> {
         let state = StateDirectory::open(&config.state)?;
+        Kept::of(state, config)
+    }
+
+    /// Opens what a node that runs keeps, which this process is to succeed.
+    pub fn open_beside(config: Config) -> Result<Kept, NodeError> {
+        let state = StateDirectory::open_beside(&config.state)?;
+        Kept::of(state, config)
+    }
+
+    fn of(state: StateDirectory, mut config: Config) -> Result<Kept, NodeError> {
         config.state = state.path().to_owned();
         let now = SystemTime::now();
         let token = admin_token(&state)?;

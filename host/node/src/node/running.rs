@@ -1,42 +1,35 @@
 //! A node that runs.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
-use ringside_core::directory::Limits;
-use ringside_core::ids::{Node, NodeId, WorkerId};
-use ringside_worker::authority::{Authority, Keys};
-use tokio::net::TcpListener;
+use ringside_core::ids::Node;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::NodeError;
+use super::begun::{Begun, bind_admin};
 use super::kept::Kept;
-use crate::admin::{self, Services};
 use crate::api::NodeInfo;
-use crate::catalogue::Catalogue;
-use crate::chains::Chains;
 use crate::cli::{facts, print};
-use crate::cluster::games::Games;
 use crate::cluster::member::Member;
-use crate::cluster::running::{Beginning, Cluster, Joined, Sockets};
-use crate::config::Config;
-use crate::control::{self, Control, ControlError, Desk, Status};
+use crate::cluster::running::Cluster;
+use crate::control::{Control, ControlError, Status};
 use crate::durable::NodeLog;
-use crate::durable::recovery::Recovery;
+use crate::handover::channel::Sockets;
+use crate::handover::giving;
+use crate::handover::progress::phase;
 use crate::limits::STOP_TIMEOUT;
-use crate::metrics::Metrics;
 use crate::operator::{self, Leaving};
 use crate::recorder::Recorder;
-use crate::renewal::{Renewal, Shown};
-use crate::resolve::{self, Entrance, Resolver};
+use crate::renewal::Shown;
 use crate::state_directory::{NodeFile, StateDirectory};
-use crate::workers::{Keeping, Workers, WorkersError};
+use crate::workers::Workers;
 
 /// How often a node that drains looks whether its sessions are over.
 const LOOK: Duration = Duration::from_millis(100);
+/// How long a process may take to end that has handed everything over.
+const HANDING_OVER: Duration = Duration::from_secs(3);
 /// How long sessions that were told to end may take.
 const ENDING: Duration = Duration::from_secs(5);
 
@@ -51,175 +44,38 @@ pub enum End {
     Duplicate(Node),
     /// A part that runs for as long as the node does has ended: which.
     Broken(String),
+    /// Another run has everything, and is the node once this process has ended.
+    HandedOver,
 }
 
 /// A node that runs.
 pub struct Running {
-    state: Arc<StateDirectory>,
-    file: NodeFile,
-    about: Arc<NodeInfo>,
-    games: usize,
-    control: Control,
-    desk: operator::Desk,
-    cluster: Cluster,
-    leaving: Leaving,
-    recorder: Recorder,
-    workers: Workers,
-    stop_admin: oneshot::Sender<()>,
-    admin: JoinHandle<()>,
-    stop_resolver: oneshot::Sender<()>,
-    resolver: JoinHandle<()>,
-    renewal: JoinHandle<()>,
-    recovery: JoinHandle<()>,
-    log: NodeLog,
+    pub(super) state: Arc<StateDirectory>,
+    pub(super) file: NodeFile,
+    pub(super) about: Arc<NodeInfo>,
+    pub(super) games: usize,
+    pub(super) control: Control,
+    pub(super) desk: operator::Desk,
+    pub(super) cluster: Cluster,
+    pub(super) leaving: Leaving,
+    pub(super) recorder: Recorder,
+    pub(super) workers: Workers,
+    pub(super) stop_admin: oneshot::Sender<()>,
+    pub(super) admin: JoinHandle<()>,
+    pub(super) stop_resolver: oneshot::Sender<()>,
+    pub(super) resolver: JoinHandle<()>,
+    pub(super) renewal: JoinHandle<()>,
+    pub(super) recovery: JoinHandle<()>,
+    pub(super) log: NodeLog,
+    /// Others for the sockets that another run gets that takes over.
+    pub(super) sockets: Sockets,
 }
 
 impl Running {
-    /// The order matters: games before workers, because a player who asks for one that is not there yet gives up; the
-    /// control queue before the workers that speak to it; the cluster before whoever expects answers of it; `node.json`
-    /// last, because who reads it expects answers.
+    /// Starts a node. Its admin API's socket first: it is what a second node on one machine meets.
     pub async fn start(kept: Kept) -> Result<Running, NodeError> {
-        let Kept { config, state, token, identity, certificate, cluster: secret, tokens, store, sandbox } = kept;
-        let state = Arc::new(state);
-        let listener = TcpListener::bind(config.admin)
-            .await
-            .map_err(|source| NodeError::Admin { address: config.admin, source })?;
-        let admin_address = listener.local_addr().map_err(NodeError::System)?;
-        let catalogue = Arc::new(Catalogue::new(sandbox.clone(), store.clone()));
-        let loaded = catalogue.load().await?;
-        let recorder = Recorder::start(store.clone());
-        let load_us = Arc::<AtomicU64>::default();
-        let (control, queue) = Control::queue(Arc::clone(&load_us));
-        let chains = Chains::new(store.clone());
-        let me = Node { id: NodeId(identity.node), generation: identity.generation };
-        let log = NodeLog::start(store.clone(), me);
-        let keeping = Keeping { recorder: recorder.clone(), chains: chains.clone(), log: log.clone() };
-        let (workers, ports) =
-            Workers::start(&config, identity, &certificate, &secret, &tokens, control.clone(), keeping)?;
-        let door = ports.get(&WorkerId(0)).map_or(config.listen, |port| port.address);
-        let resolve = bind_resolve(&config, door.port()).await?;
-        let resolve_address = config.advertised(resolve.local_addr().map_err(NodeError::System)?);
-        let (served, resolve_tls) = watch::channel(resolve::tls(&certificate).map_err(WorkersError::Crypto)?);
-        // It is no worker, and redeems nothing.
-        let keys = Keys::new(&[tokens.public()], secret.ticket_key());
-        let authority = Authority::new(keys, me, WorkerId(u8::MAX), &crate::random::bytes());
-        let sockets = Sockets::bind(&config)?;
-        let file = NodeFile {
-            pid: std::process::id(),
-            admin: format!("http://{admin_address}"),
-            node: NodeId(identity.node).to_string(),
-            workers: ports.values().filter(|port| !port.penalty).map(|port| port.address).collect(),
-            links: sockets.links_address,
-            certificate_sha256: certificate.sha256().to_string(),
-        };
-        let about = Arc::new(NodeInfo {
-            node: file.node.clone(),
-            cluster: secret.id().to_string(),
-            admin: file.admin.clone(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            pid: file.pid,
-            uptime_s: 0,
-            state: state.path().display().to_string(),
-            store: store.name().to_owned(),
-            certificate_sha256: String::new(),
-            certificate_not_after_s: 0,
-            resolve: format!("https://{resolve_address}"),
-            links: sockets.links_address,
-            gossip: sockets.gossip_address,
-            draining: false,
-            sessions: 0,
-            games: 0,
-            workers: Vec::new(),
-            other_doors: Vec::new(),
-        });
-        let beginning = Beginning {
-            state: Arc::clone(&state),
-            node: me,
-            started: identity.started,
-            certificate: identity.certificate,
-            workers: ports.iter().map(|(worker, port)| (*worker, port.address)).collect(),
-            peers: workers.peers(&config),
-            secret,
-            sockets,
-        };
-        let joined = Joined::start(&config, beginning).await?;
-        let limits = Limits { sessions: config.sessions.min(sandbox.warm_sessions() as usize) };
-        let mut desk = Desk::new(identity, limits, config.record, ports);
-        desk.report_to(load_us);
-        desk.connect(joined.outlet(), joined.has_seeds());
-        desk.reach_itself(control.later());
-        desk.keep_chains(chains.clone());
-        desk.keep_log(log.clone());
-        loaded.into_iter().for_each(|served| desk.serve(served));
-        tokio::spawn(control::run(desk, queue));
-        let (cluster, arrivals) = joined.enter(control.clone());
-        let games = Games::new(Arc::clone(&catalogue), control.clone());
-        let (keeper, reader) = (log.clone(), store.clone());
-        let taking = (control.clone(), Arc::clone(&catalogue));
-        let recovery = Recovery { me, store: reader, control: taking.0, catalogue: taking.1, chains, log: keeper };
-        let recovery = tokio::spawn(recovery.run());
-        let leaving = Leaving::default();
-        let (certified, shown) = watch::channel(Shown::from(&certificate));
-        let desk = operator::Desk {
-            control: control.clone(),
-            catalogue: Arc::clone(&catalogue),
-            games: games.clone(),
-            recorder: recorder.clone(),
-            peers: cluster.peers.clone(),
-            about: Arc::clone(&about),
-            certificate: shown.clone(),
-            started: Instant::now(),
-            leaving: leaving.clone(),
-        };
-        cluster.serve(arrivals, games, desk.clone()).await?;
-        tokio::spawn(tell_certificate(shown, control.clone(), cluster.member.clone()));
-        let (bounds, metrics) = (admin::bounds(), Metrics::default());
-        let counted = Some(cluster.counted(workers.relayed()));
-        let services = Services {
-            secret: token,
-            desk: desk.clone(),
-            store,
-            tokens,
-            bounds,
-            metrics,
-            counted,
-            log: Some(log.clone()),
-        };
-        let (stop_admin, stopped) = stop();
-        let admin = tokio::spawn(admin::serve(listener, Arc::new(services), stopped));
-        let resolver = Resolver::new(control.clone(), authority, resolve::bounds());
-        let (stop_resolver, stopped) = stop();
-        let resolver = tokio::spawn(resolver.serve(resolve, Entrance::new(resolve_tls), stopped));
-        state.publish(&file)?;
-        let renewal = Renewal {
-            state: state.clone(),
-            days: config.certificate_days,
-            certifier: workers.certifier(),
-            resolve: served,
-            file: file.clone(),
-            shown: certified,
-        };
-        let renewal = tokio::spawn(renewal.run());
-        let games = catalogue.games().len();
-        Ok(Running {
-            state,
-            file,
-            about,
-            games,
-            control,
-            desk,
-            cluster,
-            leaving,
-            recorder,
-            workers,
-            stop_admin,
-            admin,
-            stop_resolver,
-            resolver,
-            renewal,
-            recovery,
-            log,
-        })
+        let admin = bind_admin(&kept.config)?;
+        Begun::start(kept).await?.serve(admin).await
     }
 
     /// Says how to reach the node.
@@ -262,6 +118,7 @@ impl Running {
     pub async fn end(&mut self) -> End {
         tokio::select! {
             _ = self.leaving.ordered() => End::Drain,
+            () = handed_over(&self.desk, &self.sockets) => End::HandedOver,
             duplicate = self.cluster.member.duplicate() => End::Duplicate(duplicate),
             what = self.workers.broken() => End::Broken(what),
             () = self.control.broken() => End::Broken("the control task".to_owned()),
@@ -271,6 +128,20 @@ impl Running {
             _ = &mut self.resolver => End::Broken("resolve".to_owned()),
             _ = &mut self.renewal => End::Broken("the renewal of the certificate".to_owned()),
         }
+    }
+
+    /// Recordings are written, and nothing of this process reads a socket when it has ended, which is to be at once: another
+    /// run waits for that.
+    pub async fn hand_over(self) {
+        // Before the node's file is the other's: it would be written again.
+        self.renewal.abort();
+        self.recovery.abort();
+        let finish = async {
+            self.workers.stop().await;
+            self.recorder.stop().await;
+            self.log.stop().await;
+        };
+        give_up_after(HANDING_OVER, finish).await;
     }
 
     /// No new sessions; returns when those that run are over or led elsewhere, or were ended when the grace was.
@@ -343,29 +214,29 @@ impl Running {
     }
 }
 
-/// Says to a service that it is to stop, and what the service waits for.
-fn stop() -> (oneshot::Sender<()>, impl Future<Output = ()>) {
-    let (sender, stopped) = oneshot::channel();
-    (sender, async {
-        let _ = stopped.await;
-    })
-}
-
-/// The socket for clients who ask in advance: at the door's own port unless the configuration says otherwise. Where the
-/// configuration leaves the door any port, so may this one.
-async fn bind_resolve(config: &Config, door: u16) -> Result<TcpListener, NodeError> {
-    let address = config.resolve.unwrap_or(SocketAddr::new(config.listen.ip(), door));
-    let bound = match TcpListener::bind(address).await {
-        Err(_) if config.resolve.is_none() && config.listen.port() == 0 => {
-            TcpListener::bind((config.listen.ip(), 0)).await
+/// Obeys orders to hand over; returns when another run has everything.
+async fn handed_over(desk: &operator::Desk, sockets: &Sockets) {
+    loop {
+        let binary = desk.upgrades.ordered().await;
+        tracing::info!(binary = %binary.display(), "the node is handed over to a run of another program");
+        match giving::run(desk, &binary, sockets).await {
+            Ok(()) => {
+                desk.upgrades.note(|shown| shown.phase = phase::DONE.to_owned());
+                return;
+            }
+            Err(why) => {
+                tracing::error!(binary = %binary.display(), why, "the successor was abandoned: this process goes on");
+                desk.upgrades.note(|shown| {
+                    shown.phase = phase::ABANDONED.to_owned();
+                    shown.why = Some(why);
+                });
+            }
         }
-        bound => bound,
-    };
-    bound.map_err(|source| NodeError::Resolve { address, source })
+    }
 }
 
 /// Says it where players are sent on from when the workers serve another certificate.
-async fn tell_certificate(mut shown: watch::Receiver<Shown>, control: Control, member: Member) {
+pub(super) async fn tell_certificate(mut shown: watch::Receiver<Shown>, control: Control, member: Member) {
     while shown.changed().await.is_ok() {
         let certificate = shown.borrow_and_update().sha256;
         control.certified(certificate).await;

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::{Desk, here};
 use crate::admin::ApiError;
 use crate::api::{
-    ClusterInfo, Coverage, Draining, Explanation, GameList, Killed, NodeStatus, SessionInfo, SessionList,
+    ClusterInfo, Coverage, Draining, Explanation, GameList, Killed, NodeStatus, SessionInfo, SessionList, Upgrading,
 };
 use crate::cluster::peers::{Others, Outcome, PATIENCE};
 use crate::cluster::wire::Ask;
@@ -104,6 +104,19 @@ pub async fn drain(desk: &Desk, node: &str, grace: Duration) -> Result<Draining,
     let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
     match desk.peers.ask_for(&seen, Ask::Drain { grace_ms }, PATIENCE).await {
         Some(Outcome::Is(draining)) => Ok(draining),
+        Some(Outcome::Failed(failure)) => Err(ApiError::from(failure)),
+        None => Err(ApiError::unreachable(format!("node {} does not answer", seen.node.id))),
+    }
+}
+
+/// Has a node's process replaced.
+pub async fn upgrade(desk: &Desk, node: &str, binary: String) -> Result<Upgrading, ApiError> {
+    let seen = here::named(desk, node)?;
+    if seen.node == desk.peers.me() {
+        return here::upgrade(desk, &binary).await;
+    }
+    match desk.peers.ask_for(&seen, Ask::Upgrade { binary }, PATIENCE).await {
+        Some(Outcome::Is(upgrading)) => Ok(upgrading),
         Some(Outcome::Failed(failure)) => Err(ApiError::from(failure)),
         None => Err(ApiError::unreachable(format!("node {} does not answer", seen.node.id))),
     }

@@ -1,5 +1,6 @@
 //! Answers for this node.
 
+use std::path::Path;
 use std::time::Duration;
 
 use ringside_core::ids::NodeId;
@@ -8,7 +9,7 @@ use serde::Serialize;
 
 use super::{Desk, moving};
 use crate::admin::ApiError;
-use crate::api::{DoorInfo, Draining, Failure, Killed, NodeInfo, NodeStatus, SeenNode};
+use crate::api::{DoorInfo, Draining, Failure, Killed, NodeInfo, NodeStatus, SeenNode, Upgrading};
 use crate::catalogue::PushError;
 use crate::cluster::peers::Outcome;
 use crate::cluster::wire::Ask;
@@ -55,6 +56,7 @@ pub async fn answer(desk: &Desk, from: NodeId, ask: Ask) -> Vec<u8> {
             }
         },
         Ask::Pushed => json(pull(desk, from).await.map_err(ApiError::from)),
+        Ask::Upgrade { binary } => json(upgrade(desk, &binary).await),
         Ask::Drain { grace_ms } => json(drain(desk, Duration::from_millis(grace_ms)).await),
     }
 }
@@ -89,6 +91,7 @@ pub async fn status(desk: &Desk) -> Result<NodeStatus, ApiError> {
         settled: status.settled,
         sees: sees.collect(),
         leaving: desk.leaving.show(),
+        upgrade: desk.upgrades.show(),
     })
 }
 
@@ -114,8 +117,28 @@ pub async fn info(desk: &Desk) -> Result<NodeInfo, ApiError> {
     })
 }
 
+/// Begins to hand the node over to a run of another program.
+pub async fn upgrade(desk: &Desk, binary: &str) -> Result<Upgrading, ApiError> {
+    let path = Path::new(binary);
+    if !path.is_absolute() {
+        let hint = "name the program by its whole path on the node's machine";
+        return Err(ApiError::bad_request(format!("{binary:?} is no absolute path"), hint));
+    }
+    if desk.leaving.show().is_some() {
+        return Err(ApiError::conflict("the node leaves the cluster: there is nothing to hand over"));
+    }
+    let sessions = desk.control.status().await?.sessions;
+    if !desk.upgrades.order(path.to_owned()) {
+        return Err(ApiError::conflict("the node is being handed over already"));
+    }
+    Ok(Upgrading { node: desk.peers.me().id.to_string(), pid: desk.about.pid, sessions })
+}
+
 /// Begins to leave the cluster. A second order may only shorten the grace.
 pub async fn drain(desk: &Desk, grace: Duration) -> Result<Draining, ApiError> {
+    if desk.upgrades.is_under_way() {
+        return Err(ApiError::conflict("the node is being handed over: drain it when that is done"));
+    }
     let sessions = desk.control.status().await?.sessions;
     let left = desk.leaving.order(tokio::time::Instant::now(), grace.min(LONGEST_GRACE));
     let grace_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);

@@ -54,7 +54,7 @@ pub async fn here(desk: &Desk, name: SessionName, to: Node) -> Result<Moved, Api
 }
 
 /// Why it was not moved.
-pub(super) enum Stuck {
+pub(crate) enum Stuck {
     NotHere,
     Control(ControlError),
     Refused(String),
@@ -66,7 +66,7 @@ pub(super) enum Stuck {
 
 impl Stuck {
     /// In words, for a session that was to go to a node.
-    pub(super) fn to_string(&self, to: Node) -> String {
+    pub(crate) fn to_string(&self, to: Node) -> String {
         match self {
             Stuck::NotHere => "it is not led here".to_owned(),
             Stuck::Control(error) => error.to_string(),
@@ -88,7 +88,7 @@ impl Stuck {
 }
 
 /// Gives a session of this node to another, within a time; whoever asks is told now and then why it is still here.
-pub(super) async fn from_here(
+pub(crate) async fn from_here(
     desk: &Desk,
     name: SessionName,
     to: Node,

@@ -345,6 +345,7 @@ impl Links {
         if end != End::Crossed || entry.is_up() {
             self.news.push_back((peer, Change::Down { end, by_peer }));
         }
+        entry.state = State::Apart { until: None };
         let is_over = entry.sessions.is_empty() || end.is_final();
         if is_over || self.is_outdated(peer.node) {
             let Some(entry) = self.peers.get(&peer) else { return };

@@ -13,7 +13,7 @@ use super::Branches;
 /// First bytes of a frame, a datagram, or something long that is about sessions.
 pub(crate) const MAGIC: [u8; 3] = *b"RSR";
 /// Version of what follows them.
-pub(crate) const VERSION: u8 = 1;
+pub const VERSION: u8 = 1;
 
 /// A message about a session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -18,3 +18,4 @@ mod reach;
 mod refusals;
 mod resolve;
 mod twins;
+mod upgrade;

@@ -9,6 +9,8 @@ pub struct Player {
     pub client: Client,
     sequence: Sequence,
     hash: u64,
+    /// How often the connection was lost.
+    pub disconnected: u32,
 }
 
 /// How a player enters by a node.
@@ -27,7 +29,7 @@ impl Player {
     pub async fn join_with(options: Options, name: &str) -> Player {
         let client = within("the player to be attached", Client::connect(options)).await;
         let client = client.unwrap_or_else(|error| panic!("{name} is not let in: {error}"));
-        Player { client, sequence: Sequence::new(name, 1), hash: echo::EMPTY }
+        Player { client, sequence: Sequence::new(name, 1), hash: echo::EMPTY, disconnected: 0 }
     }
 
     pub fn attachment(&self) -> &Attachment {
@@ -51,6 +53,7 @@ impl Player {
             }
             match within("a reply", self.client.next()).await.expect("the session goes on") {
                 Event::Message { body, .. } => self.take(&body),
+                Event::Disconnected { .. } => self.disconnected += 1,
                 event => assert!(!event.is_last(), "{event:?}"),
             }
         }

@@ -114,7 +114,7 @@ impl Process {
             zone: Zone::new(["a", "b"][slot % 2]).unwrap_or_default(),
             ..Fact::new(node, contact)
         };
-        let mut membership = Membership::new(now + offset, Config { fact, has_seeds: true });
+        let mut membership = Membership::new(now + offset, Config { fact, has_seeds: true, succeeds: false });
         membership.activate(now + offset);
         let mut directory = Directory::new(node, Limits { sessions: SESSIONS });
         for (game, max_players, late_join) in games {

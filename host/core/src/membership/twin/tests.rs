@@ -49,7 +49,7 @@ struct Street {
 
 impl Street {
     fn begin(&mut self, fact: Fact, ready: u64) {
-        let membership = Membership::new(self.round * ROUND, Config { fact, has_seeds: true });
+        let membership = Membership::new(self.round * ROUND, Config { fact, has_seeds: true, succeeds: false });
         let said = vec![membership.own().clone()];
         let process = Process { membership, ready, said, heard: BTreeMap::new(), ends: None, has_ended: false };
         self.processes.push(process);

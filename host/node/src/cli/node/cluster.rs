@@ -182,6 +182,7 @@ mod tests {
                 .map(|(node, state)| SeenNode { node: (*node).into(), generation: 1, stay: 0, state: (*state).into() })
                 .collect(),
             leaving: None,
+            upgrade: None,
         }
     }
 

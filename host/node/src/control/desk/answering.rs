@@ -8,6 +8,7 @@ use ringside_core::ids::{Epoch, GameName, Node, NodeId, SessionId, SessionKey, W
 use ringside_core::routing::tickets::era;
 use ringside_protocol::frame::Target;
 use ringside_protocol::reason::Reason;
+use ringside_worker::replication::Contacts;
 use ringside_worker::{Command, Resolved, Resumed};
 
 use super::{Desk, Identity};
@@ -145,13 +146,25 @@ impl Desk {
     /// Whether the run of a node that led in an epoch is there.
     fn is_present(&self, epoch: Epoch) -> bool {
         let node = Node { id: NodeId(epoch.node), generation: epoch.node_generation };
-        node == self.directory.me() || self.view.as_ref().is_some_and(|view| view.has(node))
+        node == self.directory.me() || self.is_beside(node) || self.view.as_ref().is_some_and(|view| view.has(node))
     }
 
     /// Where players find a session; `None` if its leader is not to be seen (any longer).
     fn place(&self, placed: &Placed) -> Option<Resolved> {
         if placed.leader == self.directory.me() {
             return self.place_here(placed.session.clone(), placed.worker);
+        }
+        if let Some(companion) = self.companion.as_ref().filter(|companion| companion.node == placed.leader) {
+            let Contacts { workers, certificate, era, .. } = &companion.contacts;
+            return Some(Resolved {
+                session: placed.session.clone(),
+                node: placed.leader.id.0,
+                generation: placed.leader.generation,
+                era: *era,
+                worker: placed.worker,
+                address: *workers.get(usize::from(placed.worker.0))?,
+                certificate: *certificate,
+            });
         }
         let seen = self.view.as_ref()?.node(placed.leader.id).filter(|seen| seen.node == placed.leader)?;
         Some(Resolved {

@@ -26,7 +26,7 @@ impl Desk {
             return;
         };
         let (session, worker) = (entry.id.clone(), entry.worker);
-        let is_there = self.view.as_ref().is_some_and(|view| view.has(to));
+        let is_there = self.is_beside(to) || self.view.as_ref().is_some_and(|view| view.has(to));
         let at_once = match () {
             () if to == me => Some(MoveState::Led(me)),
             () if !is_there => Some(MoveState::Refused(format!("node {} is not in the cluster any more", to.id))),

@@ -39,8 +39,11 @@ impl Desk {
     pub(super) fn presence(&self, runs: &[Node]) -> Vec<Presence> {
         let me = self.directory.me();
         let presence = |run: &Node| Presence {
-            is_present: *run == me || self.view.as_ref().is_some_and(|view| view.has(*run)),
-            is_ours: self.heir(*run) == Some(me),
+            is_present: *run == me || self.is_beside(*run) || self.view.as_ref().is_some_and(|view| view.has(*run)),
+            is_ours: match self.view.as_ref().and_then(|view| view.node(run.id)) {
+                Some(_) => run.id == me.id,
+                None => self.heir(*run) == Some(me),
+            },
         };
         runs.iter().map(presence).collect()
     }

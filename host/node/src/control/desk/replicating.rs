@@ -104,7 +104,8 @@ impl Desk {
             certificate: seen.contact.certificate,
             era: self.era_of(seen.node),
         };
-        let nodes: BTreeMap<Node, Contacts> = view.nodes().map(|seen| (seen.node, contacts(seen))).collect();
+        let mut nodes: BTreeMap<Node, Contacts> = view.nodes().map(|seen| (seen.node, contacts(seen))).collect();
+        nodes.extend(self.companion.iter().map(|companion| (companion.node, companion.contacts.clone())));
         if *self.nodes != nodes {
             self.nodes = Arc::new(nodes);
             self.uninformed = self.workers.keys().copied().collect();
@@ -112,7 +113,7 @@ impl Desk {
         }
     }
 
-    fn era_of(&self, node: Node) -> u32 {
+    pub(super) fn era_of(&self, node: Node) -> u32 {
         match node == self.directory.me() {
             true => era(self.identity.started.elapsed().as_micros() as u64),
             false => self.eras.get(&node).copied().unwrap_or_default(),
@@ -127,6 +128,7 @@ impl Desk {
                 self.uninformed.insert(worker);
             }
         }
+        self.inform_beside();
         for (worker, session) in std::mem::take(&mut self.new_homes) {
             self.tell_new_home(worker, session);
         }

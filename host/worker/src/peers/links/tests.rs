@@ -347,3 +347,34 @@ fn the_smaller_workers_connection_stays_when_both_dial() {
         assert!(pair.links[0].poll_news().is_none() && pair.links[1].poll_news().is_none());
     }
 }
+
+#[test]
+fn two_runs_of_a_node_are_linked_as_long_as_both_are_there_where_the_later_began_beside_the_earlier() {
+    let now = Instant::now();
+    let own = peer(1, 1);
+    let mut links = Links::new(own);
+    links.greeted(1, &hello(peer(2, 1), own, 1), true).unwrap();
+    links.link(now, session(1), peer(2, 1), address()).unwrap();
+    assert_eq!(links.greeted(2, &hello(peer(2, 2), own, BESIDE + 1), true), Ok(1));
+    assert_eq!((links.channel(peer(2, 1)), links.channel(peer(2, 2))), (Some(1), Some(2)));
+    links.link(now, session(2), peer(2, 1), address()).unwrap();
+    // The earlier ends: it is not tried again.
+    actions(&mut links);
+    links.lost(now, 1, End::Unreachable, false);
+    assert_eq!((links.channel(peer(2, 1)), links.next_timeout()), (None, None));
+    assert_eq!(links.link(now, session(1), peer(2, 1), address()), Err(LinkError::OldRun));
+}
+
+#[test]
+fn a_run_is_linked_to_the_other_run_of_its_node_that_it_knows_of() {
+    let now = Instant::now();
+    let (old, new) = (peer(5, 10), peer(5, 11));
+    let mut links = Links::new(old);
+    links.beside(Some(new.node), false);
+    assert_eq!(links.greeted(1, &hello(new, old, BESIDE + 1), true), Ok(1));
+    let mut links = Links::new(new);
+    assert_eq!(links.link(now, session(1), old, address()), Err(LinkError::OldRun));
+    links.beside(Some(old.node), true);
+    links.link(now, session(1), old, address()).unwrap();
+    assert_eq!(actions(&mut links), [Action::Dial { peer: old, address: address(), dial: BESIDE + 1 }]);
+}

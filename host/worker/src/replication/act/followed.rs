@@ -168,7 +168,8 @@ impl Worker {
             "the session is led here from now on"
         );
         let (me, clock) = (self.replication.me, self.replication.clock);
-        let core = Leader::promoted(clock.us(now), me, terms.clone(), promotion);
+        let mut core = Leader::promoted(clock.us(now), me, terms.clone(), promotion);
+        self.keep_predecessor(&mut core);
         let lead = Box::new(Lead::new(core, terms, clock, branches, history, 0));
         let rate = fold.module().description().tick_rate;
         let first = if rate == 0 { now } else { self.first_tick(now, Duration::from_secs(1) / rate) };
@@ -177,7 +178,6 @@ impl Worker {
         let session = Session::promoted(id.clone(), parts, (lead, is_complete), now, (first, self.config.cost_of));
         let index = self.put(Box::new(session));
         self.tell(Event::Promoted(Box::new(Promoted { session: id.clone(), record, players })));
-        self.keep_predecessor(now, index);
         self.after_run(now, index, Ran::Applied);
         self.obey_leader(now, index);
         // In the log of this node nothing of it counts before a checkpoint.

@@ -1,0 +1,35 @@
+//! A node's process is replaced while its matches go on: the new one, the successor, is started beside the old one with
+//! the same state directory and number and the next generation, and takes its sessions one by one.
+//!
+//! ```text
+//!  old process                                            successor (standard input: the other end of a Unix socket)
+//!  starts it ─────────────────────────────────────────►
+//!        ◄── Hello: release, formats ──────────────────   refused where they differ; the old one goes on
+//!        ─── Welcome: the cluster as it is ───────────►   opens the state directory, compiles the games, starts workers
+//!        ◄── Ready: its workers ───────────────────────   on ports of their own
+//!        ◄─► what directories say to each other, Cluster, Alive
+//!   each session moves there as to any other node: its players are told, connect, and are attached as it is granted
+//!        ─── Take, with the sockets of door, resolve, admin, links and gossip ──►   reads none of them yet
+//!        ◄── Taken ────────────────────────────────────
+//!   exits 0 ── (end of the socket) ───────────────────►   takes the lock, serves on those sockets: it is the node
+//! ```
+//!
+//! **The pair is one node.** Only the old process is a member of the cluster until it exits, and only the new one after
+//! that, in the state in which the old one was, at the same addresses: the ring's positions do not change, and nobody
+//! ever hears of two. Until then the successor's directory speaks to the old one's alone (each counts the other as
+//! present, on no ring), and its workers, which other nodes' workers know by nothing but what it tells them, keep the
+//! links of both runs up.
+//!
+//! **Before `Take` nothing is final.** What was granted is followed by the old process, which counts, until the successor
+//! is told to take over: should that one crash, hang or fall silent it is killed, and what it led goes on in the old
+//! process like after any leader's death. **After `Take`** the old process has nothing left but to end. Every wait has a
+//! deadline. Checkpoints go over the workers' links on the loopback interface.
+
+pub mod channel;
+pub mod formats;
+pub mod giving;
+pub mod messages;
+pub mod progress;
+pub mod taking;
+
+pub use progress::Upgrades;

@@ -1,0 +1,106 @@
+//! What two builds must agree on for one to take the other's sessions while they are played. A difference is named, and
+//! the node goes on with the build that it has.
+
+use ringside_sandbox::{CHECKPOINT_VERSION, REWRITER_VERSION};
+use ringside_worker::peers::frame::{VERSIONS as PEERS, agree};
+use ringside_worker::replication::WORDS;
+use serde::{Deserialize, Serialize};
+
+use crate::cluster::links::VERSIONS as LINKS;
+
+/// Version of what the two processes say to each other.
+pub const HANDOVER: u32 = 1;
+
+/// The versions that a build reads and writes. Ranges are the oldest and the newest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Formats {
+    /// What the two processes say to each other.
+    pub handover: u32,
+    /// Messages between nodes, and so between directories.
+    pub links: (u16, u16),
+    /// Frames between workers.
+    pub peers: (u16, u16),
+    /// What workers say of sessions, log entries included.
+    pub words: u8,
+    /// Checkpoints.
+    pub checkpoint: u16,
+    /// How modules are rewritten: a session's state is of one rewrite.
+    pub rewriter: u32,
+}
+
+/// What the two do not agree on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}: it has version {theirs}, this node {ours}")]
+pub struct Differs {
+    what: &'static str,
+    theirs: String,
+    ours: String,
+}
+
+impl Formats {
+    /// This build's.
+    pub fn own() -> Formats {
+        Formats {
+            handover: HANDOVER,
+            links: LINKS,
+            peers: PEERS,
+            words: WORDS,
+            checkpoint: CHECKPOINT_VERSION,
+            rewriter: REWRITER_VERSION,
+        }
+    }
+
+    /// Whether a build with these can take sessions of one with those.
+    ///
+    /// # Errors
+    /// The first thing that differs.
+    pub fn takes(&self, theirs: &Formats) -> Result<(), Differs> {
+        let range = |(oldest, newest): (u16, u16)| format!("{oldest} to {newest}");
+        let differs = |what, theirs: String, ours: String| Err(Differs { what, theirs, ours });
+        let number = |what, ours: u32, theirs: u32| match ours == theirs {
+            true => Ok(()),
+            false => differs(what, theirs.to_string(), ours.to_string()),
+        };
+        number("what is said in a handover", self.handover, theirs.handover)?;
+        number("what workers say of sessions", self.words.into(), theirs.words.into())?;
+        number("checkpoints", self.checkpoint.into(), theirs.checkpoint.into())?;
+        number("how modules are rewritten", self.rewriter, theirs.rewriter)?;
+        if agree(self.links, theirs.links).is_none() {
+            return differs("messages between nodes", range(theirs.links), range(self.links));
+        }
+        if agree(self.peers, theirs.peers).is_none() {
+            return differs("frames between workers", range(theirs.peers), range(self.peers));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::messages::{Hello, Said};
+    use super::*;
+
+    /// What the first release with handovers says first. It must be read for ever, be it to be refused by name.
+    const GOLDEN: &str = include_str!("../../golden/handover-hello-1.json");
+
+    #[test]
+    fn the_first_published_hello_is_read_and_written_as_it_was() {
+        let Ok(Said::Hello(hello)) = serde_json::from_str::<Said>(GOLDEN) else { panic!("it cannot be read") };
+        let first = Formats { handover: 1, links: (1, 1), peers: (1, 1), words: 1, checkpoint: 1, rewriter: 1 };
+        assert_eq!(hello, Hello { release: "0.1.0".to_owned(), formats: first });
+        assert_eq!(serde_json::to_string(&Said::Hello(hello)).unwrap(), GOLDEN.trim_end());
+    }
+
+    #[test]
+    fn what_differs_is_named() {
+        let own = Formats::own();
+        assert_eq!(own.takes(&own), Ok(()));
+        let said = |theirs: Formats| own.takes(&theirs).unwrap_err().to_string();
+        assert!(said(Formats { handover: 9, ..own }).contains("in a handover: it has version 9"));
+        assert!(said(Formats { words: 9, ..own }).contains("of sessions: it has version 9"));
+        assert!(said(Formats { checkpoint: 9, ..own }).contains("checkpoints: it has version 9"));
+        assert!(said(Formats { rewriter: 9, ..own }).contains("rewritten: it has version 9"));
+        assert!(said(Formats { links: (8, 9), ..own }).contains("between nodes: it has version 8 to 9"));
+        assert!(said(Formats { peers: (8, 9), ..own }).contains("between workers: it has version 8 to 9"));
+    }
+}

@@ -1,0 +1,266 @@
+//! The old process's side: starts the successor, gives it the sessions and at last the sockets; or abandons it, and goes on.
+
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringside_core::ids::Node;
+use ringside_worker::replication::Contacts;
+use tokio::process::{Child, Command};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+
+use super::channel::{self, Ear, Heard, Mouth, Sockets};
+use super::formats::Formats;
+use super::messages::{Hello, Said, contacts};
+use super::progress::phase;
+use crate::cluster::wire::Message as PeerMessage;
+use crate::control::{self, Companion, SessionName};
+use crate::operator::{Desk, moving};
+
+/// How long the successor may take to say what it is.
+const GREETING: Duration = Duration::from_secs(10);
+/// How long it may take to compile the games and start its workers.
+const LOADING: Duration = Duration::from_secs(120);
+/// How long it may be silent.
+const SILENCE: Duration = Duration::from_secs(3);
+/// How long it may take to say that it has the sockets.
+const TAKING: Duration = Duration::from_secs(5);
+/// How often it is told what the cluster is.
+const SAID: Duration = Duration::from_millis(250);
+/// How long it may be that no session gets there.
+const STANDSTILL: Duration = Duration::from_secs(30);
+/// How long one session may take before it waits for its next turn.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Sessions that go at a time: their players connect to the successor meanwhile.
+const AT_A_TIME: usize = 24;
+/// How soon it is looked for sessions again.
+const AGAIN: Duration = Duration::from_millis(20);
+
+/// A successor that runs; killed when it is let go of.
+struct Successor(Option<Child>);
+
+impl Drop for Successor {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            // One that has ended cannot be killed.
+            let _ = child.start_kill();
+        }
+    }
+}
+
+/// Has a run of a program take over from this process. It has when this returns, and serves as soon as this process has
+/// ended.
+///
+/// # Errors
+/// Why the successor was abandoned: it has ended by then, and this process leads what it led.
+pub async fn run(desk: &Desk, binary: &Path, sockets: &Sockets) -> Result<(), String> {
+    let (ours, theirs) = UnixStream::pair().map_err(|error| format!("no socket to speak over: {error}"))?;
+    let mut successor = Successor(Some(start(binary, theirs)?));
+    let (mouth, ear) = channel::open(ours).map_err(|error| format!("no thread to speak: {error}"))?;
+    let mut begun = None;
+    let taken = hand_over(desk, sockets, (&mouth, ear), &mut begun).await;
+    if let Err(why) = taken {
+        let ended = kill(&mut successor).await;
+        if let Some(node) = begun {
+            desk.control.heard(control::Message::Parted { node, is_over: true }).await;
+        }
+        return Err(match ended {
+            Some(status) => format!("{why} ({status})"),
+            None => why,
+        });
+    }
+    // It outlives this process.
+    drop(successor.0.take());
+    Ok(())
+}
+
+fn start(binary: &Path, socket: UnixStream) -> Result<Child, String> {
+    let ours = std::env::args_os().skip(1).filter(|argument| argument != SUCCEED);
+    let arguments = ours.chain([OsString::from(SUCCEED)]);
+    let mut command = Command::new(binary);
+    command.args(arguments).stdin(Stdio::from(OwnedFd::from(socket)));
+    command.spawn().map_err(|error| format!("{} cannot be started: {error}", binary.display()))
+}
+
+/// The flag that tells a run that it is a successor.
+pub const SUCCEED: &str = "--succeed";
+
+/// Ends a successor that has not ended; how it ended, if it had by itself.
+async fn kill(successor: &mut Successor) -> Option<std::process::ExitStatus> {
+    let child = successor.0.as_mut()?;
+    // What it wrote last may be how it ended: it has a moment for that.
+    if let Ok(Ok(status)) = timeout(Duration::from_millis(200), child.wait()).await {
+        successor.0 = None;
+        return Some(status);
+    }
+    let _ = child.start_kill();
+    let _ = child.wait().await;
+    successor.0 = None;
+    None
+}
+
+async fn hand_over(
+    desk: &Desk,
+    sockets: &Sockets,
+    (mouth, mut ear): (&Mouth, Ear),
+    begun: &mut Option<Node>,
+) -> Result<(), String> {
+    let hello = match ear.next_said(GREETING).await {
+        Some(Said::Hello(hello)) => hello,
+        Some(_) => return Err("it does not say what it is".to_owned()),
+        None => return Err(format!("it ended, or did not say what it is within {} s", GREETING.as_secs())),
+    };
+    let Hello { release, formats } = hello;
+    if let Err(differs) = Formats::own().takes(&formats) {
+        let why = format!("release {release} cannot take over: {differs}");
+        mouth.say(&Said::Refused { why: why.clone() });
+        return Err(why);
+    }
+    desk.upgrades.note(|shown| {
+        shown.release = Some(release);
+        shown.phase = phase::LOADING.to_owned();
+    });
+    let me = desk.peers.me();
+    let cluster = desk.control.cluster().await.map_err(|error| error.to_string())?;
+    mouth.say(&Said::Welcome { node: me, cluster });
+    let (node, contacts) = match ear.next_said(LOADING).await {
+        Some(Said::Ready { node, workers, peers, certificate, .. }) if node.id == me.id => {
+            let contacts = contacts(workers, peers, &certificate);
+            (node, contacts.ok_or("what it says of its workers makes no sense")?)
+        }
+        Some(Said::Failed { why }) => return Err(format!("it cannot start: {why}")),
+        Some(_) => return Err("it says something else than that it is ready".to_owned()),
+        None => return Err(format!("it ended, or was not ready within {} s", LOADING.as_secs())),
+    };
+    *begun = Some(node);
+    tracing::info!(successor = %node, "the sessions of this node go to another run of it");
+    accompany(desk, node, contacts, mouth.clone()).await;
+    desk.upgrades.note(|shown| shown.phase = phase::MOVING.to_owned());
+    tokio::select! {
+        why = listen(desk, node, mouth, &mut ear) => return Err(why),
+        given = give_all(desk, node) => given?,
+    }
+    desk.upgrades.note(|shown| shown.phase = phase::TAKING.to_owned());
+    let sockets = sockets.try_clone().map_err(|error| format!("the sockets cannot be passed: {error}"))?;
+    mouth.hand_over(sockets);
+    let taken = async {
+        loop {
+            match ear.next().await {
+                Some(Heard::Said(Said::Taken, _)) => return true,
+                Some(heard) => hear(desk, node, heard).await,
+                None => return false,
+            }
+        }
+    };
+    match timeout(TAKING, taken).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err("it ended before it had the sockets".to_owned()),
+        Err(_) => Err(format!("it did not say within {} s that it has the sockets", TAKING.as_secs())),
+    }
+}
+
+/// Workers and directory learn of the successor.
+async fn accompany(desk: &Desk, node: Node, contacts: Contacts, mouth: Mouth) {
+    let outlet = Box::new(move |message: &PeerMessage| mouth.tell(message));
+    let companion = Companion { node, contacts, outlet, is_successor: true };
+    desk.control.heard(control::Message::Companion(Box::new(companion))).await;
+}
+
+/// Hears the successor, and tells it of the cluster, until it is silent or gone: why it is to be abandoned.
+async fn listen(desk: &Desk, node: Node, mouth: &Mouth, ear: &mut Ear) -> String {
+    let mut tell = tokio::time::interval(SAID);
+    let mut heard_at = Instant::now();
+    loop {
+        tokio::select! {
+            heard = ear.next() => match heard {
+                None => return "it ended".to_owned(),
+                Some(Heard::Said(Said::Failed { why }, _)) => return format!("it cannot go on: {why}"),
+                Some(heard) => {
+                    heard_at = Instant::now();
+                    hear(desk, node, heard).await;
+                }
+            },
+            _ = tell.tick() => {
+                if heard_at.elapsed() > SILENCE {
+                    return format!("it said nothing for {} s", SILENCE.as_secs());
+                }
+                if let Ok(cluster) = desk.control.cluster().await {
+                    mouth.say(&Said::Cluster(cluster));
+                }
+            }
+        }
+    }
+}
+
+async fn hear(desk: &Desk, node: Node, heard: Heard) {
+    match heard {
+        Heard::Directory(message) => {
+            if let PeerMessage::Directory { to, message } = *message
+                && to == desk.peers.me()
+            {
+                desk.control.heard(control::Message::Directory(node, message)).await;
+            }
+        }
+        Heard::Said(Said::Alive { era }, _) => desk.control.heard(control::Message::CompanionEra(era)).await,
+        Heard::Said(..) => {}
+    }
+}
+
+/// Gives the successor everything, whatever begins meanwhile; then nothing begins any more, and it gets the rest.
+async fn give_all(desk: &Desk, to: Node) -> Result<(), String> {
+    let sessions = desk.control.sessions().await.map_err(|error| error.to_string())?.len();
+    desk.upgrades.note(|shown| shown.sessions = sessions);
+    give_those_there_are(desk, to).await?;
+    desk.control.drain().await;
+    give_those_there_are(desk, to).await
+}
+
+async fn give_those_there_are(desk: &Desk, to: Node) -> Result<(), String> {
+    let mut moved_at = Instant::now();
+    let last_why = Arc::new(std::sync::Mutex::new(String::new()));
+    loop {
+        let sessions = desk.control.sessions().await.map_err(|error| error.to_string())?;
+        if sessions.is_empty() {
+            return Ok(());
+        }
+        let mut going = JoinSet::new();
+        let mut live = sessions.into_iter().filter(|session| session.state == "live");
+        loop {
+            while going.len() < AT_A_TIME
+                && let Some(session) = live.next()
+            {
+                let (desk, last_why) = (desk.clone(), Arc::clone(&last_why));
+                going.spawn(async move {
+                    let Ok(name) = session.session.parse::<SessionName>() else { return false };
+                    match moving::from_here(&desk, name, to, PATIENCE, |_| ()).await {
+                        Ok(_) => true,
+                        Err(stuck) => {
+                            let why = format!("{}: {}", session.session, stuck.to_string(to));
+                            tracing::debug!(why, "a session does not go to the successor yet");
+                            *last_why.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = why;
+                            false
+                        }
+                    }
+                });
+            }
+            match going.join_next().await {
+                Some(Ok(true)) => {
+                    moved_at = Instant::now();
+                    desk.upgrades.note(|shown| shown.moved += 1);
+                }
+                Some(_) => {}
+                None => break,
+            }
+        }
+        if moved_at.elapsed() > STANDSTILL {
+            let why = last_why.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+            return Err(format!("no session got there for {} s; {why}", STANDSTILL.as_secs()));
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}

@@ -1,0 +1,133 @@
+//! What players notice when their node's process is replaced under them (`ringside node upgrade`): the longest time that a
+//! player waits for a reply while it is, against the same player's longest in as long a time before. A node, sessions with
+//! a player each, all talking; each reply is numbered and hashed over all that was said, so what is lost or doubled ends
+//! the run. Beside it: how long it takes in all.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use ringside_client::{Client, Event, Options};
+
+use crate::bench::{BenchError, Context};
+use crate::figure::Figure;
+use crate::machine::{LOAD_CORE, on_core};
+use crate::nodes::Cluster;
+use crate::player::{endpoint, options_of, patiently, runtime};
+use crate::statistics::{Paired, quantile};
+
+const GAME: &str = "echo";
+/// Sessions for each pair that is asked for.
+const SESSIONS: usize = 25;
+/// Between two messages of a player.
+const PAUSE: Duration = Duration::from_millis(20);
+/// How long players talk before they are watched.
+const BEFORE: Duration = Duration::from_secs(2);
+
+/// What the players are at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Coming,
+    Calm,
+    Replacing,
+    Over,
+}
+
+/// Measures.
+pub fn measure(context: &Context) -> Result<Vec<Figure>, BenchError> {
+    on_core(LOAD_CORE, || {
+        let (rounds, sessions) = (context.pairs(2), SESSIONS * context.pairs(2));
+        let (mut turns, mut gaps, mut calm, mut took) = (Paired::default(), Vec::new(), Vec::new(), Vec::new());
+        for round in 0..rounds {
+            let mut cluster = Cluster::start(context, &format!("handover-{round}"), 1, &[])?;
+            cluster.push(context, GAME)?;
+            let (before, during, all) = replace(&mut cluster, context, sessions)?;
+            turns.push(quantile(during.clone(), 0.99), quantile(before.clone(), 0.99));
+            gaps.extend(during);
+            calm.extend(before);
+            took.push(all.as_secs_f64() * 1e3);
+        }
+        let case = format!("{sessions} sessions, a player each");
+        let figure = Figure::paired("handover_pause_ms", case, "ms", &turns)
+            .with("p50", quantile(gaps.clone(), 0.5).round())
+            .with("p99", quantile(gaps, 0.99).round())
+            .with("calm_p50", quantile(calm.clone(), 0.5).round())
+            .with("calm_p99", quantile(calm, 0.99).round())
+            .with("took_ms", quantile(took, 0.5).round())
+            .with("lost_or_doubled", 0);
+        Ok(vec![figure])
+    })
+}
+
+/// Lets players talk, and replaces their node's process. Their longest waits before and meanwhile, ms, and how long it took.
+fn replace(
+    cluster: &mut Cluster,
+    context: &Context,
+    sessions: usize,
+) -> Result<(Vec<f64>, Vec<f64>, Duration), BenchError> {
+    for number in 0..sessions {
+        cluster.create_of(1, GAME, &format!("m{number}"), 1)?;
+    }
+    let runtime = runtime()?;
+    let door = cluster.door(1)?;
+    let phase = Rc::new(Cell::new(Phase::Coming));
+    runtime.block_on(tokio::task::LocalSet::new().run_until(async {
+        let endpoint = endpoint(([127, 0, 0, 1], 0).into())?;
+        let mut talks = Vec::new();
+        for number in 0..sessions {
+            let options = options_of(&endpoint, &door, &format!("p-{number}"), &format!("{GAME}/m{number}"))?;
+            talks.push(tokio::task::spawn_local(talk(options, Rc::clone(&phase))));
+        }
+        tokio::time::sleep(BEFORE).await;
+        phase.set(Phase::Calm);
+        tokio::time::sleep(BEFORE).await;
+        phase.set(Phase::Replacing);
+        let begun = Instant::now();
+        let replaced = cluster.replace(1, context.program()).await;
+        let took = begun.elapsed();
+        tokio::time::sleep(PAUSE * 10).await;
+        phase.set(Phase::Over);
+        replaced?;
+        let (mut before, mut during) = (Vec::new(), Vec::new());
+        for talk in talks {
+            let (calm, replacing) = talk.await.map_err(BenchError::setup)??;
+            before.push(calm.as_secs_f64() * 1e3);
+            during.push(replacing.as_secs_f64() * 1e3);
+        }
+        Ok((before, during, took))
+    }))
+}
+
+/// Says something, waits for its reply and a pause, and says the next, until it is over: the longest waits before the process
+/// is replaced, and while it is.
+async fn talk(options: Options, phase: Rc<Cell<Phase>>) -> Result<(Duration, Duration), BenchError> {
+    let mut client = patiently(Client::connect(options)).await?.map_err(BenchError::setup)?;
+    let (mut said, mut hash, mut calm, mut replacing) = (0_u64, echo::EMPTY, Duration::ZERO, Duration::ZERO);
+    while phase.get() != Phase::Over {
+        said += 1;
+        let body = said.to_le_bytes().to_vec();
+        client.send(ringside_guest::encode(&ringside_guest::Bytes(body.clone()))).map_err(BenchError::setup)?;
+        hash = echo::extend(hash, &body);
+        let asked = Instant::now();
+        loop {
+            match patiently(client.next()).await? {
+                Some(Event::Message { body, .. }) => {
+                    let reply: echo::Reply = ringside_guest::decode(&body).map_err(BenchError::setup)?;
+                    if (reply.number, reply.hash) != (said, hash) {
+                        return Err(BenchError::Child(format!("reply {} to message {said}", reply.number)));
+                    }
+                    break;
+                }
+                Some(event) if !event.is_last() => {}
+                event => return Err(BenchError::Child(format!("{event:?} in place of a reply"))),
+            }
+        }
+        match phase.get() {
+            Phase::Coming => {}
+            Phase::Calm => calm = calm.max(asked.elapsed()),
+            Phase::Replacing | Phase::Over => replacing = replacing.max(asked.elapsed()),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok((calm, replacing))
+}
