@@ -17,6 +17,8 @@ pub struct Cluster {
     shares_store: bool,
     directory: Directory,
     network: Option<Network>,
+    /// Ports for players that nodes have again when they are started again.
+    ports: BTreeMap<u64, u16>,
 }
 
 impl Cluster {
@@ -45,7 +47,7 @@ impl Cluster {
     }
 
     async fn found(count: u64, shares_store: bool, network: Option<Network>) -> Cluster {
-        let mut cluster = Cluster { nodes: BTreeMap::new(), shares_store, directory: Directory::new(), network };
+        let mut cluster = Cluster { nodes: BTreeMap::new(), shares_store, directory: Directory::new(), network, ports: BTreeMap::new() };
         for number in 1..=count {
             cluster.add(number, &[]);
         }
@@ -53,6 +55,11 @@ impl Cluster {
             cluster.agreed().await;
         }
         cluster
+    }
+
+    /// Whether it is on hosts of a network.
+    pub fn has_network(&self) -> bool {
+        self.network.is_some()
     }
 
     /// The network that it is on.
@@ -114,9 +121,15 @@ impl Cluster {
         self.begin_at(place, number, &arguments)
     }
 
+    /// From now on the nodes that are there have the same port for players whenever they are started again.
+    pub fn keep_ports(&mut self) {
+        self.ports = self.nodes.iter().map(|(number, node)| (*number, node.address().port())).collect();
+    }
+
     fn place_of(&self, number: u64) -> Place {
         let host = |network| Place::host(network, number as u8);
-        self.network.as_ref().map_or_else(Place::default, host)
+        let place = self.network.as_ref().map_or_else(Place::default, host);
+        self.ports.get(&number).map_or(place.clone(), |port| place.on_port(*port))
     }
 
     /// Starts a node with these arguments and no others that say where the cluster is, and waits until it is ready.
