@@ -436,6 +436,11 @@ impl Follower {
         self.has_diverged = true;
     }
 
+    /// Whether what it has is of no use, and it counts no more: then it is begun anew, if it is asked for again.
+    pub fn is_of_no_use(&self) -> bool {
+        self.has_diverged && !self.counts()
+    }
+
     /// The store has answered.
     pub fn handle_chain(&mut self, now: u64, reply: ChainReply) {
         let settled = match reply {

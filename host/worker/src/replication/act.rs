@@ -142,6 +142,11 @@ impl Worker {
         match item {
             Item::Word(word) => self.hear(now, Party::Member(from), word),
             Item::Standing { session, players } => self.have_come(now, from, &session, players),
+            Item::Branches { session, branches } => {
+                if let Some(following) = self.replication.get_mut(&session) {
+                    following.take_branches(from, branches);
+                }
+            }
         }
     }
 

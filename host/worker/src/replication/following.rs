@@ -183,7 +183,7 @@ impl Following {
                 if is_change && self.history.last().is_none_or(|last| last.epoch != record.epoch) {
                     Lead::changed(&mut self.history, record);
                 }
-                if Branches::begins(record.cause) && self.branches.current().0 != record.epoch {
+                if Branches::begins(record.cause) && !self.branches.knows(record.epoch) {
                     self.branches.begin(record.epoch, fold);
                 }
             }
@@ -234,6 +234,13 @@ impl Following {
         {
             self.captured = now;
             self.next_base = fold.capture().ok().map(Arc::new);
+        }
+    }
+
+    /// The leader's branches have come. Whoever leads knows all that there are.
+    pub fn take_branches(&mut self, from: Member, branches: Branches) {
+        if self.core.record().is_none_or(|record| record.leader == from) {
+            self.branches = branches;
         }
     }
 

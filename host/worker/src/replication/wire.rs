@@ -55,6 +55,8 @@ pub(crate) enum Item {
     Word(Word),
     /// To a leader that is about to give a session away: so many of its players have come to the target.
     Standing { session: SessionId, players: u64 },
+    /// From a leader that introduces itself: which branches its players' numbers may be of. Not all of that is in the log.
+    Branches { session: SessionId, branches: Branches },
 }
 
 /// Whether something that came is about sessions.
