@@ -47,7 +47,13 @@ impl Cluster {
     }
 
     async fn found(count: u64, shares_store: bool, network: Option<Network>) -> Cluster {
-        let mut cluster = Cluster { nodes: BTreeMap::new(), shares_store, directory: Directory::new(), network, ports: BTreeMap::new() };
+        let mut cluster = Cluster {
+            nodes: BTreeMap::new(),
+            shares_store,
+            directory: Directory::new(),
+            network,
+            ports: BTreeMap::new(),
+        };
         for number in 1..=count {
             cluster.add(number, &[]);
         }

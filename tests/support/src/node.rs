@@ -106,7 +106,13 @@ pub struct Place {
 impl Default for Place {
     /// On loopback.
     fn default() -> Place {
-        Place { namespace: None, address: Ipv4Addr::LOCALHOST.into(), port: 0, advertised: None, environment: Vec::new() }
+        Place {
+            namespace: None,
+            address: Ipv4Addr::LOCALHOST.into(),
+            port: 0,
+            advertised: None,
+            environment: Vec::new(),
+        }
     }
 }
 

@@ -8,9 +8,12 @@ mod failover;
 mod false_deaths;
 mod gossip;
 mod join;
+mod migration;
+mod promotions;
 mod redirect;
 mod relay;
 mod replay;
+mod replication;
 mod ring;
 mod room;
 mod simulate;
@@ -60,6 +63,11 @@ cases! {
     "gossip_bytes" gossip::bytes, "bytes that a node's sealed gossip sends at 3, 10 and 50 nodes against bare chitchat";
     "false_deaths" false_deaths::measure, "who is believed dead when a node stands still, against bare chitchat";
     "failover_ms" failover::measure, "players of a killed node's sessions until they are answered again, waiting at the follower against asking a door";
+    "migration_gap_over_ms" migration::gap, "a player's longest gap between views while a 60 Hz match moves, against the same player's p99 without a move";
+    "migration_lost" migration::lost, "messages that are lost or doubled while their session moves, of all that are answered";
+    "false_promotions" promotions::measure, "sessions that change their leader when its node stands still for 0.3 s, and for 1.5 s";
+    "replication_leader_cpu" replication::leader, "CPU of a leader against the same sessions without a follower";
+    "replication_follower_cpu" replication::follower, "CPU of a replaying follower against its leader's";
     "simulate_speed" simulate::speed, "virtual time of the cluster's simulator against real time";
 }
 

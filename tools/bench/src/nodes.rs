@@ -106,6 +106,13 @@ impl Cluster {
         serde_json::from_str(&said).map_err(|error| BenchError::Child(format!("said {said:?}: {error}")))
     }
 
+    /// Begins to ask a node something by the command line; what it says is of no interest.
+    pub fn begin(&self, number: u64, words: &[&str]) -> Result<std::process::Child, BenchError> {
+        let mut command = self.place.command(number);
+        command.args(words).stdin(Stdio::null()).stdout(Stdio::null());
+        command.spawn().map_err(BenchError::Process)
+    }
+
     /// Uploads a built sample game.
     pub fn push(&self, context: &Context, game: &str) -> Result<(), BenchError> {
         let path = context.guest_path(game);

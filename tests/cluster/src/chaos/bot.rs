@@ -159,7 +159,11 @@ impl Bot {
     }
 
     /// Takes an event; whether it was the last.
-    fn take(&mut self, event: Event, session: &mut ringside_client::protocol::ids::SessionId) -> Result<bool, Violation> {
+    fn take(
+        &mut self,
+        event: Event,
+        session: &mut ringside_client::protocol::ids::SessionId,
+    ) -> Result<bool, Violation> {
         match event {
             Event::Message { body, .. } => {
                 let reply = postcard::from_bytes(&body);

@@ -146,7 +146,11 @@ impl Driver {
                 let replication = &shown["detail"]["replication"];
                 let in_sync = |follower: &Value| follower["in_sync"] == true;
                 bad = format!("{game}/{key}: {shown}");
-                replication["followers"].as_array()?.iter().any(in_sync).then(|| replication["epoch"]["number"].as_u64())?
+                replication["followers"]
+                    .as_array()?
+                    .iter()
+                    .any(in_sync)
+                    .then(|| replication["epoch"]["number"].as_u64())?
             });
             match tokio::time::timeout(PATIENCE - Duration::from_secs(1), followed).await {
                 Ok(epoch) => epochs += epoch - 1,

@@ -64,6 +64,11 @@ async fn goes_on(game: &str) {
     assert_eq!(led_and_followed(&cluster, third, &session).await, (follower, third));
     let places = cluster.directories_agree().await;
     assert_eq!(places[&session].0, follower.to_string());
+    // Whoever was taken on by the second leader knows the player's numbers too, when that one dies.
+    cluster.take(follower).kill();
+    player.exchange(20).await;
+    let led = shown(&cluster, third, &session).expect("it is shown");
+    assert_eq!(led["node"].as_str(), Some(&*third.to_string()), "{led:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -71,7 +71,10 @@ impl Scene {
         assert_eq!(places.get(&self.session).map(|(node, _)| node.clone()), Some(node.to_string()), "{places:?}");
         for (by, _) in self.cluster.nodes() {
             let shown = self.replication(by).expect("the session is shown");
-            assert_eq!((&shown["leader"]["node"], &shown["epoch"]["number"]), (&node.to_string().into(), &epoch.into()));
+            assert_eq!(
+                (&shown["leader"]["node"], &shown["epoch"]["number"]),
+                (&node.to_string().into(), &epoch.into())
+            );
         }
     }
 }

@@ -58,8 +58,7 @@ impl Leader {
         let fork = self.record.lineage.common(self.end, &record.lineage, Position::MAX);
         // It had gone on without whoever leads now, by a record that the other log lacks. Numbers say nothing of that: each
         // branch counts on for itself.
-        let is_fork =
-            self.terms.home() == ChainHome::Log && self.record.position > fork && record.leader != self.me;
+        let is_fork = self.terms.home() == ChainHome::Log && self.record.position > fork && record.leader != self.me;
         if !is_fork {
             self.rival = Some(Rival::of(record));
             return self.over(Output::Deposed);
