@@ -90,6 +90,8 @@ pub use workers::{Pace, WorkerLoad, Workers};
 pub struct Directory {
     me: Node,
     cluster: Cluster,
+    /// Another run of this node, which is on no ring.
+    companion: Option<Node>,
     games: BTreeMap<GameName, GameFacts>,
     /// Whether others may serve games that it has not heard of yet.
     lacks_games: bool,
@@ -122,7 +124,8 @@ impl Directory {
         };
         let cluster = Cluster::alone(me);
         let (timers, out) = (Timers::default(), Outbox::default());
-        let mut directory = Directory { me, cluster, games: BTreeMap::new(), lacks_games: false, timers, out, parts };
+        let (games, companion) = (BTreeMap::new(), None);
+        let mut directory = Directory { me, cluster, companion, games, lacks_games: false, timers, out, parts };
         let before = directory.cluster.clone();
         directory.enter(0, &before, true);
         directory
@@ -171,7 +174,24 @@ impl Directory {
 
     /// The cluster changed.
     pub fn handle_view(&mut self, now: u64, view: &View) {
-        let before = std::mem::replace(&mut self.cluster, Cluster::of(view));
+        let mut cluster = Cluster::of(view);
+        cluster.present.extend(self.companion);
+        self.enter_cluster(now, cluster);
+    }
+
+    /// Another run of this node is beside this one and may lead sessions, though it is on no ring; or is not any more. It
+    /// is for a handover: one of the two ends soon.
+    pub fn handle_companion(&mut self, now: u64, companion: Option<Node>) {
+        let mut cluster = self.cluster.clone();
+        if let Some(former) = std::mem::replace(&mut self.companion, companion) {
+            cluster.present.remove(&former);
+        }
+        cluster.present.extend(companion);
+        self.enter_cluster(now, cluster);
+    }
+
+    fn enter_cluster(&mut self, now: u64, cluster: Cluster) {
+        let before = std::mem::replace(&mut self.cluster, cluster);
         if before.digest() != self.cluster.digest() || before.present != self.cluster.present {
             self.enter(now, &before, false);
         }
@@ -494,7 +514,7 @@ impl Directory {
     }
 
     fn split(&mut self, now: u64) -> (Context<'_>, &mut Parts) {
-        let Directory { me, cluster, games, lacks_games, timers, out, parts } = self;
+        let Directory { me, cluster, games, lacks_games, timers, out, parts, .. } = self;
         (Context { now, me: *me, cluster, games, lacks_games: *lacks_games, timers, out }, parts)
     }
 }

@@ -41,6 +41,7 @@
 //! | placement names a follower | [`Leader::handle_recruit`] | |
 //! | the ring gave the session another home | [`Leader::handle_home`] | |
 //! | the session is to move | [`Leader::handle_move`] | |
+//! | one that was told says that it has nothing of the session | [`Leader::handle_absent`] | |
 //! | a client shows a newer epoch that the cluster sealed | [`Leader::handle_seen`] | |
 //! | a checkpoint was restored | | [`Follower::handle_checkpoint`] |
 //! | somebody tells the home; a candidate asks it | [`record::Copy::told`]; [`record::Copy::answer`] | |

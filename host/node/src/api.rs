@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use cluster::{
     ClusterInfo, Coverage, DirectoryEntry, DirectoryInfo, DrainNode, Draining, ExplainedStep, Explanation, GameList,
-    NodeStatus, SeenNode, SessionList,
+    LeavingInfo, NodeStatus, SeenNode, SessionList, StuckSession,
 };
 pub use replication::{
     ChangeInfo, EpochInfo, FollowerInfo, Killed, MemberInfo, MoveSession, Moved, ReplicationInfo, TermInfo,

@@ -6,6 +6,7 @@ mod game;
 mod new;
 mod node;
 mod play;
+mod progress;
 mod push;
 mod replay;
 mod saving;

@@ -126,6 +126,8 @@ pub enum Message {
     End(SessionName, String, Reply<SessionInfo>),
     /// Somebody wants a session led by another node; asked again until it is.
     Move(SessionName, Node, Reply<MoveState>),
+    /// Somebody wants to know where a session goes when it leaves this node, if not to these.
+    Elsewhere(SessionName, Vec<NodeId>, Reply<Option<Node>>),
     /// Somebody wants the list of live sessions.
     Sessions(Reply<Vec<SessionInfo>>),
     /// Somebody wants the list of ended sessions.
@@ -320,6 +322,14 @@ impl Control {
     /// [`ControlError`].
     pub async fn move_session(&self, name: SessionName, to: Node) -> Result<MoveState, ControlError> {
         self.ask(|reply| Message::Move(name, to, reply)).await
+    }
+
+    /// Where a session goes when it leaves this node, if not to these.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn elsewhere(&self, name: SessionName, tried: Vec<NodeId>) -> Result<Option<Node>, ControlError> {
+        self.ask(|reply| Message::Elsewhere(name, tried, reply)).await
     }
 
     /// Live sessions, in order of game and key.

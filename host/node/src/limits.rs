@@ -134,3 +134,6 @@ pub const FORMER_MODULES: usize = 16;
 /// Questions about chains of leadership records that are with the store. Beyond: a session that would begin is refused, and
 /// other questions are asked again when their time is over.
 pub const CHAIN_QUESTIONS: usize = 256;
+/// Sessions that do not get away from a node that leaves, and are named in what is shown of it. Beyond: they are counted
+/// among its sessions, and named in its log.
+pub const STUCK_SHOWN: usize = 16;

@@ -2,6 +2,7 @@
 //! nodes and says how much of the cluster the answer covers.
 
 pub mod everywhere;
+mod giving;
 pub mod here;
 pub mod leaving;
 pub mod moving;
@@ -18,6 +19,7 @@ use crate::cluster::peers::Peers;
 use crate::control::Control;
 use crate::recorder::Recorder;
 use crate::renewal::Shown;
+pub use giving::give_away;
 pub use leaving::Leaving;
 
 /// What answers are made of; cheap to clone.

@@ -15,6 +15,7 @@ use ringside_protocol::frame::{Certificate, Target};
 use ringside_protocol::reason::Reason;
 use ringside_sandbox::Module;
 
+pub use crate::beside::Beside;
 use crate::peers::{News, Order, Peer};
 use crate::relay::{RelayOrder, Relayed};
 use crate::replication::{Done, Follow, Nodes, Promoted, ReplicationReport};
@@ -210,6 +211,8 @@ pub enum Command {
         /// SHA-256 of the certificate.
         certificate: Certificate,
     },
+    /// Another run of this node is beside it, or is not any more.
+    Beside(Beside),
     /// Tell every player that the node goes away and accept no further ones.
     GoAway(Reason),
     /// Stop: connections are closed, sessions dropped.

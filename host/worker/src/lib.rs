@@ -15,6 +15,7 @@ pub mod addresses;
 pub mod admission;
 mod arena;
 pub mod authority;
+mod beside;
 pub mod bucket;
 pub mod cid;
 pub mod command;

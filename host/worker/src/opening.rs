@@ -6,12 +6,10 @@ use std::time::{Duration, Instant};
 use ringside_core::ids::{PlayerId, Position, SessionId, Slot};
 use ringside_core::log::Input;
 use ringside_core::output::Output;
-use ringside_core::routing::{self, Arrival};
 use ringside_protocol::channel::{self, Resumption, Standing};
 use ringside_protocol::frame::{
     Attached, Mode, Open, Refused, Resume, Rewound, Route, Seat as SeatFrame, ServerFrame, Target, VERSION, cut_reason,
 };
-use ringside_protocol::ids::Branch;
 use ringside_protocol::limits;
 use ringside_protocol::reason::{Reaction, Reason};
 use ringside_protocol::token::Capability;
@@ -108,7 +106,10 @@ impl Worker {
         };
         match (here, followed) {
             (Some(session), _) => self.attach(now, guest, session),
-            (None, Some(session)) => self.stand_by(now, guest, &session),
+            (None, Some(session)) => match self.at_successor(&session).filter(|_| guest.open.mode != Mode::Standby) {
+                Some(place) => self.route_to(now, guest, &place),
+                None => self.stand_by(now, guest, &session),
+            },
             (None, None) if guest.open.mode == Mode::Standby => {
                 self.refuse(now, guest.link, Reason::NotHere, "the session is not followed at this worker");
             }
@@ -153,24 +154,14 @@ impl Worker {
             Ok(place) => place,
             Err(refusal) => return self.refuse(now, link, refusal.reason, &refusal.message),
         };
-        let is_led_here = place.node == self.config.node && place.worker == self.config.worker;
-        let arrival = Arrival { redirects, wants_relay: guest.open.relay };
-        match routing::route(is_led_here, arrival) {
-            routing::Route::Here => match self.index_of(&place.session) {
-                Some(session) => self.attach(now, guest, session),
-                None => self.refuse(now, link, Reason::NotHere, "the session ended while it was looked for"),
-            },
-            routing::Route::Redirect { redirects } => {
-                let place = self.place(&place, &guest.player, redirects, guest.expires_s);
-                self.last_frame(now, link, &ServerFrame::Redirect(place), Reason::NotHere);
+        let is_led_here =
+            place.node == self.config.node && place.worker == self.config.worker && !self.is_beside(&place);
+        match self.index_of(&place.session) {
+            Some(session) if is_led_here => self.attach(now, guest, session),
+            None if is_led_here => {
+                self.refuse(now, link, Reason::NotHere, "the session ended while it was looked for");
             }
-            routing::Route::Relay { redirects } => {
-                let place = self.place(&place, &guest.player, redirects, guest.expires_s);
-                self.begin_relay(now, guest.link, place, guest.open, guest.player);
-            }
-            routing::Route::NotHere => {
-                self.refuse(now, link, Reason::NotHere, "the session is not at this worker (any longer)");
-            }
+            _ => self.route_to(now, guest, &place),
         }
     }
 
@@ -327,7 +318,7 @@ impl Worker {
             self.refuse(now, link, Reason::NotHere, "the session went away while the player joined");
             return;
         };
-        let branch = session.lead.as_ref().map_or(Branch(session.epoch), |lead| lead.branches.current());
+        let branch = session.branch();
         let Some(state) = session.fold.slot(slot) else {
             self.refuse(now, link, Reason::Kicked, "the game kicked the player at once");
             return;
@@ -337,7 +328,7 @@ impl Worker {
             Some(Resume { branch, last_output, .. }) => Standing { branch: *branch, last: *last_output },
             None => Standing { branch, last: acknowledged },
         };
-        let fork = session.lead.as_ref().and_then(|lead| lead.branches.fork(claimed.branch, slot, joined));
+        let fork = session.fork(claimed.branch, slot, joined);
         let kept = fork.map(|fork| fork.kept.last_output);
         let (after, rewound) = match channel::resume(claimed, branch, kept, &state.outputs) {
             Ok(Resumption::Continue { after }) => (after, None),

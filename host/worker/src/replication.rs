@@ -27,7 +27,7 @@ pub(crate) use branches::{Branches, Fork};
 pub(crate) use following::Following;
 pub(crate) use gates::Freed;
 pub use job::{Done, Job};
-pub(crate) use lead::Lead;
+pub(crate) use lead::{Lead, Rested};
 
 /// The clock that leadership goes by: µs of this machine's own. It begins well above zero, for times are subtracted.
 #[derive(Debug, Clone, Copy)]

@@ -2,7 +2,7 @@
 //! seats, and what happens after a fault. Appends an entry after it ran, with its outcome. Knows no connections but
 //! by their ids, and sends nothing.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use ringside_core::log::{Input, LeaveReason, Outcome, Record, SkipCause};
 use ringside_core::output::Output;
 use ringside_core::recording::EndReason;
 use ringside_protocol::frame::ServerFrame;
+use ringside_protocol::ids::Branch;
 use ringside_protocol::reason::Reason;
 use ringside_sandbox::{CallCost, Ending, Fold, FoldError, FoldOptions, Hashing, Rebuild, State, Step};
 
@@ -26,7 +27,7 @@ use crate::bucket::Bucket;
 use crate::command::{Create, PlayerReport, SessionReport};
 use crate::endpoint::LinkId;
 use crate::recording::Recording;
-use crate::replication::{Branches, Clock, Lead};
+use crate::replication::{Branches, Clock, Fork, Lead, Rested};
 use crate::worker::PHASE;
 
 /// A node that dies takes at most about this much of a recording with it, and what the store has not written.
@@ -117,6 +118,8 @@ pub(crate) struct Session {
     pub(crate) usage: Usage,
     /// Its leadership, where others follow.
     pub(crate) lead: Option<Box<Lead>>,
+    /// What is left of the last one, where it has none now.
+    rested: Option<Box<Rested>>,
     rebuild: Option<Rebuild>,
     pub(crate) checkpoint: Option<Arc<State>>,
     checkpointed: Instant,
@@ -214,6 +217,7 @@ impl Session {
             seats: Vec::new(),
             usage: Usage::default(),
             lead: None,
+            rested: None,
             rebuild: None,
             checkpoint: None,
             checkpointed: now,
@@ -266,6 +270,50 @@ impl Session {
             session.lead_changed(&record, !is_complete);
         }
         session
+    }
+
+    /// Gives it a leadership, where it has none, because it is to have a follower. What left before has left.
+    pub(crate) fn begin_lead(&mut self, now: Instant, (me, clock): (Member, Clock)) {
+        if self.lead.is_some() {
+            return;
+        }
+        let policy = self.fold.module().description().partition_policy;
+        let terms = Terms { session: self.id.clone(), tier: Tier::Volatile, policy, followers: 0 };
+        let rested = self.rested.take();
+        let rested = rested.map_or_else(|| Rested::begin(&self.id, me, self.epoch), |rested| *rested);
+        let lead = rested.resume(now, (me, clock), terms, self.end(), self.fold.tick());
+        self.lead = Some(Box::new(lead));
+        let slots: Vec<(Slot, u64, u64)> =
+            self.fold.slots().map(|state| (state.slot, state.last_input, state.outputs.last())).collect();
+        for (slot, last_input, last_output) in slots {
+            if let Some(seat) = self.seat_mut(slot) {
+                (seat.released_input, seat.released_output) = (last_input, last_output);
+            }
+        }
+        self.pump();
+    }
+
+    /// Lets go of a leadership that is not needed any more, if so. Whose links it held.
+    pub(crate) fn rest_lead(&mut self, now: Instant) -> Option<BTreeSet<Member>> {
+        let mut lead = self.lead.take_if(|lead| lead.may_rest(now))?;
+        let linked = std::mem::take(&mut lead.linked);
+        self.rested = Some(Box::new(lead.rest()));
+        Some(linked)
+    }
+
+    /// The branch that its numbers belong to.
+    pub(crate) fn branch(&self) -> Branch {
+        self.branches().map_or(Branch(self.epoch), Branches::current)
+    }
+
+    /// What a client from another branch is told.
+    pub(crate) fn fork(&self, branch: Branch, slot: Slot, joined: Position) -> Option<Fork> {
+        self.branches()?.fork(branch, slot, joined)
+    }
+
+    fn branches(&self) -> Option<&Branches> {
+        let rested = self.rested.as_ref().map(|rested| &rested.branches);
+        self.lead.as_ref().map(|lead| &lead.branches).or(rested)
     }
 
     /// Another epoch has begun, and perhaps a branch.

@@ -25,6 +25,7 @@ use ringside_protocol::reason::Reason;
 
 use crate::accounting::Counters;
 use crate::authority::Authority;
+use crate::beside::Companion;
 use crate::command::{Command, Event, Flushed};
 use crate::connection::Connection;
 use crate::endpoint::{Endpoint, LinkId, LinkLimits};
@@ -156,6 +157,7 @@ pub struct Worker {
     pub(crate) endpoint: Endpoint,
     pub(crate) peers: Option<Box<Peers>>,
     pub(crate) replication: Replication,
+    pub(crate) companion: Companion,
     pub(crate) connections: Vec<Option<Connection>>,
     pub(crate) dirty: Vec<LinkId>,
     pub(crate) sessions: Vec<Option<Box<Session>>>,
@@ -210,6 +212,7 @@ impl Worker {
             replication: Replication::new(me, Clock::new(config.started)),
             endpoint: Endpoint::new(endpoint, server, links, unfragmented),
             peers: None,
+            companion: Companion::default(),
             connections: Vec::new(),
             dirty: Vec::new(),
             sessions: Vec::new(),
@@ -329,6 +332,7 @@ impl Worker {
             Command::Reached { session, party } => self.reached(now, &session, party),
             Command::Done(done) => self.job_done(now, done),
             Command::Move { session, to, reply } => reply(self.move_session(now, &session, to)),
+            Command::Beside(what) => self.beside(now, what),
             Command::GoAway(reason) => self.go_away(reason),
             Command::Stop => self.stop(now),
         }

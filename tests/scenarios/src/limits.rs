@@ -329,6 +329,7 @@ const OF_NODES: &[Reached] = &[
         "host/node/src/cluster/gossip/tests.rs",
         "nodes_meet_hear_what_is_said_and_miss_who_is_gone",
     ),
+    ("STUCK_SHOWN", "host/node/src/operator/leaving.rs", "only_so_many_sessions_that_stay_are_shown"),
     ("NODE_RELAYS", RELAYS, "relays_of_a_node_are_bounded_by_what_a_leader_takes_from_one_address"),
     ("OPENING_RELAYS", RELAYS, "relays_of_a_node_are_bounded_by_what_a_leader_takes_from_one_address"),
     ("STOP_TIMEOUT", "host/node/src/node/running.rs", "a_stop_that_does_not_end_is_given_up"),

@@ -13,6 +13,7 @@
 //! it has been told everything, or has asked everybody. A node that is ordered to lead checks that it has the same ring.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::context::{Cluster, Context, RESEND_US, Timer};
 use super::copies::Copies;
@@ -26,8 +27,8 @@ use crate::leadership::message::Message as Words;
 use crate::leadership::record::Member;
 use crate::leadership::{newer, wins};
 use crate::limits;
-use crate::placement::{self, ASSUMED_US, Decision, Loads, Unplaceable};
-use crate::ring::{Position, RingDigest};
+use crate::placement::{self, ASSUMED_US, Decision, Loads, Policy, Unplaceable};
+use crate::ring::{Position, Ring, RingDigest};
 
 /// How long a session may take to be led somewhere once its home decided, µs: what a worker has, and some.
 const PLACING_US: u64 = 12_000_000;
@@ -344,6 +345,29 @@ impl Home {
         self.place(cx, &name, birth, Vec::new(), None, until);
     }
 
+    /// The nodes' loads, with what was placed since they were reported.
+    fn loads_now(&self) -> Loads {
+        let mut loads = self.loads.clone();
+        for (node, placed) in &self.placed {
+            let load = loads.entry(*node).or_default();
+            *load = load.saturating_add(*placed);
+        }
+        loads
+    }
+
+    /// Where a session of this node that is to leave it would be placed, if not on these.
+    pub fn elsewhere(&mut self, cluster: &Cluster, me: NodeId, name: &Name, tried: &[NodeId]) -> Option<Node> {
+        let ring = match cluster.ring.member(me) {
+            None => Arc::clone(&cluster.ring),
+            Some(_) => Arc::new(Ring::new(cluster.ring.members().iter().filter(|it| it.node.id != me).cloned())),
+        };
+        let position = Position::of_key(&name.0, &name.1);
+        let placed = placement::place(&ring, position, Policy::Ring, &self.loads_now(), tried);
+        let target = ring.member(placed.ok()?.node()?)?.node;
+        *self.placed.entry(target.id).or_default() += ASSUMED_US;
+        Some(target)
+    }
+
     /// Decides where a session goes, and orders it.
     fn place(
         &mut self,
@@ -355,11 +379,7 @@ impl Home {
         until: u64,
     ) {
         let position = Position::of_key(&name.0, &name.1);
-        let mut loads = self.loads.clone();
-        for (node, placed) in &self.placed {
-            let load = loads.entry(*node).or_default();
-            *load = load.saturating_add(*placed);
-        }
+        let loads = self.loads_now();
         let decided = placement::place(&cx.cluster.ring, position, birth.policy, &loads, &refused);
         let target = decided.as_ref().ok().and_then(Decision::node).and_then(|id| cx.cluster.ring.member(id));
         let (Ok(decision), Some(target)) = (&decided, target.map(|member| member.node)) else {

@@ -11,6 +11,7 @@ use super::message::{Message, NotFollowed, name_of};
 use super::types::Action;
 use crate::ids::{Node, SessionId, WorkerId};
 use crate::leadership::record::{Member, Record};
+use crate::leadership::timing::WANTED_US;
 use crate::ring::Position;
 
 /// How often a session with fewer followers than it should have is looked at, µs.
@@ -34,8 +35,8 @@ struct Recruiting {
     nodes: BTreeMap<Node, Stand>,
     /// Who counts.
     in_sync: BTreeSet<Member>,
-    /// Where an operator wants it.
-    is_moving: Option<Node>,
+    /// Where an operator wants it, and until when if nobody says so again.
+    is_moving: Option<(Node, u64)>,
 }
 
 impl Recruiting {
@@ -59,7 +60,8 @@ impl Recruits {
     fn ask(&mut self, cx: &mut Context<'_>, led: &Led, session: &SessionId, mut asked: BTreeSet<Node>) {
         let Some(one) = led.current(session) else { return self.dismiss(cx, session) };
         let wanted = one.charter.facts.replicas.followers;
-        if wanted == 0 || !one.is_live() {
+        // One that wants none has some while it moves.
+        if !one.is_live() || wanted == 0 && !self.0.contains_key(session) {
             return;
         }
         let (now, ring) = (cx.now, cx.cluster.ring.clone());
@@ -87,7 +89,7 @@ impl Recruits {
         for node in &asked {
             cx.send(*node, Message::Follow { charter: Box::new(one.charter.clone()), leader, age_us });
         }
-        match (waits, is_short) {
+        match (waits, is_short || recruiting.is_moving.is_some()) {
             (true, _) => cx.timers.set(now.saturating_add(RESEND_US), Timer::Recruits(session.clone())),
             (false, true) => cx.timers.set(now.saturating_add(LOOK_US), Timer::Recruits(session.clone())),
             (false, false) => cx.timers.cancel(&Timer::Recruits(session.clone())),
@@ -106,6 +108,14 @@ impl Recruits {
     /// It is time to ask again: who has not answered, and who follows and does not count.
     pub fn due(&mut self, cx: &mut Context<'_>, led: &Led, session: &SessionId) {
         let mut asked = BTreeSet::new();
+        let wanted = led.current(session).map_or(0, |one| one.charter.facts.replicas.followers);
+        if let Some(recruiting) = self.0.get_mut(session)
+            && recruiting.is_moving.take_if(|(_, until)| cx.now >= *until).is_some()
+            && recruiting.in_sync.len() >= wanted
+        {
+            // It did not move, and need not be followed there any longer.
+            self.release(cx, session);
+        }
         if let Some(Recruiting { nodes, in_sync, .. }) = self.0.get_mut(session) {
             for (node, stand) in nodes {
                 let counts = in_sync.iter().any(|member| member.node == *node);
@@ -181,7 +191,8 @@ impl Recruits {
         let Some(Recruiting { nodes, in_sync, is_moving }) = self.0.get_mut(session) else { return };
         nodes.retain(|node, stand| {
             let counts = in_sync.iter().any(|member| member.node == *node);
-            let is_needed = counts || *is_moving == Some(*node) || matches!(stand, Stand::Refused(_));
+            let is_moving = is_moving.is_some_and(|(to, _)| to == *node);
+            let is_needed = counts || is_moving || matches!(stand, Stand::Refused(_));
             if !is_needed {
                 cx.send(*node, Message::Unfollow { session: session.clone() });
             }
@@ -223,7 +234,7 @@ impl Recruits {
     /// A node is to follow a session, whatever the ring says: the session is to move there.
     pub fn want(&mut self, cx: &mut Context<'_>, led: &Led, session: &SessionId, node: Node) {
         let recruiting = self.0.entry(session.clone()).or_default();
-        recruiting.is_moving = Some(node);
+        recruiting.is_moving = Some((node, cx.now.saturating_add(WANTED_US)));
         if !matches!(recruiting.nodes.get(&node), Some(Stand::Follows(_))) {
             recruiting.nodes.insert(node, Stand::Asked);
             self.ask(cx, led, session, [node].into());

@@ -7,7 +7,7 @@
 //!  worker (was leader) ──Deposed──► followed: nothing is announced, it lives elsewhere
 //! ```
 
-use crate::ids::{Node, PlayerId, SessionId, WorkerId};
+use crate::ids::{Node, NodeId, PlayerId, SessionId, WorkerId};
 use crate::leadership::message as leadership;
 use crate::leadership::record::{Member, Record};
 
@@ -79,6 +79,13 @@ impl Directory {
             parts.recruits.want(&mut cx, &parts.led, session, node);
         }
         self.settle(now);
+    }
+
+    /// The node to which a session that is led here goes when this one leaves: that on which it would be placed, but for
+    /// those that were tried.
+    pub fn elsewhere(&mut self, session: &SessionId, tried: &[NodeId]) -> Option<Node> {
+        let me = self.me().id;
+        self.parts.home.elsewhere(&self.cluster, me, &name_of(session), tried)
     }
 
     /// The home of a session, as this node sees it.

@@ -43,9 +43,10 @@ pub struct Replicas {
 }
 
 impl Replicas {
-    /// What a session promises by them.
+    /// What a session promises by them. One without followers is volatile, whatever its game asks for.
     pub fn terms(&self, session: SessionId) -> Terms {
         let Replicas { tier, policy, followers } = *self;
+        let tier = if followers == 0 { Tier::Volatile } else { tier };
         Terms { session, tier, policy, followers }
     }
 }

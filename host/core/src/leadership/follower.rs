@@ -28,7 +28,7 @@ use super::message::{Ack, Append, Mark, Message, Output, Party, Promotion};
 use super::newer;
 use super::record::{Cause, ChainHome, Member, Record, Terms};
 use super::timing::{HEARTBEAT_US, PROBE_US, PROMISE_US, STALL_US};
-use crate::ids::{Epoch, Position};
+use crate::ids::{Epoch, Node, Position};
 use crate::limits;
 use candidate::Round;
 
@@ -87,6 +87,8 @@ pub struct Follower {
     counts: bool,
     /// It followed, or led; one that was begun anew has nothing, whatever a record says of its worker.
     has_log: bool,
+    /// A run of a node that is known to be over, by other means than its silence.
+    over: Option<Node>,
     chain: Chain,
     outputs: VecDeque<Output>,
 }
@@ -121,6 +123,7 @@ impl Follower {
             has_diverged: false,
             counts: false,
             has_log: false,
+            over: None,
             chain: Chain::default(),
             outputs: VecDeque::new(),
         }
@@ -439,6 +442,11 @@ impl Follower {
     /// Whether what it has is of no use, and it counts no more: then it is begun anew, if it is asked for again.
     pub fn is_of_no_use(&self) -> bool {
         self.has_diverged && !self.counts()
+    }
+
+    /// A run of a node is over for certain: what it led may be led by this one, whatever the game's policy says.
+    pub fn handle_over(&mut self, node: Node) {
+        self.over = Some(node);
     }
 
     /// The store has answered.

@@ -31,9 +31,9 @@ use std::sync::Arc;
 use super::chain::{Chain, Settled};
 use super::follower::Follower;
 use super::message::{Ack, Answer, Append, Ask, Mark, Message, Output, Party, Promotion, Release, Stand};
-use super::record::{ChainHome, Member, Record, Terms};
+use super::record::{Cause, ChainHome, Member, Record, Terms};
 use super::timing::{HEARTBEAT_US, STALL_US, WANTED_US};
-use crate::ids::{Epoch, Position};
+use crate::ids::{Epoch, Node, Position};
 use crate::limits;
 pub use change::MoveError;
 use meeting::Rival;
@@ -95,6 +95,8 @@ pub struct Leader {
     home: Option<Reminder>,
     /// Who is to count though there are enough, and until when: it is to lead.
     wanted: Option<(Member, u64)>,
+    /// A run of a node that is about to be gone: none of it is to count.
+    leaving: Option<Node>,
     mark: Option<Mark>,
     /// When its epoch began.
     began: u64,
@@ -139,6 +141,35 @@ impl Leader {
         leader
     }
 
+    /// Of a session that ran without followers up to `end`, by this record that nobody else knows better: it is to have
+    /// some now. Where the record is another worker's, the session came from there, and an epoch of this one's begins.
+    pub fn resumed(now: u64, me: Member, terms: Terms, record: Arc<Record>, end: Position) -> Leader {
+        debug_assert!(terms.home() == ChainHome::Log && record.in_sync.is_empty());
+        let mut leader = if record.leader == me {
+            Leader::new(now, me, terms, record, end)
+        } else {
+            let epoch = me.epoch_after(record.epoch.number);
+            let next = record.succeeded(me, epoch, BTreeSet::new(), end, (Cause::Raised, ChainHome::Log));
+            let mut leader = Leader::new(now, me, terms, Arc::new(next), end + 1);
+            leader.outputs.push_back(Output::Record(leader.record.clone()));
+            leader
+        };
+        (leader.stored, leader.committed) = (leader.end, leader.end);
+        leader.tell_home();
+        leader.note_degraded();
+        leader.release(now);
+        leader
+    }
+
+    /// Whether nobody follows, nobody is to, and nobody is to be told anything: where the session asks for no followers, it
+    /// may go on without a leader, and [`Leader::resumed`] later.
+    pub fn is_alone(&self, now: u64) -> bool {
+        let is_idle = self.pending.is_empty() && self.rival.is_none() && self.phase == Phase::Leading;
+        let is_unheard = self.former.is_empty() && self.home.is_none();
+        let is_wanted = self.wanted.is_some_and(|(_, until)| now < until);
+        is_idle && is_unheard && !is_wanted && self.record.in_sync.is_empty() && self.peers.is_empty()
+    }
+
     fn new(now: u64, me: Member, terms: Terms, record: Arc<Record>, end: Position) -> Leader {
         let peers = record.in_sync.iter().map(|who| (*who, Peer::new(now))).collect();
         Leader {
@@ -156,6 +187,7 @@ impl Leader {
             former: BTreeMap::new(),
             home: None,
             wanted: None,
+            leaving: None,
             mark: None,
             began: now,
             confirmed_from: now,
@@ -310,6 +342,19 @@ impl Leader {
     /// it does. Who is too many then is taken out.
     pub fn handle_wanted(&mut self, now: u64, who: Member) {
         self.wanted = Some((who, now + WANTED_US));
+        self.change_set(now);
+    }
+
+    /// Somebody is to count until it is let go of ([`Leader::handle_unkept`]): it led before, and leads again should this
+    /// process not last.
+    pub fn handle_kept(&mut self, who: Member) {
+        self.wanted = Some((who, u64::MAX));
+    }
+
+    /// Those of a node's run need not count any longer, and are about to be gone.
+    pub fn handle_unkept(&mut self, now: u64, node: Node) {
+        self.wanted.take_if(|(who, _)| who.node == node);
+        self.leaving = Some(node);
         self.change_set(now);
     }
 

@@ -86,11 +86,19 @@ pub struct Terms {
 impl Terms {
     /// Where the chain is. An *available* session that is *durable* has it in the store like every durable one: what
     /// two sides released as durable could not be undone, so there the store decides, and *available* decides nothing.
+    /// A *volatile* session has followers only while it moves, and puts nothing into the store for that.
     pub fn home(&self) -> ChainHome {
-        match self.tier == Tier::Durable || self.policy == PartitionPolicy::Consistent {
+        let is_kept = self.tier == Tier::Replicated && self.policy == PartitionPolicy::Consistent;
+        match self.tier == Tier::Durable || is_kept {
             true => ChainHome::Store,
             false => ChainHome::Log,
         }
+    }
+
+    /// Whether a follower may come to lead without a grant. Not where neither the store nor the game's consent keeps two
+    /// sides of a cut from going on: such a session is lost with its leader, as its tier says.
+    pub fn may_promote(&self) -> bool {
+        self.home() == ChainHome::Store || self.policy == PartitionPolicy::Available
     }
 }
 

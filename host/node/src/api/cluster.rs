@@ -84,6 +84,29 @@ pub struct NodeStatus {
     pub settled: bool,
     /// The cluster as it sees it.
     pub sees: Vec<SeenNode>,
+    /// How far it is, if it leaves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaving: Option<LeavingInfo>,
+}
+
+/// How far a node is that leaves; what it still leads is in its status.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeavingInfo {
+    /// Sessions that it had when it was told to.
+    pub sessions: usize,
+    /// Those that went to other nodes; the rest ended by themselves, or are still there.
+    pub moved: usize,
+    /// Some that did not get away so far.
+    pub stuck: Vec<StuckSession>,
+}
+
+/// A session that does not get away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StuckSession {
+    /// Which.
+    pub session: String,
+    /// Why.
+    pub why: String,
 }
 
 /// A node, as another sees it.

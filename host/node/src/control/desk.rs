@@ -199,6 +199,7 @@ impl Desk {
             Message::Flush(name, reply) => self.flush(&name, reply),
             Message::End(name, reason, reply) => self.end(now, &name, reason, reply),
             Message::Move(name, to, reply) => self.move_session(now, &name, to, reply),
+            Message::Elsewhere(name, tried, reply) => self.elsewhere(&name, &tried, reply),
             Message::Sessions(reply) => {
                 let _ = reply.send(Ok(self.live(now)));
             }

@@ -262,15 +262,20 @@ impl Running {
         self.cluster.member.drain().await;
         self.control.drain().await;
         // Looked at anew each time: a later order may end earlier.
+        let is_late = || {
+            let now = tokio::time::Instant::now();
+            // What can leave is not ended: as long as sessions do, the others have their time.
+            now >= self.leaving.deadline() && !self.leaving.is_moving(now)
+        };
         let are_over = async {
-            while self.has_sessions().await && tokio::time::Instant::now() < self.leaving.deadline() {
+            while self.has_sessions().await && !is_late() {
                 tokio::time::sleep(LOOK).await;
             }
         };
-        // Those that are followed go on elsewhere meanwhile.
+        self.leaving.begin(self.control.status().await.map_or(0, |status| status.sessions));
         tokio::select! {
             () = are_over => {}
-            () = operator::moving::give_away(&self.desk) => {}
+            () = operator::give_away(&self.desk) => {}
         }
         let deadline = Instant::now() + ENDING;
         while self.has_sessions().await && Instant::now() < deadline {

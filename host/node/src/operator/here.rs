@@ -88,6 +88,7 @@ pub async fn status(desk: &Desk) -> Result<NodeStatus, ApiError> {
         ring: view.ring_digest().to_string(),
         settled: status.settled,
         sees: sees.collect(),
+        leaving: desk.leaving.show(),
     })
 }
 

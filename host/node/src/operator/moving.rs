@@ -1,5 +1,5 @@
-//! A session is led by another node because an operator says so, or because its node leaves: the node that leads it makes the other one follow first,
-//! then gives it the lead, and answers when the other has it.
+//! A session is led by another node because an operator says so, or because its node leaves: the node that leads it makes
+//! the other one follow first, then gives it the lead, and answers when the other has it.
 
 use std::time::Duration;
 
@@ -15,10 +15,6 @@ use crate::control::{ControlError, MoveState, SessionName};
 
 /// How long a move may take: a node that does not follow yet begins with a checkpoint.
 const MOVING: Duration = Duration::from_secs(20);
-/// Sessions that leave at a time. Their followers have the log: what each costs is a hold of a few milliseconds.
-const WAVE: usize = 16;
-/// How soon what did not leave is tried again.
-const AGAIN: Duration = Duration::from_millis(250);
 /// How often it is looked how far it is.
 const LOOK: Duration = Duration::from_millis(20);
 /// How long another node may take to answer that it has moved a session.
@@ -30,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(25);
 /// Why it was not moved; it is led where it was, unless that node is gone.
 pub async fn anywhere(desk: &Desk, name: SessionName, to: &str) -> Result<Moved, ApiError> {
     let to = here::named(desk, to)?.node;
-    match from_here(desk, name.clone(), to).await {
+    match from_here(desk, name.clone(), to, MOVING, |_| ()).await {
         Ok(moved) => return Ok(moved),
         Err(Stuck::NotHere) => {}
         Err(stuck) => return Err(stuck.into_error(&name, to)),
@@ -54,11 +50,11 @@ pub async fn anywhere(desk: &Desk, name: SessionName, to: &str) -> Result<Moved,
 /// # Errors
 /// [`anywhere`].
 pub async fn here(desk: &Desk, name: SessionName, to: Node) -> Result<Moved, ApiError> {
-    from_here(desk, name.clone(), to).await.map_err(|stuck| stuck.into_error(&name, to))
+    from_here(desk, name.clone(), to, MOVING, |_| ()).await.map_err(|stuck| stuck.into_error(&name, to))
 }
 
 /// Why it was not moved.
-enum Stuck {
+pub(super) enum Stuck {
     NotHere,
     Control(ControlError),
     Refused(String),
@@ -69,52 +65,36 @@ enum Stuck {
 }
 
 impl Stuck {
+    /// In words, for a session that was to go to a node.
+    pub(super) fn to_string(&self, to: Node) -> String {
+        match self {
+            Stuck::NotHere => "it is not led here".to_owned(),
+            Stuck::Control(error) => error.to_string(),
+            Stuck::Refused(why) => why.clone(),
+            Stuck::Elsewhere(node) => format!("node {} came to lead it meanwhile", node.id),
+            Stuck::TimedOut(why) => format!("node {} {why}", to.id),
+        }
+    }
+
     fn into_error(self, name: &SessionName, to: Node) -> ApiError {
         match self {
             Stuck::NotHere => ControlError::NoSuchSession(name.to_string()).into(),
             Stuck::Control(error) => error.into(),
             Stuck::Refused(why) => ApiError::not_moved(why),
-            Stuck::Elsewhere(node) => ApiError::not_moved(format!("node {} came to lead it meanwhile", node.id)),
-            Stuck::TimedOut(why) => ApiError::move_late(format!("after {} s node {} {why}", MOVING.as_secs(), to.id)),
+            Stuck::Elsewhere(_) => ApiError::not_moved(self.to_string(to)),
+            Stuck::TimedOut(_) => ApiError::move_late(self.to_string(to)),
         }
     }
 }
 
-/// Has followers lead the sessions of this node, a few at a time, as long as it is let: those that leave. What is
-/// not followed stays, and so does what does not get away; it is tried again.
-pub async fn give_away(desk: &Desk) {
-    loop {
-        let sessions = desk.control.sessions().await.unwrap_or_default();
-        let mut leaving = tokio::task::JoinSet::new();
-        for session in sessions.into_iter().filter(|session| session.state == "live") {
-            if leaving.len() >= WAVE {
-                leaving.join_next().await;
-            }
-            let desk = desk.clone();
-            leaving.spawn(async move { give_one(&desk, &session.session).await });
-        }
-        while leaving.join_next().await.is_some() {}
-        // Others begin to be followed, or come to be in sync.
-        tokio::time::sleep(AGAIN).await;
-    }
-}
-
-/// Gives a session to its first follower that counts, if it has one.
-async fn give_one(desk: &Desk, session: &str) {
-    let Ok(name) = session.parse::<SessionName>() else { return };
-    let Ok(info) = desk.control.session(name.clone()).await else { return };
-    let replication = info.detail.and_then(|detail| detail.replication);
-    let followers = replication.into_iter().flat_map(|replication| replication.followers);
-    let Some(to) = followers.filter(|one| one.in_sync).find_map(|one| here::named(desk, &one.node).ok()) else {
-        return;
-    };
-    match from_here(desk, name, to.node).await {
-        Ok(moved) => tracing::info!(session, to = moved.to, took_ms = moved.took_ms, "the session left"),
-        Err(_) => tracing::warn!(session, to = %to.node.id, "the session did not leave yet"),
-    }
-}
-
-async fn from_here(desk: &Desk, name: SessionName, to: Node) -> Result<Moved, Stuck> {
+/// Gives a session of this node to another, within a time; whoever asks is told now and then why it is still here.
+pub(super) async fn from_here(
+    desk: &Desk,
+    name: SessionName,
+    to: Node,
+    patience: Duration,
+    mut is_here: impl FnMut(&str),
+) -> Result<Moved, Stuck> {
     let (began, me) = (Instant::now(), desk.peers.me());
     let session = match desk.control.session(name.clone()).await {
         Ok(info) if info.state == "live" => info.session,
@@ -122,7 +102,7 @@ async fn from_here(desk: &Desk, name: SessionName, to: Node) -> Result<Moved, St
         Err(error) => return Err(Stuck::Control(error)),
     };
     let mut why = "does not follow it";
-    while began.elapsed() < MOVING {
+    while began.elapsed() < patience {
         match desk.control.move_session(name.clone(), to).await.map_err(Stuck::Control)? {
             MoveState::Led(node) if node == to => {
                 let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -134,6 +114,7 @@ async fn from_here(desk: &Desk, name: SessionName, to: Node) -> Result<Moved, St
             MoveState::Waits(still) => why = still,
             MoveState::Refused(why) => return Err(Stuck::Refused(why)),
         }
+        is_here(why);
         tokio::time::sleep(LOOK).await;
     }
     Err(Stuck::TimedOut(why))

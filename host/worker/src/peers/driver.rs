@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use quinn_proto as quic;
-use ringside_core::ids::SessionId;
+use ringside_core::ids::{Node, SessionId};
 
 use super::frame::{self, Frame, Greeting, VERSIONS};
 use super::links::{Action, Change, LinkError, Links};
@@ -114,6 +114,11 @@ impl Peers {
         let linked = self.links.link(now, session, peer, at);
         self.act(now);
         linked
+    }
+
+    /// Another run of this node is beside it, or is not any more; whether this run begins so.
+    pub fn beside(&mut self, companion: Option<Node>, begins_beside: bool) {
+        self.links.beside(companion, begins_beside);
     }
 
     /// A session needs a peer no longer.

@@ -35,6 +35,9 @@ use crate::limits::{PEER_BACKOFF_FIRST, PEER_BACKOFF_LONGEST, PEER_SESSIONS, PEE
 
 pub use types::{Action, Change, Channel, LinkError};
 
+/// From here on a run counts its dials that began beside the run before, which goes on for a while.
+const BESIDE: u64 = 1 << 63;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// No connection; the next try, if any.
@@ -84,6 +87,8 @@ pub struct Links {
     /// Links of sessions, all peers together.
     links: usize,
     dials: u64,
+    /// Another run of this node that may be linked to.
+    companion: Option<Node>,
     wake: Option<Instant>,
     stopped: bool,
     actions: VecDeque<Action>,
@@ -99,10 +104,20 @@ impl Links {
             channels: HashMap::new(),
             links: 0,
             dials: 0,
+            companion: None,
             wake: None,
             stopped: false,
             actions: VecDeque::new(),
             news: VecDeque::new(),
+        }
+    }
+
+    /// Another run of this node is beside it, or is not any more. A run that begins so counts its dials from [`BESIDE`] on:
+    /// whoever it dials keeps the run before as long as that is linked.
+    pub fn beside(&mut self, companion: Option<Node>, begins_beside: bool) {
+        self.companion = companion;
+        if begins_beside {
+            self.dials = self.dials.max(BESIDE);
         }
     }
 
@@ -192,7 +207,8 @@ impl Links {
         if !shown {
             return Err(End::Certificate);
         }
-        if from.node.id == self.own.node.id && from.node.generation != self.own.node.generation {
+        let is_other_run = from.node.id == self.own.node.id && from.node.generation != self.own.node.generation;
+        if is_other_run && self.companion != Some(from.node) {
             return Err(End::DuplicateNode);
         }
         if to != self.own || from == self.own {
@@ -204,7 +220,9 @@ impl Links {
         if self.is_outdated(from.node) {
             return Err(End::OldRun);
         }
-        self.outdate(from.node);
+        if dial < BESIDE {
+            self.outdate(from.node);
+        }
         if !self.peers.contains_key(&from) && self.peers.len() >= PEERS {
             return Err(End::Busy);
         }
@@ -327,10 +345,12 @@ impl Links {
         if end != End::Crossed || entry.is_up() {
             self.news.push_back((peer, Change::Down { end, by_peer }));
         }
-        if entry.sessions.is_empty() || end.is_final() {
+        let is_over = entry.sessions.is_empty() || end.is_final();
+        if is_over || self.is_outdated(peer.node) {
+            let Some(entry) = self.peers.get(&peer) else { return };
             self.links -= entry.sessions.len();
             self.peers.remove(&peer);
-        } else {
+        } else if let Some(entry) = self.peers.get_mut(&peer) {
             // The peer had nobody who needs it when it closed; here somebody does.
             let wait = if end == End::Unlinked { Duration::ZERO } else { entry.wait };
             entry.state = State::Apart { until: Some(now + wait) };
@@ -341,6 +361,10 @@ impl Links {
 
     /// Whether a later run of a node is known, or this process is one.
     fn is_outdated(&self, node: Node) -> bool {
+        let is_up = |peer: &Peer| peer.node == node && self.peers.get(peer).is_some_and(Entry::is_up);
+        if self.companion == Some(node) || self.peers.keys().any(is_up) {
+            return false;
+        }
         let later = |known: Node| known.id == node.id && known.generation > node.generation;
         later(self.own.node) || self.peers.keys().any(|peer| later(peer.node))
     }

@@ -147,6 +147,11 @@ impl Worker {
                     following.take_branches(from, branches);
                 }
             }
+            Item::Absent { session } => {
+                if let Some(index) = self.index_of(&session) {
+                    self.with_leader(now, index, |core, _| core.handle_absent(from));
+                }
+            }
         }
     }
 
@@ -159,6 +164,8 @@ impl Worker {
             self.flush_later(index);
         } else if let Some(at) = self.replication.index_of(&session) {
             self.with_follower(now, at, |following| following.hear(now, from, message, entries));
+        } else if let (Party::Member(from), Message::Lead { .. }) = (from, &message) {
+            self.say(from, Item::Absent { session });
         }
     }
 

@@ -206,6 +206,12 @@ impl Following {
         if self.base.is_none() && self.log.front().is_none_or(|entry| entry.position != 1) {
             return Ok(());
         }
+        // A log that is folded from its beginning has its branches from there on, whoever leads now: its leader says more.
+        if let (None, None, Some(first)) = (&self.restore, &self.base, self.core.lineage().terms().first())
+            && !self.branches.knows(first.epoch)
+        {
+            self.branches = Branches::new(first.epoch);
+        }
         let (module, base) = (&self.module, &self.base);
         let restore =
             self.restore.get_or_insert_with(|| Rebuild::new(module, base.clone(), Vec::new(), FoldOptions::default()));

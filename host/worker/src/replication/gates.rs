@@ -71,6 +71,11 @@ impl Gates {
         self.committed_tick
     }
 
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.inputs.is_empty() && self.outputs.is_empty() && self.news.is_empty() && self.links.is_empty()
+    }
+
     /// Whether what depends on an entry may leave.
     pub fn is_released(&self, position: Position) -> bool {
         position <= self.release.up_to

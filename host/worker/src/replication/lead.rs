@@ -2,9 +2,11 @@
 //! that followers may still lack, what waits for a release.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Instant;
 
-use ringside_core::ids::{Epoch, Position, Slot};
+use ringside_core::ids::{Epoch, Position, SessionId, Slot};
+use ringside_core::leadership::lineage::Lineage;
 use ringside_core::leadership::message::{Mark, Output};
 use ringside_core::leadership::record::{Member, Terms};
 use ringside_core::leadership::{Leader, record};
@@ -52,7 +54,46 @@ pub(crate) struct Lead {
     pub told: Option<(Epoch, u64)>,
 }
 
+/// What is kept of a leadership while a session that asks for no followers has none: such a session runs without one, for
+/// nothing waits for anybody, and has another when it is to move.
+pub(crate) struct Rested {
+    record: Arc<record::Record>,
+    pub branches: Branches,
+    history: Vec<Change>,
+}
+
+impl Rested {
+    /// Of a session that never had followers, in the epoch in which it began.
+    pub fn begin(session: &SessionId, leader: Member, epoch: Epoch) -> Rested {
+        let first = record::Record::first(session.clone(), leader);
+        let record = Arc::new(record::Record { epoch, lineage: Lineage::new(epoch), ..first });
+        Rested { record, branches: Branches::new(epoch), history: Vec::new() }
+    }
+
+    /// Goes on after `end`, at a tick.
+    pub fn resume(self, now: Instant, (me, clock): (Member, Clock), terms: Terms, end: Position, tick: u64) -> Lead {
+        let core = Leader::resumed(clock.us(now), me, terms.clone(), self.record, end);
+        Lead::new(core, terms, clock, self.branches, self.history, tick)
+    }
+}
+
 impl Lead {
+    /// What is left of one that is not needed now.
+    pub fn rest(self) -> Rested {
+        Rested { record: Arc::clone(self.core.record()), branches: self.branches, history: self.history }
+    }
+
+    /// Whether the session can go on without it: nobody follows, or is to, and nothing waits.
+    pub fn may_rest(&self, now: Instant) -> bool {
+        self.terms.followers == 0
+            && self.moving.is_none()
+            && self.todo.is_empty()
+            && !self.is_unflushed
+            && !self.is_paused
+            && self.gates.is_empty()
+            && self.core.is_alone(self.us(now))
+    }
+
     pub fn new(core: Leader, terms: Terms, clock: Clock, branches: Branches, history: Vec<Change>, tick: u64) -> Lead {
         let gates = Gates::new(core.committed(), tick);
         Lead {

@@ -55,6 +55,8 @@ pub(crate) enum Item {
     Word(Word),
     /// To a leader that is about to give a session away: so many of its players have come to the target.
     Standing { session: SessionId, players: u64 },
+    /// To a leader that says that it leads: whoever it says so to does not follow, and has nothing of the session.
+    Absent { session: SessionId },
     /// From a leader that introduces itself: which branches its players' numbers may be of. Not all of that is in the log.
     Branches { session: SessionId, branches: Branches },
 }
@@ -147,7 +149,8 @@ mod tests {
         let mut body = Vec::new();
         begin(&mut body);
         let standing = Item::Standing { session: "arena/a@0000000000000001".parse().unwrap(), players: 300 };
-        let said = [Item::Word(word(0, 3)), standing, Item::Word(word(3, 0)), Item::Word(word(3, 9))];
+        let absent = Item::Absent { session: "arena/b@0000000000000001".parse().unwrap() };
+        let said = [Item::Word(word(0, 3)), standing, absent, Item::Word(word(3, 0)), Item::Word(word(3, 9))];
         said.iter().for_each(|item| append(&mut body, item));
         assert_eq!(items(&body).unwrap(), said);
     }

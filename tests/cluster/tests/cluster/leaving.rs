@@ -12,6 +12,18 @@ async fn pinned(cluster: &Cluster, key: &str) -> Player {
     Player::join(cluster.node(1), &format!("in-{key}"), &format!("echo/{key}")).await
 }
 
+/// Two nodes, of which the first has room for one session, and has it.
+async fn full() -> Cluster {
+    let mut cluster = Cluster::start(0).await;
+    cluster.add(1, &["--sessions", "1"]);
+    cluster.add(2, &[]);
+    cluster.agreed().await;
+    cluster.node(1).push("echo");
+    cluster.agreed().await;
+    cluster.node(1).ringside(&["session", "create", "echo", "--key", "first", "--node", "1"]).succeeded();
+    cluster
+}
+
 async fn last(player: &mut Player) -> Event {
     loop {
         let event = within("an event", player.client.next()).await.expect("a last event");
@@ -22,12 +34,13 @@ async fn last(player: &mut Player) -> Event {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_drained_node_ends_what_is_left_when_the_grace_is_over_and_says_why() {
-    let mut cluster = Cluster::start(2).await;
-    cluster.node(1).push("echo");
+async fn a_drained_node_ends_what_nobody_takes_when_the_grace_is_over_and_says_why() {
+    let mut cluster = full().await;
     let mut player = pinned(&cluster, "long").await;
     player.exchange(10).await;
-    let said = cluster.node(1).ringside(&["node", "drain", "2", "--grace", "1s"]).succeeded();
+    let answer = cluster.node(1).ringside(&["node", "drain", "2", "--grace", "5s"]);
+    assert!(answer.err.contains("echo/long@") && answer.err.contains("did not leave"), "{}", answer.err);
+    let said = answer.succeeded();
     assert!(said.contains("node 2 has left"), "{said}");
     match last(&mut player).await {
         Event::Detached { reason: Reason::SessionEnded, message } => {
@@ -37,6 +50,34 @@ async fn a_drained_node_ends_what_is_left_when_the_grace_is_over_and_says_why() 
     }
     let status = cluster.take(2).wait_for_end();
     assert!(status.success(), "{status}");
+    cluster.agreed().await;
+}
+
+/// Sessions that nobody follows leave as well; what is created meanwhile goes to others.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_matches_leave_a_drained_node_and_it_is_shown_how_far_it_is() {
+    let mut cluster = Cluster::start(3).await;
+    cluster.node(1).push("echo");
+    cluster.node(1).push("echo-replicated");
+    cluster.agreed().await;
+    let mut players = Vec::new();
+    for (number, game) in ["echo", "echo", "echo-replicated", "echo", "echo"].into_iter().enumerate() {
+        let (key, session) = (format!("m{number}"), format!("{game}/m{number}"));
+        cluster.node(1).ringside(&["session", "create", game, "--key", &key, "--node", "2"]).succeeded();
+        let mut player = Player::join(cluster.node(1), &format!("in-{key}"), &session).await;
+        player.exchange(10).await;
+        players.push(player);
+    }
+    let answer = cluster.node(1).ringside(&["node", "drain", "2", "--grace", "1h"]);
+    assert!(answer.err.contains("sessions that left node 2 ["), "{}", answer.err);
+    let said = answer.succeeded();
+    assert!(said.contains("node 2 has left"), "{said}");
+    let status = cluster.take(2).wait_for_end();
+    assert!(status.success(), "{status}");
+    for player in &mut players {
+        player.exchange(10).await;
+    }
+    assert_eq!(cluster.sessions(1).len(), 5, "all go on");
     cluster.agreed().await;
 }
 
@@ -66,8 +107,7 @@ async fn followed_matches_leave_a_drained_node_and_their_players_lose_nothing() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drained_node_waits_for_its_matches_and_takes_no_others() {
-    let mut cluster = Cluster::start(2).await;
-    cluster.node(1).push("echo");
+    let mut cluster = full().await;
     let mut player = pinned(&cluster, "long").await;
     cluster.node(1).ringside(&["node", "drain", "2", "--grace", "1h", "--no-wait"]).succeeded();
     until("node 2 to drain", async || {
@@ -76,10 +116,6 @@ async fn a_drained_node_waits_for_its_matches_and_takes_no_others() {
         list["nodes"].as_array().is_some_and(|nodes| nodes.iter().any(drains)).then_some(())
     })
     .await;
-    for key in 0..6 {
-        let created = cluster.node(2).ringside(&["session", "create", "echo", "--key", &format!("n{key}"), "--json"]);
-        assert_eq!(created.json()["node"], "1", "new sessions go to others, also by way of the node that drains");
-    }
     let refused = cluster.node(1).ringside(&["session", "create", "echo", "--key", "p", "--node", "2"]).failed();
     assert!(refused.contains("node 2") && refused.contains("takes no new sessions"), "{refused}");
     player.exchange(20).await;
@@ -92,8 +128,7 @@ async fn a_drained_node_waits_for_its_matches_and_takes_no_others() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_without_a_grace_means_a_minute_and_a_second_one_may_only_shorten_it() {
-    let mut cluster = Cluster::start(2).await;
-    cluster.node(1).push("echo");
+    let mut cluster = full().await;
     let mut player = pinned(&cluster, "long").await;
     let drain = |by: u64, more: &[&str]| {
         let order = [&["node", "drain", "2", "--no-wait", "--json"], more].concat();

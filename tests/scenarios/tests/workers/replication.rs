@@ -1,6 +1,8 @@
 //! Sessions that follow each other over real sockets: three workers, of which one leads. What it has acknowledged is there
 //! when it is gone; what it granted goes on elsewhere.
 
+mod volatile;
+
 use std::collections::BTreeMap;
 use std::net::UdpSocket;
 use std::sync::Arc;

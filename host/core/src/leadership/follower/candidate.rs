@@ -72,7 +72,8 @@ impl Voice {
 impl Follower {
     /// Whether it may stand at all.
     fn is_eligible(&self) -> bool {
-        self.counts && self.has_log && !self.has_diverged && self.bound.is_none()
+        let may_promote = self.terms.may_promote() || self.leader().is_some_and(|who| self.over == Some(who.node));
+        self.counts && self.has_log && !self.has_diverged && self.bound.is_none() && may_promote
     }
 
     /// When silence becomes suspicion; never for one that may not stand.

@@ -104,7 +104,9 @@ impl Leader {
         if is_full {
             return;
         }
-        let silent = |who: &Member| self.peers.get(who).is_none_or(|peer| peer.is_silent(now, self.end));
+        let leaves = |who: &Member| self.leaving == Some(who.node);
+        let is_silent = |who: &Member| self.peers.get(who).is_none_or(|peer| peer.is_silent(now, self.end));
+        let silent = |who: &Member| leaves(who) || is_silent(who);
         let remaining: BTreeSet<Member> = newest.in_sync.iter().copied().filter(|who| !silent(who)).collect();
         if remaining.len() < newest.in_sync.len() {
             return self.propose(now, remaining, self.end, Cause::Removed);
@@ -130,6 +132,7 @@ impl Leader {
         let is_free = |who: &Member| !newest.in_sync.iter().any(|other| other.node.id == who.node.id);
         let newcomer = self.peers.iter().find(|(who, peer)| {
             is_missing(who)
+                && !leaves(who)
                 && !newest.counts(**who)
                 && is_free(who)
                 && peer.is_current(now, self.end)

@@ -90,6 +90,11 @@ impl Leader {
         }
     }
 
+    /// One that was to be told has nothing of the session (any more): it will never lead it by what it had.
+    pub fn handle_absent(&mut self, who: Member) {
+        self.former.remove(&who);
+    }
+
     /// Tells again who has not answered.
     pub(super) fn remind(&mut self, now: u64) {
         self.remind_home(now);

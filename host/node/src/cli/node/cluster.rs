@@ -1,13 +1,15 @@
 //! `ringside node list`, `drain` and `kill`: the cluster's nodes.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
 
 use super::super::connection::{Connection, component};
+use super::super::progress::Progress;
 use super::super::{CliError, Common, table};
-use crate::api::{ClusterInfo, DrainNode, Draining, Killed, NodeStatus};
+use crate::api::{ClusterInfo, DrainNode, Draining, Killed, NodeStatus, StuckSession};
 
 /// How often a drain looks whether the node has left.
 const LOOK: Duration = Duration::from_millis(500);
@@ -76,14 +78,34 @@ pub async fn drain(common: &Common, node: &str, grace_s: u64, no_wait: bool) -> 
         }
         return Ok(());
     }
-    let deadline = Instant::now() + Duration::from_millis(draining.grace_ms) + LEAVING;
-    while is_there(&connection, &number).await? {
+    let mut deadline = Instant::now() + Duration::from_millis(draining.grace_ms) + LEAVING;
+    let mut progress = Progress::new(format!("sessions that left node {number}"), common.json);
+    let (mut shown, mut left, mut stuck) = (BTreeMap::new(), draining.sessions, Vec::new());
+    while let Some(status) = there(&connection, &number).await? {
+        if let Some(leaving) = &status.leaving {
+            let all = leaving.sessions.max(status.sessions);
+            progress.show(all - status.sessions, all);
+            for StuckSession { session, why } in &leaving.stuck {
+                if shown.insert(session.clone(), why.clone()).as_ref() != Some(why) {
+                    progress.say(&format!("{session} is still there: {why}"));
+                }
+            }
+            stuck.clone_from(&leaving.stuck);
+            if std::mem::replace(&mut left, status.sessions) > status.sessions {
+                // What can leave has the time that it takes.
+                deadline = deadline.max(Instant::now() + LEAVING);
+            }
+        }
         if Instant::now() > deadline {
             let what = format!("node {number} has not left {} s after its grace", LEAVING.as_secs());
             return Err(CliError::new("timed_out", what, "its log may say why; ringside node list shows it"));
         }
         tokio::time::sleep(LOOK).await;
     }
+    for StuckSession { session, why } in &stuck {
+        progress.say(&format!("{session} did not leave: {why}"));
+    }
+    progress.end();
     let left = serde_json::json!({ "node": number, "left": true });
     common.print(&left, |_| format!("node {number} has left"));
     Ok(())
@@ -116,15 +138,19 @@ fn confirms(node: &str) -> Result<bool, CliError> {
     Ok(matches!(answer.trim(), "y" | "yes"))
 }
 
-/// Whether the node is in the cluster, as the node that is asked sees it. A node that was asked to drain itself and
-/// does not answer any more has left.
-async fn is_there(connection: &Connection, number: &str) -> Result<bool, CliError> {
+/// The node as it says itself, or as little as others know of it; none once it is in the cluster no more, as the node that
+/// is asked sees it. A node that was asked to drain itself and does not answer any more has left.
+async fn there(connection: &Connection, number: &str) -> Result<Option<Box<NodeStatus>>, CliError> {
     match connection.get::<ClusterInfo>("/v1/cluster").await {
         Ok(cluster) => {
-            let seen = |node: &NodeStatus| node.sees.iter().any(|seen| seen.node == number);
-            Ok(cluster.nodes.iter().any(|node| node.node == number || seen(node)))
+            let is_seen = |node: &NodeStatus| node.sees.iter().any(|seen| seen.node == number);
+            let others = cluster.nodes.iter().find(|node| is_seen(node)).cloned();
+            let itself = cluster.nodes.into_iter().find(|node| node.node == number);
+            // What another says of itself says nothing of this one, but that it is seen.
+            let others = others.map(|other| NodeStatus { leaving: None, ..other });
+            Ok(itself.or(others).map(Box::new))
         }
-        Err(CliError(failure)) if matches!(failure.error.as_str(), "unreachable" | "stopping") => Ok(false),
+        Err(CliError(failure)) if matches!(failure.error.as_str(), "unreachable" | "stopping") => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -155,6 +181,7 @@ mod tests {
                 .iter()
                 .map(|(node, state)| SeenNode { node: (*node).into(), generation: 1, stay: 0, state: (*state).into() })
                 .collect(),
+            leaving: None,
         }
     }
 

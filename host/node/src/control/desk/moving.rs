@@ -1,6 +1,6 @@
 //! A session goes to another node, step by step; whoever orders it asks until it is there.
 
-use ringside_core::ids::Node;
+use ringside_core::ids::{Node, NodeId};
 use ringside_core::leadership::leader::MoveError;
 use ringside_worker::Command;
 use ringside_worker::command::MoveRefused;
@@ -9,6 +9,13 @@ use super::Desk;
 use crate::control::{ControlError, MoveState, Reply, SessionName};
 
 impl Desk {
+    /// Where a session of this node goes when it leaves, if not to these.
+    pub(super) fn elsewhere(&mut self, name: &SessionName, tried: &[NodeId], reply: Reply<Option<Node>>) {
+        let session = self.find(name).map(|entry| entry.id.clone());
+        let place = session.map(|session| self.directory.elsewhere(&session, tried));
+        let _ = reply.send(place.ok_or_else(|| ControlError::NoSuchSession(name.to_string())));
+    }
+
     /// The next step. A session that is followed here is led by whom its follower knows.
     pub(super) fn move_session(&mut self, now: u64, name: &SessionName, to: Node, reply: Reply<MoveState>) {
         let me = self.directory.me();
@@ -18,13 +25,10 @@ impl Desk {
             let _ = reply.send(leader.map(MoveState::Led).ok_or_else(|| ControlError::NoSuchSession(name.to_string())));
             return;
         };
-        let (session, worker, is_replicated) = (entry.id.clone(), entry.worker, entry.followers > 0);
+        let (session, worker) = (entry.id.clone(), entry.worker);
         let is_there = self.view.as_ref().is_some_and(|view| view.has(to));
         let at_once = match () {
             () if to == me => Some(MoveState::Led(me)),
-            () if !is_replicated => {
-                Some(MoveState::Refused(format!("{session} is of a game that asks for no followers")))
-            }
             () if !is_there => Some(MoveState::Refused(format!("node {} is not in the cluster any more", to.id))),
             () => None,
         };
@@ -32,8 +36,9 @@ impl Desk {
             let _ = reply.send(Ok(state));
             return;
         }
+        // Said at each step: one that is not said again for a while is let go of.
+        self.directory.handle_wanted(now, &session, to);
         let Some(member) = self.directory.followers(&session).into_iter().find(|member| member.node == to) else {
-            self.directory.handle_wanted(now, &session, to);
             let _ = reply.send(Ok(MoveState::Waits("does not follow it: it may have no room, or not its module")));
             return;
         };

@@ -376,13 +376,27 @@ fn a_session_is_moved_to_a_node_that_is_made_to_follow_it_first() {
     assert_eq!(step(&mut bench, 3).try_recv().unwrap(), Ok(MoveState::Led(node(3))));
 }
 
+/// One that asks for no followers has one for the time of the move, on the node that it goes to.
 #[test]
-fn a_session_without_followers_stays_where_it_is() {
-    let (mut bench, _) = among(&[1]);
+fn a_session_without_followers_is_followed_where_it_is_to_go() {
+    let (mut bench, sent) = among(&[1]);
     bench.commands(0);
     let session = bench.session("final");
-    let refused = bench.ask(|reply| Message::Move(name(&session), node(2), reply)).try_recv().unwrap();
-    assert!(matches!(&refused, Ok(MoveState::Refused(why)) if why.contains("no followers")), "{refused:?}");
+    bench.desk.handle(0, Message::View(view(&[1, 2])));
+    bench.commands(0);
+    let gone = bench.ask(|reply| Message::Move(name(&session), node(3), reply)).try_recv().unwrap();
+    assert!(matches!(&gone, Ok(MoveState::Refused(why)) if why.contains("not in the cluster")), "{gone:?}");
+    let waits = bench.ask(|reply| Message::Move(name(&session), node(2), reply)).try_recv().unwrap();
+    assert!(matches!(waits, Ok(MoveState::Waits(_))), "{waits:?}");
+    let asked = sent.lock().unwrap().iter().any(|(to, said)| *to == node(2) && matches!(said, Said::Follow { .. }));
+    assert!(asked, "the other node is to follow");
+    bench.hear(2, Said::Follows { session: session.clone(), answer: Ok(WorkerId(0)) });
+    let recruited =
+        bench.commands(0).into_iter().any(|it| matches!(it, Command::Recruit { member: who, .. } if who == member(2)));
+    assert!(recruited, "the leader's worker is told of it");
+    bench.ask(|reply| Message::Move(name(&session), node(2), reply));
+    let moved = bench.commands(0).into_iter().any(|it| matches!(it, Command::Move { to, .. } if to == member(2)));
+    assert!(moved, "it is to move");
     let unknown = SessionName { key: "other".parse().unwrap(), ..name(&session) };
     let missing = bench.ask(|reply| Message::Move(unknown, node(2), reply)).try_recv().unwrap();
     assert_eq!(missing, Err(ControlError::NoSuchSession("pong/other".to_owned())));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ringside_core::ids::SessionId;
+use ringside_core::ids::{Node, SessionId};
 use ringside_core::leadership::message::{Output, Party};
 use ringside_core::leadership::record::Member;
 use ringside_core::leadership::{Follower, Leader};
@@ -58,11 +58,21 @@ impl Worker {
     /// A session is not to be followed any longer. Whether it is not.
     pub(crate) fn stop_following(&mut self, now: Instant, session: &SessionId) -> bool {
         let Some(at) = self.replication.index_of(session) else { return true };
-        let counts = self.replication.followed[at].as_ref().is_some_and(|one| one.core.counts() && !one.has_ended());
+        // One that may not come to lead by itself is of no use to anybody who does not want it.
+        let counts = self.replication.followed[at]
+            .as_ref()
+            .is_some_and(|one| one.core.counts() && !one.has_ended() && one.terms.may_promote());
         if !counts && let Some(following) = self.drop_following(now, at) {
             self.send_standbys_off(now, following.standbys);
         }
         !counts
+    }
+
+    /// A run of a node is over: what it led may go on here.
+    pub(crate) fn release_followed(&mut self, now: Instant, node: Node) {
+        for at in 0..self.replication.followed.len() {
+            self.with_follower(now, at, |following| following.with_core(now, |core, _| core.handle_over(node)));
+        }
     }
 
     fn drop_following(&mut self, now: Instant, at: usize) -> Option<Box<Following>> {
@@ -166,6 +176,7 @@ impl Worker {
         let session = Session::promoted(id.clone(), parts, (lead, is_complete), now, (first, self.config.cost_of));
         let index = self.put(Box::new(session));
         self.tell(Event::Promoted(Box::new(Promoted { session: id, record, players })));
+        self.keep_predecessor(now, index);
         self.after_run(now, index, Ran::Applied);
         self.obey_leader(now, index);
         self.let_standbys_in(now, index, standbys);

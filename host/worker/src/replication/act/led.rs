@@ -128,6 +128,15 @@ impl Worker {
         }
     }
 
+    /// A session is to have followers, be it for a moment.
+    pub(super) fn begin_lead(&mut self, now: Instant, index: usize) {
+        let own = (self.replication.me, self.replication.clock);
+        if let Some(session) = self.sessions[index].as_mut().filter(|session| session.lead.is_none()) {
+            session.begin_lead(now, own);
+            self.obey_leader(now, index);
+        }
+    }
+
     pub(super) fn lead_mut(&mut self, index: usize) -> Option<&mut Lead> {
         self.sessions.get_mut(index)?.as_mut()?.lead.as_deref_mut()
     }
@@ -221,13 +230,21 @@ impl Worker {
         if is_news {
             let first = record.in_sync.first().copied();
             lead.standing.retain(|member, _| record.counts(*member));
-            if std::mem::replace(&mut lead.first, first) != first {
+            // Of one that asks for none they are told when it is about to move there.
+            let keeps_followers = lead.terms.followers > 0;
+            if std::mem::replace(&mut lead.first, first) != first && (keeps_followers || self.keeps(first)) {
                 self.tell_follower(index);
             }
             self.tell(Event::Record { session, record });
         }
         if was_stopped && !is_stopped {
             self.go_on_with(now, index);
+        }
+        if let Some(session) = self.sessions.get_mut(index).and_then(Option::as_mut)
+            && let Some(linked) = session.rest_lead(now)
+        {
+            let id = session.id.clone();
+            self.unlink(now, &id, linked);
         }
         self.reschedule(index);
     }
@@ -267,7 +284,7 @@ impl Worker {
     }
 
     /// Where a member is reached by players.
-    pub(super) fn resolve_member(&self, session: &SessionId, member: Member) -> Option<Resolved> {
+    pub(crate) fn resolve_member(&self, session: &SessionId, member: Member) -> Option<Resolved> {
         let contacts = self.replication.nodes.get(&member.node)?;
         Some(Resolved {
             session: session.clone(),
@@ -297,6 +314,7 @@ impl Worker {
     /// A worker follows a session that is led here.
     pub(crate) fn recruit(&mut self, now: Instant, session: &SessionId, member: Member) {
         if let Some(index) = self.index_of(session) {
+            self.begin_lead(now, index);
             self.with_leader(now, index, |core, us| core.handle_recruit(us, member));
             self.flush_later(index);
         }

@@ -55,6 +55,7 @@ impl Worker {
     /// The lead of a session is to go to one of its followers: its players are told first.
     pub(crate) fn move_session(&mut self, now: Instant, session: &SessionId, to: Member) -> Result<(), MoveRefused> {
         let index = self.index_of(session).ok_or(MoveRefused::NotHere)?;
+        self.begin_lead(now, index);
         let lead = self.lead_mut(index).ok_or(MoveRefused::Leader(MoveError::NotInSync))?;
         if !lead.core.record().counts(to) {
             // Whoever asks again finds it in sync in a while.

@@ -1,0 +1,120 @@
+//! Two runs of one node beside each other, for as long as a handover takes: the one that ends gives its sessions to the
+//! one that begins. They are linked although they share a number, and what was given is followed where it came from, so
+//! that it goes on there should the successor not last.
+
+use std::time::Instant;
+
+use ringside_core::ids::{Node, SessionId};
+use ringside_core::leadership::record::Member;
+use ringside_core::routing::{self, Arrival};
+use ringside_protocol::frame::ServerFrame;
+use ringside_protocol::reason::Reason;
+
+use crate::command::Resolved;
+use crate::opening::Guest;
+use crate::worker::Worker;
+
+/// What a worker is told of another run of its node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beside {
+    /// It was here before, and gives its sessions to this run.
+    Predecessor(Node),
+    /// It takes this run's sessions.
+    Successor(Node),
+    /// It is about to end, as it should: nobody of it is to count any longer.
+    Leaves(Node),
+    /// It is over: what it led may go on at its followers here.
+    Over(Node),
+}
+
+/// The other run of a worker's node.
+#[derive(Debug, Default)]
+pub(crate) struct Companion {
+    /// Where what is promoted here came from, and is to be followed.
+    predecessor: Option<Node>,
+    /// Where what was led here is led now.
+    successor: Option<Node>,
+}
+
+impl Worker {
+    /// Something is so of another run of this node.
+    pub(crate) fn beside(&mut self, now: Instant, what: Beside) {
+        let companion = match what {
+            Beside::Predecessor(node) => {
+                self.companion = Companion { predecessor: Some(node), successor: None };
+                Some(node)
+            }
+            Beside::Successor(node) => {
+                self.companion = Companion { predecessor: None, successor: Some(node) };
+                Some(node)
+            }
+            Beside::Leaves(node) => {
+                self.companion = Companion::default();
+                for index in 0..self.sessions.len() {
+                    self.with_leader(now, index, |core, us| core.handle_unkept(us, node));
+                    if self.sessions[index].is_some() {
+                        self.flush_later(index);
+                    }
+                }
+                None
+            }
+            Beside::Over(node) => {
+                self.companion = Companion::default();
+                self.release_followed(now, node);
+                None
+            }
+        };
+        let begins_beside = matches!(what, Beside::Predecessor(_));
+        if let Some(peers) = &mut self.peers {
+            peers.beside(companion, begins_beside);
+        }
+    }
+
+    /// A session that came from the run before is followed there, until that one ends: it goes on there should this one
+    /// not last.
+    pub(crate) fn keep_predecessor(&mut self, now: Instant, index: usize) {
+        let Some(node) = self.companion.predecessor else { return };
+        let record = self.sessions[index].as_ref().and_then(|session| session.lead.as_ref());
+        let former = record.and_then(|lead| lead.core.record().in_sync.iter().find(|who| who.node == node).copied());
+        if let Some(former) = former {
+            self.with_leader(now, index, |core, _| core.handle_kept(former));
+        }
+    }
+
+    /// Whether somebody is sent to the other run of this node.
+    pub(crate) fn is_beside(&self, place: &Resolved) -> bool {
+        let Companion { predecessor, successor } = &self.companion;
+        let is_it = |node: &Node| (node.id.0, node.generation) == (place.node, place.generation);
+        predecessor.iter().chain(successor).any(is_it)
+    }
+
+    /// Whether a session's followers are kept though it asks for none.
+    pub(crate) fn keeps(&self, member: Option<Member>) -> bool {
+        member.is_some_and(|member| Some(member.node) == self.companion.predecessor)
+    }
+
+    /// Where a session is that is followed here, if that is the successor of this run: whoever comes for it goes there.
+    pub(crate) fn at_successor(&mut self, session: &SessionId) -> Option<Resolved> {
+        let successor = self.companion.successor?;
+        let leader = self.replication.get_mut(session)?.core.record()?.leader;
+        (leader.node == successor).then(|| self.resolve_member(session, leader)).flatten()
+    }
+
+    /// Sends somebody to where their session is.
+    pub(crate) fn route_to(&mut self, now: Instant, guest: Guest, place: &Resolved) {
+        let arrival = Arrival { redirects: guest.redirects, wants_relay: guest.open.relay };
+        match routing::route(false, arrival) {
+            routing::Route::Redirect { redirects } => {
+                let place = self.place(place, &guest.player, redirects, guest.expires_s);
+                self.last_frame(now, guest.link, &ServerFrame::Redirect(place), Reason::NotHere);
+            }
+            routing::Route::Relay { redirects } => {
+                let place = self.place(place, &guest.player, redirects, guest.expires_s);
+                self.begin_relay(now, guest.link, place, guest.open, guest.player);
+            }
+            routing::Route::Here | routing::Route::NotHere => {
+                self.refuse(now, guest.link, Reason::NotHere, "the session is not at this worker (any longer)");
+            }
+        }
+    }
+}
