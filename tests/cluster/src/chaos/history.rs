@@ -177,6 +177,9 @@ mod tests {
     use super::*;
     use ringside_guest::Bytes;
 
+    /// A bug by its name: what a game with it would answer.
+    type Plant<'a> = (&'a str, &'a dyn Fn(&mut Game) -> Vec<echo::Reply>);
+
     /// What the game would answer.
     struct Game(u64, u64);
 
@@ -236,7 +239,7 @@ mod tests {
         };
         let reordered = |game: &mut Game| vec![game.say(2), game.say(1)];
         let foreign = |game: &mut Game| vec![game.say(9)];
-        let plants: [(&str, &dyn Fn(&mut Game) -> Vec<echo::Reply>); 6] = [
+        let plants: [Plant<'_>; 6] = [
             ("lost", &lost),
             ("forgotten", &forgotten),
             ("doubled", &doubled),
