@@ -22,6 +22,7 @@ use tokio::net::TcpListener;
 
 use crate::api::{IssueToken, IssuedToken, NodeInfo};
 use crate::cluster::counted::Counted;
+use crate::durable::NodeLog;
 use crate::http::door::{self, Bounds, Plain};
 use crate::http::{self, BodyError};
 use crate::limits::{
@@ -49,6 +50,8 @@ pub struct Services {
     pub metrics: Metrics,
     /// What the cluster has counted; a node alone in its process has none.
     pub counted: Option<Counted>,
+    /// The log of what the node leads.
+    pub log: Option<NodeLog>,
 }
 
 type Shared = State<Arc<Services>>;
@@ -119,10 +122,11 @@ async fn node(State(services): Shared) -> Result<Json<NodeInfo>, ApiError> {
 async fn metrics(State(services): Shared) -> Result<Response, ApiError> {
     let desk = &services.desk;
     let status = desk.control.status().await?;
-    let counted = services.counted.as_ref().map(Counted::all);
-    let counted = counted.as_ref().map_or(&[][..], |counted| &counted[..]);
+    let cluster = services.counted.as_ref().map(Counted::all);
+    let log = services.log.as_ref().map(NodeLog::counted).unwrap_or_default();
+    let counted: Vec<(&'static str, u64)> = cluster.into_iter().flatten().chain(log).collect();
     let games = desk.catalogue.games().len();
-    let page = services.metrics.render(&status, games, &desk.recorder.counters(), counted);
+    let page = services.metrics.render(&status, games, &desk.recorder.counters(), &counted);
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4")], page).into_response())
 }
 

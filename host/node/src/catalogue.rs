@@ -16,8 +16,8 @@ use crate::api::{Coverage, GameInfo, Pushed};
 use crate::limits::UPLOADS;
 use crate::store::{Store, StoreError, Version};
 
-/// Followers of a session whose game promises that they have what is acknowledged. Durable games get theirs with the chains
-/// of their logs in the store: until then nothing of theirs is released by a leader.
+/// Followers of a session whose game promises that more than its leader has what is acknowledged: a durable one goes on
+/// from the store where its follower is gone as well.
 const FOLLOWERS: usize = 1;
 
 /// Why a push failed; the games that are served did not change.
@@ -159,6 +159,21 @@ impl Catalogue {
         self.store.module(hash).await
     }
 
+    /// A module, ready: of a version that is served, or another one of the store.
+    ///
+    /// # Errors
+    /// [`PushError`].
+    pub async fn ready(&self, hash: ModuleHash) -> Result<Module, PushError> {
+        let served = {
+            let games = self.games.read().unwrap_or_else(PoisonError::into_inner);
+            games.values().find(|served| served.hash() == hash).map(|served| served.module.clone())
+        };
+        match served {
+            Some(module) => Ok(module),
+            None => self.compile(self.store.module(hash).await?).await,
+        }
+    }
+
     /// Keeps a module that another node sent because the store has none, or a damaged one; gives it back.
     ///
     /// # Errors
@@ -232,7 +247,7 @@ impl Served {
     pub fn facts(&self) -> GameFacts {
         let description = self.module.description();
         let (tier, policy) = (description.tier, description.partition_policy);
-        let followers = if tier == Tier::Replicated { FOLLOWERS } else { 0 };
+        let followers = if tier == Tier::Volatile { 0 } else { FOLLOWERS };
         GameFacts {
             module: self.hash(),
             replicas: Replicas { tier, policy, followers },

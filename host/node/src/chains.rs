@@ -2,17 +2,32 @@
 //! error of the store is no answer, for it says nothing of what is there: whoever asked asks again
 //! (`ringside_core::leadership::chain`).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use ringside_core::ids::SessionId;
+use ringside_core::ids::{GameName, Incarnation, SessionId, SessionKey};
 use ringside_core::leadership::chain::Request;
 use ringside_core::leadership::leader::ChainReply;
-use ringside_core::leadership::record::Record;
+use ringside_core::leadership::record::{Cause, Record};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use crate::limits::CHAIN_QUESTIONS;
 use crate::store::{Store, StoreError};
+
+/// How long it is waited before each try to note the end of a session.
+const END_PAUSES: [Duration; 5] = [
+    Duration::ZERO,
+    Duration::from_millis(200),
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+    Duration::from_secs(30),
+];
+
+/// How long it is waited for the end of another session of a key to be noted.
+const OPEN_PAUSES: [Duration; 4] =
+    [Duration::from_millis(100), Duration::from_millis(300), Duration::from_secs(1), Duration::ZERO];
 
 /// The way to the chains; cheap to clone.
 #[derive(Clone)]
@@ -26,6 +41,11 @@ impl Chains {
     /// Of a store. To be called on the runtime that is to speak to it.
     pub fn new(store: Store) -> Chains {
         Chains { store, runtime: Handle::current(), places: Arc::new(Semaphore::new(CHAIN_QUESTIONS)) }
+    }
+
+    /// The runtime that speaks to the store.
+    pub fn runtime(&self) -> &Handle {
+        &self.runtime
     }
 
     /// Asks for a worker; `answer` is called once if the store says anything. Does not block.
@@ -47,34 +67,86 @@ impl Chains {
         });
     }
 
-    /// Begins a chain; `answer` is called once: with an error the session must not begin. Does not block.
-    pub fn begin(&self, first: Record, answer: impl FnOnce(Result<(), String>) + Send + 'static) {
+    /// Ends a session's chain: it is over. Does not block; where the store is away for long it is found when the log of
+    /// this run is read.
+    pub fn end(&self, session: SessionId) {
+        let store = self.store.clone();
+        self.runtime.spawn(async move {
+            for pause in END_PAUSES {
+                tokio::time::sleep(pause).await;
+                match end(&store, &session).await {
+                    Ok(()) => return,
+                    Err(error) => tracing::warn!(%session, %error, "the end of a session is noted again"),
+                }
+            }
+        });
+    }
+
+    /// Whether a session of this key is not over, by its records.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn is_open(&self, game: GameName, key: SessionKey) -> Result<bool, StoreError> {
+        // No session is of this incarnation.
+        let none = SessionId { game, key, incarnation: Incarnation(0) };
+        Ok(self.store.open_of_key(&none).await?.is_some())
+    }
+
+    /// Begins a chain; `answer` is called once: with an error the session must not begin. One that is `durable` does not
+    /// as long as another of its key is not over. Does not block.
+    pub fn begin(&self, first: Record, durable: bool, answer: impl FnOnce(Result<(), NotBegun>) + Send + 'static) {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            return answer(Err("the store has too much to do".to_owned()));
+            return answer(Err(NotBegun::Failed("the store has too much to do".to_owned())));
         };
         let store = self.store.clone();
         self.runtime.spawn(async move {
-            let begun = begin(&store, &first).await;
+            let begun = begin(&store, &first, durable).await;
             drop(place);
             answer(begun);
         });
     }
 }
 
+/// Why a chain does not begin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotBegun {
+    /// The store failed, or somebody else has begun it; in words.
+    Failed(String),
+    /// Another session of the key is not over: it is led, or about to go on from the store.
+    Open(SessionId),
+}
+
+/// Ends a chain, unless it has ended.
+async fn end(store: &Store, session: &SessionId) -> Result<(), StoreError> {
+    if let Some(newest) = store.newest_record(session).await?.filter(|newest| newest.cause != Cause::Ended) {
+        let last = newest.with_set(BTreeSet::new(), newest.position, Cause::Ended);
+        store.put_record(&last).await?;
+    }
+    Ok(())
+}
+
 /// Makes the first record, unless it is there: an order that was given twice finds what it made.
-async fn begin(store: &Store, first: &Record) -> Result<(), String> {
-    let failed = |error: StoreError| error.to_string();
+async fn begin(store: &Store, first: &Record, durable: bool) -> Result<(), NotBegun> {
+    let failed = |error: StoreError| NotBegun::Failed(error.to_string());
+    // The one before may just have ended.
+    for pause in OPEN_PAUSES.into_iter().filter(|_| durable) {
+        match store.open_of_key(&first.session).await.map_err(failed)? {
+            None => break,
+            Some(other) if pause.is_zero() => return Err(NotBegun::Open(other)),
+            Some(_) => tokio::time::sleep(pause).await,
+        }
+    }
     let is_made = store.put_record(first).await.map_err(failed)?;
     if is_made || store.newest_record(&first.session).await.map_err(failed)?.as_ref() == Some(first) {
         return Ok(());
     }
-    Err(format!("{} was begun by another node", first.session))
+    Err(NotBegun::Failed(format!("{} was begun by another node", first.session)))
 }
 
 #[cfg(test)]
 mod tests {
     use ringside_core::ids::{Node, NodeId, WorkerId};
-    use ringside_core::leadership::record::{Cause, Member};
+    use ringside_core::leadership::record::Member;
     use tokio::sync::oneshot;
 
     use super::*;
@@ -84,9 +156,9 @@ mod tests {
         Record::first("arena/a@0000000000000001".parse().unwrap(), leader)
     }
 
-    async fn begun(chains: &Chains, record: Record) -> Result<(), String> {
+    async fn begun(chains: &Chains, record: Record) -> Result<(), NotBegun> {
         let (answer, answered) = oneshot::channel();
-        chains.begin(record, move |result| drop(answer.send(result)));
+        chains.begin(record, true, move |result| drop(answer.send(result)));
         answered.await.unwrap()
     }
 
@@ -101,7 +173,14 @@ mod tests {
         let chains = Chains::new(Store::memory());
         assert_eq!(begun(&chains, first(1)).await, Ok(()));
         assert_eq!(begun(&chains, first(1)).await, Ok(()), "the same again");
-        assert!(begun(&chains, first(2)).await.is_err_and(|why| why.contains("another node")));
+        assert!(
+            begun(&chains, first(2))
+                .await
+                .is_err_and(|why| matches!(why, NotBegun::Failed(why) if why.contains("another node")))
+        );
+        let again = SessionId { incarnation: Incarnation(9), ..first(1).session };
+        let again = Record { session: again, ..first(2) };
+        assert_eq!(begun(&chains, again.clone()).await, Err(NotBegun::Open(first(1).session)), "it is not over");
         let second = Arc::new(first(1).with_set([].into(), 4, Cause::Removed));
         assert_eq!(asked(&chains, Request::Create(second.clone())).await, ChainReply::Created);
         assert_eq!(asked(&chains, Request::Create(second.clone())).await, ChainReply::Created, "that says nothing");

@@ -12,18 +12,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ringside_core::directory::{self, Create, Placed, Refusal};
+use ringside_core::directory::{self, Charter, Create, Placed, Refusal};
 use ringside_core::ids::{Certificate, GameName, Incarnation, Node, NodeId, PlayerId, SessionId, SessionKey, WorkerId};
+use ringside_core::leadership::record::{Member, Terms};
 use ringside_core::membership::View;
 use ringside_core::placement::Loads;
 use ringside_protocol::frame::Target;
 use ringside_protocol::reason::Reason;
+use ringside_worker::durable::Restore;
 use ringside_worker::{Event, Resolved};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::api::{DirectoryInfo, Explanation, SessionInfo, WorkerInfo};
 use crate::catalogue::Served;
+use crate::chains::NotBegun;
 use crate::cluster::wire::Probe;
 use crate::limits::{CONTROL_ANSWER, CONTROL_QUEUE};
 pub use desk::{Desk, Identity, Outlet};
@@ -97,6 +100,32 @@ pub struct SessionName {
     pub incarnation: Option<Incarnation>,
 }
 
+/// Whether a run of a node is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Presence {
+    /// Whether it is.
+    pub is_present: bool,
+    /// Whether its log is this node's to take over, if it is not.
+    pub is_ours: bool,
+}
+
+/// A session that is about to begin again.
+#[derive(Debug)]
+pub struct Recovering {
+    /// Which.
+    pub session: SessionId,
+    /// What it was begun with, if that is known.
+    pub charter: Option<Charter>,
+    /// Who led it.
+    pub leader: Member,
+}
+
+/// A player whose session nobody leads.
+pub struct Unfound {
+    asker: desk::Asker,
+    answer: Result<Resolved, ringside_worker::Refusal>,
+}
+
 /// What a client asks who has opened nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolve {
@@ -164,7 +193,21 @@ pub enum Message {
         body: Bytes,
     },
     /// The chain of a session that a worker is to create was begun, or not.
-    Begun(WorkerId, Box<ringside_worker::Create>, Result<(), String>),
+    Begun(WorkerId, Box<ringside_worker::Create>, Result<(), NotBegun>),
+    /// Which runs of nodes are there, and whose logs are this node's to take over.
+    Presence(Vec<Node>, Reply<Vec<Presence>>),
+    /// A session is about to begin again here: on which worker, and what it promises.
+    Recover(Box<Recovering>, Reply<(WorkerId, Terms)>),
+    /// Its worker is to begin it; it comes back where that has too much to do.
+    Restore(WorkerId, Box<Restore>, Reply<Result<(), Box<Restore>>>),
+    /// It does not begin again here.
+    NotRecovered(SessionId),
+    /// The sessions of this node's earlier runs are here again.
+    Recovered,
+    /// A session was lost with the node that led it; in words.
+    Lost(SessionId, String),
+    /// Whether a player's session that nobody leads is about to go on from the store.
+    Looked(Box<Unfound>, bool),
     /// Another node wants to know whether a party of this one is there.
     Try(Node, Box<Probe>),
     /// It is.
@@ -362,6 +405,69 @@ impl Control {
     /// [`ControlError`].
     pub async fn status(&self) -> Result<Status, ControlError> {
         self.ask(Message::Status).await
+    }
+
+    /// Which runs of nodes are there.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn presence(&self, runs: Vec<Node>) -> Result<Vec<Presence>, ControlError> {
+        self.ask(|reply| Message::Presence(runs, reply)).await
+    }
+
+    /// A session is about to begin again here: on which worker, and what it promises.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn recover(&self, recovering: Recovering) -> Result<(WorkerId, Terms), ControlError> {
+        self.ask(|reply| Message::Recover(Box::new(recovering), reply)).await
+    }
+
+    /// Has a worker begin a session again; gives it back where that one has too much to do.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn restore(
+        &self,
+        worker: WorkerId,
+        restore: Box<Restore>,
+    ) -> Result<Result<(), Box<Restore>>, ControlError> {
+        self.ask(|reply| Message::Restore(worker, restore, reply)).await
+    }
+
+    /// A session does not begin again here.
+    pub async fn not_recovered(&self, session: SessionId) {
+        let _ = self.messages.send(Message::NotRecovered(session)).await;
+    }
+
+    /// The sessions of this node's earlier runs are here again: players may come.
+    pub async fn recovered(&self) {
+        let _ = self.messages.send(Message::Recovered).await;
+    }
+
+    /// A session was lost.
+    pub async fn lost(&self, session: SessionId, reason: String) {
+        let _ = self.messages.send(Message::Lost(session, reason)).await;
+    }
+
+    /// Whether a session is led somewhere.
+    pub async fn is_led(&self, session: &SessionId) -> bool {
+        let SessionId { game, key, incarnation } = session.clone();
+        let name = SessionName { game: game.clone(), key: key.clone(), incarnation: Some(incarnation) };
+        if self.session(name).await.is_ok_and(|shown| shown.state == "live") {
+            return true;
+        }
+        let Ok(player) = "recovery".parse::<PlayerId>() else { return true };
+        loop {
+            let target = Target::Session { game: game.clone(), key: key.clone() };
+            match self.resolve(Resolve { player: player.clone(), target, may_create: false }).await {
+                Ok(found) => return found.session == *session,
+                Err(refusal) if refusal.reason == Reason::NoSuchSession => return false,
+                Err(refusal) if refusal.reason == Reason::Stopping => return true,
+                // It cannot be said at the moment.
+                Err(_) => tokio::time::sleep(LOAD_INTERVAL).await,
+            }
+        }
     }
 
     /// No new sessions from now on.

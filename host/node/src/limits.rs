@@ -134,6 +134,9 @@ pub const FORMER_MODULES: usize = 16;
 /// Questions about chains of leadership records that are with the store. Beyond: a session that would begin is refused, and
 /// other questions are asked again when their time is over.
 pub const CHAIN_QUESTIONS: usize = 256;
+/// Words that wait for the log of durable sessions. Beyond: workers' news wait, and of a session that
+/// begins just then nothing is known, should it be lost, but what its log says.
+pub const LOG_QUEUE: usize = 8_192;
 /// Sessions that do not get away from a node that leaves, and are named in what is shown of it. Beyond: they are counted
 /// among its sessions, and named in its log.
 pub const STUCK_SHOWN: usize = 16;

@@ -30,7 +30,10 @@ impl Metrics {
     ) -> String {
         metrics::with_local_recorder(&self.recorder, || {
             for (name, count) in counted {
-                metrics::counter!(*name).absolute(*count);
+                match name.ends_with("_total") {
+                    true => metrics::counter!(*name).absolute(*count),
+                    false => metrics::gauge!(*name).set(*count as f64),
+                }
             }
             metrics::gauge!("ringside_sessions").set(status.sessions as f64);
             metrics::counter!("ringside_signals_dropped_total").absolute(status.signals_dropped);

@@ -111,6 +111,7 @@ mod tests {
     use crate::cluster::secret::ClusterSecret;
     use crate::config::Config;
     use crate::control::{Control, Identity};
+    use crate::durable::NodeLog;
     use crate::recorder::Recorder;
     use crate::scratch::Scratch;
     use crate::state_directory::find_node;
@@ -142,7 +143,9 @@ mod tests {
         let secret = ClusterSecret::generate(std::time::SystemTime::now()).expect("a secret");
         let tokens = TokenKey::new(secret.token_key()).expect("a key");
         let (control, _queue) = Control::queue(Default::default());
-        let keeping = Keeping { recorder: Recorder::start(Store::memory()), chains: Chains::new(Store::memory()) };
+        let (recorder, chains) = (Recorder::start(Store::memory()), Chains::new(Store::memory()));
+        let run = ringside_core::ids::Node { id: ringside_core::ids::NodeId(1), generation: 1 };
+        let keeping = Keeping { recorder, chains, log: NodeLog::start(Store::memory(), run) };
         let identity =
             Identity { node: 1, generation: 1, started: std::time::Instant::now(), certificate: first.sha256() };
         let (workers, ports): (Workers, BTreeMap<_, _>) =

@@ -5,9 +5,11 @@
 //! modules/<sha-256>.wasm                     the bytes that were uploaded
 //! games/<game>/versions/<number>             a Version in an envelope
 //! recordings/<game>/<key>@<inc>/<number>     a segment of a recording, as the recorder cut it
-//! records/<game>/<key>@<inc>/<number>        a leadership record in an envelope
+//! records/<game>/<key>/<inc>/<number>        a leadership record in an envelope
+//! logs/<node>.<generation>/<number>          an object of the log of a run of a node
 //! ```
 
+mod logs;
 mod records;
 
 use std::path::Path;

@@ -25,6 +25,7 @@ use crate::cli::plain;
 use crate::cluster::secret::{ClusterSecret, SecretError};
 use crate::config::Config;
 use crate::control::{Control, Identity, Port, Usage};
+use crate::durable::NodeLog;
 use crate::limits::WORKER_EVENTS;
 use crate::priority;
 use crate::recorder::Recorder;
@@ -79,6 +80,8 @@ pub struct Keeping {
     pub recorder: Recorder,
     /// Leadership records.
     pub chains: Chains,
+    /// The log of durable sessions.
+    pub log: NodeLog,
 }
 
 /// The running workers.
@@ -266,13 +269,15 @@ fn port(handle: &WorkerHandle, address: SocketAddr, penalty: bool) -> Port {
 fn forward(
     events: &Receiver<(WorkerId, Event)>,
     control: &Control,
-    Keeping { recorder, chains }: &Keeping,
+    Keeping { recorder, chains, log: node_log }: &Keeping,
     relays: &Relays,
     handles: &[WorkerHandle],
 ) {
+    node_log.serve(handles.to_vec());
     while let Ok((worker, event)) = events.recv() {
         match event {
             Event::Recorded { session, frames, .. } => recorder.offer(&session, frames),
+            Event::Log(items) => node_log.take(worker, items),
             Event::Flushed(flushed) => flushed.done(),
             Event::Relay(order) => {
                 if let Some(handle) = handles.get(usize::from(worker.0)) {
@@ -345,7 +350,9 @@ mod tests {
         let (control, _) = Control::queue(Default::default());
         let identity =
             Identity { node, generation: 1, started: std::time::Instant::now(), certificate: certificate.sha256() };
-        let keeping = Keeping { recorder: Recorder::start(Store::memory()), chains: Chains::new(Store::memory()) };
+        let run = Node { id: NodeId(node), generation: 1 };
+        let (recorder, chains) = (Recorder::start(Store::memory()), Chains::new(Store::memory()));
+        let keeping = Keeping { recorder, chains, log: NodeLog::start(Store::memory(), run) };
         let (workers, _) =
             Workers::start(&config, identity, &certificate, secret, &tokens, control, keeping).expect("workers");
         let peers = workers.peers(&config);

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ringside_core::durable::object::Item;
 use ringside_core::ids::{Epoch, GameName, Incarnation, PlayerId, Position, SessionId, SessionKey, WorkerId};
 use ringside_core::leadership::chain::Request;
 use ringside_core::leadership::leader::{ChainReply, MoveError};
@@ -16,6 +17,7 @@ use ringside_protocol::reason::Reason;
 use ringside_sandbox::Module;
 
 pub use crate::beside::Beside;
+use crate::durable::{Restore, Stored};
 use crate::peers::{News, Order, Peer};
 use crate::relay::{RelayOrder, Relayed};
 use crate::replication::{Done, Follow, Nodes, Promoted, ReplicationReport};
@@ -195,6 +197,17 @@ pub enum Command {
     },
     /// What came of a [`Job`](crate::replication::Job).
     Done(Done),
+    /// The store has the log of durable sessions up to somewhere.
+    Stored(Vec<Stored>),
+    /// The log of the node wants a checkpoint of a durable session: [`Event::Log`] brings it.
+    Checkpoint {
+        /// Which.
+        session: SessionId,
+    },
+    /// The log of the node was sealed: another run has taken over, and nothing durable is stored any more.
+    Sealed,
+    /// Begin a session again; [`Event::Promoted`] follows, or [`Event::NotRestored`].
+    Restore(Box<Restore>),
     /// Give the lead of a session to one of its followers.
     Move {
         /// Which.
@@ -406,6 +419,15 @@ pub enum Event {
         /// The record that counts.
         record: Arc<Record>,
     },
+    /// Something for the log of the node, in order: entries and checkpoints of durable sessions.
+    Log(Vec<Item>),
+    /// A session cannot be begun again.
+    NotRestored {
+        /// Which.
+        session: SessionId,
+        /// Why.
+        why: String,
+    },
     /// A guest's signal to another session.
     Signal {
         /// From whom, `game/key`.
@@ -426,6 +448,7 @@ impl Event {
             Event::GuestEvent { body, .. } | Event::Signal { body, .. } => body.len(),
             Event::GuestFault { message, .. } => message.len(),
             Event::Peer { news, .. } => news.body_bytes(),
+            Event::Log(items) => items.iter().map(Item::weight).sum(),
             Event::Ended { outcome, .. } => outcome.as_ref().map_or(0, Bytes::len),
             _ => 0,
         }

@@ -20,6 +20,7 @@ pub mod bucket;
 pub mod cid;
 pub mod command;
 mod connection;
+pub mod durable;
 pub mod endpoint;
 #[doc(hidden)]
 pub mod fuzz;

@@ -24,10 +24,11 @@ use ringside_sandbox::Module;
 
 pub(crate) use act::{Moving, Replication};
 pub(crate) use branches::{Branches, Fork};
-pub(crate) use following::Following;
+pub(crate) use following::{Following, Remains};
 pub(crate) use gates::Freed;
 pub use job::{Done, Job};
 pub(crate) use lead::{Lead, Rested};
+pub(crate) use wire::CheckpointHead;
 
 /// The clock that leadership goes by: µs of this machine's own. It begins well above zero, for times are subtracted.
 #[derive(Debug, Clone, Copy)]
@@ -116,6 +117,8 @@ pub struct ReplicationReport {
     pub committed: Position,
     /// The position of its last checkpoint.
     pub checkpoint: Position,
+    /// Of a durable session that is led here: up to where the store has its log.
+    pub stored: Option<Position>,
     /// A leader's followers: who, how many entries their logs and their folds are behind.
     pub lags: Vec<(Member, u64, u64)>,
     /// Changes of the leader that it knows of, oldest first.

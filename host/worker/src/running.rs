@@ -126,6 +126,7 @@ impl Worker {
         if session.has_long_work() {
             self.work_on(index);
         }
+        self.hand_on_checkpoint(index);
         self.hand_on_recording(now, index);
         self.mark_views(now, index);
         self.schedule_wake(index, Some(now));

@@ -165,7 +165,8 @@ impl Session {
         let options = fold.options();
         let recording = create.record.then(|| Recording::new(&create, options.guest_memory_bytes));
         let description = create.module.description();
-        let terms = (create.followers > 0 && description.tier == Tier::Replicated).then(|| Terms {
+        let is_followed = create.followers > 0 && description.tier == Tier::Replicated;
+        let terms = (is_followed || description.tier == Tier::Durable).then(|| Terms {
             session: create.session.clone(),
             tier: description.tier,
             policy: description.partition_policy,
@@ -631,6 +632,14 @@ impl Session {
             return;
         }
         self.checkpoint_now(now);
+    }
+
+    /// Takes a checkpoint of where it is, unless the last one is that, or it is in pieces.
+    pub(crate) fn checkpoint_for_log(&mut self, now: Instant) {
+        let has_one = self.checkpoint.as_ref().is_some_and(|state| state.position() == self.fold.position());
+        if !has_one && !self.is_rebuilding() {
+            self.checkpoint_now(now);
+        }
     }
 
     fn checkpoint_now(&mut self, now: Instant) {

@@ -333,6 +333,7 @@ const OF_NODES: &[Reached] = &[
     ("NODE_RELAYS", RELAYS, "relays_of_a_node_are_bounded_by_what_a_leader_takes_from_one_address"),
     ("OPENING_RELAYS", RELAYS, "relays_of_a_node_are_bounded_by_what_a_leader_takes_from_one_address"),
     ("STOP_TIMEOUT", "host/node/src/node/running.rs", "a_stop_that_does_not_end_is_given_up"),
+    ("LOG_QUEUE", "host/node/src/durable/tests.rs", "what_workers_hand_on_waits_where_the_log_is_busy"),
 ];
 
 fn read(path: &str) -> String {

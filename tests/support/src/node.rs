@@ -227,7 +227,10 @@ impl Node {
     pub fn start_at(place: Place, state: &Path, arguments: &[&str]) -> Node {
         let any = place.any_port();
         let listen = SocketAddr::new(place.address, place.port).to_string();
-        let mut ports = vec!["--listen", &*listen, "--admin", "127.0.0.1:0", "--workers", "1"];
+        let mut ports = vec!["--admin", "127.0.0.1:0", "--workers", "1"];
+        if !arguments.contains(&"--listen") {
+            ports.extend(["--listen", &*listen]);
+        }
         if place.namespace.is_some() || place.advertised.is_some() {
             ports.extend(["--links", &*any, "--gossip", &*any]);
         }

@@ -44,6 +44,13 @@ impl Followed {
     }
 }
 
+impl Followed {
+    /// Of what is about to begin again here: its leader is gone.
+    pub fn orphan(charter: Charter, leader: Member, worker: WorkerId, now: u64) -> Followed {
+        Followed { orphaned_at: Some(now), ..Followed::new(charter, leader, worker, now) }
+    }
+}
+
 /// All of them.
 #[derive(Debug, Default)]
 pub(super) struct Following(BTreeMap<SessionId, Followed>);

@@ -11,10 +11,11 @@ use super::message::{Birth, Charter, Entry as Admission, Item, Lead, Message, Na
 use super::types::{Action, Ended, Ending, Limits, ListKey, Refusal};
 use super::workers::Workers;
 use crate::ids::{Node, PlayerId, SessionId, WorkerId};
-use crate::leadership::record::{Member, Record};
+use crate::leadership::record::{Member, Record, Terms};
 use crate::leadership::{Claim, wins};
 use crate::limits;
-use crate::placement::Decision;
+use crate::placement::{self, Decision, Loads, Policy};
+use crate::ring::Position;
 use session::{Phase, Session};
 
 /// How long after its end a session is still told to a home that begins to listen, µs: an order to lead it may have
@@ -360,10 +361,7 @@ impl Led {
                 }
             }
             Phase::Live => {
-                if self.ended.len() >= limits::ENDED_SESSIONS {
-                    self.ended.pop_front();
-                }
-                self.ended.push_back(Ended { id: led.charter.session, ended_us: cx.now, reason: why.to_string() });
+                self.remember(cx.now, led.charter.session, why.to_string());
             }
         }
         self.tombstones.insert(session.clone(), list);
@@ -397,6 +395,60 @@ impl Led {
     pub fn handle_unfollowed(&mut self, cx: &mut Context<'_>, session: &SessionId, is_over: bool) {
         let dropped = self.following.handle_unfollowed(cx, session, is_over);
         self.give_back(dropped);
+    }
+
+    /// A session is about to begin again here.
+    pub fn handle_recovering(
+        &mut self,
+        cx: &mut Context<'_>,
+        session: &SessionId,
+        charter: Option<Charter>,
+        leader: Member,
+    ) -> Result<(WorkerId, Terms), Refusal> {
+        if self.sessions.contains_key(&name_of(session)) {
+            return Err(Refusal::KeyTaken(session.clone()));
+        }
+        let charter = match charter.filter(|charter| charter.session == *session) {
+            Some(charter) => charter,
+            None => {
+                let facts = cx.games.get(&session.game).ok_or_else(|| Refusal::UnknownGame(session.game.clone()))?;
+                let position = Position::of_key(&session.game, &session.key);
+                let decided = placement::place(&cx.cluster.ring, position, Policy::Ring, &Loads::new(), &[]);
+                let decision = Box::new(decided.map_err(|_| Refusal::NoWorker)?);
+                Charter::recovered(session.clone(), *facts, decision)
+            }
+        };
+        let before = self.following.remove(cx, session).map(|followed| followed.worker);
+        if before.is_none() && self.held() >= self.limits.sessions {
+            return Err(Refusal::Full(self.limits.sessions));
+        }
+        let pace = charter.facts.pace;
+        let worker = match before {
+            Some(worker) => worker,
+            None => {
+                let worker = self.workers.choose(pace).ok_or(Refusal::NoWorker)?;
+                self.workers.placed(worker, pace);
+                worker
+            }
+        };
+        let terms = charter.facts.replicas.terms(session.clone());
+        self.following.insert(Followed::orphan(charter, leader, worker, cx.now));
+        Ok((worker, terms))
+    }
+
+    /// The worker was not told to create a session.
+    pub fn handle_not_created(&mut self, cx: &mut Context<'_>, session: &SessionId, refusal: &Refusal) {
+        if self.current(session).is_some_and(|led| matches!(led.phase, Phase::Creating { .. })) {
+            self.remove(cx, session, refusal);
+        }
+    }
+
+    /// A session is over, for operators to see.
+    pub fn remember(&mut self, now: u64, session: SessionId, reason: String) {
+        if self.ended.len() >= limits::ENDED_SESSIONS {
+            self.ended.pop_front();
+        }
+        self.ended.push_back(Ended { id: session, ended_us: now, reason });
     }
 
     fn give_back(&mut self, dropped: Option<Followed>) {

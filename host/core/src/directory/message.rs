@@ -307,6 +307,19 @@ impl Charter {
         }
     }
 
+    /// Of a session of which nothing else is known any more.
+    pub(super) fn recovered(session: SessionId, facts: GameFacts, decision: Box<Decision>) -> Charter {
+        Charter {
+            session,
+            facts,
+            config: hash_config(&[]),
+            record: false,
+            listed: None,
+            ends_when_empty: false,
+            decision,
+        }
+    }
+
     /// The list that it is on.
     pub(super) fn list(&self) -> Option<ListKey> {
         let criteria = self.listed.clone()?;

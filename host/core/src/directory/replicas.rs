@@ -9,11 +9,11 @@
 
 use crate::ids::{Node, NodeId, PlayerId, SessionId, WorkerId};
 use crate::leadership::message as leadership;
-use crate::leadership::record::{Member, Record};
+use crate::leadership::record::{Member, Record, Terms};
 
 use super::context::{Cluster, Context};
-use super::message::{Message, NotFollowed, name_of};
-use super::types::Action;
+use super::message::{Charter, Message, NotFollowed, name_of};
+use super::types::{Action, Refusal};
 use super::{Directory, Parts};
 
 impl Directory {
@@ -78,6 +78,43 @@ impl Directory {
         if parts.led.current(session).is_some() && cx.cluster.present.contains(&node) {
             parts.recruits.want(&mut cx, &parts.led, session, node);
         }
+        self.settle(now);
+    }
+
+    /// A session is about to begin again here, from the store: on which worker, and what it promises. Until it is led
+    /// ([`Directory::handle_promoted`]) or given up ([`Directory::handle_followed`]) it counts as followed. Without a
+    /// charter it is taken for one that began as its game's sessions do now.
+    ///
+    /// # Errors
+    /// There is no room, or it is led here.
+    pub fn handle_recovering(
+        &mut self,
+        now: u64,
+        session: &SessionId,
+        charter: Option<Charter>,
+        leader: Member,
+    ) -> Result<(WorkerId, Terms), Refusal> {
+        let (mut cx, parts) = self.split(now);
+        let chosen = parts.led.handle_recovering(&mut cx, session, charter, leader);
+        self.settle(now);
+        chosen
+    }
+
+    /// What a session of this node was begun with.
+    pub fn charter(&self, session: &SessionId) -> Option<&Charter> {
+        let led = self.parts.led.current(session).map(|led| &led.charter);
+        led.or_else(|| self.parts.led.following().get(session).map(|followed| &followed.charter))
+    }
+
+    /// A session was lost with an earlier run, or with another node: it is shown among those that ended.
+    pub fn handle_lost(&mut self, now: u64, session: SessionId, reason: String) {
+        self.parts.led.remember(now, session, reason);
+    }
+
+    /// The worker was not told to create a session, and whoever waits for it is refused so.
+    pub fn handle_not_created(&mut self, now: u64, session: &SessionId, refusal: &Refusal) {
+        let (mut cx, parts) = self.split(now);
+        parts.led.handle_not_created(&mut cx, session, refusal);
         self.settle(now);
     }
 

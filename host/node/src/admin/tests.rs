@@ -86,7 +86,8 @@ impl Api {
         };
         let tokens = TokenKey::new(secret.token_key()).unwrap();
         let metrics = Metrics::default();
-        let services = Services { secret: SECRET.to_owned(), desk, store, tokens, bounds, metrics, counted: None };
+        let services =
+            Services { secret: SECRET.to_owned(), desk, store, tokens, bounds, metrics, counted: None, log: None };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let services = Arc::new(services);

@@ -33,6 +33,9 @@ pub struct ReplicationInfo {
     pub committed: u64,
     /// The position of its last checkpoint.
     pub checkpoint: u64,
+    /// Of a durable session: up to where the store has its log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<u64>,
     /// Changes of its leader, oldest first.
     pub history: Vec<ChangeInfo>,
 }
@@ -172,6 +175,7 @@ impl ReplicationInfo {
             position: report.end,
             committed: report.committed,
             checkpoint: report.checkpoint,
+            stored: report.stored,
             history: report.history.into_iter().map(ChangeInfo::from).collect(),
         })
     }

@@ -2,6 +2,7 @@
 
 mod answering;
 mod moving;
+mod recovering;
 mod replicating;
 mod showing;
 
@@ -12,6 +13,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
 
 use ringside_core::directory::{self, Action, Directory, Ending, Limits, RequestId, SessionEntry};
+use ringside_core::durable::object::Closed;
 use ringside_core::ids::{GameName, Node, NodeId, SessionId, WorkerId};
 use ringside_core::membership::{Seen, State, View};
 use ringside_protocol::frame::Certificate;
@@ -24,7 +26,9 @@ use super::{ControlError, Later, Message, Resolve, SessionName};
 use crate::catalogue::Served;
 use crate::chains::Chains;
 use crate::cluster::wire::Message as PeerMessage;
-use answering::{Asker, Waiting};
+use crate::durable::NodeLog;
+pub(super) use answering::Asker;
+use answering::Waiting;
 
 /// Who this node is.
 #[derive(Debug, Clone, Copy)]
@@ -99,6 +103,10 @@ pub struct Desk {
     later: Option<Later>,
     /// Where sessions' leadership records are kept.
     chains: Option<Chains>,
+    /// The log of what this run leads.
+    log: Option<NodeLog>,
+    /// Whether the sessions of this node's earlier runs are not here again yet: nobody is let in.
+    recovering: bool,
 }
 
 impl Desk {
@@ -146,6 +154,8 @@ impl Desk {
             new_homes: BTreeSet::new(),
             later: None,
             chains: None,
+            log: None,
+            recovering: false,
         }
     }
 
@@ -176,6 +186,11 @@ impl Desk {
         self.chains = Some(chains);
     }
 
+    /// Has it note what this run leads. Nobody is let in before its earlier runs' sessions are here again.
+    pub fn keep_log(&mut self, log: NodeLog) {
+        (self.log, self.recovering) = (Some(log), true);
+    }
+
     /// Where it is to say what its workers use, CPU µs a second.
     pub fn report_to(&mut self, load_us: Arc<AtomicU64>) {
         self.load_us = load_us;
@@ -187,7 +202,7 @@ impl Desk {
             Message::Event(worker, event) => self.handle_event(now, worker, event),
             Message::Game(served) => self.serve(served),
             Message::GamesKnown => self.directory.handle_lacks_games(false),
-            Message::Create(_, reply) if self.joining => {
+            Message::Create(_, reply) if self.joining || self.recovering => {
                 let _ = reply.send(Err(ControlError::Joining));
             }
             Message::Create(create, reply) => {
@@ -225,6 +240,15 @@ impl Desk {
             Message::Directory(from, message) => self.directory.handle_message(now, from, *message),
             Message::Signal { game, key, source, body } => self.take_signal(game, key, source, body),
             Message::Begun(worker, create, begun) => self.begun(now, worker, *create, begun),
+            Message::Presence(runs, reply) => {
+                let _ = reply.send(Ok(self.presence(&runs)));
+            }
+            Message::Recover(recovering, reply) => self.recover(now, *recovering, reply),
+            Message::Restore(worker, restore, reply) => self.restore(worker, restore, reply),
+            Message::NotRecovered(session) => self.not_recovered(now, &session),
+            Message::Recovered => self.recovering = false,
+            Message::Lost(session, reason) => self.directory.handle_lost(now, session, reason),
+            Message::Looked(unfound, is_open) => self.looked(*unfound, is_open),
             Message::Try(helper, probe) => self.tried(helper, probe),
             Message::There(helper, probe) => self.there(helper, probe),
             Message::Reached(probe) => self.reached(*probe),
@@ -292,7 +316,12 @@ impl Desk {
 
     fn handle_event(&mut self, now: u64, worker: WorkerId, event: Event) {
         match event {
-            Event::Created { session, result } => self.directory.handle_created(now, &session, worker, result),
+            Event::Created { session, result } => {
+                if result.is_err() {
+                    self.note_closed(&session, Closed::Ended);
+                }
+                self.directory.handle_created(now, &session, worker, result);
+            }
             Event::Resolve { request, player, target, may_create, resumes } => {
                 let asker = Asker::Worker(worker, request);
                 self.resolve(now, asker, resumes, Resolve { player, target, may_create });
@@ -300,7 +329,18 @@ impl Desk {
             Event::Joined { session, player } => self.directory.handle_joined(now, &session, &player),
             Event::Left { session, player } => self.directory.handle_left(now, &session, &player),
             Event::Refused { session, player } => self.directory.handle_refused(now, &session, &player),
-            Event::Ended { session, reason, .. } => self.directory.handle_ended(now, &session, reason),
+            Event::Ended { session, reason, .. } => {
+                self.note_closed(&session, Closed::Ended);
+                self.directory.handle_ended(now, &session, reason);
+            }
+            Event::NotRestored { session, why } => {
+                tracing::error!(%session, why, "a durable session cannot go on");
+                self.not_recovered(now, &session);
+                if let Some(chains) = &self.chains {
+                    chains.end(session.clone());
+                }
+                self.directory.handle_lost(now, session, format!("it was durable and cannot go on: {why}"));
+            }
             Event::Overran(moved) => self.punish(now, worker, moved),
             Event::Signal { source, to, body } => self.signal(now, source, &to, body),
             Event::ToHome { .. }
@@ -317,6 +357,7 @@ impl Desk {
             | Event::Relayed { .. }
             | Event::Peer { .. }
             | Event::Chain { .. }
+            | Event::Log(_)
             | Event::GuestLog { .. }
             | Event::GuestEvent { .. }
             | Event::GuestFault { .. } => {}

@@ -24,6 +24,8 @@ use crate::cluster::member::Member;
 use crate::cluster::running::{Beginning, Cluster, Joined, Sockets};
 use crate::config::Config;
 use crate::control::{self, Control, ControlError, Desk, Status};
+use crate::durable::NodeLog;
+use crate::durable::recovery::Recovery;
 use crate::limits::STOP_TIMEOUT;
 use crate::metrics::Metrics;
 use crate::operator::{self, Leaving};
@@ -68,6 +70,8 @@ pub struct Running {
     stop_resolver: oneshot::Sender<()>,
     resolver: JoinHandle<()>,
     renewal: JoinHandle<()>,
+    recovery: JoinHandle<()>,
+    log: NodeLog,
 }
 
 impl Running {
@@ -87,14 +91,15 @@ impl Running {
         let load_us = Arc::<AtomicU64>::default();
         let (control, queue) = Control::queue(Arc::clone(&load_us));
         let chains = Chains::new(store.clone());
-        let keeping = Keeping { recorder: recorder.clone(), chains: chains.clone() };
+        let me = Node { id: NodeId(identity.node), generation: identity.generation };
+        let log = NodeLog::start(store.clone(), me);
+        let keeping = Keeping { recorder: recorder.clone(), chains: chains.clone(), log: log.clone() };
         let (workers, ports) =
             Workers::start(&config, identity, &certificate, &secret, &tokens, control.clone(), keeping)?;
         let door = ports.get(&WorkerId(0)).map_or(config.listen, |port| port.address);
         let resolve = bind_resolve(&config, door.port()).await?;
         let resolve_address = config.advertised(resolve.local_addr().map_err(NodeError::System)?);
         let (served, resolve_tls) = watch::channel(resolve::tls(&certificate).map_err(WorkersError::Crypto)?);
-        let me = Node { id: NodeId(identity.node), generation: identity.generation };
         // It is no worker, and redeems nothing.
         let keys = Keys::new(&[tokens.public()], secret.ticket_key());
         let authority = Authority::new(keys, me, WorkerId(u8::MAX), &crate::random::bytes());
@@ -143,11 +148,16 @@ impl Running {
         desk.report_to(load_us);
         desk.connect(joined.outlet(), joined.has_seeds());
         desk.reach_itself(control.later());
-        desk.keep_chains(chains);
+        desk.keep_chains(chains.clone());
+        desk.keep_log(log.clone());
         loaded.into_iter().for_each(|served| desk.serve(served));
         tokio::spawn(control::run(desk, queue));
         let (cluster, arrivals) = joined.enter(control.clone());
         let games = Games::new(Arc::clone(&catalogue), control.clone());
+        let (keeper, reader) = (log.clone(), store.clone());
+        let taking = (control.clone(), Arc::clone(&catalogue));
+        let recovery = Recovery { me, store: reader, control: taking.0, catalogue: taking.1, chains, log: keeper };
+        let recovery = tokio::spawn(recovery.run());
         let leaving = Leaving::default();
         let (certified, shown) = watch::channel(Shown::from(&certificate));
         let desk = operator::Desk {
@@ -165,7 +175,16 @@ impl Running {
         tokio::spawn(tell_certificate(shown, control.clone(), cluster.member.clone()));
         let (bounds, metrics) = (admin::bounds(), Metrics::default());
         let counted = Some(cluster.counted(workers.relayed()));
-        let services = Services { secret: token, desk: desk.clone(), store, tokens, bounds, metrics, counted };
+        let services = Services {
+            secret: token,
+            desk: desk.clone(),
+            store,
+            tokens,
+            bounds,
+            metrics,
+            counted,
+            log: Some(log.clone()),
+        };
         let (stop_admin, stopped) = stop();
         let admin = tokio::spawn(admin::serve(listener, Arc::new(services), stopped));
         let resolver = Resolver::new(control.clone(), authority, resolve::bounds());
@@ -198,6 +217,8 @@ impl Running {
             stop_resolver,
             resolver,
             renewal,
+            recovery,
+            log,
         })
     }
 
@@ -298,6 +319,8 @@ impl Running {
         if !self.renewal.is_finished() {
             let _ = (&mut self.renewal).await;
         }
+        // It holds on to the control task.
+        self.recovery.abort();
         self.state.unpublish();
         self.control.drain().await;
         let finish = async {
@@ -308,6 +331,7 @@ impl Running {
             // Then: whoever is put out here is to be told by the others where to go.
             self.cluster.member.leave().await;
             self.workers.stop().await;
+            self.log.stop().await;
             self.cluster.stop().await;
             self.recorder.stop().await;
             // It has ended already if nobody listens.

@@ -1,12 +1,14 @@
 //! A session's leadership records: one chain of numbered objects a session, each made by conditional create. What they
 //! mean, and who may make the next, is `ringside_core::leadership`'s to say.
 
+use std::collections::BTreeSet;
+
 use futures_util::TryStreamExt;
 use object_store::ObjectStore;
 use object_store::path::Path as ObjectPath;
 use ringside_core::envelope::{self, Kind};
-use ringside_core::ids::SessionId;
-use ringside_core::leadership::record::Record;
+use ringside_core::ids::{Incarnation, SessionId};
+use ringside_core::leadership::record::{Cause, Record};
 
 use super::{Store, StoreError};
 
@@ -42,6 +44,41 @@ impl Store {
     }
 }
 
+impl Store {
+    /// All sessions that have records. For the rare case: it looks at all names.
+    ///
+    /// # Errors
+    /// [`StoreError::Backend`].
+    pub async fn recorded(&self) -> Result<BTreeSet<SessionId>, StoreError> {
+        let objects: Vec<_> = self.objects.list(Some(&ObjectPath::from("records"))).try_collect().await?;
+        let session = |path: &ObjectPath| {
+            let parts: Vec<String> = path.parts().map(|part| part.as_ref().to_owned()).collect();
+            let [_, game, key, incarnation, _] = &parts[..] else { return None };
+            format!("{game}/{key}@{incarnation}").parse::<SessionId>().ok()
+        };
+        Ok(objects.iter().filter_map(|object| session(&object.location)).collect())
+    }
+
+    /// Another session of a session's key whose records do not say that it is over.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn open_of_key(&self, session: &SessionId) -> Result<Option<SessionId>, StoreError> {
+        let listed = self.objects.list_with_delimiter(Some(&key_path(session))).await?;
+        let incarnations = listed.common_prefixes.iter().filter_map(|prefix| {
+            let incarnation = u64::from_str_radix(prefix.filename()?, 16).ok()?;
+            Some(SessionId { incarnation: Incarnation(incarnation), ..session.clone() })
+        });
+        for other in incarnations.filter(|other| other != session) {
+            let newest = self.newest_record(&other).await?;
+            if newest.is_some_and(|newest| newest.cause != Cause::Ended) {
+                return Ok(Some(other));
+            }
+        }
+        Ok(None)
+    }
+}
+
 /// The record in the object of this number.
 fn decode(session: &SessionId, number: u64, bytes: &[u8]) -> Result<Record, String> {
     let payload = envelope::open(Kind::LeadershipRecord, RECORD_FORMAT, RECORD_BYTES, bytes)
@@ -54,8 +91,11 @@ fn decode(session: &SessionId, number: u64, bytes: &[u8]) -> Result<Record, Stri
 }
 
 fn records_path(session: &SessionId) -> ObjectPath {
-    let name = format!("{}@{:016x}", session.key, session.incarnation.0);
-    ObjectPath::from("records").join(session.game.as_str()).join(name)
+    key_path(session).join(format!("{:016x}", session.incarnation.0))
+}
+
+fn key_path(session: &SessionId) -> ObjectPath {
+    ObjectPath::from("records").join(session.game.as_str()).join(session.key.as_str())
 }
 
 fn record_path(session: &SessionId, number: u64) -> ObjectPath {
@@ -66,7 +106,7 @@ fn record_path(session: &SessionId, number: u64) -> ObjectPath {
 mod tests {
     use object_store::ObjectStoreExt;
     use ringside_core::ids::{Node, NodeId, WorkerId};
-    use ringside_core::leadership::record::{Cause, Member};
+    use ringside_core::leadership::record::Member;
 
     use super::*;
 
@@ -86,8 +126,14 @@ mod tests {
         assert!(store.put_record(&second).await.unwrap());
         assert!(!store.put_record(&other).await.unwrap(), "somebody was faster");
         assert_eq!(store.newest_record(&first.session).await.unwrap(), Some(second));
-        let again = SessionId { incarnation: ringside_core::ids::Incarnation(2), ..first.session };
+        let again = SessionId { incarnation: Incarnation(2), ..first.session.clone() };
         assert_eq!(store.newest_record(&again).await.unwrap(), None, "another session of the key");
+        assert_eq!(store.recorded().await.unwrap(), [first.session.clone()].into());
+        assert_eq!(store.open_of_key(&again).await.unwrap(), Some(first.session.clone()));
+        assert_eq!(store.open_of_key(&first.session).await.unwrap(), None);
+        let last = first.with_set([].into(), 7, Cause::Ended);
+        assert!(store.put_record(&Record { number: 3, ..last }).await.unwrap());
+        assert_eq!(store.open_of_key(&again).await.unwrap(), None, "it is over");
     }
 
     #[tokio::test]
@@ -99,7 +145,7 @@ mod tests {
             let path = record_path(&first.session, 2);
             store.objects.put(&path, bytes::Bytes::copy_from_slice(damage).into()).await.unwrap();
             let error = store.newest_record(&first.session).await.unwrap_err();
-            assert!(error.to_string().contains("records/arena/a@0000000000000001/000000000002"), "{error}");
+            assert!(error.to_string().contains("records/arena/a/0000000000000001/000000000002"), "{error}");
         }
         let payload = postcard::to_stdvec(&first).unwrap();
         let moved = envelope::seal(Kind::LeadershipRecord, RECORD_FORMAT, &payload);

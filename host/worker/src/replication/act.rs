@@ -95,6 +95,11 @@ impl Replication {
         self.followed.get_mut(at)?.as_deref_mut()
     }
 
+    /// Something is to be done beside the worker.
+    pub fn job(&mut self, job: Job) {
+        self.jobs.push_back(job);
+    }
+
     fn index_of(&self, session: &SessionId) -> Option<usize> {
         self.by_id.get(session).copied()
     }
@@ -110,6 +115,7 @@ impl Worker {
     pub(crate) fn job_done(&mut self, now: Instant, Done(outcome): Done) {
         match outcome {
             Outcome::Encoded { to, head, body } => self.send_checkpoint(to, &head.session, body),
+            Outcome::Kept { epoch, head, state } => self.checkpoint_encoded(epoch, head, state),
             Outcome::Decoded { from, head, state } => self.take_checkpoint(now, from, head, state),
             Outcome::Unreadable { from, why } => {
                 tracing::error!(%from, why, "a checkpoint cannot be read: it is sent again");
@@ -175,7 +181,9 @@ impl Worker {
         while let Some(at) = self.replication.schedule.pop_due(now) {
             self.with_follower(now, at as usize, |following| following.with_core(now, |_, _| ()));
         }
-        for index in std::mem::take(&mut self.replication.unflushed) {
+        let unflushed = std::mem::take(&mut self.replication.unflushed);
+        self.hand_on_entries(&unflushed);
+        for index in unflushed {
             if let Some(session) = self.sessions.get_mut(index).and_then(Option::as_mut) {
                 session.flush_leader(now);
                 self.obey_leader(now, index);

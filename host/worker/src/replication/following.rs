@@ -46,6 +46,8 @@ pub(crate) struct Following {
     pub standbys: Standbys,
     /// When it was spoken to last.
     pub heard: Instant,
+    /// It begins again from the store, by its promotion, and follows nobody.
+    pub is_restored: bool,
 }
 
 /// What is left of a session, or begins one, for a follower.
@@ -87,11 +89,15 @@ impl Following {
             linked: BTreeSet::new(),
             standbys: Standbys::default(),
             heard: now,
+            is_restored: false,
         }
     }
 
     /// Does something with the core, in a turn that has begun for it; what it says is done next.
     pub fn with_core(&mut self, now: Instant, act: impl FnOnce(&mut Follower, u64)) {
+        if self.is_restored {
+            return;
+        }
         let us = self.clock.us(now);
         self.core.handle_turn(us);
         self.pump();
@@ -111,7 +117,7 @@ impl Following {
 
     /// When the core wants its turn.
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.core.next_timeout().map(|us| self.clock.instant(us))
+        self.core.next_timeout().filter(|_| !self.is_restored).map(|us| self.clock.instant(us))
     }
 
     /// Keeps and forgets entries as the core says; the rest is the worker's to do.

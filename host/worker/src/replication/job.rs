@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ringside_core::ids::Epoch;
 use ringside_core::leadership::record::Member;
 use ringside_sandbox::State;
 
@@ -16,6 +17,7 @@ pub struct Job(Task);
 
 enum Task {
     Encode { to: Member, head: CheckpointHead, state: Arc<State> },
+    Keep { epoch: Epoch, head: CheckpointHead, state: Arc<State> },
     Decode { from: Member, body: Bytes },
 }
 
@@ -25,6 +27,8 @@ pub struct Done(pub(crate) Outcome);
 pub(crate) enum Outcome {
     /// A checkpoint as it is sent.
     Encoded { to: Member, head: CheckpointHead, body: Bytes },
+    /// A checkpoint as the log of the node has it.
+    Kept { epoch: Epoch, head: CheckpointHead, state: Bytes },
     /// A checkpoint that came.
     Decoded { from: Member, head: CheckpointHead, state: Arc<State> },
     /// One that cannot be read.
@@ -34,6 +38,10 @@ pub(crate) enum Outcome {
 impl Job {
     pub(crate) fn encode(to: Member, head: CheckpointHead, state: Arc<State>) -> Job {
         Job(Task::Encode { to, head, state })
+    }
+
+    pub(crate) fn keep(epoch: Epoch, head: CheckpointHead, state: Arc<State>) -> Job {
+        Job(Task::Keep { epoch, head, state })
     }
 
     pub(crate) fn decode(from: Member, body: Bytes) -> Job {
@@ -47,6 +55,7 @@ impl Job {
                 let body = wire::checkpoint(&head, &state.encode());
                 Outcome::Encoded { to, head, body }
             }
+            Task::Keep { epoch, head, state } => Outcome::Kept { epoch, head, state: state.encode().into() },
             Task::Decode { from, body } => match decode(&body) {
                 Ok((head, state)) => Outcome::Decoded { from, head, state },
                 Err(why) => Outcome::Unreadable { from, why },
@@ -68,6 +77,7 @@ impl fmt::Debug for Job {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Task::Encode { to, head, .. } => write!(f, "Encode({} at {} for {to})", head.session, head.position),
+            Task::Keep { head, .. } => write!(f, "Keep({} at {})", head.session, head.position),
             Task::Decode { from, body } => write!(f, "Decode({} bytes from {from})", body.len()),
         }
     }

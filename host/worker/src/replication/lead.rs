@@ -8,7 +8,7 @@ use std::time::Instant;
 use ringside_core::ids::{Epoch, Position, SessionId, Slot};
 use ringside_core::leadership::lineage::Lineage;
 use ringside_core::leadership::message::{Mark, Output};
-use ringside_core::leadership::record::{Member, Terms};
+use ringside_core::leadership::record::{Member, Terms, Tier};
 use ringside_core::leadership::{Leader, record};
 use ringside_core::log::{Input, Record};
 use ringside_core::output::Output as GuestOutput;
@@ -52,6 +52,12 @@ pub(crate) struct Lead {
     pub first: Option<Member>,
     /// Number and epoch of the record that the node was told last.
     pub told: Option<(Epoch, u64)>,
+    /// Up to where the log of the node was handed the entries of a durable session.
+    pub logged: Position,
+    /// The newest checkpoint that it was handed.
+    pub kept: Position,
+    /// Up to where the store has its log.
+    pub stored: Position,
 }
 
 /// What is kept of a leadership while a session that asks for no followers has none: such a session runs without one, for
@@ -86,6 +92,7 @@ impl Lead {
     /// Whether the session can go on without it: nobody follows, or is to, and nothing waits.
     pub fn may_rest(&self, now: Instant) -> bool {
         self.terms.followers == 0
+            && self.terms.tier == Tier::Volatile
             && self.moving.is_none()
             && self.todo.is_empty()
             && !self.is_unflushed
@@ -96,6 +103,7 @@ impl Lead {
 
     pub fn new(core: Leader, terms: Terms, clock: Clock, branches: Branches, history: Vec<Change>, tick: u64) -> Lead {
         let gates = Gates::new(core.committed(), tick);
+        let (logged, stored) = (core.end(), core.committed());
         Lead {
             core,
             terms,
@@ -116,6 +124,9 @@ impl Lead {
             moving: None,
             first: None,
             told: None,
+            logged,
+            kept: 0,
+            stored,
         }
     }
 
@@ -237,6 +248,7 @@ impl Lead {
             end: self.core.end(),
             committed: self.core.committed(),
             checkpoint: checkpoint.map_or(0, State::position),
+            stored: (self.terms.tier == Tier::Durable).then_some(self.stored),
             lags: self.core.lags().collect(),
             history: self.history.clone(),
         }
@@ -246,7 +258,7 @@ impl Lead {
 #[cfg(test)]
 mod tests {
     use ringside_core::ids::{Node, NodeId, WorkerId};
-    use ringside_core::leadership::record::{PartitionPolicy, Tier};
+    use ringside_core::leadership::record::PartitionPolicy;
     use ringside_core::log::Outcome;
 
     use super::*;

@@ -35,6 +35,12 @@ async fn a_consistent_session_goes_on_where_it_was_followed_when_its_leaders_nod
     goes_on("echo-consistent").await;
 }
 
+/// So does one whose log is in the store: its follower has it at hand.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_durable_session_goes_on_where_it_was_followed_when_its_leaders_node_is_killed() {
+    goes_on("echo-durable").await;
+}
+
 async fn goes_on(game: &str) {
     let name = format!("{game}/final");
     let mut cluster = Cluster::start(3).await;

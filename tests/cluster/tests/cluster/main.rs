@@ -3,6 +3,7 @@
 
 mod change;
 mod clocks;
+mod durable;
 mod entry;
 mod failover;
 mod faults;

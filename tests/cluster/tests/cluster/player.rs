@@ -34,14 +34,19 @@ impl Player {
         self.client.attachment()
     }
 
+    /// Sends a body, and does not wait for it.
+    pub fn send(&mut self) {
+        let body = postcard::to_stdvec(&ringside_guest::Bytes(self.sequence.send())).expect("plain bytes");
+        self.client.send(body).expect("room for a message");
+    }
+
     /// Sends bodies and takes them back, a few at a time on their way.
     pub async fn exchange(&mut self, count: u64) {
         let goal = self.sequence.returned() + count;
         let mut unsent = count;
         while self.sequence.returned() < goal {
             while unsent > 0 && self.sequence.outstanding() < 4 {
-                let body = postcard::to_stdvec(&ringside_guest::Bytes(self.sequence.send())).expect("plain bytes");
-                self.client.send(body).expect("room for a message");
+                self.send();
                 unsent -= 1;
             }
             match within("a reply", self.client.next()).await.expect("the session goes on") {

@@ -12,7 +12,7 @@ use ringside_worker::{Command, Resolved, Resumed};
 
 use super::{Desk, Identity};
 use crate::cluster::wire::Message as PeerMessage;
-use crate::control::{ControlError, Reply, Resolve};
+use crate::control::{ControlError, Reply, Resolve, Unfound};
 use crate::limits::{RESOLVES, SIGNALS};
 
 /// Who waits for an answer of the directory.
@@ -26,7 +26,7 @@ pub(super) enum Waiting {
 }
 
 /// Through whom a player asks.
-pub(super) enum Asker {
+pub(in crate::control) enum Asker {
     /// A worker, in its request of that number.
     Worker(WorkerId, u64),
     /// Nobody: it is a client who has opened nothing.
@@ -52,8 +52,16 @@ impl Desk {
                 let _ = reply.send(answer);
             }
             Some(Waiting::Player(asker, resumes)) => {
+                let unfound = match &answer {
+                    Err(Refusal::NoSuchSession(game, key)) => Some((game.clone(), key.clone())),
+                    Err(Refusal::Lost(session)) => Some((session.game.clone(), session.key.clone())),
+                    _ => None,
+                };
                 let answer = self.resolved(answer, resumes);
-                self.told(asker, answer);
+                match unfound {
+                    Some((game, key)) => self.look_for(game, key, Unfound { asker, answer }),
+                    None => self.told(asker, answer),
+                }
             }
             Some(Waiting::Signal(signal)) => {
                 self.signals_waiting -= 1;
@@ -68,8 +76,8 @@ impl Desk {
     /// Finds the place for a player.
     pub(super) fn resolve(&mut self, now: u64, asker: Asker, resumes: Option<Resumed>, resolve: Resolve) {
         let Resolve { player, target, may_create } = resolve;
-        if self.joining {
-            // It does not know its cluster yet.
+        if self.joining || self.recovering {
+            // It does not know its cluster yet, or what its earlier runs led.
             let message = ControlError::Joining.to_string();
             return self.told(asker, Err(ringside_worker::Refusal { reason: Reason::Overloaded, message }));
         }
@@ -102,7 +110,7 @@ impl Desk {
         self.resolve(now, Asker::Client(reply), None, resolve);
     }
 
-    fn told(&mut self, asker: Asker, answer: Result<Resolved, ringside_worker::Refusal>) {
+    pub(super) fn told(&mut self, asker: Asker, answer: Result<Resolved, ringside_worker::Refusal>) {
         match asker {
             // A worker that takes nothing answers its player itself when that one's time is over.
             Asker::Worker(worker, request) => _ = self.send(worker, Command::Resolved { request, answer }),

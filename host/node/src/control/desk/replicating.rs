@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ringside_core::directory::{Action, NotFollowed, Replicas};
+use ringside_core::directory::{Action, NotFollowed, Refusal, Replicas};
+use ringside_core::durable::object::Closed;
 use ringside_core::ids::{ModuleHash, Node, SessionId, WorkerId};
 use ringside_core::leadership::message::Party;
-use ringside_core::leadership::record::{ChainHome, Member, Record, Terms};
+use ringside_core::leadership::record::{ChainHome, Member, Record, Terms, Tier};
 use ringside_core::membership::{Seen, State};
 use ringside_core::routing::tickets::era;
 use ringside_sandbox::Module;
@@ -14,6 +15,7 @@ use ringside_worker::replication::{Contacts, Follow, Nodes};
 use ringside_worker::{Command, Create, Event};
 
 use super::{Desk, Message, PeerMessage};
+use crate::chains::NotBegun;
 use crate::cluster::wire::{Probe, Step};
 use crate::limits::FORMER_MODULES;
 
@@ -53,8 +55,12 @@ impl Desk {
             Event::Promoted(promoted) => {
                 let session = &promoted.session;
                 self.directory.handle_promoted(now, session, worker, &promoted.record, &promoted.players);
+                self.note_opened(session);
             }
-            Event::Deposed { session, by } => self.directory.handle_deposed(now, &session, &by),
+            Event::Deposed { session, by } => {
+                self.note_closed(&session, Closed::LedElsewhere);
+                self.directory.handle_deposed(now, &session, &by);
+            }
             Event::Probe { session, party } => self.probe(worker, session, party),
             Event::Record { session, record } => self.directory.handle_record(now, &session, &record),
             _ => {}
@@ -181,19 +187,26 @@ impl Desk {
         let Some((chains, later)) = chain else { return self.create_on(now, worker, create) };
         let leader = Member { node: self.directory.me(), worker };
         let first = Record::first(create.session.clone(), leader);
-        chains.begin(first, move |begun| later.say(Message::Begun(worker, Box::new(create), begun)));
+        let durable = create.module.description().tier == Tier::Durable;
+        chains.begin(first, durable, move |begun| later.say(Message::Begun(worker, Box::new(create), begun)));
     }
 
     /// The chain of a session is begun, or not.
-    pub(super) fn begun(&mut self, now: u64, worker: WorkerId, create: Create, begun: Result<(), String>) {
+    pub(super) fn begun(&mut self, now: u64, worker: WorkerId, create: Create, begun: Result<(), NotBegun>) {
         match begun {
             Ok(()) => self.create_on(now, worker, create),
-            Err(why) => self.directory.handle_created(now, &create.session, worker, Err(why)),
+            Err(NotBegun::Failed(why)) => self.directory.handle_created(now, &create.session, worker, Err(why)),
+            Err(NotBegun::Open(other)) => {
+                tracing::debug!(session = %create.session, %other, "another session of the key is not over");
+                self.directory.handle_not_created(now, &create.session, &Refusal::TimedOut);
+            }
         }
     }
 
     fn create_on(&mut self, now: u64, worker: WorkerId, create: Create) {
         let session = create.session.clone();
+        // Before anything of it: who reads the log knows what it was begun with.
+        self.note_opened(&session);
         if self.send(worker, Command::Create(Box::new(create))).is_err() {
             self.directory.handle_created(now, &session, worker, Err("the worker has too much to do".to_owned()));
         }
@@ -205,5 +218,6 @@ fn has_chain(create: &Create) -> bool {
     let description = create.module.description();
     let replicas =
         Replicas { tier: description.tier, policy: description.partition_policy, followers: create.followers };
-    create.followers > 0 && replicas.terms(create.session.clone()).home() == ChainHome::Store
+    let is_kept = create.followers > 0 || description.tier == Tier::Durable;
+    is_kept && replicas.terms(create.session.clone()).home() == ChainHome::Store
 }

@@ -11,6 +11,7 @@ use ringside_worker::replication::Promoted;
 
 use super::*;
 use crate::chains::Chains;
+use crate::chains::NotBegun;
 use crate::cluster::wire::{Message as PeerMessage, Probe, Step};
 use crate::limits::FORMER_MODULES;
 use crate::store::Store;
@@ -329,7 +330,10 @@ async fn a_session_whose_records_are_in_the_store_begins_when_the_first_is_there
     let mut answer = bench.ask(|reply| Message::Create(Box::new(create(2)), reply));
     let Message::Begun(worker, order, begun) = queue.recv().await.unwrap() else { panic!() };
     assert_eq!(begun, Ok(()), "another session of the key has a chain of its own");
-    bench.desk.handle(2_000_000, Message::Begun(worker, order, Err("it was begun by another node".to_owned())));
+    bench.desk.handle(
+        2_000_000,
+        Message::Begun(worker, order, Err(NotBegun::Failed("it was begun by another node".to_owned()))),
+    );
     let refused = answer.try_recv().unwrap().unwrap_err();
     assert!(refused.to_string().contains("another node"), "{refused}");
 }

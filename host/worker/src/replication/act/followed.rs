@@ -42,7 +42,7 @@ impl Worker {
     }
 
     /// Follows a session from now on.
-    pub(super) fn follow(&mut self, now: Instant, following: Box<Following>) {
+    pub(crate) fn follow(&mut self, now: Instant, following: Box<Following>) {
         let replication = &mut self.replication;
         let free = replication.followed.iter().position(Option::is_none);
         let at = free.unwrap_or_else(|| {
@@ -61,7 +61,7 @@ impl Worker {
         // One that may not come to lead by itself is of no use to anybody who does not want it.
         let counts = self.replication.followed[at]
             .as_ref()
-            .is_some_and(|one| one.core.counts() && !one.has_ended() && one.terms.may_promote());
+            .is_some_and(|one| one.is_restored || one.core.counts() && !one.has_ended() && one.terms.may_promote());
         if !counts && let Some(following) = self.drop_following(now, at) {
             self.send_standbys_off(now, following.standbys);
         }
@@ -136,6 +136,11 @@ impl Worker {
     pub(super) fn fold_some(&mut self, now: Instant, at: usize, budget: Duration) {
         let Some(following) = self.replication.followed.get_mut(at).and_then(Option::as_deref_mut) else { return };
         if let Err(error) = following.work(now, budget) {
+            if following.is_restored {
+                let (session, why) = (following.id.clone(), error.to_string());
+                self.drop_following(now, at);
+                return self.tell(Event::NotRestored { session, why });
+            }
             tracing::error!(session = %following.id, %error, "this follower cannot fold what its leader has folded");
             following.give_up(now);
         }
@@ -175,10 +180,12 @@ impl Worker {
         let parts = (fold, base, log);
         let session = Session::promoted(id.clone(), parts, (lead, is_complete), now, (first, self.config.cost_of));
         let index = self.put(Box::new(session));
-        self.tell(Event::Promoted(Box::new(Promoted { session: id, record, players })));
+        self.tell(Event::Promoted(Box::new(Promoted { session: id.clone(), record, players })));
         self.keep_predecessor(now, index);
         self.after_run(now, index, Ran::Applied);
         self.obey_leader(now, index);
+        // In the log of this node nothing of it counts before a checkpoint.
+        self.checkpoint(now, &id);
         self.let_standbys_in(now, index, standbys);
     }
 }

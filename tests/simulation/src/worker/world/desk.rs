@@ -67,6 +67,8 @@ impl World<'_> {
             // A node alone, which replicates nothing.
             Event::ToHome { .. }
             | Event::Chain { .. }
+            | Event::Log(_)
+            | Event::NotRestored { .. }
             | Event::Probe { .. }
             | Event::Promoted(_)
             | Event::Deposed { .. }

@@ -11,12 +11,16 @@ pub fn show(info: &ReplicationInfo) -> String {
         true => "yes: fewer have its log than its tier promises, and acknowledgements say so",
         false => "no",
     };
+    let stored = info.stored.map(|stored| format!(", {stored} in the store")).unwrap_or_default();
     let facts = table::facts(&[
         ("tier", format!("{}, {}", info.tier, info.policy)),
         ("leader", member(&info.leader)),
         ("led in", format!("epoch {} (record {})", epoch(&info.epoch), info.record)),
         ("lineage", lineage.join(", ")),
-        ("log", format!("{} ({} committed, checkpoint at {})", info.position, info.committed, info.checkpoint)),
+        (
+            "log",
+            format!("{} ({} committed, checkpoint at {}{})", info.position, info.committed, info.checkpoint, stored),
+        ),
         ("followers", format!("{} of {} in sync", in_sync(info), info.wanted)),
         ("degraded", degraded.to_owned()),
     ]);
@@ -56,6 +60,7 @@ fn change(change: &ChangeInfo) -> Vec<String> {
         "created" => "it began",
         "promoted" => "promoted: its leader was gone",
         "granted" => "granted: it was moved",
+        "recovered" => "recovered: it went on from the store",
         other => other,
     };
     vec![member(&change.leader), epoch(&change.epoch), change.position.to_string(), cause.to_owned()]
@@ -89,6 +94,7 @@ mod tests {
             position: 120,
             committed: 118,
             checkpoint: 80,
+            stored: Some(118),
             history: vec![change(1, "1", 0, "created"), change(2, "2", 90, "promoted")],
         };
         let text = show(&info);
@@ -96,7 +102,7 @@ mod tests {
             "replicated, available",
             "node 2, worker 0",
             "1 of node 1 from 1, 2 of node 2 from 91",
-            "120 (118 committed, checkpoint at 80)",
+            "120 (118 committed, checkpoint at 80, 118 in the store)",
             "1 of 1 in sync",
             "node 3, worker 1  yes",
             "promoted: its leader was gone",

@@ -1,0 +1,293 @@
+//! The log of this run's durable sessions: a task that writes what workers and the control task hand in, as
+//! `ringside_core::durable::writer` decides, and tells workers what is stored. Where the store is away it goes on trying:
+//! durable output waits meanwhile, and nothing else does.
+
+pub mod recovery;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use ringside_core::durable::object::{Closed, Item, Opened};
+use ringside_core::durable::writer::{Output, Reply, Request, Writer};
+use ringside_core::ids::{Node, SessionId, WorkerId};
+use ringside_worker::Command;
+use ringside_worker::durable::Stored;
+use ringside_worker::shell::WorkerHandle;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::limits::LOG_QUEUE;
+use crate::store::Store;
+
+/// How soon a worker that took nothing is told again.
+const TELL_AGAIN: Duration = Duration::from_millis(20);
+
+enum Word {
+    Workers(Vec<WorkerHandle>),
+    Items(WorkerId, Vec<Item>),
+    Note(Item),
+    Has(Vec<SessionId>, oneshot::Sender<bool>),
+    Stop(oneshot::Sender<()>),
+}
+
+/// What was counted.
+#[derive(Debug, Default)]
+struct Counters {
+    objects: AtomicU64,
+    bytes: AtomicU64,
+    errors: AtomicU64,
+    left_out: AtomicU64,
+    waiting_bytes: AtomicU64,
+    is_away: AtomicU64,
+}
+
+/// The way to the log; cheap to clone.
+#[derive(Clone)]
+pub struct NodeLog {
+    words: mpsc::Sender<Word>,
+    counters: Arc<Counters>,
+}
+
+impl NodeLog {
+    /// Starts the log of a run on the current runtime.
+    pub fn start(store: Store, run: Node) -> NodeLog {
+        let (words, queue) = mpsc::channel(LOG_QUEUE);
+        let counters = Arc::<Counters>::default();
+        let (replies, answers) = mpsc::unbounded_channel();
+        let task = Task {
+            store,
+            run,
+            writer: Writer::new(run, crate::random::u64()),
+            counters: Arc::clone(&counters),
+            workers: Vec::new(),
+            places: HashMap::new(),
+            untold: BTreeMap::new(),
+            replies,
+            stopping: Vec::new(),
+        };
+        tokio::spawn(task.run(queue, answers));
+        NodeLog { words, counters }
+    }
+
+    /// The workers that are told what is stored. Not for async code.
+    pub fn serve(&self, workers: Vec<WorkerHandle>) {
+        let _ = self.words.blocking_send(Word::Workers(workers));
+    }
+
+    /// Takes what a worker hands on; waits where the queue is full. Not for async code.
+    pub fn take(&self, worker: WorkerId, items: Vec<Item>) {
+        let _ = self.words.blocking_send(Word::Items(worker, items));
+    }
+
+    /// Notes that this run leads a session. Never waits: what finds no room is not noted.
+    pub fn opened(&self, opened: Opened) {
+        let _ = self.words.try_send(Word::Note(Item::Opened(opened)));
+    }
+
+    /// Notes that this run leads a session no more.
+    pub fn closed(&self, session: SessionId, why: Closed) {
+        let _ = self.words.try_send(Word::Note(Item::Closed { session, why }));
+    }
+
+    /// Whether this log has all that recovery of these sessions needs.
+    pub async fn has(&self, sessions: Vec<SessionId>) -> bool {
+        let (answer, answered) = oneshot::channel();
+        self.words.send(Word::Has(sessions, answer)).await.is_ok() && answered.await.unwrap_or(false)
+    }
+
+    /// Returns when everything that was handed in is stored.
+    pub async fn stop(&self) {
+        let (done, wait) = oneshot::channel();
+        if self.words.send(Word::Stop(done)).await.is_ok() {
+            let _ = wait.await;
+        }
+    }
+
+    /// What was counted, by name.
+    pub fn counted(&self) -> Vec<(&'static str, u64)> {
+        let Counters { objects, bytes, errors, left_out, waiting_bytes, is_away } = &*self.counters;
+        vec![
+            ("ringside_log_objects_total", objects.load(Relaxed)),
+            ("ringside_log_bytes_total", bytes.load(Relaxed)),
+            ("ringside_log_errors_total", errors.load(Relaxed)),
+            ("ringside_log_left_out_total", left_out.load(Relaxed)),
+            ("ringside_log_waiting_bytes", waiting_bytes.load(Relaxed)),
+            ("ringside_log_store_away", is_away.load(Relaxed)),
+        ]
+    }
+}
+
+struct Task {
+    store: Store,
+    run: Node,
+    writer: Writer,
+    counters: Arc<Counters>,
+    workers: Vec<WorkerHandle>,
+    places: HashMap<SessionId, WorkerId>,
+    /// What workers had no room to be told.
+    untold: BTreeMap<SessionId, Stored>,
+    replies: mpsc::UnboundedSender<(u64, Reply)>,
+    stopping: Vec<oneshot::Sender<()>>,
+}
+
+impl Task {
+    async fn run(mut self, mut queue: mpsc::Receiver<Word>, mut answers: mpsc::UnboundedReceiver<(u64, Reply)>) {
+        // Times are subtracted: it begins well above zero.
+        let start = Instant::now();
+        let now = || start.elapsed().as_micros() as u64 + 1_000_000;
+        let mut is_open = true;
+        while is_open || !self.writer.is_idle() {
+            let due = self.writer.next_timeout();
+            let due = due.map(|due| start + Duration::from_micros(due.saturating_sub(1_000_000)));
+            let again = (!self.untold.is_empty()).then(|| Instant::now() + TELL_AGAIN);
+            tokio::select! {
+                word = queue.recv(), if is_open => match word {
+                    Some(word) => self.handle(now(), word),
+                    None => is_open = false,
+                },
+                Some((question, reply)) = answers.recv() => self.writer.handle_reply(now(), question, reply),
+                () = sleep_until(due) => self.writer.handle_timeout(now()),
+                () = sleep_until(again) => {}
+            }
+            self.act();
+        }
+    }
+
+    fn handle(&mut self, now: u64, word: Word) {
+        match word {
+            Word::Workers(workers) => self.workers = workers,
+            Word::Items(worker, items) => {
+                for item in items {
+                    if let Item::Entries { session, .. } = &item {
+                        self.places.insert(session.clone(), worker);
+                    }
+                    if let Item::Checkpoint(checkpoint) = &item {
+                        self.places.insert(checkpoint.session.clone(), worker);
+                    }
+                    self.writer.handle_item(now, item);
+                }
+            }
+            Word::Note(item) => {
+                if let Item::Closed { session, .. } = &item {
+                    self.places.remove(session);
+                    self.untold.remove(session);
+                }
+                self.writer.handle_item(now, item);
+            }
+            Word::Has(sessions, answer) => {
+                let known: BTreeMap<&SessionId, Option<u64>> = self.writer.sessions().collect();
+                let has = |session: &SessionId| known.get(session).is_some_and(Option::is_some);
+                let _ = answer.send(sessions.iter().all(has));
+            }
+            Word::Stop(done) => self.stopping.push(done),
+        }
+    }
+
+    fn act(&mut self) {
+        while let Some(output) = self.writer.poll() {
+            match output {
+                Output::Ask(question, request) => self.ask(question, request),
+                Output::Stored { session, epoch, position } => {
+                    self.untold.insert(session.clone(), Stored { session, epoch, position });
+                }
+                Output::Checkpoint(session) => {
+                    let sent = self
+                        .worker(&session)
+                        .map(|worker| worker.send(Command::Checkpoint { session: session.clone() }));
+                    if !matches!(sent, Some(Ok(()))) {
+                        self.writer.handle_no_checkpoint(&session);
+                    }
+                }
+                Output::Forget { first } => {
+                    let (store, run) = (self.store.clone(), self.run);
+                    tokio::spawn(async move {
+                        if let Err(error) = store.forget_log(run, first).await {
+                            tracing::warn!(%error, "what the log needs no more is deleted later");
+                        }
+                    });
+                }
+                Output::Away(is_away) => {
+                    self.counters.is_away.store(u64::from(is_away), Relaxed);
+                    match is_away {
+                        true => {
+                            tracing::error!("the store does not take the log: durable sessions wait, the others go on")
+                        }
+                        false => tracing::info!("the store takes the log again"),
+                    }
+                }
+                Output::Sealed => {
+                    tracing::error!(run = %self.run, "another node has taken over this one's durable sessions: they are given up here");
+                    for worker in &self.workers {
+                        let _ = worker.send(Command::Sealed);
+                    }
+                }
+            }
+        }
+        self.tell();
+        self.counters.left_out.store(self.writer.left_out(), Relaxed);
+        self.counters.waiting_bytes.store(self.writer.waiting_bytes() as u64, Relaxed);
+        if self.writer.is_idle() && self.untold.is_empty() {
+            for done in self.stopping.drain(..) {
+                let _ = done.send(());
+            }
+        }
+    }
+
+    fn worker(&self, session: &SessionId) -> Option<&WorkerHandle> {
+        self.workers.get(usize::from(self.places.get(session)?.0))
+    }
+
+    /// Tells workers what is stored, all of one in one command.
+    fn tell(&mut self) {
+        let mut by_worker: BTreeMap<WorkerId, Vec<Stored>> = BTreeMap::new();
+        for (session, stored) in std::mem::take(&mut self.untold) {
+            if let Some(worker) = self.places.get(&session) {
+                by_worker.entry(*worker).or_default().push(stored);
+            }
+        }
+        for (worker, stored) in by_worker {
+            let Some(handle) = self.workers.get(usize::from(worker.0)) else { continue };
+            if handle.send(Command::Stored(stored.clone())).is_err() && !self.writer.is_sealed() {
+                self.untold.extend(stored.into_iter().map(|stored| (stored.session.clone(), stored)));
+            }
+        }
+    }
+
+    fn ask(&self, question: u64, request: Request) {
+        let (store, run, replies, counters) =
+            (self.store.clone(), self.run, self.replies.clone(), Arc::clone(&self.counters));
+        tokio::spawn(async move {
+            let reply = match request {
+                Request::Create { number, object } => {
+                    let bytes = object.len() as u64;
+                    store.put_log(run, number, object).await.map(|is_made| {
+                        counters.objects.fetch_add(1, Relaxed);
+                        counters.bytes.fetch_add(bytes, Relaxed);
+                        if is_made { Reply::Created } else { Reply::Exists }
+                    })
+                }
+                Request::Read { number } => {
+                    store.log_object(run, number).await.map(|found| found.map_or(Reply::Missing, Reply::Found))
+                }
+            };
+            let reply = reply.unwrap_or_else(|error| {
+                counters.errors.fetch_add(1, Relaxed);
+                tracing::warn!(%error, "the log is tried again");
+                Reply::Failed
+            });
+            let _ = replies.send((question, reply));
+        });
+    }
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests;

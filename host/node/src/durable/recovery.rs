@@ -1,0 +1,348 @@
+//! What becomes of the durable sessions of runs of nodes that are gone: their logs are sealed, read, and each session goes
+//! on here from its newest checkpoint and the entries after it, by the next record of its chain. A node takes over its own
+//! earlier runs before anybody is let in; those of others, when they are gone for [`GONE`], the node that the ring names
+//! for the log. Two that try the same are settled by conditional create: the seal, and the record.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringside_core::directory::Charter;
+use ringside_core::durable::object::Opened;
+use ringside_core::durable::recovery::{self, Chain, Start};
+use ringside_core::ids::{Epoch, ModuleHash, Node, NodeId, SessionId};
+use ringside_core::leadership::record::{Cause, ChainHome, Member, Record};
+use ringside_core::log::Input;
+use ringside_sandbox::State;
+use ringside_worker::durable::Restore;
+use tokio::time::Instant;
+
+use super::NodeLog;
+use crate::catalogue::Catalogue;
+use crate::chains::Chains;
+use crate::control::{Control, ControlError, Recovering};
+use crate::store::{Store, StoreError};
+
+/// How long a run must not be seen before others take over its durable sessions.
+pub const GONE: Duration = Duration::from_secs(10);
+/// How often it is looked for such runs.
+const LOOK: Duration = Duration::from_secs(2);
+/// How long a node waits for a follower to lead what is not durable before it says that it was lost.
+const LOST_AFTER: Duration = Duration::from_secs(6);
+/// How soon a worker or the control task that was too busy is asked again.
+const BUSY: Duration = Duration::from_millis(20);
+
+/// Why a session does not go on now.
+#[derive(Debug, thiserror::Error)]
+enum NotNow {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    #[error("a follower of it may come to lead it")]
+    Followed,
+    #[error("its module: {0}")]
+    Module(String),
+    #[error("{0}")]
+    Lost(String),
+}
+
+/// What became of a session.
+#[derive(Debug, PartialEq, Eq)]
+enum Outcome {
+    /// It goes on here.
+    Recovered,
+    /// It is over, or another leads it or takes it over.
+    LeftAlone,
+}
+
+/// What takes over.
+pub struct Recovery {
+    /// Who it is.
+    pub me: Node,
+    /// Where the logs are.
+    pub store: Store,
+    /// Where sessions go on.
+    pub control: Control,
+    /// What has their modules.
+    pub catalogue: Arc<Catalogue>,
+    /// Where sessions' records are ended.
+    pub chains: Chains,
+    /// This run's own log.
+    pub log: NodeLog,
+}
+
+/// Logs that were read, by run.
+type Logs = BTreeMap<Node, Chain>;
+
+impl Recovery {
+    /// Takes over the earlier runs of this node, then, as long as it runs, those of nodes that are gone.
+    pub async fn run(self) {
+        let mut done = BTreeSet::new();
+        self.own(&mut done).await;
+        self.control.recovered().await;
+        let mut unseen: BTreeMap<Node, Instant> = BTreeMap::new();
+        let mut said = BTreeSet::new();
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let Ok(runs) = self.store.log_runs().await else { continue };
+            let others: Vec<Node> = runs.into_iter().filter(|run| *run != self.me && !done.contains(run)).collect();
+            let Ok(presence) = self.control.presence(others.clone()).await else { continue };
+            for (run, presence) in others.into_iter().zip(presence) {
+                if presence.is_present {
+                    unseen.remove(&run);
+                    continue;
+                }
+                let since = *unseen.entry(run).or_insert_with(Instant::now);
+                let is_own = run.id == self.me.id;
+                if is_own || presence.is_ours && since.elapsed() >= GONE {
+                    self.take_over(run, &mut done, &mut said).await;
+                }
+            }
+        }
+    }
+
+    async fn own(&self, done: &mut BTreeSet<Node>) {
+        let runs = match self.store.log_runs().await {
+            Ok(runs) => runs,
+            Err(error) => return tracing::error!(%error, "the logs of this node's earlier runs are looked for later"),
+        };
+        let mut said = BTreeSet::new();
+        for run in runs.into_iter().filter(|run| run.id == self.me.id && run.generation < self.me.generation) {
+            self.take_over(run, done, &mut said).await;
+        }
+    }
+
+    /// Takes over a run; it is done with when nothing of it is left to be tried again.
+    async fn take_over(&self, run: Node, done: &mut BTreeSet<Node>, said: &mut BTreeSet<Node>) {
+        let mut logs = Logs::new();
+        if let Err(error) = self.read(&mut logs, run, true).await {
+            return tracing::warn!(%run, %error, "the log of a run that is gone is read again");
+        }
+        let Some(log) = logs.get(&run) else { return };
+        let is_first = said.insert(run);
+        if is_first {
+            for damage in log.damage() {
+                tracing::error!("{}", recovery::unreadable(run, damage));
+            }
+            self.say_what_is_lost(run, log);
+        }
+        for session in log.ended().filter(|session| session.incarnation.0 != 0) {
+            self.chains.end(session.clone());
+        }
+        let mut sessions: Vec<(SessionId, Option<Opened>)> =
+            log.durable().into_iter().map(|session| (session.clone(), log.opened(session).cloned())).collect();
+        let (mut recovered, mut waits) = (Vec::new(), 0);
+        if log.damage().next().is_some() {
+            match self.unnamed(run, log).await {
+                Ok(unnamed) => sessions.extend(unnamed.into_iter().map(|session| (session, None))),
+                Err(error) => {
+                    waits += 1;
+                    tracing::warn!(%run, %error, "what was in damaged objects is looked for again");
+                }
+            }
+        }
+        for (session, opened) in sessions {
+            match self.recover(&mut logs, run, &session, opened).await {
+                Ok(Outcome::Recovered) => recovered.push(session),
+                Ok(Outcome::LeftAlone) => {}
+                Err(NotNow::Lost(why)) => {
+                    tracing::error!(%session, %run, why, "a durable session cannot go on");
+                    // Who wants the key has another one.
+                    self.chains.end(session.clone());
+                    self.control.lost(session, format!("it was durable and cannot go on: {why}")).await;
+                }
+                Err(why) => {
+                    waits += 1;
+                    tracing::warn!(%session, %run, %why, "a durable session goes on later");
+                }
+            }
+        }
+        if !recovered.is_empty() {
+            tracing::info!(%run, sessions = recovered.len(), "durable sessions of a run that is gone go on here");
+        }
+        if waits == 0 {
+            done.insert(run);
+        }
+    }
+
+    /// Sessions that the run led by their records, and of which nothing is left in its log: all of it was in objects that are
+    /// damaged or missing.
+    async fn unnamed(&self, run: Node, log: &Chain) -> Result<Vec<SessionId>, StoreError> {
+        let mut unnamed = Vec::new();
+        for session in self.store.recorded().await? {
+            if log.durable().contains(&session) || log.opened(&session).is_some() {
+                continue;
+            }
+            match self.store.newest_record(&session).await {
+                Ok(Some(record)) if record.leader.node == run && record.cause != Cause::Ended => unnamed.push(session),
+                Ok(_) => {}
+                Err(error @ StoreError::Damaged { .. }) => {
+                    tracing::error!(%session, %error, "who leads it is not known")
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(unnamed)
+    }
+
+    /// Sessions of the run whose logs were nowhere but in memory: those that nobody comes to lead were lost with it.
+    fn say_what_is_lost(&self, run: Node, log: &Chain) {
+        let others: Vec<Opened> = log.others().cloned().collect();
+        let control = self.control.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(LOST_AFTER).await;
+            for Opened { session, tier, .. } in others {
+                if !control.is_led(&session).await {
+                    tracing::warn!(%session, %tier, %run, "lost with the node that led it");
+                    control
+                        .lost(session, format!("lost: it was {tier}, and node {} that led it is gone", run.id))
+                        .await;
+                }
+            }
+        });
+    }
+
+    /// Reads a run's log, and seals it first if `seal`.
+    async fn read(&self, logs: &mut Logs, run: Node, seal: bool) -> Result<(), StoreError> {
+        if logs.contains_key(&run) {
+            return Ok(());
+        }
+        let mut chain = Chain::default();
+        for number in self.store.log_numbers(run).await? {
+            if chain.sealed_by().is_none()
+                && let Some(bytes) = self.store.log_object(run, number).await?
+            {
+                chain.handle_object(run, number, &bytes);
+            }
+        }
+        while seal && chain.sealed_by().is_none() {
+            let number = chain.next_number();
+            let object = recovery::seal(run, number, crate::random::u64(), self.me);
+            self.store.put_log(run, number, object).await?;
+            // Whatever is there now, this node's seal or not.
+            if let Some(bytes) = self.store.log_object(run, number).await? {
+                chain.handle_object(run, number, &bytes);
+            }
+        }
+        logs.insert(run, chain);
+        Ok(())
+    }
+
+    /// Has a session go on here, if it is this run's to give.
+    async fn recover(
+        &self,
+        logs: &mut Logs,
+        run: Node,
+        session: &SessionId,
+        opened: Option<Opened>,
+    ) -> Result<Outcome, NotNow> {
+        let Some(record) = self.store.newest_record(session).await? else {
+            return Err(NotNow::Lost("it has no leadership record".to_owned()));
+        };
+        if record.cause == Cause::Ended {
+            return Ok(Outcome::LeftAlone);
+        }
+        let leader = record.leader.node;
+        let members: Vec<Node> = record.members().map(|member| member.node).collect();
+        let presence = self.control.presence(members).await?;
+        if leader != run && presence[0].is_present {
+            return Ok(Outcome::LeftAlone);
+        }
+        if presence.iter().skip(1).any(|presence| presence.is_present) {
+            return Err(NotNow::Followed);
+        }
+        let start = self.start(logs, &record).await?;
+        let Some((start, from)) = start else {
+            return Err(NotNow::Lost(recovery::Lost::NoBeginning.to_string()));
+        };
+        // A later run that led it has it all: it goes on with that one's log.
+        if from != run {
+            return Ok(Outcome::LeftAlone);
+        }
+        if let Some(position) = start.lacks {
+            tracing::error!(%session, position, end = start.end, "entries are missing: the session goes on without what came after");
+        }
+        let seal = logs.get(&run).map_or(0, |log| log.next_number() - 1);
+        self.go_on(session, opened, record, start, seal).await
+    }
+
+    /// From where a session goes on, and whose log that is.
+    async fn start(&self, logs: &mut Logs, record: &Record) -> Result<Option<(Start, Node)>, NotNow> {
+        let run_of = |epoch: Epoch| Node { id: NodeId(epoch.node), generation: epoch.node_generation };
+        let runs: BTreeSet<Node> = record.lineage.terms().iter().map(|term| run_of(term.epoch)).collect();
+        let runs: Vec<Node> = runs.into_iter().collect();
+        let presence = self.control.presence(runs.clone()).await?;
+        for (run, presence) in runs.into_iter().zip(presence) {
+            self.read(logs, run, !presence.is_present).await?;
+        }
+        let mut from = None;
+        let start = recovery::start(record, |epoch, last| {
+            let start = logs.get(&run_of(epoch))?.start(&record.session, epoch, last)?;
+            from = Some(run_of(epoch));
+            Some(start)
+        });
+        Ok(start.ok().zip(from))
+    }
+
+    /// Makes the record by which this node leads a session, and has a worker begin it.
+    async fn go_on(
+        &self,
+        session: &SessionId,
+        opened: Option<Opened>,
+        record: Record,
+        start: Start,
+        seal: u64,
+    ) -> Result<Outcome, NotNow> {
+        let state = match &start.checkpoint {
+            None => None,
+            Some(checkpoint) => {
+                let bytes = checkpoint.state.clone();
+                let decoded = tokio::task::spawn_blocking(move || State::decode(&bytes)).await;
+                let decoded = decoded.map_err(|error| NotNow::Lost(error.to_string()))?;
+                Some(Arc::new(decoded.map_err(|error| NotNow::Lost(format!("its checkpoint: {error}")))?))
+            }
+        };
+        let module = module_of(state.as_deref(), &start);
+        let module = module.ok_or_else(|| NotNow::Lost("its log does not begin with a start".to_owned()))?;
+        let module = self.catalogue.ready(module).await.map_err(|error| NotNow::Module(error.to_string()))?;
+        let charter = opened.and_then(|opened| postcard::from_bytes::<Charter>(&opened.charter).ok());
+        let recovering = Recovering { session: session.clone(), charter, leader: record.leader };
+        let (worker, terms) = self.control.recover(recovering).await?;
+        let me = Member { node: self.me, worker };
+        let epoch = me.epoch_after(record.epoch.number);
+        let cause = (Cause::Recovered { seal }, ChainHome::Store);
+        let next = record.succeeded(me, epoch, BTreeSet::new(), start.end, cause);
+        let made = async {
+            self.store.put_record(&next).await?;
+            self.store.newest_record(session).await
+        };
+        match made.await {
+            Ok(Some(newest)) if newest == next => {}
+            other => {
+                self.control.not_recovered(session.clone()).await;
+                return other.map(|_| Outcome::LeftAlone).map_err(NotNow::from);
+            }
+        }
+        let mut restore = Box::new(Restore { module, terms, record: Arc::new(next), state, start });
+        while let Err(back) = self.control.restore(worker, restore).await? {
+            restore = back;
+            tokio::time::sleep(BUSY).await;
+        }
+        Ok(Outcome::Recovered)
+    }
+
+    /// Whether this run's log has these sessions.
+    pub async fn has(&self, sessions: Vec<SessionId>) -> bool {
+        self.log.has(sessions).await
+    }
+}
+
+/// The module that a session runs.
+fn module_of(state: Option<&State>, start: &Start) -> Option<ModuleHash> {
+    let begun = || match start.log.first().map(|entry| &entry.input) {
+        Some(Input::Start { module, .. }) => Some(*module),
+        _ => None,
+    };
+    state.map(State::module).or_else(begun)
+}

@@ -1,0 +1,144 @@
+//! Durable sessions: what a worker hands on for the log of its node, and how a session begins again from such a log. A
+//! turn's entries of all sessions are one event; checkpoints are encoded beside the worker's thread. What the store has
+//! comes back as [`Command::Stored`](crate::Command::Stored); what waits for it is the core's to say.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use ringside_core::durable::object::{Checkpoint, Item};
+use ringside_core::durable::recovery::Start;
+use ringside_core::ids::{Epoch, Position, SessionId};
+use ringside_core::leadership::Follower;
+use ringside_core::leadership::message::Promotion;
+use ringside_core::leadership::record::{Record, Terms, Tier};
+use ringside_sandbox::{Module, State};
+
+use crate::command::Event;
+use crate::replication::{Branches, CheckpointHead, Following, Job, Remains};
+use crate::worker::Worker;
+
+/// A session that begins again from the log of a run that is gone.
+pub struct Restore {
+    /// The module that it runs.
+    pub module: Module,
+    /// What it promises.
+    pub terms: Terms,
+    /// The record by which it is led here.
+    pub record: Arc<Record>,
+    /// Its state; none: its log is whole.
+    pub state: Option<Arc<State>>,
+    /// From where it goes on.
+    pub start: Start,
+}
+
+/// Up to where the store has a session's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Which session.
+    pub session: SessionId,
+    /// In which epoch.
+    pub epoch: Epoch,
+    /// Up to where.
+    pub position: Position,
+}
+
+impl Worker {
+    /// What these sessions have appended since, for the log of the node.
+    pub(crate) fn hand_on_entries(&mut self, sessions: &[usize]) {
+        let mut items = Vec::new();
+        for index in sessions {
+            let Some(session) = self.sessions.get_mut(*index).and_then(Option::as_mut) else { continue };
+            let Some(lead) = session.lead.as_mut().filter(|lead| lead.terms.tier == Tier::Durable) else { continue };
+            let (from, to) = (lead.logged, lead.core.end());
+            if from >= to {
+                continue;
+            }
+            lead.logged = to;
+            // Where some are not kept any more the writer sees the gap, and asks for a checkpoint.
+            if let Some(entries) = lead.entries(&session.log, from, to) {
+                items.push(Item::Entries { session: session.id.clone(), epoch: session.epoch, entries });
+            }
+        }
+        if !items.is_empty() {
+            self.tell(Event::Log(items));
+        }
+    }
+
+    /// The newest checkpoint of a durable session is for the log of the node, if it has not got it yet.
+    pub(crate) fn hand_on_checkpoint(&mut self, index: usize) {
+        let Some(session) = self.sessions.get_mut(index).and_then(Option::as_mut) else { return };
+        let Some(lead) = session.lead.as_mut().filter(|lead| lead.terms.tier == Tier::Durable) else { return };
+        let Some(state) = session.checkpoint.clone().filter(|state| state.position() > lead.kept) else { return };
+        lead.kept = state.position();
+        let head = CheckpointHead {
+            session: session.id.clone(),
+            position: state.position(),
+            lineage: lead.core.record().lineage.clone(),
+            branches: lead.branches.clone(),
+        };
+        let epoch = session.epoch;
+        self.replication.job(Job::keep(epoch, head, state));
+    }
+
+    /// A checkpoint for the log of the node is encoded.
+    pub(crate) fn checkpoint_encoded(&mut self, epoch: Epoch, head: CheckpointHead, state: Bytes) {
+        // Plain data into memory always serializes.
+        let beside = postcard::to_stdvec(&head.branches).unwrap_or_default().into();
+        let CheckpointHead { session, position, lineage, .. } = head;
+        let checkpoint = Checkpoint { session, epoch, position, lineage, beside, state };
+        self.tell(Event::Log(vec![Item::Checkpoint(Box::new(checkpoint))]));
+    }
+
+    /// The log of the node wants a checkpoint of where a session is now. One that is being rebuilt has one when it is.
+    pub(crate) fn checkpoint(&mut self, now: Instant, session: &SessionId) {
+        let Some(index) = self.index_of(session) else { return };
+        let Some(session) = self.sessions[index].as_mut() else { return };
+        let Some(lead) = session.lead.as_mut().filter(|lead| lead.terms.tier == Tier::Durable) else { return };
+        lead.kept = 0;
+        session.checkpoint_for_log(now);
+        self.hand_on_checkpoint(index);
+    }
+
+    /// The store has sessions' logs up to somewhere.
+    pub(crate) fn stored(&mut self, now: Instant, stored: Vec<Stored>) {
+        for Stored { session, epoch, position } in stored {
+            let Some(index) = self.index_of(&session) else { continue };
+            let Some(lead) = self.sessions[index].as_mut().and_then(|session| session.lead.as_mut()) else { continue };
+            if lead.core.epoch() == epoch {
+                lead.stored = lead.stored.max(position);
+                self.with_leader(now, index, |core, us| core.handle_stored(us, position));
+            }
+        }
+    }
+
+    /// Another has taken over from this run of the node: whose records are in the store looks there who leads.
+    pub(crate) fn sealed(&mut self, now: Instant) {
+        for index in 0..self.sessions.len() {
+            self.with_leader(now, index, |core, us| core.handle_sealed(us));
+        }
+    }
+
+    /// Begins a session again: it is folded like one that is followed, and is led when that is done.
+    pub(crate) fn restore(&mut self, now: Instant, restore: Restore) {
+        let Restore { module, terms, record, state, start } = restore;
+        let id = terms.session.clone();
+        if self.index_of(&id).is_some() || self.replication.get_mut(&id).is_some() {
+            return;
+        }
+        let (me, clock) = (self.replication.me, self.replication.clock);
+        let first = record.lineage.terms().first().map_or(record.epoch, |term| term.epoch);
+        let beside = start.checkpoint.as_ref().map(|checkpoint| checkpoint.beside.clone()).unwrap_or_default();
+        let branches = postcard::from_bytes(&beside).unwrap_or_else(|_| Branches::new(first));
+        let mut core = Follower::new(clock.us(now), me, terms.clone());
+        core.handle_checkpoint(clock.us(now), start.end, record.lineage.clone());
+        let is_complete = start.lacks.is_none();
+        let remains = Remains { fold: None, restore: None, base: state, log: start.log, branches, history: Vec::new() };
+        let mut following = Following::new(id.clone(), module, terms, (core, clock), remains, now);
+        let (end, former) = (start.end, Default::default());
+        following.promotion = Some(Promotion { record, end, committed: end, is_complete, former });
+        following.is_restored = true;
+        tracing::debug!(session = %id, position = end, "the session is restored from the store");
+        self.follow(now, Box::new(following));
+    }
+}
