@@ -19,6 +19,8 @@ pub struct Cluster {
     directory: Directory,
     network: Option<Network>,
     server: Option<ObjectServer>,
+    /// Ports for players that nodes have again when they are started again.
+    ports: BTreeMap<u64, u16>,
 }
 
 impl Cluster {
@@ -55,8 +57,14 @@ impl Cluster {
     }
 
     async fn found(count: u64, shares_store: bool, network: Option<Network>, server: Option<ObjectServer>) -> Cluster {
-        let mut cluster =
-            Cluster { nodes: BTreeMap::new(), shares_store, directory: Directory::new(), network, server };
+        let mut cluster = Cluster {
+            nodes: BTreeMap::new(),
+            shares_store,
+            directory: Directory::new(),
+            network,
+            server,
+            ports: BTreeMap::new(),
+        };
         for number in 1..=count {
             cluster.add(number, &[]);
         }
@@ -64,6 +72,11 @@ impl Cluster {
             cluster.agreed().await;
         }
         cluster
+    }
+
+    /// Whether it is on hosts of a network.
+    pub fn has_network(&self) -> bool {
+        self.network.is_some()
     }
 
     /// The network that it is on.
@@ -133,10 +146,16 @@ impl Cluster {
         self.begin_at(place, number, &arguments)
     }
 
+    /// From now on the nodes that are there have the same port for players whenever they are started again.
+    pub fn keep_ports(&mut self) {
+        self.ports = self.nodes.iter().map(|(number, node)| (*number, node.address().port())).collect();
+    }
+
     fn place_of(&self, number: u64) -> Place {
         let host = |network| Place::host(network, number as u8);
         let place = self.network.as_ref().map_or_else(Place::default, host);
-        place.with_environment(self.server.as_ref().map(ObjectServer::environment).unwrap_or_default())
+        let place = place.with_environment(self.server.as_ref().map(ObjectServer::environment).unwrap_or_default());
+        self.ports.get(&number).map_or(place.clone(), |port| place.on_port(*port))
     }
 
     /// Starts a node with these arguments and no others that say where the cluster is, and waits until it is ready.

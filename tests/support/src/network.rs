@@ -103,6 +103,8 @@ type Flying = (Instant, u8, Vec<u8>);
 #[derive(Debug, Default)]
 struct Switch {
     cuts: Vec<Cut>,
+    /// How many of a thousand packets are lost, beside those that the network loses always.
+    loss_permille: u64,
     /// Whose datagrams are kept: a host and its port.
     tapped: Option<(u8, u16)>,
     kept: Vec<Vec<u8>>,
@@ -198,6 +200,11 @@ impl Network {
         }
     }
 
+    /// From now on so many of a thousand packets are lost, beside those that the network loses always.
+    pub fn set_loss(&self, permille: u64) {
+        self.lock().loss_permille = permille;
+    }
+
     /// From now on what a host sends from this port is kept, lost or not.
     pub fn tap(&self, host: u8, port: u16) {
         self.lock().tapped = Some((host, port));
@@ -230,8 +237,12 @@ fn take_in(
         }
         let Ok(length) = device.read(&mut bytes) else { continue };
         let Some(packet) = Packet::parse(&bytes[..length]) else { continue };
-        let is_lost = random.below(1000) < quality.loss_permille;
-        if switch.lock().unwrap_or_else(PoisonError::into_inner).pass(&packet) && !is_lost {
+        let (goes_on, loss) = {
+            let mut switch = switch.lock().unwrap_or_else(PoisonError::into_inner);
+            (switch.pass(&packet), switch.loss_permille)
+        };
+        let is_lost = random.below(1000) < quality.loss_permille || random.below(1000) < loss;
+        if goes_on && !is_lost {
             // All take the same time, so the first in is the first out.
             let _ = sender.try_send((Instant::now() + quality.delay, packet.to, bytes[..length].to_vec()));
         }

@@ -95,6 +95,8 @@ pub struct Place {
     namespace: Option<String>,
     /// Where its sockets are bound, on any ports.
     address: IpAddr,
+    /// The port for players; 0 for any.
+    port: u16,
     /// What others are told instead.
     advertised: Option<IpAddr>,
     /// Further variables of its environment.
@@ -104,7 +106,13 @@ pub struct Place {
 impl Default for Place {
     /// On loopback.
     fn default() -> Place {
-        Place { namespace: None, address: Ipv4Addr::LOCALHOST.into(), advertised: None, environment: Vec::new() }
+        Place {
+            namespace: None,
+            address: Ipv4Addr::LOCALHOST.into(),
+            port: 0,
+            advertised: None,
+            environment: Vec::new(),
+        }
     }
 }
 
@@ -118,6 +126,12 @@ impl Place {
     /// All addresses of this machine, of which others are told one.
     pub fn advertised(address: IpAddr) -> Place {
         Place { address: Ipv4Addr::UNSPECIFIED.into(), advertised: Some(address), ..Place::default() }
+    }
+
+    /// The same, with this port for players.
+    #[must_use]
+    pub fn on_port(self, port: u16) -> Place {
+        Place { port, ..self }
     }
 
     /// The same where the clock is another one.
@@ -219,9 +233,10 @@ impl Node {
     /// If it does not come up.
     pub fn start_at(place: Place, state: &Path, arguments: &[&str]) -> Node {
         let any = place.any_port();
+        let listen = SocketAddr::new(place.address, place.port).to_string();
         let mut ports = vec!["--admin", "127.0.0.1:0", "--workers", "1"];
         if !arguments.contains(&"--listen") {
-            ports.extend(["--listen", &*any]);
+            ports.extend(["--listen", &*listen]);
         }
         if place.namespace.is_some() || place.advertised.is_some() {
             ports.extend(["--links", &*any, "--gossip", &*any]);
@@ -299,6 +314,10 @@ impl Node {
     /// # Panics
     /// If it does not.
     pub fn ask(&self, method: &str, path: &str, body: &Value) -> String {
+        self.try_ask(method, path, body).unwrap_or_else(|answer| panic!("{method} {path}: {answer}"))
+    }
+
+    fn try_ask(&self, method: &str, path: &str, body: &Value) -> Result<String, String> {
         let token = std::fs::read_to_string(self.state.join("admin.token"));
         let token = token.unwrap_or_else(|error| panic!("its token: {error}"));
         let admin = self.ready["admin"].as_str().and_then(|url| url.strip_prefix("http://")).unwrap_or_default();
@@ -309,11 +328,17 @@ impl Node {
             token.trim(),
             body.len(),
         );
-        let answer = self.place.exchange(admin, &request).unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+        let answer = self.place.exchange(admin, &request).map_err(|error| error.to_string())?;
         match answer.split_once("\r\n\r\n") {
-            Some((head, body)) if head.starts_with("HTTP/1.1 200 ") => body.to_owned(),
-            _ => panic!("{method} {path}: {answer}"),
+            Some((head, body)) if head.starts_with("HTTP/1.1 200 ") => Ok(body.to_owned()),
+            _ => Err(answer),
         }
+    }
+
+    /// A document of its admin API, if it has one to give at the moment.
+    pub fn try_get(&self, path: &str) -> Option<Value> {
+        let text = self.try_ask("GET", path, &Value::Null).ok()?;
+        serde_json::from_str(&text).ok()
     }
 
     /// A document of its admin API.

@@ -10,6 +10,7 @@ mod gossip;
 mod handover;
 mod join;
 mod migration;
+mod promotions;
 mod redirect;
 mod relay;
 mod replay;
@@ -63,6 +64,7 @@ cases! {
     "gossip_bytes" gossip::bytes, "bytes that a node's sealed gossip sends at 3, 10 and 50 nodes against bare chitchat";
     "false_deaths" false_deaths::measure, "who is believed dead when a node stands still, against bare chitchat";
     "failover_ms" failover::measure, "players of a killed node's sessions until they are answered again, waiting at the follower against asking a door";
+    "false_promotions" promotions::measure, "sessions that change their leader when its node stands still for 0.3 s, and for 1.5 s";
     "replication_leader_cpu" replication::cpu, "CPU of matches that are followed against the same alone, and of following against leading";
     "migration_lost" migration::exactly_once, "messages that are lost or doubled while their sessions move to and fro";
     "migration_gap_over_ms" migration::gap, "the longest gap between views in a move of a 60 Hz match, less the same player's 99th percentile without one";

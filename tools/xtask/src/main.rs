@@ -2,6 +2,7 @@
 //! of the product, and needs only a Rust toolchain and a C compiler.
 
 mod bench;
+mod chaos;
 mod dev;
 mod guests;
 mod interrupt;
@@ -38,6 +39,8 @@ enum Command {
     Guests,
     /// Measure, each figure beside its reference. Without names: all of them.
     Bench(bench::Options),
+    /// Run real nodes, players who verify every promise, and faults that a seed draws.
+    Chaos(chaos::Options),
     /// Run a simulator with a seed; the same seed gives the same trace. Without one: a thousand clusters.
     Simulate(simulate::Options),
 }
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Command::Test { filter } => test::run(&workspace, filter.as_deref()),
         Command::Guests => guests::command(workspace.root()),
         Command::Bench(options) => bench::run(&workspace, &options),
+        Command::Chaos(options) => chaos::run(&workspace, &options),
         Command::Simulate(options) => simulate::run(&workspace, &options),
     });
     match result {

@@ -439,6 +439,11 @@ impl Follower {
         self.has_diverged = true;
     }
 
+    /// Whether what it has is of no use, and it counts no more: then it is begun anew, if it is asked for again.
+    pub fn is_of_no_use(&self) -> bool {
+        self.has_diverged && !self.counts()
+    }
+
     /// A run of a node is over for certain: what it led may be led by this one, whatever the game's policy says.
     pub fn handle_over(&mut self, node: Node) {
         self.over = Some(node);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::message::{Ack, Append, Mark, Message, Output, Party, Promotion};
-use super::record::{Cause, Member, PartitionPolicy, Terms, Tier};
+use super::record::{Cause, ChainHome, Member, PartitionPolicy, Terms, Tier};
 use super::timing::{HEARTBEAT_US, PROMISE_US, REMINDER_US, REMOVAL_US, RIGHT_US, WANTED_US};
 use super::{Claim, Follower, Leader, newer, wins};
 use crate::ids::{Epoch, Incarnation, Node, NodeId, Position, SessionId, StateHash, WorkerId};
@@ -179,6 +179,34 @@ fn who_was_taken_out_while_it_was_cut_off_is_told_until_it_answers() {
     group.cut.push(member(3));
     group.run(REMOVAL_US - HEARTBEAT_US);
     assert_eq!(group.lost.iter().filter(is_told).count(), 0, "it has answered");
+}
+
+/// Whether a leader contradicts one of a newer epoch depends on whether it went on without it, not on how many records
+/// each has made since.
+#[test]
+fn a_leader_that_went_on_alone_counts_its_branch_however_many_records_the_other_has() {
+    for (was_alone, contradicts) in [(true, true), (false, false)] {
+        let mut group = Group::new(1);
+        let shared = group.leader.record().clone();
+        group.cut.push(member(2));
+        if was_alone {
+            group.run(2 * REMOVAL_US);
+            assert_eq!(group.leader.record().cause, Cause::Removed);
+        }
+        let epoch = Epoch { number: shared.epoch.number + 1, node: 2, node_generation: 1 };
+        let promotion = (Cause::Promoted, ChainHome::Log);
+        let mut other = shared.succeeded(member(2), epoch, [].into(), shared.position, promotion);
+        for number in 3..6 {
+            other = other.with_set([member(number)].into(), other.position + 1, Cause::Admitted);
+        }
+        assert!(other.number > group.leader.record().number);
+        let message = Message::Lead { record: Box::new(other), end: None };
+        group.leader.handle_message(group.now, Party::Member(member(2)), message);
+        group.settle();
+        let said = |wanted: fn(&Output) -> bool| group.said.iter().any(|(_, output)| wanted(output));
+        assert_eq!(said(|output| matches!(output, Output::Count { .. })), contradicts);
+        assert_eq!(said(|output| matches!(output, Output::Deposed)), !contradicts);
+    }
 }
 
 #[test]

@@ -148,6 +148,11 @@ impl Worker {
         match item {
             Item::Word(word) => self.hear(now, Party::Member(from), word),
             Item::Standing { session, players } => self.have_come(now, from, &session, players),
+            Item::Branches { session, branches } => {
+                if let Some(following) = self.replication.get_mut(&session) {
+                    following.take_branches(from, branches);
+                }
+            }
             Item::Absent { session } => {
                 if let Some(index) = self.index_of(&session) {
                     self.with_leader(now, index, |core, _| core.handle_absent(from));

@@ -57,6 +57,11 @@ impl Branches {
         self.current
     }
 
+    /// Whether an epoch is one of a branch that is known, that goes on or was left.
+    pub fn knows(&self, epoch: Epoch) -> bool {
+        self.current.0 == epoch || self.left.iter().any(|left| left.branch.0 == epoch)
+    }
+
     /// Whether a record in the log begins a branch: a promotion that may have left something out. Whoever was granted the
     /// lead has everything, and who goes on after a cut withdraws nothing of its own.
     pub fn begins(cause: Cause) -> bool {

@@ -189,7 +189,7 @@ impl Following {
                 if is_change && self.history.last().is_none_or(|last| last.epoch != record.epoch) {
                     Lead::changed(&mut self.history, record);
                 }
-                if Branches::begins(record.cause) && self.branches.current().0 != record.epoch {
+                if Branches::begins(record.cause) && !self.branches.knows(record.epoch) {
                     self.branches.begin(record.epoch, fold);
                 }
             }
@@ -212,8 +212,10 @@ impl Following {
         if self.base.is_none() && self.log.front().is_none_or(|entry| entry.position != 1) {
             return Ok(());
         }
-        // A log that is folded from its beginning has its branches from there on, whoever leads now.
-        if let (None, None, Some(first)) = (&self.restore, &self.base, self.core.lineage().terms().first()) {
+        // A log that is folded from its beginning has its branches from there on, whoever leads now: its leader says more.
+        if let (None, None, Some(first)) = (&self.restore, &self.base, self.core.lineage().terms().first())
+            && !self.branches.knows(first.epoch)
+        {
             self.branches = Branches::new(first.epoch);
         }
         let (module, base) = (&self.module, &self.base);
@@ -244,6 +246,13 @@ impl Following {
         {
             self.captured = now;
             self.next_base = fold.capture().ok().map(Arc::new);
+        }
+    }
+
+    /// The leader's branches have come. Whoever leads knows all that there are.
+    pub fn take_branches(&mut self, from: Member, branches: Branches) {
+        if self.core.record().is_none_or(|record| record.leader == from) {
+            self.branches = branches;
         }
     }
 

@@ -57,6 +57,8 @@ pub(crate) enum Item {
     Standing { session: SessionId, players: u64 },
     /// To a leader that says that it leads: whoever it says so to does not follow, and has nothing of the session.
     Absent { session: SessionId },
+    /// From a leader that introduces itself: which branches its players' numbers may be of. Not all of that is in the log.
+    Branches { session: SessionId, branches: Branches },
 }
 
 /// Whether something that came is about sessions.

@@ -7,13 +7,13 @@ use serde_json::Value;
 use crate::player::Player;
 
 /// A session as a node shows it.
-fn shown(cluster: &Cluster, by: u64, session: &str) -> Option<Value> {
+pub fn shown(cluster: &Cluster, by: u64, session: &str) -> Option<Value> {
     let answer = cluster.node(by).ringside(&["session", "show", session, "--json"]);
     (answer.code == Some(0)).then(|| answer.json())
 }
 
 /// The node that leads a session and a node that is in sync, once one is.
-async fn led_and_followed(cluster: &Cluster, by: u64, session: &str) -> (u64, u64) {
+pub async fn led_and_followed(cluster: &Cluster, by: u64, session: &str) -> (u64, u64) {
     until("a follower that counts", async || {
         let shown = shown(cluster, by, session)?;
         let replication = &shown["detail"]["replication"];
@@ -70,6 +70,11 @@ async fn goes_on(game: &str) {
     assert_eq!(led_and_followed(&cluster, third, &session).await, (follower, third));
     let places = cluster.directories_agree().await;
     assert_eq!(places[&session].0, follower.to_string());
+    // Whoever was taken on by the second leader knows the player's numbers too, when that one dies.
+    cluster.take(follower).kill();
+    player.exchange(20).await;
+    let led = shown(&cluster, third, &session).expect("it is shown");
+    assert_eq!(led["node"].as_str(), Some(&*third.to_string()), "{led:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

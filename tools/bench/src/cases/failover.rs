@@ -1,7 +1,7 @@
-//! How soon players are answered again whose sessions were led by a node that is killed (`kill -9`): three real nodes, some
-//! sessions led by the one that dies and as many by another, eight players in each, all talking. Players who keep a
-//! connection at the follower, against players who do not and ask a door; the two take turns, a dead node is started
-//! again in between. Each reply is numbered and hashed over all that was said, so what is lost or doubled ends the run.
+//! How soon players are answered again whose sessions were led by a node that is killed (`kill -9`) or stands still: real
+//! nodes, some sessions led by the one that fails and as many by another, eight players in each, all talking. Players who
+//! keep a connection at the follower, against players who do not and ask a door; the two take turns, a node that failed is
+//! whole again in between. Each reply is numbered and hashed over all that was said, so what is lost or doubled ends the run.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -18,7 +18,8 @@ use crate::player::{endpoint, options_of, patiently, runtime};
 use crate::statistics::{Paired, quantile};
 
 const GAME: &str = "echo-replicated";
-const NODES: u64 = 3;
+/// Cases: how the node fails, of how many, and how often with each kind of player. The main one comes last.
+const CASES: [(Fault, u64, usize); 3] = [(Fault::Stands, 3, 1), (Fault::Killed, 5, 1), (Fault::Killed, 3, 2)];
 const PLAYERS: usize = 8;
 /// Between two messages of a player.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -26,6 +27,24 @@ const PAUSE: Duration = Duration::from_millis(20);
 const BEFORE: Duration = Duration::from_secs(6);
 /// A player who is not answered for so long was interrupted.
 const INTERRUPTED: Duration = Duration::from_millis(300);
+
+/// How a node fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// `kill -9`; it is started again.
+    Killed,
+    /// `SIGSTOP` until all players were answered elsewhere.
+    Stands,
+}
+
+impl Fault {
+    fn name(self) -> &'static str {
+        match self {
+            Fault::Killed => "kill -9",
+            Fault::Stands => "SIGSTOP",
+        }
+    }
+}
 
 /// What a death did.
 #[derive(Default)]
@@ -41,51 +60,68 @@ struct Death {
 /// Measures.
 pub fn measure(context: &Context) -> Result<Vec<Figure>, BenchError> {
     on_core(LOAD_CORE, || {
-        let mut cluster = Cluster::start(context, "failover", NODES, &[])?;
-        cluster.push(context, GAME)?;
-        let sessions = context.pairs(3) * 2;
-        let (mut round, mut waiting, mut asking) = (0, Vec::new(), Vec::new());
-        let pairs = context.pairs(3);
-        let mut turns = Paired::default();
-        for _ in 0..pairs {
-            let mut medians = [0.0; 2];
-            for (median, standby) in medians.iter_mut().zip([true, false]) {
-                round += 1;
-                let death = die(&mut cluster, round, sessions, standby)?;
-                *median = quantile(death.back_ms.clone(), 0.99);
-                if standby { waiting.push(death) } else { asking.push(death) }
+        let (mut figures, mut replies, mut led, mut interrupted) = (Vec::new(), 0, 0, 0);
+        for (fault, nodes, usual) in CASES {
+            let mut cluster = Cluster::start(context, "failover", nodes, &[])?;
+            cluster.push(context, GAME)?;
+            let (figure, deaths) = case(context, &mut cluster, (fault, nodes, context.pairs(usual)))?;
+            figures.push(figure);
+            replies += deaths.iter().map(|death| death.replies).sum::<u64>();
+            if fault == Fault::Killed {
+                led += deaths.iter().map(|death| death.led).sum::<usize>();
+                interrupted += deaths.iter().map(|death| death.interrupted).sum::<usize>();
             }
-            turns.push(medians[0], medians[1]);
         }
-        let all = |deaths: &[Death]| deaths.iter().flat_map(|death| death.back_ms.clone()).collect::<Vec<f64>>();
-        let (ours, theirs) = (all(&waiting), all(&asking));
-        let sum = |of: fn(&Death) -> usize| waiting.iter().chain(&asking).map(of).sum::<usize>() as f64;
-        let collateral = Figure {
-            name: "failover_collateral",
-            case: "interrupted / led by the dead node".into(),
-            value: sum(|death| death.interrupted),
-            unit: "sessions",
-            reference: sum(|death| death.led),
-            ratio: sum(|death| death.interrupted) / sum(|death| death.led),
-            spread: 0.0,
-            extra: Default::default(),
+        let count = |name, case: &str, value: f64, unit, reference: f64| {
+            let (case, ratio) = (case.to_owned(), value / reference);
+            Figure { name, case, value, unit, reference, ratio, spread: 0.0, extra: Default::default() }
         };
-        let replies: u64 = waiting.iter().chain(&asking).map(|death| death.replies).sum();
-        let case = format!("kill -9, {NODES} nodes, {} sessions, {} players", sessions, sessions * PLAYERS);
-        let back = Figure::paired("failover_ms", case, "ms", &turns)
-            .with("p50", quantile(ours.clone(), 0.5).round())
-            .with("p99", quantile(ours, 0.99).round())
-            .with("asking_p50", quantile(theirs.clone(), 0.5).round())
-            .with("asking_p99", quantile(theirs, 0.99).round())
-            .with("promise", PROMISE_US / 1000)
-            .with("lost_or_doubled", 0)
-            .with("replies", replies);
-        Ok(vec![collateral.with_target(1.0, true), back])
+        let (led, interrupted) = (led as f64, interrupted as f64);
+        let collateral =
+            count("failover_collateral", "interrupted / led by the dead node", interrupted, "sessions", led);
+        // A reply that was lost or came twice would have ended the run.
+        let lost = count("failover_lost_acked", "lost or doubled / replies", 0.0, "messages", replies as f64);
+        figures.insert(0, collateral.with_target(1.0, true));
+        figures.insert(1, lost.with_target(0.0, true));
+        Ok(figures)
     })
 }
 
-/// Lets players talk, kills the node that leads half of their sessions, and starts it again.
-fn die(cluster: &mut Cluster, round: u64, sessions: usize, standby: bool) -> Result<Death, BenchError> {
+/// A case: a figure, and what each failure did.
+fn case(
+    context: &Context,
+    cluster: &mut Cluster,
+    (fault, nodes, pairs): (Fault, u64, usize),
+) -> Result<(Figure, Vec<Death>), BenchError> {
+    let sessions = context.pairs(3) * 2;
+    let (mut round, mut waiting, mut asking) = (0, Vec::new(), Vec::new());
+    let mut turns = Paired::default();
+    for _ in 0..pairs {
+        let mut tails = [0.0; 2];
+        for (tail, standby) in tails.iter_mut().zip([true, false]) {
+            round += 1;
+            let death = die(cluster, fault, round, sessions, standby)?;
+            *tail = quantile(death.back_ms.clone(), 0.99);
+            if standby { waiting.push(death) } else { asking.push(death) }
+        }
+        turns.push(tails[0], tails[1]);
+    }
+    let all = |deaths: &[Death]| deaths.iter().flat_map(|death| death.back_ms.clone()).collect::<Vec<f64>>();
+    let (ours, theirs) = (all(&waiting), all(&asking));
+    let case = format!("{}, {nodes} nodes, {sessions} sessions, {} players", fault.name(), sessions * PLAYERS);
+    let p99 = quantile(ours.clone(), 0.99);
+    let figure = Figure { value: p99, ..Figure::paired("failover_ms", case, "ms", &turns) }
+        .with("p50", quantile(ours, 0.5).round())
+        .with("asking_p50", quantile(theirs.clone(), 0.5).round())
+        .with("asking_p99", quantile(theirs, 0.99).round())
+        .with("promise", PROMISE_US / 1000)
+        .with("after_promise", (p99 - PROMISE_US as f64 / 1e3).round());
+    waiting.append(&mut asking);
+    Ok((figure, waiting))
+}
+
+/// Lets players talk, has the node fail that leads half of their sessions, and makes it whole again.
+fn die(cluster: &mut Cluster, fault: Fault, round: u64, sessions: usize, standby: bool) -> Result<Death, BenchError> {
     let (dead, other) = (2, 3);
     let name = |on: u64, number: usize| format!("round-{round}-{on}-{number}");
     for on in [dead, other] {
@@ -115,7 +151,10 @@ fn die(cluster: &mut Cluster, round: u64, sessions: usize, standby: bool) -> Res
             }
         }
         tokio::time::sleep(BEFORE).await;
-        cluster.kill(dead);
+        match fault {
+            Fault::Killed => cluster.kill(dead),
+            Fault::Stands => cluster.node(dead)?.stand_still()?,
+        }
         killed.set(Some(Instant::now()));
         let mut death = Death { led: sessions, ..Death::default() };
         let mut interrupted = std::collections::BTreeSet::new();
@@ -132,13 +171,19 @@ fn die(cluster: &mut Cluster, round: u64, sessions: usize, standby: bool) -> Res
         death.interrupted = interrupted.len();
         Ok::<Death, BenchError>(death)
     }))?;
+    if fault == Fault::Stands {
+        cluster.node(dead)?.go_on()?;
+        cluster.agreed()?;
+    }
     for on in [dead, other] {
         for number in 0..sessions {
             let session = format!("{GAME}/{}", name(on, number));
             cluster.ask(1, &["session", "end", &session, "--reason", "the round is over"])?;
         }
     }
-    cluster.add(dead)?;
+    if fault == Fault::Killed {
+        cluster.add(dead)?;
+    }
     cluster.agreed()?;
     Ok(death)
 }

@@ -55,9 +55,10 @@ impl Leader {
             let message = Message::Lead { record: Box::new(Record::clone(&rival.record)), end: None };
             return self.send(record.leader, message);
         }
-        let is_fork =
-            self.terms.home() == ChainHome::Log && self.record.number >= record.number && record.leader != self.me;
         let fork = self.record.lineage.common(self.end, &record.lineage, Position::MAX);
+        // It had gone on without whoever leads now, by a record that the other log lacks. Numbers say nothing of that: each
+        // branch counts on for itself.
+        let is_fork = self.terms.home() == ChainHome::Log && self.record.position > fork && record.leader != self.me;
         if !is_fork {
             self.rival = Some(Rival::of(record));
             return self.over(Output::Deposed);

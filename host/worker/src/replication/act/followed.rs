@@ -21,6 +21,10 @@ impl Worker {
     /// The node says that a session is to be followed.
     pub(crate) fn begin_following(&mut self, now: Instant, follow: Follow) {
         let id = follow.terms.session.clone();
+        let is_of_no_use = self.replication.get_mut(&id).is_some_and(|one| one.core.is_of_no_use());
+        if is_of_no_use {
+            self.stop_following(now, &id);
+        }
         let is_here = self.index_of(&id).is_some() || self.replication.index_of(&id).is_some();
         if is_here || self.replication.followed() >= FOLLOWED {
             return;

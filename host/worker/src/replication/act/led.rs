@@ -117,7 +117,15 @@ impl Worker {
         {
             lead.linked.insert(to);
         }
+        let introduces = match &word.message {
+            Message::Lead { .. } => true,
+            Message::Append(append) => append.record.is_some() || append.from == 0,
+            _ => false,
+        };
         self.say(to, Item::Word(word));
+        if let Some(branches) = self.lead_mut(index).filter(|_| introduces).map(|lead| lead.branches.clone()) {
+            self.say(to, Item::Branches { session: id, branches });
+        }
     }
 
     /// A session is to have followers, be it for a moment.

@@ -1,0 +1,210 @@
+//! A player: says numbered words, wants each answered once and in order, and comes back until it is.
+
+use std::time::{Duration, Instant};
+
+use ringside_client::{Client, Event, Options};
+use ringside_guest::Bytes;
+use ringside_test_support::random::Random;
+use ringside_test_support::wait::PATIENCE;
+use tokio::sync::watch;
+
+use super::Kind;
+use super::history::{Seen, Violation};
+
+/// Messages on their way, at most.
+const OUTSTANDING: u64 = 4;
+/// Between two words, ms: this and as much again at most.
+const PACE_MS: u64 = 150;
+/// Before a session that is gone is asked for again.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// What players are to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Say words.
+    Playing,
+    /// Say a last one, and wait for all answers.
+    Ending,
+}
+
+/// What a player did and saw.
+#[derive(Debug, Default, Clone)]
+pub struct Played {
+    /// Messages that were answered.
+    pub messages: u64,
+    /// The longest time that a message waited for its answer.
+    pub longest: Duration,
+    /// How often a session went back, told so: a fork's players.
+    pub rewound: u64,
+    /// How often a session that outlives nothing was lost, told so.
+    pub lost: u64,
+    /// How often a client came into its session again.
+    pub attached: u64,
+}
+
+impl Played {
+    /// Another player's as well.
+    pub fn add(&mut self, other: &Played) {
+        self.messages += other.messages;
+        self.longest = self.longest.max(other.longest);
+        self.rewound += other.rewound;
+        self.lost += other.lost;
+        self.attached += other.attached;
+    }
+}
+
+/// A player.
+pub struct Bot {
+    kind: Kind,
+    options: Options,
+    random: Random,
+    seen: Seen,
+    played: Played,
+    /// Since when a message waits.
+    waits: Option<Instant>,
+}
+
+/// How a stay ended.
+enum Stay {
+    /// Everything was answered, and the run is over.
+    Done,
+    /// The session is gone, and that was said.
+    Over,
+}
+
+impl Bot {
+    /// One that enters so.
+    pub fn new(player: String, kind: Kind, options: Options, seed: u64, began: Instant) -> Bot {
+        let seen = Seen::new(&format!("{player} in {}", kind.game), began);
+        Bot { kind, options, random: Random::new(seed), seen, played: Played::default(), waits: None }
+    }
+
+    /// Plays until the run is over.
+    pub async fn play(mut self, mut phase: watch::Receiver<Phase>) -> Result<Played, Violation> {
+        loop {
+            let stay = match Client::connect(self.options.clone()).await {
+                Ok(mut client) => self.stay(&mut client, &mut phase).await?,
+                Err(error) => {
+                    self.seen.note(format_args!("not let in: {error}"));
+                    Stay::Over
+                }
+            };
+            let is_over = *phase.borrow() == Phase::Ending;
+            match stay {
+                Stay::Done => return Ok(self.played),
+                Stay::Over if self.kind.outlives => {
+                    return Err(self.seen.broken("the session ended, which outlives its node"));
+                }
+                Stay::Over if is_over => return Ok(self.played),
+                Stay::Over => {
+                    self.played.lost += 1;
+                    self.waits = None;
+                    self.seen.begin_again();
+                    tokio::time::sleep(AGAIN).await;
+                }
+            }
+        }
+    }
+
+    async fn stay(&mut self, client: &mut Client, phase: &mut watch::Receiver<Phase>) -> Result<Stay, Violation> {
+        let mut session = client.attachment().session.clone();
+        self.seen.note(format_args!("attached to {session} at node {:x}", client.attachment().node));
+        let mut ends: Option<tokio::time::Instant> = None;
+        loop {
+            if ends.is_some() && self.seen.outstanding() == 0 {
+                self.seen.end()?;
+                return Ok(Stay::Done);
+            }
+            let pause = Duration::from_millis(PACE_MS + self.random.below(PACE_MS));
+            let deadline = ends.unwrap_or_else(|| tokio::time::Instant::now() + PATIENCE);
+            tokio::select! {
+                () = tokio::time::sleep(pause), if ends.is_none() => self.say(client)?,
+                // A run whose driver is gone is over as well.
+                _ = phase.changed(), if ends.is_none() => {
+                    ends = Some(tokio::time::Instant::now() + PATIENCE);
+                    self.seen.note("the last word");
+                    self.say(client)?;
+                }
+                () = tokio::time::sleep_until(deadline), if ends.is_some() => {
+                    if !self.kind.outlives {
+                        return Ok(Stay::Over);
+                    }
+                    let waits = self.seen.outstanding();
+                    return Err(self.seen.broken(&format!("{waits} messages were not answered in {PATIENCE:?}")));
+                }
+                event = client.next() => {
+                    let Some(event) = event else { return Ok(Stay::Over) };
+                    if self.take(event, &mut session)? {
+                        return Ok(Stay::Over);
+                    }
+                }
+            }
+        }
+    }
+
+    fn say(&mut self, client: &Client) -> Result<(), Violation> {
+        if self.seen.outstanding() >= OUTSTANDING {
+            return Ok(());
+        }
+        let length = self.random.below(60) as usize;
+        let mut body = self.seen.next_number().to_le_bytes().to_vec();
+        body.extend(self.random.bytes(length));
+        let Ok(encoded) = postcard::to_stdvec(&Bytes(body.clone())) else { return Ok(()) };
+        // One that is not taken was not sent: it is tried again.
+        if client.send(encoded).is_ok() {
+            self.waits.get_or_insert_with(Instant::now);
+            self.seen.sent(body)?;
+        }
+        Ok(())
+    }
+
+    /// Takes an event; whether it was the last.
+    fn take(
+        &mut self,
+        event: Event,
+        session: &mut ringside_client::protocol::ids::SessionId,
+    ) -> Result<bool, Violation> {
+        match event {
+            Event::Message { body, .. } => {
+                let reply = postcard::from_bytes(&body);
+                let reply: echo::Reply = reply.map_err(|error| self.seen.broken(&format!("no reply: {error}")))?;
+                self.seen.reply(&reply)?;
+                self.played.messages += 1;
+                if let Some(since) = self.waits.take() {
+                    self.played.longest = self.played.longest.max(since.elapsed());
+                }
+                self.waits = (self.seen.outstanding() > 0).then(Instant::now);
+            }
+            Event::Attached(attachment) => {
+                self.played.attached += 1;
+                let (node, joined) = (attachment.node, attachment.joined);
+                self.seen.note(format_args!("attached to {} at node {node:x}, joined: {joined}", attachment.session));
+                let is_another = joined || attachment.session != *session;
+                if is_another && self.kind.outlives {
+                    return Err(self.seen.broken("the player's seat is gone, in a session that outlives its node"));
+                }
+                if is_another {
+                    self.played.lost += 1;
+                    self.waits = None;
+                    self.seen.begin_again();
+                    *session = attachment.session;
+                }
+            }
+            Event::Rewound { last_output, .. } => {
+                self.played.rewound += 1;
+                self.seen.rewound(last_output, self.kind.forks)?;
+            }
+            Event::Rejected { number, cause } => {
+                return Err(self.seen.broken(&format!("message {number} is rejected: {cause}")));
+            }
+            event => {
+                let is_last = event.is_last();
+                if is_last || !matches!(event, Event::View(_)) {
+                    self.seen.note(format_args!("{event:?}"));
+                }
+                return Ok(is_last);
+            }
+        }
+        Ok(false)
+    }
+}

@@ -1,0 +1,171 @@
+//! Does things to a cluster, one after another, and waits in between until it has healed.
+
+use std::time::{Duration, Instant};
+
+use ringside_test_support::cluster::Cluster;
+use ringside_test_support::network::Cut;
+use ringside_test_support::random::Random;
+use ringside_test_support::wait::{PATIENCE, until};
+use serde_json::Value;
+
+use super::NODES;
+
+/// Sessions that are moved in one go.
+const MOVED: u64 = 5;
+/// How long a drained node waits for sessions that cannot leave.
+const GRACE: &str = "2s";
+
+/// What was done, and what came of it.
+#[derive(Debug, Default, Clone)]
+pub struct Faults {
+    /// Nodes that were killed and started again.
+    pub kills: u64,
+    /// Nodes that stood still for a while.
+    pub stops: u64,
+    /// Nodes that were drained and started again.
+    pub drains: u64,
+    /// Nodes that were cut off, in one direction or both.
+    pub cuts: u64,
+    /// Sessions that were moved.
+    pub moves: u64,
+    /// Moves that were asked for and refused, or given up.
+    pub not_moved: u64,
+    /// Sessions' changes of leader in all, by the numbers of their epochs.
+    pub epochs: u64,
+}
+
+/// What does it.
+pub struct Driver {
+    cluster: Cluster,
+    random: Random,
+    /// Sessions that outlive a node: game and key.
+    promised: Vec<(&'static str, String)>,
+    length: Duration,
+    faults: Faults,
+}
+
+impl Driver {
+    /// One that draws from a seed.
+    pub fn new(cluster: Cluster, seed: u64, promised: Vec<(&'static str, String)>, length: Duration) -> Driver {
+        Driver { cluster, random: Random::new(seed), promised, length, faults: Faults::default() }
+    }
+
+    /// Does things for as long as it is to; then waits until everything is whole. Answers what does not become so.
+    ///
+    /// # Panics
+    /// If the nodes do not agree again.
+    pub async fn run(mut self) -> (Cluster, Faults, Option<String>) {
+        let end = Instant::now() + self.length;
+        let mut failure = self.is_whole().await;
+        while failure.is_none() && Instant::now() < end {
+            self.fault().await;
+            self.cluster.agreed().await;
+            failure = self.is_whole().await;
+        }
+        (self.cluster, self.faults, failure)
+    }
+
+    async fn fault(&mut self) {
+        let node = self.random.below(NODES) + 1;
+        let kinds = if self.cluster.has_network() { 5 } else { 4 };
+        match self.random.below(kinds) {
+            0 => {
+                let away = self.pause(3000);
+                self.say(format_args!("kill node {node}, start it after {away:?}"));
+                self.cluster.take(node).kill();
+                tokio::time::sleep(away).await;
+                self.cluster.add(node, &[]);
+                self.faults.kills += 1;
+            }
+            1 => {
+                let length = self.pause(5000);
+                self.say(format_args!("node {node} stands still for {length:?}"));
+                self.cluster.node(node).signal("-STOP");
+                tokio::time::sleep(length).await;
+                self.cluster.node(node).signal("-CONT");
+                self.faults.stops += 1;
+            }
+            2 => {
+                self.say(format_args!("drain node {node}, start it again"));
+                let by = node % NODES + 1;
+                let order = ["node", "drain", &node.to_string(), "--grace", GRACE, "--no-wait"];
+                self.cluster.node(by).ringside(&order).succeeded();
+                let leaving = self.cluster.take(node);
+                leaving.wait_for_end();
+                self.cluster.add(node, &[]);
+                self.faults.drains += 1;
+            }
+            3 => self.move_some(node),
+            _ => {
+                let length = self.pause(6000);
+                let is_one_way = self.random.happens(0.4);
+                let way = if is_one_way { "one way" } else { "both ways" };
+                self.say(format_args!("node {node} is cut off for {length:?}, {way}"));
+                self.cut(node, is_one_way, true);
+                tokio::time::sleep(length).await;
+                self.cut(node, is_one_way, false);
+                self.faults.cuts += 1;
+            }
+        }
+    }
+
+    fn move_some(&mut self, to: u64) {
+        self.say(format_args!("move {MOVED} sessions to node {to}"));
+        for _ in 0..MOVED {
+            let (game, key) = &self.promised[self.random.below(self.promised.len() as u64) as usize];
+            let order = ["session", "move", &format!("{game}/{key}"), "--to", &to.to_string()];
+            let answer = self.cluster.node(to).ringside(&order);
+            if answer.code == Some(0) {
+                self.faults.moves += 1;
+            } else {
+                self.say(format_args!("{game}/{key} is not moved: {}", answer.err.trim()));
+                self.faults.not_moved += 1;
+            }
+        }
+    }
+
+    /// From the others, not from players.
+    fn cut(&self, node: u64, is_one_way: bool, is_cut: bool) {
+        for other in (1..=NODES).filter(|other| *other != node) {
+            let (node, other) = (node as u8, other as u8);
+            self.cluster.network().set_cut(Cut::OneWay { from: node, to: other }, is_cut);
+            if !is_one_way {
+                self.cluster.network().set_cut(Cut::OneWay { from: other, to: node }, is_cut);
+            }
+        }
+    }
+
+    /// Waits until every session that outlives a node is led and has a follower that counts, so that the next fault is
+    /// one that it must survive. Answers one that does not come to be so.
+    async fn is_whole(&mut self) -> Option<String> {
+        let (mut epochs, mut bad) = (0, String::new());
+        for (at, (game, key)) in self.promised.iter().enumerate() {
+            let by = self.cluster.node(at as u64 % NODES + 1);
+            let followed = until("a follower that counts", async || {
+                let shown = by.try_get(&format!("/v1/sessions/{game}/{key}"))?;
+                let replication = &shown["detail"]["replication"];
+                let in_sync = |follower: &Value| follower["in_sync"] == true;
+                bad = format!("{game}/{key}: {shown}");
+                replication["followers"]
+                    .as_array()?
+                    .iter()
+                    .any(in_sync)
+                    .then(|| replication["epoch"]["number"].as_u64())?
+            });
+            match tokio::time::timeout(PATIENCE - Duration::from_secs(1), followed).await {
+                Ok(epoch) => epochs += epoch - 1,
+                Err(_) => return Some(format!("a session is not whole again within {PATIENCE:?}: {bad}")),
+            }
+        }
+        self.faults.epochs = epochs;
+        None
+    }
+
+    fn pause(&mut self, most_ms: u64) -> Duration {
+        Duration::from_millis(100 + self.random.below(most_ms))
+    }
+
+    fn say(&self, what: std::fmt::Arguments<'_>) {
+        eprintln!("chaos: {what}");
+    }
+}
