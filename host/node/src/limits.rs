@@ -137,3 +137,10 @@ pub const CHAIN_QUESTIONS: usize = 256;
 /// Sessions that do not get away from a node that leaves, and are named in what is shown of it. Beyond: they are counted
 /// among its sessions, and named in its log.
 pub const STUCK_SHOWN: usize = 16;
+/// Parts of logs (branches that lost, sides of divergences) that the store keeps of a session. Beyond: a further one is not
+/// kept, and an error in the log says so, until somebody deletes some.
+pub const KEPT: usize = 8;
+/// Those of all sessions of a game. Beyond: likewise.
+pub const KEPT_OF_GAME: usize = 64;
+/// Bytes of one. Beyond: likewise.
+pub const KEPT_BYTES: usize = 64 << 20;

@@ -273,6 +273,7 @@ fn forward(
     while let Ok((worker, event)) = events.recv() {
         match event {
             Event::Recorded { session, frames, .. } => recorder.offer(&session, frames),
+            Event::Kept(kept) => recorder.keep(kept),
             Event::Flushed(flushed) => flushed.done(),
             Event::Relay(order) => {
                 if let Some(handle) = handles.get(usize::from(worker.0)) {

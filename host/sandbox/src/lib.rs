@@ -37,6 +37,6 @@ pub use host_state::{Ending, SlotState};
 pub use module::{Module, Sandbox, SandboxConfig};
 pub use query::query;
 pub use rebuild::{Rebuild, Step};
-pub use replay::{CheckpointResult, ReplayReport, Replayed, Replayer, read_header, replay_recording};
-pub use state::{Hashing, State};
+pub use replay::{CheckpointResult, OutputDifference, ReplayReport, Replayed, Replayer, read_header, replay_recording};
+pub use state::{Hashing, State, StateDifference};
 pub use upload_error::{Place, UploadError};

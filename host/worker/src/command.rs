@@ -18,7 +18,7 @@ use ringside_sandbox::Module;
 pub use crate::beside::Beside;
 use crate::peers::{News, Order, Peer};
 use crate::relay::{RelayOrder, Relayed};
-use crate::replication::{Done, Follow, Nodes, Promoted, ReplicationReport};
+use crate::replication::{Done, Follow, Kept, Nodes, Promoted, ReplicationReport};
 use crate::session::Session;
 
 /// Called once with an answer, on the worker's thread: must not block. Dropped uncalled if the worker stops first.
@@ -392,6 +392,8 @@ pub enum Event {
     },
     /// A session that was followed here is led here now.
     Promoted(Box<Promoted>),
+    /// A part of a session's log is to be kept.
+    Kept(Box<Kept>),
     /// A session that was led here is led by another worker now, and followed here.
     Deposed {
         /// Which.
@@ -422,6 +424,7 @@ impl Event {
     pub(crate) fn body_bytes(&self) -> usize {
         match self {
             Event::Recorded { frames, .. } => frames.len(),
+            Event::Kept(kept) => kept.size_bytes(),
             Event::GuestLog { line, .. } => line.len(),
             Event::GuestEvent { body, .. } | Event::Signal { body, .. } => body.len(),
             Event::GuestFault { message, .. } => message.len(),

@@ -8,6 +8,7 @@ mod branches;
 mod following;
 mod gates;
 mod job;
+mod kept;
 mod lead;
 mod wire;
 
@@ -27,6 +28,7 @@ pub(crate) use branches::{Branches, Fork};
 pub(crate) use following::Following;
 pub(crate) use gates::Freed;
 pub use job::{Done, Job};
+pub use kept::Kept;
 pub(crate) use lead::{Lead, Rested};
 
 /// The clock that leadership goes by: µs of this machine's own. It begins well above zero, for times are subtracted.

@@ -73,7 +73,11 @@ pub async fn create(
 
 /// `GET /v1/sessions/{game}/{key}`.
 pub async fn show(State(services): Shared, Path(name): Path<(String, String)>) -> Result<Json<SessionInfo>, ApiError> {
-    Ok(Json(everywhere::session(&services.desk, parse(&name)?).await?))
+    let mut info = everywhere::session(&services.desk, parse(&name)?).await?;
+    if let (Some(detail), Ok(session)) = (&mut info.detail, info.session.parse()) {
+        detail.kept = services.store.kept(&session).await?;
+    }
+    Ok(Json(info))
 }
 
 /// `GET /v1/sessions/{game}/{key}/placement`.

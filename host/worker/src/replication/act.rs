@@ -142,6 +142,9 @@ impl Worker {
         match item {
             Item::Word(word) => self.hear(now, Party::Member(from), word),
             Item::Standing { session, players } => self.have_come(now, from, &session, players),
+            Item::Diverged { session, position, leader, follower } => {
+                self.keep_divergence(&session, (position, leader, follower));
+            }
             Item::Absent { session } => {
                 if let Some(index) = self.index_of(&session) {
                     self.with_leader(now, index, |core, _| core.handle_absent(from));
