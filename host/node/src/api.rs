@@ -310,6 +310,7 @@ impl From<SessionReport> for SessionDetail {
             stats_hex: crate::hex::encode(&report.stats),
             counters,
             players: report.players.into_iter().map(player).collect(),
+            kept: Vec::new(),
             replication: report.replication.and_then(|report| ReplicationInfo::of(*report)),
         }
     }

@@ -62,7 +62,9 @@ pub enum StoreError {
         what: String,
     },
     /// As many parts of logs are kept as may be, or this one is too large.
-    #[error("store: {count} objects below {prefix}, {of_game} of its game, or too many bytes: delete what is not needed")]
+    #[error(
+        "store: {count} objects below {prefix}, {of_game} of its game, or too many bytes: delete what is not needed"
+    )]
     Full {
         /// Where.
         prefix: String,

@@ -154,7 +154,8 @@ impl Worker {
             Ok(place) => place,
             Err(refusal) => return self.refuse(now, link, refusal.reason, &refusal.message),
         };
-        let is_led_here = place.node == self.config.node && place.worker == self.config.worker && !self.is_beside(&place);
+        let is_led_here =
+            place.node == self.config.node && place.worker == self.config.worker && !self.is_beside(&place);
         match self.index_of(&place.session) {
             Some(session) if is_led_here => self.attach(now, guest, session),
             None if is_led_here => {

@@ -163,7 +163,10 @@ fn summary(report: &ReplayReport) -> Summary {
 fn about(about: About) -> String {
     match about {
         About::Fork { fork, by, leader } => {
-            format!("a branch that lost: it left the log after position {fork}; epoch {} of {leader} went on", by.number)
+            format!(
+                "a branch that lost: it left the log after position {fork}; epoch {} of {leader} went on",
+                by.number
+            )
         }
         About::Diverged { position, is_leader, .. } => {
             let side = if is_leader { "leader" } else { "follower" };

@@ -115,7 +115,10 @@ async fn parts_of_logs_are_kept_up_to_a_bound() {
     for other in others {
         store.keep(&other, "one", Bytes::new()).await.unwrap();
     }
-    assert!(matches!(store.keep(&second, "one", Bytes::new()).await, Err(StoreError::Full { of_game: KEPT_OF_GAME, .. })));
+    assert!(matches!(
+        store.keep(&second, "one", Bytes::new()).await,
+        Err(StoreError::Full { of_game: KEPT_OF_GAME, .. })
+    ));
     assert!(store.kept(&second).await.unwrap().is_empty());
 }
 

@@ -30,7 +30,8 @@ impl State {
         const ZEROS: &[u8] = &[0; super::PAGE];
         let (mine, theirs): (BTreeMap<_, _>, BTreeMap<_, _>) = (self.pages().collect(), other.pages().collect());
         let numbers: std::collections::BTreeSet<u32> = mine.keys().chain(theirs.keys()).copied().collect();
-        let page = |pages: &BTreeMap<u32, &'_ [u8]>, number| pages.get(&number).map_or(ZEROS.to_vec(), |page| page.to_vec());
+        let page =
+            |pages: &BTreeMap<u32, &'_ [u8]>, number| pages.get(&number).map_or(ZEROS.to_vec(), |page| page.to_vec());
         let mut difference = StateDifference::default();
         for number in numbers {
             let (one, two) = (page(&mine, number), page(&theirs, number));

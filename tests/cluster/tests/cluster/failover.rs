@@ -7,13 +7,13 @@ use serde_json::Value;
 use crate::player::Player;
 
 /// A session as a node shows it.
-fn shown(cluster: &Cluster, by: u64, session: &str) -> Option<Value> {
+pub fn shown(cluster: &Cluster, by: u64, session: &str) -> Option<Value> {
     let answer = cluster.node(by).ringside(&["session", "show", session, "--json"]);
     (answer.code == Some(0)).then(|| answer.json())
 }
 
 /// The node that leads a session and a node that is in sync, once one is.
-async fn led_and_followed(cluster: &Cluster, by: u64, session: &str) -> (u64, u64) {
+pub async fn led_and_followed(cluster: &Cluster, by: u64, session: &str) -> (u64, u64) {
     until("a follower that counts", async || {
         let shown = shown(cluster, by, session)?;
         let replication = &shown["detail"]["replication"];

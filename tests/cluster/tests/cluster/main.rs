@@ -8,6 +8,7 @@ mod failover;
 mod floods;
 mod games;
 mod gossip;
+mod kept;
 mod leaving;
 mod links;
 mod network;

@@ -391,7 +391,8 @@ fn a_session_without_followers_is_followed_where_it_is_to_go() {
     let asked = sent.lock().unwrap().iter().any(|(to, said)| *to == node(2) && matches!(said, Said::Follow { .. }));
     assert!(asked, "the other node is to follow");
     bench.hear(2, Said::Follows { session: session.clone(), answer: Ok(WorkerId(0)) });
-    let recruited = bench.commands(0).into_iter().any(|it| matches!(it, Command::Recruit { member: who, .. } if who == member(2)));
+    let recruited =
+        bench.commands(0).into_iter().any(|it| matches!(it, Command::Recruit { member: who, .. } if who == member(2)));
     assert!(recruited, "the leader's worker is told of it");
     bench.ask(|reply| Message::Move(name(&session), node(2), reply));
     let moved = bench.commands(0).into_iter().any(|it| matches!(it, Command::Move { to, .. } if to == member(2)));

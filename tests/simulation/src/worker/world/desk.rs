@@ -72,6 +72,7 @@ impl World<'_> {
             | Event::Deposed { .. }
             | Event::Record { .. }
             | Event::Relayed { .. }
+            | Event::Kept(_)
             | Event::Peer { .. } => {}
             Event::GuestLog { .. } | Event::GuestEvent { .. } | Event::Signal { .. } => {}
         }
