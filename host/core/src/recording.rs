@@ -6,18 +6,20 @@
 //! file  = magic "RSREC" 0, version u16, frame*
 //! frame = payload length u32, payload (postcard of `Item`), first 8 bytes of BLAKE3(payload)
 //! ```
-//! Numbers are little-endian. Segments of one recording are concatenated in order; only the first has the magic.
+//! A part of a log that was kept for a reason, a branch that lost or one side of a divergence, says so in its second frame,
+//! and begins with the state that its records follow. Numbers are little-endian. Segments of one recording are concatenated in order; only the first has the magic.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Epoch, ModuleHash, Position, SessionId, StateHash};
+use crate::leadership::record::Member;
 use crate::log::Record;
 
 /// First bytes of a recording.
 pub const MAGIC: &[u8; 6] = b"RSREC\0";
-/// Version of the format. Since 3 a log may have entries of leadership.
-pub const VERSION: u16 = 3;
+/// Version of the format. Since 3 a log may have entries of leadership, since 4 a recording may be a part that was kept.
+pub const VERSION: u16 = 4;
 /// The oldest version that is read.
 pub const OLDEST_VERSION: u16 = 2;
 /// Largest payload of a frame, bytes: a checkpoint of the largest guest memory and room for host state.
@@ -72,6 +74,33 @@ pub enum Item {
         /// Why the recording ends there.
         reason: EndReason,
     },
+    /// Why this part of a log was kept; the second frame of such a recording.
+    About(About),
+}
+
+/// Why a part of a log was kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum About {
+    /// It is of a branch that lost: another one goes on.
+    Fork {
+        /// The last position that both branches have.
+        fork: Position,
+        /// The epoch of the branch that won.
+        by: Epoch,
+        /// Who leads that.
+        leader: Member,
+    },
+    /// A follower's fold came to other outputs than its leader's. Each side keeps its own.
+    Diverged {
+        /// The position at which that was seen; it may have happened before.
+        position: Position,
+        /// The running hash of outputs that the leader had there.
+        leader: StateHash,
+        /// The one that the follower had.
+        follower: StateHash,
+        /// Whether this is the leader's side.
+        is_leader: bool,
+    },
 }
 
 /// Why a recording ends where it does.
@@ -81,6 +110,8 @@ pub enum EndReason {
     SessionEnded,
     /// The session was going on when its worker was told to stop.
     WorkerStopped,
+    /// It is all that was kept of a part; [`About`] says of which.
+    Kept,
 }
 
 /// Why a recording cannot be read (further).

@@ -280,6 +280,9 @@ pub struct SessionDetail {
     pub counters: BTreeMap<String, u64>,
     /// Its players.
     pub players: Vec<PlayerInfo>,
+    /// Objects of the store that keep parts of its log: branches that lost, sides of divergences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<String>,
     /// How it is replicated, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replication: Option<ReplicationInfo>,
@@ -307,6 +310,7 @@ impl From<SessionReport> for SessionDetail {
             stats_hex: crate::hex::encode(&report.stats),
             counters,
             players: report.players.into_iter().map(player).collect(),
+            kept: Vec::new(),
             replication: report.replication.and_then(|report| ReplicationInfo::of(*report)),
         }
     }

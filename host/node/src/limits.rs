@@ -145,3 +145,10 @@ pub const STUCK_SHOWN: usize = 16;
 pub const HANDOVER_FRAME_BYTES: usize = 1 << 20;
 /// Things that wait to be said in a handover, each way. Beyond: they are dropped, and what directories say is repeated.
 pub const HANDOVER_QUEUE: usize = 256;
+/// Parts of logs (branches that lost, sides of divergences) that the store keeps of a session. Beyond: a further one is not
+/// kept, and an error in the log says so, until somebody deletes some.
+pub const KEPT: usize = 8;
+/// Those of all sessions of a game. Beyond: likewise.
+pub const KEPT_OF_GAME: usize = 64;
+/// Bytes of one. Beyond: likewise.
+pub const KEPT_BYTES: usize = 64 << 20;

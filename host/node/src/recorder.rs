@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use ringside_core::ids::SessionId;
+use ringside_core::recording::About;
+use ringside_worker::replication::Kept;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -54,6 +56,7 @@ enum Item {
     Batch(SessionId, Bytes),
     End(SessionId),
     Flush(SessionId, oneshot::Sender<()>),
+    Keep(Box<Kept>),
     Stop(oneshot::Sender<()>),
 }
 
@@ -86,6 +89,14 @@ impl Recorder {
             return;
         }
         self.shared.taken_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Keeps a part of a session's log; never waits. It is named in the node's log, and by what shows the session.
+    pub fn keep(&self, kept: Box<Kept>) {
+        let session = kept.session.clone();
+        if self.items.try_send(Item::Keep(kept)).is_err() {
+            tracing::error!(%session, "a part of the log is not kept: the store does not keep up");
+        }
     }
 
     /// The session is over: what was taken of it is written. Waits where the queue is full; not for async code.
@@ -177,7 +188,27 @@ impl Writer {
                 self.flush(&session).await;
                 let _ = done.send(());
             }
+            Item::Keep(kept) => self.keep(*kept).await,
             Item::Stop(done) => drop(done),
+        }
+    }
+
+    async fn keep(&self, kept: Kept) {
+        let (session, name, about) = (kept.session.clone(), kept.name(), kept.about);
+        let encoded = tokio::task::spawn_blocking(move || kept.encode()).await;
+        let bytes = match encoded {
+            Ok(Ok(bytes)) => bytes,
+            Ok(Err(error)) => return tracing::error!(%session, %error, "a part of the log is not kept"),
+            Err(error) => return tracing::error!(%session, %error, "a part of the log is not kept"),
+        };
+        match self.store.keep(&session, &name, bytes).await {
+            Ok(object) => match about {
+                About::Diverged { .. } => {
+                    tracing::error!(%session, %object, "one side of a divergence is kept: `ringside replay` finds where");
+                }
+                About::Fork { .. } => tracing::warn!(%session, %object, "the branch that lost is kept as a recording"),
+            },
+            Err(error) => tracing::error!(%session, %name, %error, "a part of the log is not kept"),
         }
     }
 

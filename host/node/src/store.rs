@@ -24,7 +24,7 @@ use ringside_core::envelope::{self, Kind};
 use ringside_core::ids::{GameName, ModuleHash, SessionId};
 use serde::{Deserialize, Serialize};
 
-use crate::limits::VERSIONS;
+use crate::limits::{KEPT, KEPT_BYTES, KEPT_OF_GAME, VERSIONS};
 
 pub use location::Location;
 
@@ -65,6 +65,18 @@ pub enum StoreError {
         name: String,
         /// What is wrong.
         what: String,
+    },
+    /// As many parts of logs are kept as may be, or this one is too large.
+    #[error(
+        "store: {count} objects below {prefix}, {of_game} of its game, or too many bytes: delete what is not needed"
+    )]
+    Full {
+        /// Where.
+        prefix: String,
+        /// How many there are.
+        count: usize,
+        /// How many of the game's.
+        of_game: usize,
     },
     /// There is no such object.
     #[error("store: there is no {0}")]
@@ -233,6 +245,39 @@ impl Store {
         self.get(&path).await?.ok_or_else(|| StoreError::Missing(format!("segment {path}")))
     }
 
+    /// Keeps a part of a session's log, within the bounds; answers the object's name. One of that name that is there stays.
+    ///
+    /// # Errors
+    /// [`StoreError::Backend`], [`StoreError::Full`].
+    pub async fn keep(&self, session: &SessionId, name: &str, bytes: Bytes) -> Result<String, StoreError> {
+        let game = ObjectPath::from("kept").join(session.game.as_str());
+        let all = self.names(&game).await?;
+        let own = kept_path(session);
+        let of_session = all.iter().filter(|path| path.prefix_matches(&own)).count();
+        if of_session >= KEPT || all.len() >= KEPT_OF_GAME || bytes.len() > KEPT_BYTES {
+            return Err(StoreError::Full { prefix: own.to_string(), count: of_session, of_game: all.len() });
+        }
+        let path = own.join(name);
+        self.create(&path, bytes).await?;
+        Ok(path.to_string())
+    }
+
+    /// The names of the objects that are kept of a session.
+    ///
+    /// # Errors
+    /// [`StoreError::Backend`].
+    pub async fn kept(&self, session: &SessionId) -> Result<Vec<String>, StoreError> {
+        let names = self.names(&kept_path(session)).await?;
+        Ok(names.iter().map(ToString::to_string).collect())
+    }
+
+    async fn names(&self, prefix: &ObjectPath) -> Result<Vec<ObjectPath>, StoreError> {
+        let objects: Vec<_> = self.objects.list(Some(prefix)).try_collect().await?;
+        let mut names: Vec<ObjectPath> = objects.into_iter().map(|object| object.location).collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
     /// The recording of a key whose first segment was written last.
     ///
     /// # Errors
@@ -323,6 +368,11 @@ fn versions_path(game: &GameName) -> ObjectPath {
 
 fn version_path(game: &GameName, number: u32) -> ObjectPath {
     versions_path(game).join(format!("{number:06}"))
+}
+
+fn kept_path(session: &SessionId) -> ObjectPath {
+    let name = format!("{}@{:016x}", session.key, session.incarnation.0);
+    ObjectPath::from("kept").join(session.game.as_str()).join(name)
 }
 
 fn recording_path(session: &SessionId) -> ObjectPath {

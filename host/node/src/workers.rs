@@ -352,6 +352,7 @@ fn forward(
         match event {
             Event::Recorded { session, frames, .. } => recorder.offer(&session, frames),
             Event::Log(items) => node_log.take(worker, items),
+            Event::Kept(kept) => recorder.keep(kept),
             Event::Flushed(flushed) => flushed.done(),
             Event::Relay(order) => {
                 if let Some(handle) = handle(worker) {

@@ -95,6 +95,14 @@ pub enum ReplayError {
         /// Why.
         error: FoldError,
     },
+    /// A state in the recording cannot be read.
+    #[error("the state at {position}: {error}")]
+    State {
+        /// Its position.
+        position: Position,
+        /// Why not.
+        error: StateError,
+    },
 }
 
 /// A query has no answer; no session was touched.

@@ -3,12 +3,14 @@
 use std::time::{Duration, Instant};
 
 use ringside_core::ids::{Position, SessionTime, StateHash};
+use ringside_core::log::Input;
 use ringside_core::output::Output;
-use ringside_core::recording::{EndReason, Header, Item, Reader, RecordingError};
+use ringside_core::recording::{About, EndReason, Header, Item, Reader, RecordingError};
 
 use crate::error::{FoldError, ReplayError};
 use crate::fold::{Fold, FoldOptions, Role};
 use crate::module::Module;
+use crate::state::{State, StateDifference};
 
 /// A recorded hash beside the one that the replay has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,11 +32,32 @@ impl CheckpointResult {
     }
 }
 
+/// Records after which the running hash of outputs is another than the recording says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputDifference {
+    /// The first of them.
+    pub from: Position,
+    /// The last.
+    pub to: Position,
+    /// What came in with the last.
+    pub input: Input,
+    /// What the recording says.
+    pub expected: StateHash,
+    /// What the replay has.
+    pub got: StateHash,
+}
+
 /// What a replay found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplayReport {
     /// What the recording is of.
     pub header: Header,
+    /// Why it was kept, if it is a part of a log that was.
+    pub about: Option<About>,
+    /// The first batch of `outputs_differ`.
+    pub first_difference: Option<OutputDifference>,
+    /// The first state in the recording that is another: in what the replay's differs.
+    pub state_difference: Option<(Position, StateDifference)>,
     /// State hashes at checkpoints.
     pub checkpoints: Vec<CheckpointResult>,
     /// Batches after which the running hash of outputs differed: positions of their last records.
@@ -73,6 +96,8 @@ pub enum Replayed {
 pub struct Replayer<'a> {
     reader: Reader<'a>,
     header: Header,
+    module: Module,
+    options: FoldOptions,
     fold: Fold,
     outputs: Vec<Output>,
     report: ReplayReport,
@@ -111,6 +136,9 @@ impl<'a> Replayer<'a> {
         let mut fold = Fold::new(module, options).map_err(|error| ReplayError::Fold { position: 0, error })?;
         let report = ReplayReport {
             header: header.clone(),
+            about: None,
+            first_difference: None,
+            state_difference: None,
             checkpoints: Vec::new(),
             outputs_differ: Vec::new(),
             records: 0,
@@ -119,7 +147,8 @@ impl<'a> Replayer<'a> {
             elapsed: Duration::ZERO,
             incomplete: None,
         };
-        Ok(Replayer { reader, header, fold, outputs: Vec::new(), report, is_over: false, begun: Instant::now() })
+        let (module, outputs, begun) = (module.clone(), Vec::new(), Instant::now());
+        Ok(Replayer { reader, header, module, options, fold, outputs, report, is_over: false, begun })
     }
 
     /// What the recording is of.
@@ -155,6 +184,10 @@ impl<'a> Replayer<'a> {
                 Ok(self.ends(Some(why)))
             }
             Some(Item::Header(_)) => Ok(Replayed::Batch),
+            Some(Item::About(about)) => {
+                self.report.about = Some(about);
+                Ok(Replayed::Batch)
+            }
             Some(Item::Batch { records, outputs }) => {
                 for record in &records {
                     self.outputs.clear();
@@ -162,18 +195,39 @@ impl<'a> Replayer<'a> {
                     folded.map_err(|error| ReplayError::Fold { position: record.position, error })?;
                     self.report.records += 1;
                 }
-                if outputs != self.fold.output_hash() {
+                let got = self.fold.output_hash();
+                if outputs != got {
                     self.report.outputs_differ.push(self.fold.position());
+                    if let (None, [first, .., last] | [first @ last]) = (&self.report.first_difference, &records[..]) {
+                        self.report.first_difference = Some(OutputDifference {
+                            from: first.position,
+                            to: last.position,
+                            input: last.input.clone(),
+                            expected: outputs,
+                            got,
+                        });
+                    }
                 }
                 Ok(Replayed::Batch)
             }
-            Some(Item::Checkpoint { position, state, .. }) => {
+            Some(Item::Checkpoint { position, state, full }) => {
+                let full = full.map(|bytes| State::decode(&bytes)).transpose();
+                let full = full.map_err(|error| ReplayError::State { position, error })?;
+                if let (0, Some(full)) = (self.fold.position(), &full) {
+                    // The state that a part of a log begins with.
+                    let restored = Fold::restore(&self.module, full, self.options);
+                    self.fold = restored.map_err(|error| ReplayError::Fold { position, error })?;
+                }
                 if position != self.fold.position() {
                     let error = FoldError::Position { found: position, expected: self.fold.position() };
                     return Err(ReplayError::Fold { position, error });
                 }
                 let got = self.fold.state_hash();
                 let result = CheckpointResult { position, time_us: self.fold.time_us(), expected: state, got };
+                if let (Some(full), None, false) = (full, &self.report.state_difference, result.agrees()) {
+                    let own = self.fold.capture().map_err(|error| ReplayError::Fold { position, error })?;
+                    self.report.state_difference = Some((position, own.difference(&full)));
+                }
                 self.report.checkpoints.push(result);
                 Ok(Replayed::Checkpoint(result))
             }
@@ -188,6 +242,7 @@ impl<'a> Replayer<'a> {
                         EndReason::WorkerStopped => {
                             Some(format!("the node was stopped at position {at}, before the session's end"))
                         }
+                        EndReason::Kept => Some(format!("it is a part of the log that was kept, up to position {at}")),
                     }
                 };
                 Ok(self.ends(why))

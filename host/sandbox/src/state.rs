@@ -1,6 +1,8 @@
 //! A session's full state away from its instance: guest memory, mutable globals and the host struct. Captured between
 //! calls, written with magic, version and checksum, restored into a fresh instance, hashed the same way live or not.
 
+mod difference;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +16,8 @@ use crate::error::{FoldError, StateError};
 use crate::host_state::HostState;
 use crate::instance::Instance;
 use crate::module::Module;
+
+pub use difference::StateDifference;
 
 /// Version of a checkpoint's format.
 pub const VERSION: u16 = 1;

@@ -20,7 +20,7 @@ pub use crate::beside::Beside;
 use crate::durable::{Restore, Stored};
 use crate::peers::{News, Order, Peer};
 use crate::relay::{RelayOrder, Relayed};
-use crate::replication::{Done, Follow, Nodes, Promoted, ReplicationReport};
+use crate::replication::{Done, Follow, Kept, Nodes, Promoted, ReplicationReport};
 use crate::session::Session;
 
 /// Called once with an answer, on the worker's thread: must not block. Dropped uncalled if the worker stops first.
@@ -405,6 +405,8 @@ pub enum Event {
     },
     /// A session that was followed here is led here now.
     Promoted(Box<Promoted>),
+    /// A part of a session's log is to be kept.
+    Kept(Box<Kept>),
     /// A session that was led here is led by another worker now, and followed here.
     Deposed {
         /// Which.
@@ -444,6 +446,7 @@ impl Event {
     pub(crate) fn body_bytes(&self) -> usize {
         match self {
             Event::Recorded { frames, .. } => frames.len(),
+            Event::Kept(kept) => kept.size_bytes(),
             Event::GuestLog { line, .. } => line.len(),
             Event::GuestEvent { body, .. } | Event::Signal { body, .. } => body.len(),
             Event::GuestFault { message, .. } => message.len(),

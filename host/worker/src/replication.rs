@@ -8,6 +8,7 @@ mod branches;
 mod following;
 mod gates;
 mod job;
+mod kept;
 mod lead;
 mod wire;
 
@@ -27,6 +28,7 @@ pub(crate) use branches::{Branches, Fork};
 pub(crate) use following::{Following, Remains};
 pub(crate) use gates::Freed;
 pub use job::{Done, Job};
+pub use kept::Kept;
 pub(crate) use lead::{Lead, Rested};
 pub(crate) use wire::CheckpointHead;
 pub use wire::VERSION as WORDS;

@@ -393,6 +393,11 @@ impl Follower {
         }
     }
 
+    /// What its fold came to at the last positions, oldest first.
+    pub fn marks(&self) -> impl Iterator<Item = Mark> + '_ {
+        self.marks.values().copied()
+    }
+
     /// Its fold is at a position, and came to a hash.
     pub fn handle_applied(&mut self, mark: Mark) {
         if mark.position > self.end {

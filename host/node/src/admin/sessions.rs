@@ -20,6 +20,9 @@ use crate::control::SessionName;
 use crate::hex;
 use crate::operator::{everywhere, here, moving};
 
+/// How long the names of what is kept of a session are waited for.
+const KEPT_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// What `GET /v1/sessions` takes.
 #[derive(Debug, Default, Deserialize)]
 pub struct ListQuery {
@@ -73,7 +76,13 @@ pub async fn create(
 
 /// `GET /v1/sessions/{game}/{key}`.
 pub async fn show(State(services): Shared, Path(name): Path<(String, String)>) -> Result<Json<SessionInfo>, ApiError> {
-    Ok(Json(everywhere::session(&services.desk, parse(&name)?).await?))
+    let mut info = everywhere::session(&services.desk, parse(&name)?).await?;
+    if let (Some(detail), Ok(session)) = (&mut info.detail, info.session.parse()) {
+        // A store that is away does not keep a session from being shown.
+        let kept = tokio::time::timeout(KEPT_PATIENCE, services.store.kept(&session)).await;
+        detail.kept = kept.ok().and_then(Result::ok).unwrap_or_default();
+    }
+    Ok(Json(info))
 }
 
 /// `GET /v1/sessions/{game}/{key}/placement`.

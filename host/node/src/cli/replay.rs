@@ -6,8 +6,11 @@ use std::process::ExitCode;
 
 use clap::Args;
 use ringside_core::ids::ModuleHash;
-use ringside_core::recording::Header;
-use ringside_sandbox::{CheckpointResult, Module, ReplayReport, Sandbox, SandboxConfig, read_header, replay_recording};
+use ringside_core::recording::{About, Header};
+use ringside_sandbox::{
+    CheckpointResult, Module, OutputDifference, ReplayReport, Sandbox, SandboxConfig, StateDifference, read_header,
+    replay_recording,
+};
 use serde::Serialize;
 
 use super::{CliError, CliResult, Common, table};
@@ -47,11 +50,40 @@ struct Summary {
     checkpoints: Vec<Checkpoint>,
     outputs_differ: Vec<u64>,
     last: String,
+    /// Why it was kept, if it is a part of a log that was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    about: Option<String>,
+    /// The first entry after which the outputs differ.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_difference: Option<Difference>,
+    /// In what the first state that differs does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state_difference: Option<InState>,
     /// Whether it is the whole session, to its end.
     complete: bool,
     /// Why not.
     incomplete: Option<String>,
     same: bool,
+}
+
+/// The first batch of entries after which the outputs differ: one entry, in what is kept of a divergence.
+#[derive(Debug, Serialize)]
+struct Difference {
+    from: u64,
+    to: u64,
+    input: String,
+    expected: String,
+    got: String,
+}
+
+/// In what a state differs from that of the replay.
+#[derive(Debug, Serialize)]
+struct InState {
+    position: u64,
+    pages: Vec<u32>,
+    first_byte: Option<u64>,
+    globals: Vec<usize>,
+    host: Vec<&'static str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -126,10 +158,46 @@ fn summary(report: &ReplayReport) -> Summary {
         checkpoints: report.checkpoints.iter().map(checkpoint).collect(),
         outputs_differ: report.outputs_differ.clone(),
         last: report.last.to_string(),
+        about: report.about.map(about),
+        first_difference: report.first_difference.as_ref().map(difference),
+        state_difference: report.state_difference.as_ref().map(in_state),
         complete: report.incomplete.is_none(),
         incomplete: report.incomplete.clone(),
         same: report.agrees(),
     }
+}
+
+fn about(about: About) -> String {
+    match about {
+        About::Fork { fork, by, leader } => {
+            format!(
+                "a branch that lost: it left the log after position {fork}; epoch {} of {leader} went on",
+                by.number
+            )
+        }
+        About::Diverged { position, is_leader, .. } => {
+            let side = if is_leader { "leader" } else { "follower" };
+            format!("the {side}'s side of a divergence that was seen at position {position}")
+        }
+    }
+}
+
+fn difference(difference: &OutputDifference) -> Difference {
+    let OutputDifference { from, to, input, expected, got } = difference;
+    let (expected, got) = (expected.to_string(), got.to_string());
+    Difference { from: *from, to: *to, input: shortened(&format!("{input:?}")), expected, got }
+}
+
+/// An input as it is shown: its first bytes are enough to know it by.
+fn shortened(input: &str) -> String {
+    const SHOWN: usize = 160;
+    let shown: String = input.chars().take(SHOWN).collect();
+    if shown.len() < input.len() { format!("{shown}...") } else { shown }
+}
+
+fn in_state((position, difference): &(u64, StateDifference)) -> InState {
+    let StateDifference { pages, first_byte, globals, host } = difference.clone();
+    InState { position: *position, pages, first_byte, globals, host }
 }
 
 fn checkpoint(result: &CheckpointResult) -> Checkpoint {
@@ -164,6 +232,18 @@ fn text(summary: &Summary) -> String {
         ("folded in", format!("{:.1} ms, {:.0} x real time", summary.elapsed_ms, summary.speed)),
         ("state at the end", summary.last.clone()),
     ];
+    facts.extend(summary.about.clone().map(|about| ("kept as", about)));
+    if let Some(first) = &summary.first_difference {
+        let at = if first.from == first.to { first.to.to_string() } else { format!("{} to {}", first.from, first.to) };
+        facts.push(("first different", format!("entry {at}: {}", table::plain(&first.input))));
+        facts.push(("recorded, replayed", format!("{}, {}", first.expected, first.got)));
+    }
+    if let Some(state) = &summary.state_difference {
+        let InState { position, pages, first_byte, globals, host } = state;
+        let byte = first_byte.map(|byte| format!(", first at byte {byte:#x}")).unwrap_or_default();
+        let what = format!("pages {pages:?}{byte}; globals {globals:?}; host: {}", host.join(", "));
+        facts.push(("state differs", format!("at position {position}: {what}")));
+    }
     if let Some(position) = summary.outputs_differ.first() {
         facts.push(("outputs", format!("DIFFERENT first in the batch that ends at position {position}")));
     }

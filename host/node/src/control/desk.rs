@@ -371,6 +371,7 @@ impl Desk {
             }
             // The forwarding thread keeps these for the recorder and the log.
             Event::Recorded { .. }
+            | Event::Kept(_)
             | Event::Flushed(_)
             | Event::Relay(_)
             | Event::Relayed { .. }

@@ -98,6 +98,30 @@ async fn recordings_are_segments_in_order() {
     assert!(store.segments(&session("none", 1)).await.unwrap().is_empty());
 }
 
+#[tokio::test]
+async fn parts_of_logs_are_kept_up_to_a_bound() {
+    let store = Store::memory();
+    let (first, second) = (session("final", 1), session("final", 2));
+    for number in 0..KEPT {
+        let name = store.keep(&first, &format!("branch-{number}.recording"), Bytes::from_static(b"x")).await.unwrap();
+        assert_eq!(name, format!("kept/pong/final@0000000000000001/branch-{number}.recording"));
+    }
+    let more = store.keep(&first, "more", Bytes::new()).await.unwrap_err().to_string();
+    assert!(more.contains("8 objects below kept/pong/final@0000000000000001") && more.contains("delete"), "{more}");
+    assert_eq!(store.kept(&first).await.unwrap().len(), KEPT);
+    let large = Bytes::from(vec![0; KEPT_BYTES + 1]);
+    assert!(matches!(store.keep(&second, "large", large).await, Err(StoreError::Full { .. })));
+    let others = (3..).map(|number| session("final", number)).take(KEPT_OF_GAME - KEPT);
+    for other in others {
+        store.keep(&other, "one", Bytes::new()).await.unwrap();
+    }
+    assert!(matches!(
+        store.keep(&second, "one", Bytes::new()).await,
+        Err(StoreError::Full { of_game: KEPT_OF_GAME, .. })
+    ));
+    assert!(store.kept(&second).await.unwrap().is_empty());
+}
+
 #[test]
 fn a_directory_that_cannot_be_written_is_named() {
     let error = Store::local(Path::new("/proc/store")).err().unwrap().to_string();

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use ringside_core::ids::{Epoch, Incarnation, SessionId, StateHash};
 use ringside_core::log::{Input, Record};
-use ringside_core::recording::{self, EndReason, Header, Item, Reader};
+use ringside_core::recording::{self, About, EndReason, Header, Item, Reader};
 use ringside_protocol::fuzz::Mutator;
 use ringside_sandbox::{Fold, ReplayError, Replayed, Replayer, read_header, replay_recording};
 
@@ -212,4 +212,62 @@ fn steps_and_hostile_files() {
         let bytes = mutator.mutate(std::slice::from_ref(&file));
         let _ = replay_recording(toy(), &bytes);
     }
+}
+
+/// One side of a divergence: a part of a log, from a state on, each record with the hash that its follower had.
+fn part(log: &[Record], from: usize, outputs: &[StateHash]) -> Vec<u8> {
+    let mut fold = Fold::new(toy(), REPLAY).expect("a fold");
+    crate::play::replay_into(&mut fold, &log[..from]);
+    let state = fold.capture().expect("a state");
+    let full = |bytes: Vec<u8>| Some(Bytes::from(bytes));
+    let (position, hash) = (state.position(), state.hash());
+    let mut file = Vec::new();
+    recording::begin(&mut file);
+    append(&mut file, &Item::Header(header()));
+    let (leader, follower) = (StateHash([1; 32]), StateHash([2; 32]));
+    append(&mut file, &Item::About(About::Diverged { position: 60, leader, follower, is_leader: false }));
+    append(&mut file, &Item::Checkpoint { position, state: hash, full: full(state.encode()) });
+    for (record, outputs) in log[from..].iter().zip(outputs) {
+        append(&mut file, &Item::Batch { records: vec![record.clone()], outputs: *outputs });
+    }
+    file
+}
+
+#[test]
+fn a_part_that_was_kept_is_folded_from_its_state_and_the_first_entry_that_differs_is_found() {
+    let log = played().log;
+    let from = 20;
+    let right: Vec<StateHash> = hashes(&log)[from..].iter().map(|(_, outputs)| *outputs).collect();
+    let whole = replay_recording(toy(), &part(&log, from, &right)).expect("it folds");
+    assert!(whole.agrees() && whole.about.is_some(), "{whole:?}");
+    assert_eq!((whole.records, whole.checkpoints.len()), ((log.len() - from) as u64, 1));
+
+    // From some entry on the follower had others, and at the end the state of an earlier position.
+    let wrong = 7;
+    let mut outputs = right.clone();
+    outputs[wrong..].iter_mut().for_each(|hash| hash.0[0] ^= 1);
+    let mut file = part(&log, from, &outputs);
+    let mut fold = Fold::new(toy(), REPLAY).expect("a fold");
+    crate::play::replay_into(&mut fold, &log[..from]);
+    let (other, position) = (fold.capture().expect("a state"), log.len() as u64);
+    let full = Some(Bytes::from(other.encode()));
+    append(&mut file, &Item::Checkpoint { position, state: other.hash(), full });
+    append(&mut file, &Item::End { position, reason: EndReason::Kept });
+    let report = replay_recording(toy(), &file).expect("it folds");
+    assert!(!report.agrees() && report.incomplete.is_some_and(|why| why.contains("a part of the log")));
+    let first = report.first_difference.expect("one");
+    let at = (from + wrong + 1) as u64;
+    assert_eq!((first.from, first.to, &first.input), (at, at, &log[from + wrong].input));
+    let (position, difference) = report.state_difference.expect("one");
+    assert_eq!(position, log.len() as u64);
+    assert!(!difference.is_none() && difference.host.contains(&"position"), "{difference:?}");
+    assert!(other.difference(&other).is_none());
+
+    // A state that is no state is refused by name.
+    let mut garbage = Vec::new();
+    recording::begin(&mut garbage);
+    append(&mut garbage, &Item::Header(header()));
+    let full = Some(Bytes::from_static(b"no state"));
+    append(&mut garbage, &Item::Checkpoint { position: 5, state: other.hash(), full });
+    assert!(matches!(replay_recording(toy(), &garbage), Err(ReplayError::State { position: 5, .. })));
 }

@@ -153,6 +153,9 @@ impl Worker {
                     following.take_branches(from, branches);
                 }
             }
+            Item::Diverged { session, position, leader, follower } => {
+                self.keep_divergence(&session, (position, leader, follower));
+            }
             Item::Absent { session } => {
                 if let Some(index) = self.index_of(&session) {
                     self.with_leader(now, index, |core, _| core.handle_absent(from));

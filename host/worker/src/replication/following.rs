@@ -12,10 +12,11 @@ use ringside_core::leadership::message::{Mark, Message, Output, Party, Promotion
 use ringside_core::leadership::record::{Cause, Member, Terms};
 use ringside_core::limits;
 use ringside_core::log::{Input, Record};
+use ringside_core::recording::About;
 use ringside_sandbox::{Fold, FoldError, FoldOptions, Module, Rebuild, State, Step};
 
 use super::wire::CheckpointHead;
-use super::{Branches, Change, Clock, Lead};
+use super::{Branches, Change, Clock, Kept, Lead};
 use crate::standby::Standbys;
 
 /// A session that is followed.
@@ -268,6 +269,14 @@ impl Following {
         self.base = Some(state);
         self.branches = head.branches;
         self.with_core(now, |core, us| core.handle_checkpoint(us, head.position, head.lineage));
+    }
+
+    /// Its side of a divergence; none while it has no fold.
+    pub fn divergence(&mut self, about: About) -> Option<Kept> {
+        let epoch = self.core.record()?.epoch;
+        let fold = self.fold.as_mut()?;
+        let (records, base) = (self.log.iter().cloned().collect(), self.base.clone());
+        Some(Kept::new((self.id.clone(), epoch), about, fold, base, records, self.core.marks()))
     }
 
     /// Whether it has folded everything, so that it may lead.

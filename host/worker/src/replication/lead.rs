@@ -38,6 +38,8 @@ pub(crate) struct Lead {
     pub sending: BTreeMap<Member, Instant>,
     /// Whose links it holds.
     pub linked: BTreeSet<Member>,
+    /// The last checkpoint of which one side of a divergence was kept: once is enough.
+    pub diverged_since: Option<Position>,
     /// Views pause: somebody else may be showing others.
     pub is_paused: bool,
     /// Whether it is on the list of those whose entries are to be sent.
@@ -122,6 +124,7 @@ impl Lead {
             was_stopped: false,
             standing: BTreeMap::new(),
             moving: None,
+            diverged_since: None,
             first: None,
             told: None,
             logged,

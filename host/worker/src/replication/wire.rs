@@ -2,7 +2,7 @@
 //! [`VERSION`]; a word is the message of one session with the entries that a batch brings. Checkpoints are what is long.
 
 use bytes::Bytes;
-use ringside_core::ids::{Position, SessionId};
+use ringside_core::ids::{Position, SessionId, StateHash};
 use ringside_core::leadership::lineage::Lineage;
 use ringside_core::leadership::message::{Append, Message};
 use ringside_core::log::Record;
@@ -59,6 +59,8 @@ pub(crate) enum Item {
     Absent { session: SessionId },
     /// From a leader that introduces itself: which branches its players' numbers may be of. Not all of that is in the log.
     Branches { session: SessionId, branches: Branches },
+    /// To a leader: whoever says it came to other outputs, and keeps its side; the leader is to keep its own.
+    Diverged { session: SessionId, position: Position, leader: StateHash, follower: StateHash },
 }
 
 /// Whether something that came is about sessions.

@@ -42,6 +42,14 @@ impl Player {
         self.client.send(body).expect("room for a message");
     }
 
+    /// What the game's memory has of a player who was the first to join.
+    pub fn row(&self) -> [u8; 16] {
+        let mut row = [0; 16];
+        row[..8].copy_from_slice(&self.sequence.returned().to_le_bytes());
+        row[8..].copy_from_slice(&self.hash.to_le_bytes());
+        row
+    }
+
     /// Sends bodies and takes them back, a few at a time on their way.
     pub async fn exchange(&mut self, count: u64) {
         let goal = self.sequence.returned() + count;

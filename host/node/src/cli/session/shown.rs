@@ -74,6 +74,7 @@ pub fn show(session: &SessionInfo) -> String {
         ("memory", table::size(detail.memory_bytes)),
         ("CPU", format!("{:.3} s", detail.cpu_us as f64 / 1e6)),
     ]);
+    facts.extend(detail.kept.iter().map(|object| ("kept", table::plain(object))));
     if !detail.stats_hex.is_empty() {
         facts.push(("statistics", format!("{} (hexadecimal)", detail.stats_hex)));
     }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringside_core::ids::{Node, SessionId};
-use ringside_core::leadership::message::{Output, Party};
+use ringside_core::leadership::message::{Mark, Output, Party};
 use ringside_core::leadership::record::Member;
 use ringside_core::leadership::{Follower, Leader};
+use ringside_core::recording::About;
 use ringside_sandbox::State;
 
 use super::super::following::Remains;
@@ -118,6 +119,7 @@ impl Worker {
                         session = %id, position = leader.position, leader = %leader.hash, own = %own.hash,
                         "this follower's fold differs from its leader's: it is begun anew"
                     );
+                    self.report_divergence(at, leader, own);
                 }
                 // Kept and forgotten already, or a leader's.
                 _ => {}
@@ -129,6 +131,21 @@ impl Worker {
         self.replication.schedule.set(at as u32, next);
         if has_work && !self.replication.work.contains(&at) {
             self.replication.work.push_back(at);
+        }
+    }
+
+    /// Both sides of a divergence are kept.
+    fn report_divergence(&mut self, at: usize, leader: Mark, own: Mark) {
+        let Some(following) = self.replication.followed.get_mut(at).and_then(Option::as_deref_mut) else { return };
+        let (session, position) = (following.id.clone(), own.position);
+        let (leader, follower) = (leader.hash, own.hash);
+        let kept = following.divergence(About::Diverged { position, leader, follower, is_leader: false });
+        let to = following.core.record().map(|record| record.leader);
+        if let Some(kept) = kept {
+            self.tell(Event::Kept(Box::new(kept)));
+        }
+        if let Some(to) = to {
+            self.say(to, Item::Diverged { session, position, leader, follower });
         }
     }
 

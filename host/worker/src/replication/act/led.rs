@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use ringside_core::ids::{PlayerId, SessionId, Slot};
+use ringside_core::ids::{PlayerId, Position, SessionId, Slot, StateHash};
 use ringside_core::leadership::leader::ChainReply;
 use ringside_core::leadership::message::{Append, Message, Output, Party, Release};
 use ringside_core::leadership::record::{Member, Record};
 use ringside_core::leadership::{Follower, Leader};
-use ringside_core::recording::EndReason;
+use ringside_core::recording::{About, EndReason};
 use ringside_protocol::frame::{Place, ServerFrame};
 use ringside_protocol::limits::{CLOSING_TIMEOUT, RESOLVE_TIMEOUT};
 use ringside_protocol::reason::Reason;
@@ -16,7 +16,7 @@ use ringside_protocol::reason::Reason;
 use super::super::following::Remains;
 use super::super::job::Job;
 use super::super::wire::{CheckpointHead, Item, Word};
-use super::super::{Following, Freed, Lead};
+use super::super::{Following, Freed, Kept, Lead};
 use crate::command::{Event, Resolved};
 use crate::connection::Stage;
 use crate::endpoint::LinkId;
@@ -82,6 +82,7 @@ impl Worker {
             Output::Deposed => self.depose(now, index, None),
             Output::Superseded { by, fork } => {
                 tracing::warn!(session = %id, fork, leader = %by.leader, "another branch of the session goes on");
+                self.keep_branch(index, &by, fork);
                 self.depose(now, index, Some(by));
             }
             // Put into the log already, or a follower's.
@@ -92,6 +93,38 @@ impl Worker {
             | Output::Counts(_)
             | Output::Diverged { .. } => {}
         }
+    }
+
+    /// The branch that is led here has lost: its log is kept from its beginning, or else from the last checkpoint on.
+    fn keep_branch(&mut self, index: usize, by: &Record, fork: Position) {
+        let Some(session) = self.sessions[index].as_mut() else { return };
+        let Some(lead) = &session.lead else { return };
+        let (id, end) = (session.id.clone(), session.fold.position());
+        let epoch = lead.core.record().epoch;
+        let (base, records) = match lead.entries(&session.log, 0, end) {
+            Some(whole) => (None, whole),
+            None => (session.checkpoint.clone(), session.log.clone()),
+        };
+        let about = About::Fork { fork, by: by.epoch, leader: by.leader };
+        let kept = Kept::new((id, epoch), about, &mut session.fold, base, records, []);
+        self.tell(Event::Kept(Box::new(kept)));
+    }
+
+    /// A follower's fold came to other outputs: the leader's side is kept as well, once a checkpoint.
+    pub(super) fn keep_divergence(&mut self, id: &SessionId, at: (Position, StateHash, StateHash)) {
+        let Some(index) = self.index_of(id) else { return };
+        let Some(session) = self.sessions[index].as_mut() else { return };
+        let Some(lead) = &mut session.lead else { return };
+        let since = session.checkpoint.as_ref().map_or(0, |state| state.position());
+        if lead.diverged_since.replace(since) == Some(since) {
+            return;
+        }
+        let (position, leader, follower) = at;
+        let about = About::Diverged { position, leader, follower, is_leader: true };
+        let (base, records) = (session.checkpoint.clone(), session.log.clone());
+        let epoch = lead.core.record().epoch;
+        let kept = Kept::new((id.clone(), epoch), about, &mut session.fold, base, records, []);
+        self.tell(Event::Kept(Box::new(kept)));
     }
 
     /// Says something to a follower; a batch with its entries. Who lacks entries that are not kept any more is sent a

@@ -221,6 +221,11 @@ impl World {
                     Message::Yield { loser, .. } => Some(loser.epoch),
                     _ => None,
                 };
+                if let (Message::Ack(_), Party::Member(to)) = (&message, from)
+                    && self.is_planted(Plant::AcknowledgesAcknowledgements)
+                {
+                    self.give_back(slot, session, to, message.clone());
+                }
                 self.hear(slot, replica, from, message);
             }
             (Act::Reached(whom), Some(Role::Follower(follower))) => follower.handle_reached(clock, whom),
@@ -535,6 +540,13 @@ impl World {
         }
         let there = self.slot_of(to);
         self.post(slot, there, Packet::Member { session, from: Party::Member(me), to, message, entries });
+    }
+
+    /// What came goes back to whoever sent it.
+    fn give_back(&mut self, slot: usize, session: usize, to: Member, message: Message) {
+        let Some(me) = self.machines[slot].process.as_ref().map(|process| process.member()) else { return };
+        let (there, from) = (self.slot_of(to), Party::Member(me));
+        self.post(slot, there, Packet::Member { session, from, to, message, entries: Vec::new() });
     }
 
     fn answer_oneself(

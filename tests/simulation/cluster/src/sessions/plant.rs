@@ -58,6 +58,8 @@ pub enum Plant {
     RecruitsNobody,
     /// A new leader's log does not say who appended what.
     ForgetsItsLineage,
+    /// An acknowledgement is acknowledged.
+    AcknowledgesAcknowledgements,
 }
 
 impl Plant {
@@ -89,5 +91,6 @@ impl Plant {
         (Plant::ForgetsToResend, Condition::LedAgain),
         (Plant::RecruitsNobody, Condition::LedAgain),
         (Plant::ForgetsItsLineage, Condition::CommittedKept),
+        (Plant::AcknowledgesAcknowledgements, Condition::Subsides),
     ];
 }

@@ -74,6 +74,7 @@ impl World<'_> {
             | Event::Deposed { .. }
             | Event::Record { .. }
             | Event::Relayed { .. }
+            | Event::Kept(_)
             | Event::Peer { .. } => {}
             Event::GuestLog { .. } | Event::GuestEvent { .. } | Event::Signal { .. } => {}
         }
