@@ -67,7 +67,10 @@ pub struct Arena<const HZ: u32> {
 }
 
 /// Bytes of ballast: with it a match is nearly as large as the default limit allows.
-const BALLAST: usize = if cfg!(feature = "heavy") { 14 << 20 } else { 0 };
+const fn ballast() -> usize {
+    if cfg!(feature = "heavy") { 14 << 20 } else { 0 }
+}
+
 /// Bytes of ballast in which one changes at a time, and how many of them change each tick.
 const PAGE: usize = 4 << 10;
 const CHANGES: usize = 16;
@@ -83,7 +86,7 @@ impl<const HZ: u32> Game for Arena<HZ> {
     type Output = Output;
     type View = View;
 
-    const DESCRIPTION: Description = Description::new(if BALLAST > 0 {
+    const DESCRIPTION: Description = Description::new(if cfg!(feature = "heavy") {
         "arena60-heavy"
     } else if HZ == 60 {
         "arena60"
@@ -98,7 +101,7 @@ impl<const HZ: u32> Game for Arena<HZ> {
     .partition_policy(PartitionPolicy::Available);
 
     fn start(_: (), _: &mut Context<Self>) -> Result<Self, Refusal> {
-        Ok(Arena { world: World::default(), ballast: Vec::with_capacity(BALLAST) })
+        Ok(Arena { world: World::default(), ballast: Vec::with_capacity(ballast()) })
     }
 
     fn join(&mut self, slot: Slot, _: &str, context: &mut Context<Self>) -> Result<(), Refusal> {
@@ -116,7 +119,7 @@ impl<const HZ: u32> Game for Arena<HZ> {
 
     fn tick(&mut self, tick: u64, context: &mut Context<Self>) {
         // Filled bit by bit: all at once takes longer than a call may.
-        self.ballast.resize((self.ballast.len() + CHANGES * PAGE).min(BALLAST), 1);
+        self.ballast.resize((self.ballast.len() + CHANGES * PAGE).min(ballast()), 1);
         for change in 0..CHANGES {
             let at = (tick as usize * CHANGES + change) * PAGE % self.ballast.len().max(1);
             if let Some(byte) = self.ballast.get_mut(at) {

@@ -112,7 +112,7 @@ impl Links {
         }
     }
 
-    /// Another run of this node is beside it, or is not any more. A run that begins so counts its dials from [`BESIDE`] on:
+    /// Another run of this node is beside it, or is not any more. A run that begins so counts its dials from `BESIDE` on:
     /// whoever it dials keeps the run before as long as that is linked.
     pub fn beside(&mut self, companion: Option<Node>, begins_beside: bool) {
         self.companion = companion;

@@ -151,9 +151,9 @@ pub fn exactly_once(context: &Context) -> Result<Vec<Figure>, BenchError> {
         let cluster = Cluster::start(context, "migration-lost", NODES, &[])?;
         cluster.push(context, ECHO)?;
         let sessions: Vec<String> = (0..SESSIONS).map(|number| format!("{ECHO}/match-{number}")).collect();
-        for number in 0..SESSIONS {
+        for (number, session) in sessions.iter().enumerate() {
             cluster.create_of(1, ECHO, &format!("match-{number}"), 1)?;
-            cluster.followed(1, &sessions[number])?;
+            cluster.followed(1, session)?;
         }
         let each = sessions.iter().map(|session| (session.clone(), PLAYERS)).collect();
         let players = Players::start(cluster.door(1)?, each, talk)?;
@@ -164,7 +164,7 @@ pub fn exactly_once(context: &Context) -> Result<Vec<Figure>, BenchError> {
         while begun.elapsed() < time {
             for session in &sessions {
                 cluster.followed(1, session)?;
-                move_to(&cluster, session, if moves / SESSIONS % 2 == 0 { 2 } else { 1 })?;
+                move_to(&cluster, session, if (moves / SESSIONS).is_multiple_of(2) { 2 } else { 1 })?;
                 moves += 1;
             }
         }
