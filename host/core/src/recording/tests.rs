@@ -74,6 +74,18 @@ fn leadership() -> Item {
     Item::Batch { records: vec![entry], outputs: StateHash([7; 32]) }
 }
 
+/// What there is since version 4.
+fn kept() -> [Item; 3] {
+    let leader = Member { node: Node { id: NodeId(2), generation: 3 }, worker: WorkerId(1) };
+    let by = Epoch { number: 2, node: 2, node_generation: 3 };
+    let (one, other) = (StateHash([8; 32]), StateHash([9; 32]));
+    [
+        Item::About(About::Fork { fork: 7, by, leader }),
+        Item::About(About::Diverged { position: 8, leader: one, follower: other, is_leader: true }),
+        Item::End { position: 9, reason: EndReason::Kept },
+    ]
+}
+
 #[test]
 fn each_version_of_the_format_is_golden_and_read() {
     let digest = |bytes: &[u8]| blake3::hash(bytes).to_hex()[..32].to_owned();
@@ -82,10 +94,16 @@ fn each_version_of_the_format_is_golden_and_read() {
     assert_eq!(digest(&second), "22ca74faf5e4dcdfd95d421ec07ac217", "a version that was published does not change");
     assert_eq!(read(&second), (sample(), None));
     let mut third = written();
+    third[MAGIC.len()] = 3;
     append(&mut third, &leadership()).unwrap();
-    assert_eq!(digest(&third), "dd75d3ae8a3a50a10b9af48d7355c3b2", "the format changed: give it another version");
+    assert_eq!(digest(&third), "dd75d3ae8a3a50a10b9af48d7355c3b2", "a version that was published does not change");
     let (items, error) = read(&third);
     assert_eq!((items.last(), error), (Some(&leadership()), None));
+    let mut fourth = written();
+    kept().iter().for_each(|item| append(&mut fourth, item).unwrap());
+    assert_eq!(digest(&fourth), "", "the format changed: give it another version");
+    let (items, error) = read(&fourth);
+    assert_eq!((&items[items.len() - 3..], error), (&kept()[..], None));
 }
 
 #[test]
