@@ -165,8 +165,7 @@ fn gaps_and_lies_are_told() {
     let mut file = going_on(&play.log[..10], 5);
     let outputs = StateHash([1; 32]);
     recording::append(&mut file, &Item::Batch { records: play.log[10..12].to_vec(), outputs }).expect("appended");
-    recording::append(&mut file, &Item::Checkpoint { position: 12, state: outputs, full: None })
-        .expect("appended");
+    recording::append(&mut file, &Item::Checkpoint { position: 12, state: outputs, full: None }).expect("appended");
     let report = replay_recording(toy(), &file).expect("a replay");
     assert!(!report.agrees());
     assert_eq!(report.outputs_differ, [12]);
