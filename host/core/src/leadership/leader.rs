@@ -372,6 +372,11 @@ impl Leader {
         self.wanted = Some((who, u64::MAX));
     }
 
+    /// Whether somebody is kept, and counts.
+    pub(super) fn keeps(&self) -> bool {
+        self.wanted.is_some_and(|(who, until)| until == u64::MAX && self.record.counts(who))
+    }
+
     /// Those of a node's run need not count any longer, and are about to be gone.
     pub fn handle_unkept(&mut self, now: u64, node: Node) {
         self.wanted.take_if(|(who, _)| who.node == node);

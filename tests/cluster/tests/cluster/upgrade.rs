@@ -125,7 +125,7 @@ async fn a_node_alone_is_replaced_under_its_matches() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_of_a_cluster_is_replaced_under_its_matches() {
-    replaced(3, 2, &["echo", "echo-replicated", "echo-consistent"]).await;
+    replaced(3, 2, &["echo", "echo-replicated", "echo-consistent", "echo-durable"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -35,6 +35,8 @@ impl Leader {
     fn safe(&self) -> Position {
         let everywhere = self.counted().iter().map(|who| self.peers.get(who).map_or(0, |peer| peer.received)).min();
         match self.terms.tier {
+            // Whoever is kept is to go on with all of it, should this process not last.
+            Tier::Volatile if self.keeps() => everywhere.unwrap_or(self.end),
             Tier::Volatile => self.end,
             // Nobody else has anything: the mark stands still.
             Tier::Replicated => everywhere.unwrap_or(self.committed),
