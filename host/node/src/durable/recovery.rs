@@ -331,11 +331,6 @@ impl Recovery {
         }
         Ok(Outcome::Recovered)
     }
-
-    /// Whether this run's log has these sessions.
-    pub async fn has(&self, sessions: Vec<SessionId>) -> bool {
-        self.log.has(sessions).await
-    }
 }
 
 /// The module that a session runs.
