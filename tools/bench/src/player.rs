@@ -116,3 +116,44 @@ impl<T: Send + 'static> Players<T> {
         self.thread.join().unwrap_or_else(|_| Err(BenchError::Child("a player panicked".into())))
     }
 }
+
+/// A player of an echo game who says one thing after the other and knows what each reply must be.
+pub struct Talk {
+    client: Client,
+    said: u64,
+    hash: u64,
+}
+
+impl Talk {
+    /// Enters.
+    pub async fn begin(options: Options) -> Result<Talk, BenchError> {
+        let client = patiently(Client::connect(options)).await?.map_err(BenchError::setup)?;
+        Ok(Talk { client, said: 0, hash: echo::EMPTY })
+    }
+
+    /// How much was said, and answered.
+    pub fn said(&self) -> u64 {
+        self.said
+    }
+
+    /// Says the next thing and waits for its reply: the next, with the hash over all that was said, or it is an error.
+    pub async fn exchange(&mut self) -> Result<(), BenchError> {
+        self.said += 1;
+        let body = self.said.to_le_bytes().to_vec();
+        self.client.send(ringside_guest::encode(&ringside_guest::Bytes(body.clone()))).map_err(BenchError::setup)?;
+        self.hash = echo::extend(self.hash, &body);
+        loop {
+            match patiently(self.client.next()).await? {
+                Some(Event::Message { body, .. }) => {
+                    let reply: echo::Reply = ringside_guest::decode(&body).map_err(BenchError::setup)?;
+                    if (reply.number, reply.hash) != (self.said, self.hash) {
+                        return Err(BenchError::Child(format!("reply {} to message {}", reply.number, self.said)));
+                    }
+                    return Ok(());
+                }
+                Some(event) if !event.is_last() => {}
+                event => return Err(BenchError::Child(format!("{event:?} in place of a reply"))),
+            }
+        }
+    }
+}

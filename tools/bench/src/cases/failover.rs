@@ -7,14 +7,14 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use ringside_client::{Client, Event, Options};
+use ringside_client::Options;
 use ringside_core::leadership::timing::PROMISE_US;
 
 use crate::bench::{BenchError, Context};
 use crate::figure::Figure;
 use crate::machine::{LOAD_CORE, on_core};
 use crate::nodes::{Cluster, PATIENCE};
-use crate::player::{endpoint, options_of, patiently, runtime};
+use crate::player::{Talk, endpoint, options_of, runtime};
 use crate::statistics::{Paired, quantile};
 
 const GAME: &str = "echo-replicated";
@@ -191,32 +191,16 @@ fn die(cluster: &mut Cluster, fault: Fault, round: u64, sessions: usize, standby
 /// Says something, waits for its reply and a pause, and says the next, until the node is dead and the player was answered
 /// for a while. Answers the longest time without a reply around the death, from the death on, and the replies.
 async fn talk(options: Options, killed: Rc<Cell<Option<Instant>>>) -> Result<(Duration, u64), BenchError> {
-    let mut client = patiently(Client::connect(options)).await?.map_err(BenchError::setup)?;
-    let (mut said, mut hash, mut longest, mut last) = (0_u64, echo::EMPTY, Duration::ZERO, Instant::now());
+    let mut talk = Talk::begin(options).await?;
+    let (mut longest, mut last) = (Duration::ZERO, Instant::now());
     loop {
-        said += 1;
-        let body = said.to_le_bytes().to_vec();
-        client.send(ringside_guest::encode(&ringside_guest::Bytes(body.clone()))).map_err(BenchError::setup)?;
-        hash = echo::extend(hash, &body);
-        loop {
-            match patiently(client.next()).await? {
-                Some(Event::Message { body, .. }) => {
-                    let reply: echo::Reply = ringside_guest::decode(&body).map_err(BenchError::setup)?;
-                    if (reply.number, reply.hash) != (said, hash) {
-                        return Err(BenchError::Child(format!("reply {} to message {said}", reply.number)));
-                    }
-                    break;
-                }
-                Some(event) if !event.is_last() => {}
-                event => return Err(BenchError::Child(format!("{event:?} in place of a reply"))),
-            }
-        }
+        talk.exchange().await?;
         let now = Instant::now();
         if let Some(killed) = killed.get() {
             longest = longest.max(now.saturating_duration_since(last.max(killed)));
             let is_over = now.saturating_duration_since(killed) > Duration::from_secs(3) || longest > INTERRUPTED;
             if is_over || now.saturating_duration_since(killed) > PATIENCE {
-                return Ok((longest, said));
+                return Ok((longest, talk.said()));
             }
         }
         last = now;

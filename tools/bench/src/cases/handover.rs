@@ -7,13 +7,13 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use ringside_client::{Client, Event, Options};
+use ringside_client::Options;
 
 use crate::bench::{BenchError, Context};
 use crate::figure::Figure;
 use crate::machine::{LOAD_CORE, on_core};
 use crate::nodes::Cluster;
-use crate::player::{endpoint, options_of, patiently, runtime};
+use crate::player::{Talk, endpoint, options_of, runtime};
 use crate::statistics::{Paired, quantile};
 
 const GAME: &str = "echo";
@@ -101,27 +101,11 @@ fn replace(
 /// Says something, waits for its reply and a pause, and says the next, until it is over: the longest waits before the process
 /// is replaced, and while it is.
 async fn talk(options: Options, phase: Rc<Cell<Phase>>) -> Result<(Duration, Duration), BenchError> {
-    let mut client = patiently(Client::connect(options)).await?.map_err(BenchError::setup)?;
-    let (mut said, mut hash, mut calm, mut replacing) = (0_u64, echo::EMPTY, Duration::ZERO, Duration::ZERO);
+    let mut talk = Talk::begin(options).await?;
+    let (mut calm, mut replacing) = (Duration::ZERO, Duration::ZERO);
     while phase.get() != Phase::Over {
-        said += 1;
-        let body = said.to_le_bytes().to_vec();
-        client.send(ringside_guest::encode(&ringside_guest::Bytes(body.clone()))).map_err(BenchError::setup)?;
-        hash = echo::extend(hash, &body);
         let asked = Instant::now();
-        loop {
-            match patiently(client.next()).await? {
-                Some(Event::Message { body, .. }) => {
-                    let reply: echo::Reply = ringside_guest::decode(&body).map_err(BenchError::setup)?;
-                    if (reply.number, reply.hash) != (said, hash) {
-                        return Err(BenchError::Child(format!("reply {} to message {said}", reply.number)));
-                    }
-                    break;
-                }
-                Some(event) if !event.is_last() => {}
-                event => return Err(BenchError::Child(format!("{event:?} in place of a reply"))),
-            }
-        }
+        talk.exchange().await?;
         match phase.get() {
             Phase::Coming => {}
             Phase::Calm => calm = calm.max(asked.elapsed()),
