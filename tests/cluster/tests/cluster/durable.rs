@@ -10,12 +10,8 @@ use ringside_test_support::skip;
 use ringside_test_support::wait::until;
 use serde_json::Value;
 
+use crate::failover::create;
 use crate::player::Player;
-
-fn create(node: &Node, game: &str, key: &str) -> String {
-    let created = node.ringside(&["session", "create", game, "--key", key, "--json"]).json();
-    created["session"].as_str().expect("a session").to_owned()
-}
 
 fn show(node: &Node, session: &str) -> Option<Value> {
     let answer = node.ringside(&["session", "show", session, "--json"]);

@@ -1,6 +1,7 @@
 //! A match outlives its node: it is led by a node that followed it.
 
 use ringside_test_support::cluster::Cluster;
+use ringside_test_support::node::Node;
 use ringside_test_support::wait::until;
 use serde_json::Value;
 
@@ -41,13 +42,18 @@ async fn a_durable_session_goes_on_where_it_was_followed_when_its_leaders_node_i
     goes_on("echo-durable").await;
 }
 
+/// Has a node create a session; answers its name.
+pub fn create(node: &Node, game: &str, key: &str) -> String {
+    let created = node.ringside(&["session", "create", game, "--key", key, "--json"]).json();
+    created["session"].as_str().expect("a session").to_owned()
+}
+
 async fn goes_on(game: &str) {
     let name = format!("{game}/final");
     let mut cluster = Cluster::start(3).await;
     cluster.node(1).push(game);
     cluster.agreed().await;
-    let created = cluster.node(1).ringside(&["session", "create", game, "--key", "final", "--json"]).json();
-    let session = created["session"].as_str().expect("a session").to_owned();
+    let session = create(cluster.node(1), game, "final");
     let (leader, follower) = led_and_followed(&cluster, 1, &name).await;
     let third = (1..=3).find(|number| ![leader, follower].contains(number)).expect("a third");
     let mut player = Player::join(cluster.node(third), "ada", &name).await;

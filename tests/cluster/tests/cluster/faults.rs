@@ -9,7 +9,7 @@ use ringside_test_support::node::ringside;
 use ringside_test_support::wait::until;
 use serde_json::Value;
 
-use crate::failover::{led_and_followed, shown};
+use crate::failover::{create, led_and_followed, shown};
 use crate::player::{Player, options};
 
 /// The longest time that a leader may stand still without being deposed.
@@ -35,8 +35,7 @@ impl Scene {
         let name = format!("{game}/final");
         cluster.node(1).push(game);
         cluster.agreed().await;
-        let created = cluster.node(1).ringside(&["session", "create", game, "--key", "final", "--json"]).json();
-        let session = created["session"].as_str().expect("a session").to_owned();
+        let session = create(cluster.node(1), game, "final");
         let (leader, follower) = led_and_followed(&cluster, 1, &name).await;
         let third = (1..=3).find(|number| ![leader, follower].contains(number)).expect("a third");
         let door = cluster.node(third);

@@ -12,7 +12,7 @@ use ringside_test_support::network::{Cut, Quality};
 use ringside_test_support::node::Answer;
 use ringside_test_support::wait::{until, within};
 
-use crate::failover::{led_and_followed, shown};
+use crate::failover::{create, led_and_followed, shown};
 use crate::player::{Player, options};
 
 /// Where a process has these bytes in memory that it may write.
@@ -60,9 +60,7 @@ async fn a_followers_corrupted_page_is_found_and_named_and_the_match_goes_on() {
     let cluster = Cluster::start(3).await;
     cluster.node(1).push("echo-replicated");
     cluster.agreed().await;
-    let created =
-        cluster.node(1).ringside(&["session", "create", "echo-replicated", "--key", "final", "--json"]).json();
-    let session = created["session"].as_str().expect("a session").to_owned();
+    let session = create(cluster.node(1), "echo-replicated", "final");
     let (leader, follower) = led_and_followed(&cluster, 1, name).await;
     let mut player = Player::join(cluster.node(leader), "ada", name).await;
     let pid = cluster.node(follower).pid();
@@ -123,9 +121,7 @@ async fn the_branch_that_loses_after_a_cut_is_kept_and_replays() {
     let cluster = Cluster::start_on(network, 3).await;
     cluster.node(1).push("echo-replicated");
     cluster.agreed().await;
-    let created =
-        cluster.node(1).ringside(&["session", "create", "echo-replicated", "--key", "final", "--json"]).json();
-    let session = created["session"].as_str().expect("a session").to_owned();
+    let session = create(cluster.node(1), "echo-replicated", "final");
     let (leader, follower) = led_and_followed(&cluster, 1, name).await;
     let third = (1..=3).find(|number| ![leader, follower].contains(number)).expect("a third");
     let cut_off = |is_cut| {
