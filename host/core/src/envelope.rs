@@ -20,6 +20,14 @@ pub enum Kind {
     LeadershipRecord = 3,
     /// An object of the log of a run of a node.
     NodeLog = 4,
+    /// What has changed of a session's state since another one.
+    Increment = 5,
+}
+
+impl Kind {
+    /// Every kind there is.
+    pub const ALL: [Kind; 5] =
+        [Kind::Checkpoint, Kind::GameVersion, Kind::LeadershipRecord, Kind::NodeLog, Kind::Increment];
 }
 
 /// Why bytes are not the object that was asked for. Nothing was decoded.
@@ -78,6 +86,18 @@ pub fn seal(kind: Kind, version: u16, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// What bytes say that they are; nothing else of them is looked at.
+pub fn kind(bytes: &[u8]) -> Option<Kind> {
+    let said = *bytes.strip_prefix(MAGIC.as_slice())?.first()?;
+    Kind::ALL.into_iter().find(|kind| *kind as u8 == said)
+}
+
+/// The version that bytes say; nothing else of them is looked at.
+pub fn version(bytes: &[u8]) -> Option<u16> {
+    let said = bytes.get(5..7)?;
+    Some(u16::from_le_bytes([said[0], said[1]]))
+}
+
 /// The payload of an object of this kind and version with at most `limit` bytes.
 ///
 /// # Errors
@@ -117,6 +137,8 @@ mod tests {
     fn what_is_sealed_opens_and_every_damage_is_named() {
         let sealed = seal(Kind::Checkpoint, 3, b"state");
         assert_eq!(open(Kind::Checkpoint, 3, 100, &sealed), Ok(&b"state"[..]));
+        assert_eq!((kind(&sealed), version(&sealed)), (Some(Kind::Checkpoint), Some(3)));
+        assert_eq!((kind(&sealed[..4]), version(&sealed[..6]), kind(b"RNGS\x99")), (None, None, None));
         assert_eq!(open(Kind::Checkpoint, 4, 100, &sealed), Err(EnvelopeError::Version { found: 3, expected: 4 }));
         assert_eq!(open(Kind::Checkpoint, 3, 4, &sealed), Err(EnvelopeError::TooLarge { claimed: 5, limit: 4 }));
         for cut in 0..sealed.len() {

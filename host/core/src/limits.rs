@@ -190,5 +190,12 @@ pub const LOG_ITEM_BYTES: usize = 64 << 20;
 /// on with a checkpoint when there is room.
 pub const LOG_BACKLOG_BYTES: usize = 64 << 20;
 /// Objects of a node's log between two lists of the sessions that it holds. What is before the newest list and before
-/// every session's newest checkpoint may be deleted.
+/// every session's newest whole checkpoint may be deleted.
 pub const LOG_ROSTER_OBJECTS: u64 = 64;
+/// Objects before such a list that a session's whole checkpoint may hold up. Beyond: another is asked for. Recovery reads so
+/// many: with 64 of them every session that plays would write all of its state each second, with many more a node would take
+/// long to come back.
+pub const LOG_HELD_OBJECTS: u64 = 1_024;
+/// Increments that follow a whole checkpoint. Beyond: the next is whole. At 5 s each recovery goes back 45 s at most, and
+/// what is written of a state that changes little is a ninth of it.
+pub const INCREMENTS: u32 = 8;

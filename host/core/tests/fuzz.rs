@@ -64,11 +64,14 @@ fn objects() -> Vec<Object> {
         LogItem::Roster(vec![opened.clone()]),
         LogItem::Opened(opened),
         LogItem::Entries { session: session.clone(), epoch, entries: (1..6).map(entry).collect() },
-        LogItem::Checkpoint(Box::new(checkpoint)),
+        LogItem::Checkpoint(Box::new(checkpoint.clone())),
         LogItem::Closed { session, why: Closed::Ended },
     ];
+    let position = 9;
+    let increment = LogItem::Increment { base: 4, checkpoint: Box::new(Checkpoint { position, ..checkpoint }) };
+    let later = vec![items[3].clone(), increment];
     let object = |number, content| Object { run, number, maker: 3, first: 1, content };
-    vec![object(1, Content::Items(items)), object(2, Content::Seal { by: run })]
+    vec![object(1, Content::Items(items)), object(2, Content::Items(later)), object(3, Content::Seal { by: run })]
 }
 
 /// A recording, what its frames hold, sealed objects, and names.
@@ -87,7 +90,8 @@ fn corpus() -> Vec<Vec<u8>> {
     corpus.push(envelope::seal(Kind::GameVersion, 1, b"{}"));
     for object in objects() {
         let bytes = object.encode();
-        let payload = envelope::open(Kind::NodeLog, FORMAT, bytes.len(), &bytes).expect("an object");
+        let format = envelope::version(&bytes).expect("a format");
+        let payload = envelope::open(Kind::NodeLog, format, bytes.len(), &bytes).expect("an object");
         corpus.extend([payload.to_vec(), bytes.to_vec()]);
     }
     corpus.extend(["pong", "Final.2", "ann", SESSION].map(|name| name.as_bytes().to_vec()));

@@ -6,15 +6,19 @@ use ringside_core::limits;
 
 use crate::description;
 use crate::rewrite::rewrite;
-use crate::state::{self, State};
+use crate::state::{self, Increment, State};
 use crate::upload_error::UploadError;
 use crate::validate::{inspect, inspect_without_world};
 
 pub use ringside_protocol::fuzz::Target;
 
 /// Every decoder of this crate.
-pub const TARGETS: &[Target] =
-    &[("upload", fuzz_upload), ("checkpoint", fuzz_checkpoint), ("description", fuzz_description)];
+pub const TARGETS: &[Target] = &[
+    ("upload", fuzz_upload),
+    ("checkpoint", fuzz_checkpoint),
+    ("increment", fuzz_increment),
+    ("description", fuzz_description),
+];
 
 /// An upload: what is accepted, as a game or as a module that speaks no contract, can be rewritten to a valid module.
 pub fn fuzz_upload(bytes: &[u8]) {
@@ -37,6 +41,17 @@ pub fn fuzz_checkpoint(bytes: &[u8]) {
             let again = State::decode(&state.encode());
             assert_eq!(again.map(|state| state.hash()), Ok(state.hash()));
         }
+    }
+}
+
+/// An increment: what is read encodes to something that is read as the same. Also the same bytes as its content, behind the
+/// checksum that keeps damage from the content's decoder.
+pub fn fuzz_increment(bytes: &[u8]) {
+    for bytes in [bytes, &envelope::seal(Kind::Increment, state::INCREMENT_VERSION, bytes)] {
+        let Ok(increment) = Increment::decode(bytes) else { continue };
+        let encoded = increment.encode();
+        assert_eq!(Increment::decode(&encoded).map(|again| again.encode()), Ok(encoded));
+        assert!(increment.base() < increment.position());
     }
 }
 

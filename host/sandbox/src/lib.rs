@@ -39,5 +39,7 @@ pub use query::query;
 pub use rebuild::{Rebuild, Step};
 pub use replay::{CheckpointResult, OutputDifference, ReplayReport, Replayed, Replayer, read_header, replay_recording};
 pub use rewrite::VERSION as REWRITER_VERSION;
-pub use state::{Hashing, State, StateDifference, VERSION as CHECKPOINT_VERSION};
+pub use state::{
+    Encoded, Hashing, INCREMENT_VERSION, Increment, State, StateDifference, VERSION as CHECKPOINT_VERSION,
+};
 pub use upload_error::{Place, UploadError};

@@ -2,8 +2,9 @@
 //! calls, written with magic, version and checksum, restored into a fresh instance, hashed the same way live or not.
 
 mod difference;
+mod increment;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -18,6 +19,7 @@ use crate::instance::Instance;
 use crate::module::Module;
 
 pub use difference::StateDifference;
+pub use increment::{Encoded, Increment, VERSION as INCREMENT_VERSION};
 
 /// Version of a checkpoint's format.
 pub const VERSION: u16 = 1;
@@ -43,6 +45,8 @@ pub struct State {
     memory_bytes: usize,
     globals: Vec<u128>,
     host: HostState,
+    /// Its hash, once it was asked for.
+    hash: OnceLock<StateHash>,
 }
 
 /// A state as it is written.
@@ -176,6 +180,7 @@ impl State {
             contents,
             globals,
             host: instance.context().host.clone(),
+            hash: OnceLock::new(),
         }
     }
 
@@ -254,9 +259,11 @@ impl State {
 
     /// Its hash, equal to [`Fold::state_hash`](crate::Fold::state_hash) at the same position of the same log.
     pub fn hash(&self) -> StateHash {
-        let mut pages = PagesHasher::default();
-        pages.update(self.pages());
-        self.finish_hash(&pages)
+        *self.hash.get_or_init(|| {
+            let mut pages = PagesHasher::default();
+            pages.update(self.pages());
+            self.finish_hash(&pages)
+        })
     }
 
     fn finish_hash(&self, pages: &PagesHasher) -> StateHash {
@@ -266,16 +273,19 @@ impl State {
 
     /// Its bytes: magic, version, content with the pages that are not zero, checksum.
     pub fn encode(&self) -> Vec<u8> {
-        let written = Written {
+        // Plain data into memory always serializes.
+        envelope::seal(Kind::Checkpoint, VERSION, &postcard::to_stdvec(&self.written()).unwrap_or_default())
+    }
+
+    fn written(&self) -> Written<'_> {
+        Written {
             module: self.module,
             rewriter: self.rewriter,
             memory_bytes: self.memory_bytes as u64,
             pages: self.pages().map(|(number, page)| (number, Page(page))).collect(),
             globals: self.globals.clone(),
             host: self.host.clone(),
-        };
-        // Plain data into memory always serializes.
-        envelope::seal(Kind::Checkpoint, VERSION, &postcard::to_stdvec(&written).unwrap_or_default())
+        }
     }
 
     /// A state from its bytes.
@@ -286,6 +296,11 @@ impl State {
         let payload = envelope::open(Kind::Checkpoint, VERSION, PAYLOAD_BYTES, bytes)?;
         let written: Written<'_> =
             postcard::from_bytes(payload).map_err(|_| StateError::Content("its fields cannot be read"))?;
+        State::read(written)
+    }
+
+    /// What was written, if it makes sense.
+    fn read(written: Written<'_>) -> Result<State, StateError> {
         let memory_bytes = usize::try_from(written.memory_bytes).unwrap_or(usize::MAX);
         if memory_bytes > limits::GUEST_MEMORY_BYTES {
             return Err(StateError::Content("its memory is larger than a session's may be"));
@@ -326,6 +341,7 @@ impl State {
             memory_bytes,
             globals: written.globals,
             host: written.host,
+            hash: OnceLock::new(),
         })
     }
 }

@@ -12,6 +12,7 @@ use ringside_core::ids::{Epoch, Position, SessionId};
 use ringside_core::leadership::Follower;
 use ringside_core::leadership::message::Promotion;
 use ringside_core::leadership::record::{Record, Terms, Tier};
+use ringside_core::limits::INCREMENTS;
 use ringside_sandbox::{Module, State};
 
 use crate::command::Event;
@@ -69,8 +70,10 @@ impl Worker {
     pub(crate) fn hand_on_checkpoint(&mut self, index: usize) {
         let Some(session) = self.sessions.get_mut(index).and_then(Option::as_mut) else { return };
         let Some(lead) = session.lead.as_mut().filter(|lead| lead.terms.tier == Tier::Durable) else { return };
-        let Some(state) = session.checkpoint.clone().filter(|state| state.position() > lead.kept) else { return };
-        lead.kept = state.position();
+        let kept = lead.kept.as_ref().map_or(0, |state| state.position());
+        let Some(state) = session.checkpoint.clone().filter(|state| state.position() > kept) else { return };
+        // What it is compared with is in memory only until that is done, but for the newest, which the session has anyway.
+        let base = lead.kept.replace(Arc::clone(&state)).filter(|_| lead.increments < INCREMENTS);
         let head = CheckpointHead {
             session: session.id.clone(),
             position: state.position(),
@@ -78,24 +81,37 @@ impl Worker {
             branches: lead.branches.clone(),
         };
         let epoch = session.epoch;
-        self.replication.job(Job::keep(epoch, head, state));
+        self.replication.job(Job::keep(epoch, head, base, state));
     }
 
     /// A checkpoint for the log of the node is encoded.
-    pub(crate) fn checkpoint_encoded(&mut self, epoch: Epoch, head: CheckpointHead, state: Bytes) {
+    pub(crate) fn checkpoint_encoded(
+        &mut self,
+        epoch: Epoch,
+        head: CheckpointHead,
+        (base, state): (Option<Position>, Bytes),
+    ) {
         // Plain data into memory always serializes.
         let beside = postcard::to_stdvec(&head.branches).unwrap_or_default().into();
         let CheckpointHead { session, position, lineage, .. } = head;
-        let checkpoint = Checkpoint { session, epoch, position, lineage, beside, state };
-        self.tell(Event::Log(vec![Item::Checkpoint(Box::new(checkpoint))]));
+        if let Some(index) = self.index_of(&session)
+            && let Some(lead) = self.sessions[index].as_mut().and_then(|session| session.lead.as_mut())
+        {
+            lead.increments = if base.is_some() { lead.increments + 1 } else { 0 };
+        }
+        let checkpoint = Box::new(Checkpoint { session, epoch, position, lineage, beside, state });
+        self.tell(Event::Log(vec![match base {
+            Some(base) => Item::Increment { base, checkpoint },
+            None => Item::Checkpoint(checkpoint),
+        }]));
     }
 
-    /// The log of the node wants a checkpoint of where a session is now. One that is being rebuilt has one when it is.
+    /// The log of the node wants a whole checkpoint of where a session is now. One that is being rebuilt has one when it is.
     pub(crate) fn checkpoint(&mut self, now: Instant, session: &SessionId) {
         let Some(index) = self.index_of(session) else { return };
         let Some(session) = self.sessions[index].as_mut() else { return };
         let Some(lead) = session.lead.as_mut().filter(|lead| lead.terms.tier == Tier::Durable) else { return };
-        lead.kept = 0;
+        lead.kept = None;
         session.checkpoint_for_log(now);
         self.hand_on_checkpoint(index);
     }
@@ -128,7 +144,7 @@ impl Worker {
         }
         let (me, clock) = (self.replication.me, self.replication.clock);
         let first = record.lineage.terms().first().map_or(record.epoch, |term| term.epoch);
-        let beside = start.checkpoint.as_ref().map(|checkpoint| checkpoint.beside.clone()).unwrap_or_default();
+        let beside = start.newest().map(|checkpoint| checkpoint.beside.clone()).unwrap_or_default();
         let branches = postcard::from_bytes(&beside).unwrap_or_else(|_| Branches::new(first));
         let mut core = Follower::new(clock.us(now), me, terms.clone());
         core.handle_checkpoint(clock.us(now), start.end, record.lineage.clone());

@@ -23,6 +23,8 @@ enum Deed {
     Lose(usize),
     /// A session hands in a checkpoint.
     Checkpoint(usize),
+    /// A session hands in what has changed since its last one.
+    Increment(usize),
     /// The store answers the question as it should, some time later.
     Answer,
     /// It does what was asked, and says that it failed.
@@ -44,6 +46,7 @@ fn deeds() -> impl Strategy<Value = Vec<Deed>> {
         6 => (0..3_usize, 1..5_u64).prop_map(|(who, count)| Deed::Append(who, count)),
         1 => (0..3_usize).prop_map(Deed::Lose),
         2 => (0..3_usize).prop_map(Deed::Checkpoint),
+        3 => (0..3_usize).prop_map(Deed::Increment),
         8 => Just(Deed::Answer),
         2 => Just(Deed::Lie),
         2 => Just(Deed::Fail),
@@ -61,6 +64,8 @@ struct World {
     /// Ends of the sessions' logs.
     ends: [Position; 3],
     stored: [Position; 3],
+    /// Positions of the sessions' last checkpoints.
+    handed: [Option<Position>; 3],
     question: Option<(u64, Request)>,
     late: Vec<(u64, Reply)>,
     first: u64,
@@ -84,6 +89,7 @@ impl World {
             // The last was promoted here.
             ends: [0, 0, 20],
             stored: [0, 0, 20],
+            handed: [None; 3],
             question: None,
             late: Vec::new(),
             first: 0,
@@ -105,15 +111,21 @@ impl World {
         Some((number, reply))
     }
 
-    fn checkpoint(&mut self, who: usize) {
+    fn checkpoint(&mut self, who: usize, is_whole: bool) {
         let (session, epoch, position) = (session(who), epoch(), self.ends[who]);
         if position == 0 {
             return self.writer.handle_no_checkpoint(&session);
         }
         let state = Bytes::from(position.to_string());
         let lineage = Lineage::new(epoch);
-        let checkpoint = Checkpoint { session, epoch, position, lineage, beside: Bytes::new(), state };
-        self.writer.handle_item(self.now, Item::Checkpoint(Box::new(checkpoint)));
+        let checkpoint = Box::new(Checkpoint { session, epoch, position, lineage, beside: Bytes::new(), state });
+        // Whatever has become of the one before.
+        let base = self.handed[who].replace(position).filter(|base| !is_whole && *base < position);
+        let item = match base {
+            Some(base) => Item::Increment { base, checkpoint },
+            None => Item::Checkpoint(checkpoint),
+        };
+        self.writer.handle_item(self.now, item);
     }
 
     fn act(&mut self, deed: &Deed) {
@@ -127,7 +139,8 @@ impl World {
                 self.writer.handle_item(self.now, Item::Entries { session: session(who), epoch: epoch(), entries });
             }
             Deed::Lose(who) => self.ends[who] += 1,
-            Deed::Checkpoint(who) => self.checkpoint(who),
+            Deed::Checkpoint(who) => self.checkpoint(who, true),
+            Deed::Increment(who) => self.checkpoint(who, false),
             Deed::Answer => {
                 if let Some((question, reply)) = self.execute() {
                     self.writer.handle_reply(self.now, question, reply);
@@ -177,7 +190,7 @@ impl World {
                 }
                 Output::Checkpoint(of) => {
                     let who = (0..3).find(|who| session(*who) == of).expect("one of them");
-                    self.checkpoint(who);
+                    self.checkpoint(who, true);
                 }
                 Output::Forget { first } => self.first = first,
                 Output::Sealed => assert!(was_sealed, "nobody else has written"),
@@ -198,6 +211,10 @@ impl World {
                 let start = chain.start(&session(who), epoch(), Position::MAX).expect("it was stored");
                 assert!(start.end >= self.stored[who], "session {who}: {} of {}", start.end, self.stored[who]);
                 assert!(start.end <= self.ends[who]);
+                // Each is of the one before, by the bytes that stand for its state.
+                for one in start.checkpoint.iter().chain(&start.increments) {
+                    assert_eq!(one.state, one.position.to_string());
+                }
             }
         }
     }

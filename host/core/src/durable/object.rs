@@ -11,8 +11,10 @@ use crate::leadership::record::Tier;
 use crate::limits;
 use crate::log::{Input, Record};
 
-/// Format of an object's payload.
-pub const FORMAT: u16 = 1;
+/// Newest format of an object's payload. One that holds no increment is written as the first, which older releases read.
+pub const FORMAT: u16 = 2;
+/// The first, which had no [`Item::Increment`].
+const FIRST_FORMAT: u16 = 1;
 /// Largest payload that is read: an item that alone is as large as one may be, and what else fits with it.
 const PAYLOAD_BYTES: usize = limits::LOG_ITEM_BYTES + limits::LOG_OBJECT_BYTES + (1 << 20);
 
@@ -88,9 +90,16 @@ pub enum Item {
     },
     /// The full state of a durable session.
     Checkpoint(Box<Checkpoint>),
+    /// What has changed of it since its checkpoint before, which is in the same log.
+    Increment {
+        /// The position of that one.
+        base: Position,
+        /// This one: its `state` is an increment.
+        checkpoint: Box<Checkpoint>,
+    },
 }
 
-/// A full state.
+/// A full state, or what has changed since the one before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
     /// Of which session.
@@ -134,7 +143,7 @@ impl Item {
             Item::Opened(opened) => 128 + opened.charter.len(),
             Item::Closed { .. } => 128,
             Item::Entries { entries, .. } => 128 + entries.iter().map(entry_weight).sum::<usize>(),
-            Item::Checkpoint(checkpoint) => 4096 + checkpoint.beside.len() + checkpoint.state.len(),
+            Item::Checkpoint(checkpoint) | Item::Increment { checkpoint, .. } => 4096 + checkpoint.beside.len() + checkpoint.state.len(),
         }
     }
 
@@ -145,6 +154,7 @@ impl Item {
                 !entries.is_empty()
                     && entries.windows(2).all(|two| two[0].position.checked_add(1) == Some(two[1].position))
             }
+            Item::Increment { base, checkpoint } => *base < checkpoint.position,
             _ => true,
         }
     }
@@ -166,7 +176,16 @@ impl Object {
     /// Its bytes.
     pub fn encode(&self) -> Bytes {
         // Plain data into memory always serializes.
-        envelope::seal(Kind::NodeLog, FORMAT, &postcard::to_stdvec(self).unwrap_or_default()).into()
+        envelope::seal(Kind::NodeLog, self.format(), &postcard::to_stdvec(self).unwrap_or_default()).into()
+    }
+
+    /// The first format that has what it holds.
+    fn format(&self) -> u16 {
+        let is_increment = |item: &Item| matches!(item, Item::Increment { .. });
+        match &self.content {
+            Content::Items(items) if items.iter().any(is_increment) => FORMAT,
+            _ => FIRST_FORMAT,
+        }
     }
 
     /// An object from its bytes.
@@ -174,13 +193,14 @@ impl Object {
     /// # Errors
     /// [`ObjectError`], but for [`ObjectError::Another`].
     pub fn decode(bytes: &[u8]) -> Result<Object, ObjectError> {
-        let payload = envelope::open(Kind::NodeLog, FORMAT, PAYLOAD_BYTES, bytes)?;
+        let said = envelope::version(bytes).filter(|said| (FIRST_FORMAT..=FORMAT).contains(said)).unwrap_or(FORMAT);
+        let payload = envelope::open(Kind::NodeLog, said, PAYLOAD_BYTES, bytes)?;
         let (object, rest): (Object, _) = postcard::take_from_bytes(payload).map_err(|_| ObjectError::Content)?;
         let is_sound = match &object.content {
             Content::Items(items) => items.iter().all(Item::is_sound),
             Content::Seal { .. } => true,
         };
-        if is_sound && rest.is_empty() { Ok(object) } else { Err(ObjectError::Content) }
+        if is_sound && rest.is_empty() && object.format() <= said { Ok(object) } else { Err(ObjectError::Content) }
     }
 
     /// The object of this number of the log of a run, from its bytes.
@@ -232,6 +252,17 @@ pub(super) mod tests {
         Object { run: run(), number: 12, maker: 99, first: 3, content: Content::Items(items) }
     }
 
+    /// What the second format brought.
+    fn incremental() -> Object {
+        let mut object = sample();
+        if let Content::Items(items) = &mut object.content
+            && let Item::Checkpoint(checkpoint) = &items[3]
+        {
+            items[3] = Item::Increment { base: 1, checkpoint: checkpoint.clone() };
+        }
+        object
+    }
+
     fn hex(bytes: &[u8]) -> String {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
@@ -240,7 +271,8 @@ pub(super) mod tests {
     fn objects_of_the_published_format_are_read() {
         let seal = Object { content: Content::Seal { by: run() }, ..sample() };
         let golden = include_str!("golden.txt");
-        let [items_line, seal_line] = golden.lines().collect::<Vec<_>>()[..] else { panic!("two objects") };
+        let [items_line, seal_line, second] = golden.lines().collect::<Vec<_>>()[..] else { panic!("three objects") };
+        assert_eq!(hex(&incremental().encode()), second);
         assert_eq!(hex(&sample().encode()), items_line);
         assert_eq!(hex(&seal.encode()), seal_line);
         let bytes = |line: &str| -> Vec<u8> {
@@ -248,6 +280,19 @@ pub(super) mod tests {
         };
         assert_eq!(Object::read(run(), 12, &bytes(items_line)), Ok(sample()));
         assert_eq!(Object::read(run(), 12, &bytes(seal_line)), Ok(seal));
+        assert_eq!(Object::read(run(), 12, &bytes(second)), Ok(incremental()));
+    }
+
+    #[test]
+    fn what_a_format_has_not_got_is_not_in_it() {
+        let (first, second) = (sample().encode(), incremental().encode());
+        assert_eq!((envelope::version(&first), envelope::version(&second)), (Some(1), Some(2)));
+        let payload = |bytes: &[u8]| postcard::to_stdvec(&Object::decode(bytes).unwrap()).unwrap();
+        let as_format = |format, bytes: &[u8]| Object::decode(&envelope::seal(Kind::NodeLog, format, &payload(bytes)));
+        assert_eq!(as_format(1, &second), Err(ObjectError::Content));
+        assert_eq!(as_format(2, &first), Ok(sample()));
+        let newer = envelope::EnvelopeError::Version { found: 3, expected: 2 };
+        assert_eq!(as_format(3, &first), Err(ObjectError::Envelope(newer)));
     }
 
     #[test]

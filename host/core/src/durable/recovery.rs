@@ -1,6 +1,7 @@
 //! What a log of a run holds: read from its first object to its seal, folded into the tracks of its sessions. A damaged or
 //! missing object is named, and loses no more than it held: a session whose entries were in it goes on from its checkpoint
-//! and the entries before; one whose later checkpoint is there loses nothing.
+//! and the entries before; one whose later checkpoint is there loses nothing. An increment whose base was in such an object
+//! counts as if it were not there: the checkpoint before, and the entries since, are.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,22 +25,37 @@ pub struct Damage {
 /// What a log has of a session, of one epoch.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Track {
+    /// Its newest whole checkpoint.
     checkpoint: Option<Box<Checkpoint>>,
-    /// Entries that are not before the checkpoint, by position.
+    /// Those after it, each an increment of the one before.
+    increments: Vec<Box<Checkpoint>>,
+    /// Entries that are not before all of these, by position.
     entries: BTreeMap<Position, Record>,
 }
 
 impl Track {
+    fn newest(&self) -> Option<Position> {
+        self.increments.last().or(self.checkpoint.as_ref()).map(|checkpoint| checkpoint.position)
+    }
+
     fn add(&mut self, entries: Vec<Record>) {
-        let after = self.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.position);
+        let after = self.newest().unwrap_or(0);
         let entries = entries.into_iter().filter(|entry| entry.position > after);
         self.entries.extend(entries.map(|entry| (entry.position, entry)));
     }
 
     fn restart(&mut self, checkpoint: Box<Checkpoint>) {
-        if self.checkpoint.as_ref().is_none_or(|known| known.position <= checkpoint.position) {
+        if self.newest().is_none_or(|known| known <= checkpoint.position) {
             self.entries = self.entries.split_off(&(checkpoint.position + 1));
+            self.increments.clear();
             self.checkpoint = Some(checkpoint);
+        }
+    }
+
+    fn extend(&mut self, base: Position, checkpoint: Box<Checkpoint>) {
+        if self.newest() == Some(base) {
+            self.entries = self.entries.split_off(&(checkpoint.position + 1));
+            self.increments.push(checkpoint);
         }
     }
 
@@ -49,7 +65,11 @@ impl Track {
         if base.is_none() && (self.checkpoint.is_some() || !self.entries.contains_key(&1)) {
             return None;
         }
-        let mut end = base.map_or(0, |checkpoint| checkpoint.position);
+        let increments = self.increments.iter().take_while(|checkpoint| checkpoint.position <= last);
+        let increments: Vec<Box<Checkpoint>> = increments.cloned().collect();
+        let mut end = increments.last().or(base).map_or(0, |checkpoint| checkpoint.position);
+        // Entries before an increment that is not used are not kept.
+        let is_cut = self.newest().is_some_and(|newest| newest > end);
         let mut log = Vec::new();
         for (position, entry) in &self.entries {
             if *position != end + 1 || *position > last {
@@ -59,7 +79,8 @@ impl Track {
             log.push(entry.clone());
         }
         let beyond = self.entries.last_key_value().map_or(end, |(position, _)| (*position).min(last));
-        Some(Start { checkpoint: base.cloned(), log, end, lacks: (beyond > end).then_some(end + 1) })
+        let lacks = (beyond > end || is_cut && end < last).then_some(end + 1);
+        Some(Start { checkpoint: base.cloned(), increments, log, end, lacks })
     }
 }
 
@@ -68,12 +89,21 @@ impl Track {
 pub struct Start {
     /// Its state; none: the log begins with its first entry.
     pub checkpoint: Option<Box<Checkpoint>>,
-    /// The entries after it, without gaps.
+    /// What changed since, step by step.
+    pub increments: Vec<Box<Checkpoint>>,
+    /// The entries after these, without gaps.
     pub log: Vec<Record>,
     /// The position of the last.
     pub end: Position,
     /// The first entry that is missing, where later ones are there: something that was acknowledged is lost.
     pub lacks: Option<Position>,
+}
+
+impl Start {
+    /// The last of its checkpoints.
+    pub fn newest(&self) -> Option<&Checkpoint> {
+        self.increments.last().or(self.checkpoint.as_ref()).map(|checkpoint| &**checkpoint)
+    }
 }
 
 /// Why nothing is left of a durable session.
@@ -91,12 +121,19 @@ pub struct Chain {
     open: BTreeMap<SessionId, Opened>,
     ended: BTreeSet<SessionId>,
     damage: Vec<Damage>,
+    /// Checkpoints that were found to be of no use, though their objects are undamaged.
+    useless: BTreeSet<(SessionId, Position)>,
     first: u64,
     next: u64,
     sealed_by: Option<Node>,
 }
 
 impl Chain {
+    /// One that is read without these checkpoints, as if they had never been.
+    pub fn without(useless: BTreeSet<(SessionId, Position)>) -> Chain {
+        Chain { useless, ..Chain::default() }
+    }
+
     /// Takes the next object that is there; numbers between the last and this one are missing.
     pub fn handle_object(&mut self, run: Node, number: u64, bytes: &[u8]) {
         let missing = self.next.max(1)..number;
@@ -125,10 +162,18 @@ impl Chain {
                 }
             }
             Item::Entries { session, epoch, entries } => self.track(session, epoch).add(entries),
+            Item::Checkpoint(checkpoint) | Item::Increment { checkpoint, .. } if self.is_useless(&checkpoint) => {}
             Item::Checkpoint(checkpoint) => {
                 self.track(checkpoint.session.clone(), checkpoint.epoch).restart(checkpoint);
             }
+            Item::Increment { base, checkpoint } => {
+                self.track(checkpoint.session.clone(), checkpoint.epoch).extend(base, checkpoint);
+            }
         }
+    }
+
+    fn is_useless(&self, checkpoint: &Checkpoint) -> bool {
+        !self.useless.is_empty() && self.useless.contains(&(checkpoint.session.clone(), checkpoint.position))
     }
 
     fn track(&mut self, session: SessionId, epoch: Epoch) -> &mut Track {

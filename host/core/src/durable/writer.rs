@@ -22,7 +22,7 @@ use bytes::Bytes;
 
 use super::object::{Checkpoint, Closed, Content, Item, Object, Opened};
 use crate::ids::{Epoch, Node, Position, SessionId};
-use crate::limits::{LOG_BACKLOG_BYTES, LOG_ITEM_BYTES, LOG_OBJECT_BYTES, LOG_ROSTER_OBJECTS};
+use crate::limits::{LOG_BACKLOG_BYTES, LOG_HELD_OBJECTS, LOG_ITEM_BYTES, LOG_OBJECT_BYTES, LOG_ROSTER_OBJECTS};
 
 /// The pause after the first error, µs; it doubles with each.
 pub const FIRST_PAUSE_US: u64 = 50_000;
@@ -104,9 +104,11 @@ struct Track {
     hole: Option<Position>,
     /// The last position in objects that exist, whatever lacks before.
     reached: Position,
-    /// The object of its newest checkpoint.
+    /// The object of its newest whole checkpoint: increments are in later ones, and need it.
     checkpoint: Option<u64>,
-    /// Objects that hold entries after that, and the last position in each.
+    /// The newest checkpoint that was taken, whole or not: the one that an increment may follow.
+    newest: Option<Position>,
+    /// Objects that hold entries after the newest that is stored, and the last position in each.
     objects: VecDeque<(u64, Position)>,
     /// The first object that recovery needs as long as this track has no checkpoint: that of the epoch before.
     former: Option<u64>,
@@ -122,6 +124,7 @@ impl Track {
             hole: (before > 0).then_some(before),
             reached: before,
             checkpoint: None,
+            newest: None,
             objects: VecDeque::new(),
             former: None,
             is_asked: false,
@@ -255,7 +258,13 @@ impl Writer {
                 true
             }
             Item::Checkpoint(checkpoint) => {
-                if !self.takes_checkpoint(checkpoint, item.weight()) {
+                if !self.takes_checkpoint(checkpoint, None, item.weight()) {
+                    return;
+                }
+                true
+            }
+            Item::Increment { base, checkpoint } => {
+                if !self.takes_checkpoint(checkpoint, Some(*base), item.weight()) {
                     return;
                 }
                 true
@@ -302,7 +311,9 @@ impl Writer {
         true
     }
 
-    fn takes_checkpoint(&mut self, checkpoint: &Checkpoint, bytes: usize) -> bool {
+    /// Whether there is room for a checkpoint, and the log has what it is an increment of; where not, a whole one is asked
+    /// for.
+    fn takes_checkpoint(&mut self, checkpoint: &Checkpoint, base: Option<Position>, bytes: usize) -> bool {
         let Checkpoint { session, epoch, position, .. } = checkpoint;
         let is_full = self.backlog_bytes > 0 && self.backlog_bytes + bytes > LOG_BACKLOG_BYTES;
         let track = self.tracks.entry(session.clone()).or_insert_with(|| Track::new(*epoch, *position));
@@ -312,12 +323,20 @@ impl Writer {
             }
             *track = track.next(*epoch, *position);
         }
+        if base.is_some() && track.newest != base {
+            self.left_out += 1;
+            if !std::mem::replace(&mut track.is_asked, true) {
+                self.outputs.push_back(Output::Checkpoint(session.clone()));
+            }
+            return false;
+        }
         track.is_asked = false;
         track.taken = track.taken.max(*position);
         if is_full || bytes > LOG_ITEM_BYTES {
             self.left_out += 1;
             return false;
         }
+        track.newest = Some(*position);
         true
     }
 
@@ -437,7 +456,8 @@ impl Writer {
                     let to = entries.last().map_or(0, |last| last.position);
                     self.stored_entries(flight.number, &session, epoch, to);
                 }
-                Item::Checkpoint(checkpoint) => self.stored_checkpoint(flight.number, &checkpoint),
+                Item::Checkpoint(checkpoint) => self.stored_checkpoint(flight.number, &checkpoint, true),
+                Item::Increment { checkpoint, .. } => self.stored_checkpoint(flight.number, &checkpoint, false),
                 _ => {}
             }
         }
@@ -467,9 +487,12 @@ impl Writer {
         }
     }
 
-    fn stored_checkpoint(&mut self, number: u64, checkpoint: &Checkpoint) {
+    fn stored_checkpoint(&mut self, number: u64, checkpoint: &Checkpoint, is_whole: bool) {
         let Checkpoint { session, epoch, position, .. } = checkpoint;
         let Some(track) = self.tracks.get_mut(session).filter(|track| track.epoch == *epoch) else { return };
+        if is_whole {
+            track.checkpoint = Some(number);
+        }
         if track.hole.is_some_and(|hole| hole > *position) {
             // It is of before what lacks: another is needed.
             if !std::mem::replace(&mut track.is_asked, true) {
@@ -478,7 +501,6 @@ impl Writer {
             return;
         }
         (track.hole, track.former) = (None, None);
-        track.checkpoint = Some(number);
         track.reached = track.reached.max(*position);
         while track.objects.front().is_some_and(|(_, to)| to <= position) {
             track.objects.pop_front();
@@ -495,7 +517,7 @@ impl Writer {
             self.outputs.push_back(Output::Forget { first });
         }
         for (session, track) in &mut self.tracks {
-            let holds_up = track.first().is_some_and(|first| first + LOG_ROSTER_OBJECTS < roster);
+            let holds_up = track.first().is_some_and(|first| first + LOG_HELD_OBJECTS < roster);
             if holds_up && !std::mem::replace(&mut track.is_asked, true) {
                 self.outputs.push_back(Output::Checkpoint(session.clone()));
             }

@@ -7,13 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use ringside_core::directory::Charter;
 use ringside_core::durable::object::Opened;
 use ringside_core::durable::recovery::{self, Chain, Start};
-use ringside_core::ids::{Epoch, ModuleHash, Node, NodeId, SessionId};
+use ringside_core::ids::{Epoch, ModuleHash, Node, NodeId, Position, SessionId};
 use ringside_core::leadership::record::{Cause, ChainHome, Member, Record};
 use ringside_core::log::Input;
-use ringside_sandbox::State;
+use ringside_sandbox::{State, StateError};
 use ringside_worker::durable::Restore;
 use tokio::time::Instant;
 
@@ -72,8 +73,25 @@ pub struct Recovery {
     pub log: NodeLog,
 }
 
-/// Logs that were read, by run.
-type Logs = BTreeMap<Node, Chain>;
+/// Logs that were read.
+#[derive(Default)]
+struct Logs {
+    by_run: BTreeMap<Node, Chain>,
+    /// Checkpoints that say what they are not: logs are read as if they had never been.
+    useless: BTreeSet<(SessionId, Position)>,
+}
+
+impl Logs {
+    fn get(&self, run: Node) -> Option<&Chain> {
+        self.by_run.get(&run)
+    }
+
+    /// A checkpoint is of no use: whatever was read is read again without it.
+    fn distrust(&mut self, session: &SessionId, position: Position) {
+        self.useless.insert((session.clone(), position));
+        self.by_run.clear();
+    }
+}
 
 impl Recovery {
     /// Takes over the earlier runs of this node, then, as long as it runs, those of nodes that are gone.
@@ -115,11 +133,11 @@ impl Recovery {
 
     /// Takes over a run; it is done with when nothing of it is left to be tried again.
     async fn take_over(&self, run: Node, done: &mut BTreeSet<Node>, said: &mut BTreeSet<Node>) {
-        let mut logs = Logs::new();
+        let mut logs = Logs::default();
         if let Err(error) = self.read(&mut logs, run, true).await {
             return tracing::warn!(%run, %error, "the log of a run that is gone is read again");
         }
-        let Some(log) = logs.get(&run) else { return };
+        let Some(log) = logs.get(run) else { return };
         let is_first = said.insert(run);
         if is_first {
             for damage in log.damage() {
@@ -205,10 +223,10 @@ impl Recovery {
 
     /// Reads a run's log, and seals it first if `seal`.
     async fn read(&self, logs: &mut Logs, run: Node, seal: bool) -> Result<(), StoreError> {
-        if logs.contains_key(&run) {
+        if logs.by_run.contains_key(&run) {
             return Ok(());
         }
-        let mut chain = Chain::default();
+        let mut chain = Chain::without(logs.useless.clone());
         for number in self.store.log_numbers(run).await? {
             if chain.sealed_by().is_none()
                 && let Some(bytes) = self.store.log_object(run, number).await?
@@ -225,7 +243,7 @@ impl Recovery {
                 chain.handle_object(run, number, &bytes);
             }
         }
-        logs.insert(run, chain);
+        logs.by_run.insert(run, chain);
         Ok(())
     }
 
@@ -252,19 +270,27 @@ impl Recovery {
         if presence.iter().skip(1).any(|presence| presence.is_present) {
             return Err(NotNow::Followed);
         }
-        let start = self.start(logs, &record).await?;
-        let Some((start, from)) = start else {
-            return Err(NotNow::Lost(recovery::Lost::NoBeginning.to_string()));
+        let (start, state) = loop {
+            let Some((start, from)) = self.start(logs, &record).await? else {
+                return Err(NotNow::Lost(recovery::Lost::NoBeginning.to_string()));
+            };
+            // A later run that led it has it all: it goes on with that one's log.
+            if from != run {
+                return Ok(Outcome::LeftAlone);
+            }
+            match state_of(&start).await {
+                Ok(state) => break (start, state),
+                Err((position, error)) => {
+                    tracing::error!(%session, %run, position, %error, "a checkpoint is of no use: the one before is taken");
+                    logs.distrust(session, position);
+                }
+            }
         };
-        // A later run that led it has it all: it goes on with that one's log.
-        if from != run {
-            return Ok(Outcome::LeftAlone);
-        }
         if let Some(position) = start.lacks {
             tracing::error!(%session, position, end = start.end, "entries are missing: the session goes on without what came after");
         }
-        let seal = logs.get(&run).map_or(0, |log| log.next_number() - 1);
-        self.go_on(session, opened, record, start, seal).await
+        let seal = logs.get(run).map_or(0, |log| log.next_number() - 1);
+        self.go_on(session, opened, record, (start, state), seal).await
     }
 
     /// From where a session goes on, and whose log that is.
@@ -278,7 +304,7 @@ impl Recovery {
         }
         let mut from = None;
         let start = recovery::start(record, |epoch, last| {
-            let start = logs.get(&run_of(epoch))?.start(&record.session, epoch, last)?;
+            let start = logs.get(run_of(epoch))?.start(&record.session, epoch, last)?;
             from = Some(run_of(epoch));
             Some(start)
         });
@@ -291,18 +317,9 @@ impl Recovery {
         session: &SessionId,
         opened: Option<Opened>,
         record: Record,
-        start: Start,
+        (start, state): (Start, Option<Arc<State>>),
         seal: u64,
     ) -> Result<Outcome, NotNow> {
-        let state = match &start.checkpoint {
-            None => None,
-            Some(checkpoint) => {
-                let bytes = checkpoint.state.clone();
-                let decoded = tokio::task::spawn_blocking(move || State::decode(&bytes)).await;
-                let decoded = decoded.map_err(|error| NotNow::Lost(error.to_string()))?;
-                Some(Arc::new(decoded.map_err(|error| NotNow::Lost(format!("its checkpoint: {error}")))?))
-            }
-        };
         let module = module_of(state.as_deref(), &start);
         let module = module.ok_or_else(|| NotNow::Lost("its log does not begin with a start".to_owned()))?;
         let module = self.catalogue.ready(module).await.map_err(|error| NotNow::Module(error.to_string()))?;
@@ -331,6 +348,26 @@ impl Recovery {
         }
         Ok(Outcome::Recovered)
     }
+}
+
+/// The state that a session goes on from; or which of its checkpoints is of no use, and why.
+async fn state_of(start: &Start) -> Result<Option<Arc<State>>, (Position, StateError)> {
+    let steps = start.checkpoint.iter().chain(&start.increments);
+    let steps: Vec<(Position, Bytes)> = steps.map(|step| (step.position, step.state.clone())).collect();
+    let first = steps.first().map_or(0, |(position, _)| *position);
+    let compose = move || {
+        let mut state: Option<State> = None;
+        for (position, bytes) in steps {
+            let next = State::decode_after(state.as_ref(), &bytes).map_err(|error| (position, error))?;
+            if next.position() != position {
+                return Err((position, StateError::Content("it is of another position")));
+            }
+            state = Some(next);
+        }
+        Ok(state.map(Arc::new))
+    };
+    let composed = tokio::task::spawn_blocking(compose).await;
+    composed.unwrap_or(Err((first, StateError::Content("it could not be looked at"))))
 }
 
 /// The module that a session runs.

@@ -4,7 +4,7 @@
 use ringside_core::envelope::{self, Kind};
 use ringside_core::log::Input;
 use ringside_protocol::fuzz::{Mutator, hammer};
-use ringside_sandbox::State;
+use ringside_sandbox::{Increment, State};
 use ringside_sandbox::fuzz::TARGETS;
 use ringside_sandbox::validate::inspect;
 
@@ -21,6 +21,19 @@ fn checkpoint() -> Vec<u8> {
     game.does(1, 'v', b"seen");
     game.run(Input::Tick);
     game.fold.capture().expect("a state").encode()
+}
+
+/// What has changed in such a game in a while.
+fn increment() -> Vec<u8> {
+    let mut game = Play::with_players(2);
+    let write = |game: &mut Play, page: u32, byte| {
+        game.does(0, 'm', &[&(page * 4096).to_le_bytes()[..], &[byte]].concat());
+    };
+    (3..12).for_each(|page| write(&mut game, page, 9));
+    let base = game.fold.capture().expect("a state");
+    write(&mut game, 3, 0);
+    game.does(1, 'v', b"seen");
+    Increment::between(&base, &game.fold.capture().expect("a state")).expect("an increment").encode()
 }
 
 /// What a checkpoint's envelope holds.
@@ -41,7 +54,10 @@ fn described() -> Vec<u8> {
 #[test]
 fn decoders_survive_broken_input() {
     let checkpoint = checkpoint();
-    let corpus = [Toy::default().wasm(), content(&checkpoint), checkpoint, described()];
+    let increment = increment();
+    let contents = [content(&checkpoint), content(&increment)];
+    let corpus = [Toy::default().wasm(), checkpoint, increment, described()];
+    let corpus: Vec<Vec<u8>> = corpus.into_iter().chain(contents).collect();
     for (_, target) in TARGETS {
         corpus.iter().for_each(|honest| target(honest));
     }
@@ -51,13 +67,17 @@ fn decoders_survive_broken_input() {
 #[test]
 fn the_mutator_reaches_the_decoders_depths() {
     let (modules, contents) = ([Toy::default().wasm()], [content(&checkpoint())]);
+    let increments = [content(&increment())];
     let mut mutator = Mutator::new(7);
-    let (mut accepted, mut understood) = (0, 0);
+    let (mut accepted, mut understood, mut followed) = (0, 0, 0);
     for _ in 0..2_000 {
         accepted += usize::from(inspect(&mutator.mutate(&modules)).is_ok());
         let sealed = envelope::seal(Kind::Checkpoint, 1, &mutator.mutate(&contents));
         understood += usize::from(State::decode(&sealed).is_ok());
+        let sealed = envelope::seal(Kind::Increment, 1, &mutator.mutate(&increments));
+        followed += usize::from(Increment::decode(&sealed).is_ok());
     }
     assert!((20..1_980).contains(&accepted), "{accepted} modules");
     assert!((20..1_980).contains(&understood), "{understood} checkpoints");
+    assert!((20..1_980).contains(&followed), "{followed} increments");
 }

@@ -115,7 +115,7 @@ impl Worker {
     pub(crate) fn job_done(&mut self, now: Instant, Done(outcome): Done) {
         match outcome {
             Outcome::Encoded { to, head, body } => self.send_checkpoint(to, &head.session, body),
-            Outcome::Kept { epoch, head, state } => self.checkpoint_encoded(epoch, head, state),
+            Outcome::Kept { epoch, head, base, state } => self.checkpoint_encoded(epoch, head, (base, state)),
             Outcome::Decoded { from, head, state } => self.take_checkpoint(now, from, head, state),
             Outcome::Unreadable { from, why } => {
                 tracing::error!(%from, why, "a checkpoint cannot be read: it is sent again");

@@ -6,9 +6,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ringside_core::ids::Epoch;
+use ringside_core::ids::{Epoch, Position};
 use ringside_core::leadership::record::Member;
-use ringside_sandbox::State;
+use ringside_sandbox::{Encoded, State};
 
 use super::wire::{self, CheckpointHead};
 
@@ -17,7 +17,7 @@ pub struct Job(Task);
 
 enum Task {
     Encode { to: Member, head: CheckpointHead, state: Arc<State> },
-    Keep { epoch: Epoch, head: CheckpointHead, state: Arc<State> },
+    Keep { epoch: Epoch, head: CheckpointHead, base: Option<Arc<State>>, state: Arc<State> },
     Decode { from: Member, body: Bytes },
 }
 
@@ -27,8 +27,8 @@ pub struct Done(pub(crate) Outcome);
 pub(crate) enum Outcome {
     /// A checkpoint as it is sent.
     Encoded { to: Member, head: CheckpointHead, body: Bytes },
-    /// A checkpoint as the log of the node has it.
-    Kept { epoch: Epoch, head: CheckpointHead, state: Bytes },
+    /// A checkpoint as the log of the node has it: whole, or an increment of the one at the position `base`.
+    Kept { epoch: Epoch, head: CheckpointHead, base: Option<Position>, state: Bytes },
     /// A checkpoint that came.
     Decoded { from: Member, head: CheckpointHead, state: Arc<State> },
     /// One that cannot be read.
@@ -40,8 +40,9 @@ impl Job {
         Job(Task::Encode { to, head, state })
     }
 
-    pub(crate) fn keep(epoch: Epoch, head: CheckpointHead, state: Arc<State>) -> Job {
-        Job(Task::Keep { epoch, head, state })
+    /// For the log of the node, which has `base`, if that is one.
+    pub(crate) fn keep(epoch: Epoch, head: CheckpointHead, base: Option<Arc<State>>, state: Arc<State>) -> Job {
+        Job(Task::Keep { epoch, head, base, state })
     }
 
     pub(crate) fn decode(from: Member, body: Bytes) -> Job {
@@ -55,7 +56,10 @@ impl Job {
                 let body = wire::checkpoint(&head, &state.encode());
                 Outcome::Encoded { to, head, body }
             }
-            Task::Keep { epoch, head, state } => Outcome::Kept { epoch, head, state: state.encode().into() },
+            Task::Keep { epoch, head, base, state } => {
+                let Encoded { bytes, base } = state.encode_after(base.as_deref());
+                Outcome::Kept { epoch, head, base, state: bytes.into() }
+            }
             Task::Decode { from, body } => match decode(&body) {
                 Ok((head, state)) => Outcome::Decoded { from, head, state },
                 Err(why) => Outcome::Unreadable { from, why },

@@ -56,8 +56,9 @@ pub(crate) struct Lead {
     pub told: Option<(Epoch, u64)>,
     /// Up to where the log of the node was handed the entries of a durable session.
     pub logged: Position,
-    /// The newest checkpoint that it was handed.
-    pub kept: Position,
+    /// The newest checkpoint that it was handed, and how many increments follow the last whole one there.
+    pub kept: Option<Arc<State>>,
+    pub increments: u32,
     /// Up to where the store has its log.
     pub stored: Position,
 }
@@ -128,7 +129,8 @@ impl Lead {
             first: None,
             told: None,
             logged,
-            kept: 0,
+            kept: None,
+            increments: 0,
             stored,
         }
     }

@@ -27,6 +27,19 @@ fn checkpoint(key: &str, epoch: Epoch, position: Position) -> Item {
     }))
 }
 
+fn increment(key: &str, epoch: Epoch, base: Position, position: Position) -> Item {
+    let Item::Checkpoint(checkpoint) = checkpoint(key, epoch, position) else { panic!("a checkpoint") };
+    Item::Increment { base, checkpoint }
+}
+
+/// The positions of its checkpoints, where it ends, and what lacks.
+fn steps(start: Option<Start>) -> (Vec<Position>, Position, Option<Position>) {
+    let start = start.expect("it goes on");
+    let all = start.checkpoint.iter().chain(&start.increments).map(|checkpoint| checkpoint.position);
+    assert_eq!(start.newest().map(|newest| newest.position), all.clone().last());
+    (all.collect(), start.end, start.lacks)
+}
+
 fn opened(key: &str, tier: Tier) -> Item {
     Item::Opened(Opened { session: session(key), tier, charter: Bytes::new() })
 }
@@ -120,7 +133,7 @@ fn a_session_that_several_led_is_found_by_going_back_along_its_lineage() {
     let first = Leadership::first(session("a"), member(1));
     let second =
         first.succeeded(member(2), member(2).epoch_after(1), [].into(), 10, (Cause::Promoted, ChainHome::Store));
-    let here = |end: Position| Start { checkpoint: None, log: Vec::new(), end, lacks: None };
+    let here = |end| Start { checkpoint: None, increments: Vec::new(), log: Vec::new(), end, lacks: None };
     let asked = std::cell::RefCell::new(Vec::new());
     let found = |has: &[u64]| {
         asked.borrow_mut().clear();
@@ -133,4 +146,73 @@ fn a_session_that_several_led_is_found_by_going_back_along_its_lineage() {
     assert_eq!(found(&[1]), Ok(here(10)), "without what the next did not have");
     assert_eq!(*asked.borrow(), [(2, Position::MAX), (1, 10)]);
     assert_eq!(found(&[]), Err(Lost::NoBeginning));
+}
+
+/// A whole checkpoint, two increments, another whole one and its increment, each in an object of its own after the entries
+/// up to it.
+fn chained(epoch: Epoch) -> Vec<(u64, Bytes)> {
+    let checkpoints = [
+        checkpoint("a", epoch, 2),
+        increment("a", epoch, 2, 4),
+        increment("a", epoch, 4, 6),
+        checkpoint("a", epoch, 8),
+        increment("a", epoch, 8, 10),
+    ];
+    let mut objects = Vec::new();
+    for (at, checkpoint) in (1_u64..).zip(checkpoints) {
+        objects.push((2 * at - 1, object(2 * at - 1, vec![entries("a", epoch, 2 * at - 1..=2 * at)])));
+        objects.push((2 * at, object(2 * at, vec![checkpoint])));
+    }
+    objects.push((11, object(11, vec![entries("a", epoch, 11..=12)])));
+    objects
+}
+
+#[test]
+fn a_session_goes_on_from_a_checkpoint_and_its_increments() {
+    let epoch = run().first_epoch();
+    let objects = chained(epoch);
+    let found = |chain: Chain, last| steps(chain.start(&session("a"), epoch, last));
+    assert_eq!(found(read(&objects), Position::MAX), (vec![8, 10], 12, None));
+    assert_eq!(found(read(&objects[..7]), Position::MAX), (vec![2, 4, 6], 8, None));
+    assert_eq!(found(read(&objects[..6]), 5), (vec![2, 4], 4, Some(5)), "entries before the last are not kept");
+    assert_eq!(found(read(&objects[..6]), 4), (vec![2, 4], 4, None));
+}
+
+#[test]
+fn a_damaged_checkpoint_or_increment_loses_nothing_that_the_one_before_and_the_log_have() {
+    let epoch = run().first_epoch();
+    for (damaged, goes_on) in [
+        (2, vec![8, 10]),
+        (4, vec![8, 10]),
+        // The last whole one: its increment is of no use either.
+        (8, vec![2, 4, 6]),
+        (10, vec![8]),
+    ] {
+        let mut objects = chained(epoch);
+        let at = damaged as usize - 1;
+        let mut bytes = objects[at].1.to_vec();
+        bytes[30] ^= 1;
+        objects[at].1 = bytes.into();
+        let chain = read(&objects);
+        assert_eq!(chain.damage().map(|damage| damage.number).collect::<Vec<_>>(), [damaged]);
+        assert_eq!(steps(chain.start(&session("a"), epoch, Position::MAX)), (goes_on, 12, None), "without {damaged}");
+    }
+    // Before there is another whole one.
+    let mut objects = chained(epoch);
+    objects.truncate(7);
+    objects.remove(3);
+    assert_eq!(steps(read(&objects).start(&session("a"), epoch, Position::MAX)), (vec![2], 8, None));
+    objects.remove(1);
+    assert_eq!(steps(read(&objects).start(&session("a"), epoch, Position::MAX)), (vec![], 8, None), "from its beginning");
+}
+
+#[test]
+fn a_checkpoint_that_is_of_no_use_is_read_over() {
+    let epoch = run().first_epoch();
+    for (useless, goes_on) in [(vec![10], vec![8]), (vec![8], vec![2, 4, 6]), (vec![8, 2], vec![])] {
+        let useless = useless.into_iter().map(|position| (session("a"), position)).collect();
+        let mut chain = Chain::without(useless);
+        chained(epoch).iter().for_each(|(number, bytes)| chain.handle_object(run(), *number, bytes));
+        assert_eq!(steps(chain.start(&session("a"), epoch, Position::MAX)), (goes_on, 12, None));
+    }
 }

@@ -39,6 +39,11 @@ fn checkpoint(key: &str, position: Position, bytes: usize) -> Item {
     }))
 }
 
+fn increment(key: &str, base: Position, position: Position) -> Item {
+    let Item::Checkpoint(checkpoint) = checkpoint(key, position, 1) else { panic!("a checkpoint") };
+    Item::Increment { base, checkpoint }
+}
+
 /// The question that is asked, and everything else that is said.
 fn said(writer: &mut Writer) -> (Option<(u64, Request)>, Vec<Output>) {
     let (mut question, mut others) = (None, Vec::new());
@@ -237,7 +242,7 @@ fn objects_before_a_list_and_every_checkpoint_may_go_and_who_holds_them_up_is_as
     writer.handle_item(0, opened("idle"));
     writer.handle_item(0, entries("idle", 1..=1));
     let (mut forgot, mut asked_for, mut lists) = (Vec::new(), 0, 0);
-    for position in 1..=4 * LOG_ROSTER_OBJECTS {
+    for position in 1..=4 * LOG_HELD_OBJECTS {
         writer.handle_item(position, entries("a", position..=position));
         if position % 10 == 0 {
             writer.handle_item(position, checkpoint("a", position, 10));
@@ -262,5 +267,75 @@ fn objects_before_a_list_and_every_checkpoint_may_go_and_who_holds_them_up_is_as
     }
     assert!(asked_for >= 1 && lists >= 4, "{asked_for} {lists}");
     let (next, first) = *forgot.last().expect("something may go");
-    assert!(first > 1 && next - first <= 3 * LOG_ROSTER_OBJECTS, "{forgot:?}");
+    assert!(first > 1 && next - first <= LOG_HELD_OBJECTS + 3 * LOG_ROSTER_OBJECTS, "{forgot:?}");
+}
+
+/// Everything that was handed in is made; what else was said.
+fn make_all(writer: &mut Writer, now: u64) -> Vec<Output> {
+    let mut all = Vec::new();
+    loop {
+        let (asked, others) = said(writer);
+        all.extend(others);
+        let Some((question, _)) = asked else { return all };
+        writer.handle_reply(now, question, Reply::Created);
+    }
+}
+
+#[test]
+fn an_increment_needs_the_whole_checkpoint_that_it_goes_back_to() {
+    let mut writer = Writer::new(run(), 1);
+    for (at, item) in [
+        entries("a", 1..=4),
+        checkpoint("a", 4, 10),
+        entries("a", 5..=8),
+        increment("a", 4, 8),
+        entries("a", 9..=9),
+        increment("a", 8, 9),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        writer.handle_item(at as u64, item);
+        make_all(&mut writer, at as u64);
+    }
+    let first = |writer: &Writer| writer.sessions().map(|(_, first)| first).next().unwrap();
+    assert_eq!((writer.next_number(), first(&writer)), (7, Some(2)));
+    writer.handle_item(9, checkpoint("a", 9, 10));
+    make_all(&mut writer, 9);
+    assert_eq!((first(&writer), writer.left_out()), (Some(7), 0));
+}
+
+#[test]
+fn an_increment_whose_base_was_left_out_is_left_out_and_a_whole_one_asked_for() {
+    let mut writer = Writer::new(run(), 1);
+    writer.handle_item(0, entries("a", 1..=4));
+    writer.handle_item(0, checkpoint("a", 4, LOG_ITEM_BYTES));
+    writer.handle_item(0, increment("a", 4, 6));
+    writer.handle_item(0, increment("a", 6, 8));
+    let asked = make_all(&mut writer, 0);
+    assert_eq!((asked, writer.left_out()), (vec![Output::Checkpoint(session("a")), stored("a", 4)], 3));
+    writer.handle_item(1, checkpoint("a", 9, 10));
+    writer.handle_item(1, increment("a", 9, 10));
+    assert_eq!(make_all(&mut writer, 1), [stored("a", 9), stored("a", 10)]);
+    // Nor does one follow what another epoch had.
+    let Item::Increment { base, mut checkpoint } = increment("a", 10, 12) else { panic!("an increment") };
+    checkpoint.epoch.number += 1;
+    writer.handle_item(2, Item::Increment { base, checkpoint });
+    assert_eq!(make_all(&mut writer, 2), [Output::Checkpoint(session("a"))]);
+}
+
+#[test]
+fn an_increment_fills_a_hole_and_its_base_stays_though_it_did_not() {
+    let mut writer = Writer::new(run(), 1);
+    writer.handle_item(0, entries("a", 1..=4));
+    make_all(&mut writer, 0);
+    // Entries are lost, and a checkpoint from before that is written.
+    writer.handle_item(1, entries("a", 9..=9));
+    writer.handle_item(1, checkpoint("a", 6, 10));
+    let said = make_all(&mut writer, 1);
+    assert!(!said.iter().any(|said| matches!(said, Output::Stored { .. })), "{said:?}");
+    writer.handle_item(2, increment("a", 6, 9));
+    assert_eq!(make_all(&mut writer, 2), [stored("a", 9)]);
+    let (_, first) = writer.sessions().next().unwrap();
+    assert!(first.is_some_and(|first| first <= 3), "{first:?}");
 }
