@@ -20,6 +20,16 @@ pub enum PartitionPolicy {
     Available,
 }
 
+/// What whoever follows a session, so that it goes on elsewhere, does with its log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Followers {
+    /// Folds it as it comes, and leads at once where its leader ends.
+    Replay,
+    /// Keeps it, from the last checkpoint on, for a tenth of the cost. It folds that much before it leads, and players wait
+    /// so long.
+    KeepLog,
+}
+
 /// A game's own description.
 ///
 /// ```
@@ -47,6 +57,7 @@ pub struct Description {
     pub(crate) tier: Tier,
     pub(crate) partition_policy: PartitionPolicy,
     pub(crate) late_join: bool,
+    pub(crate) followers: Followers,
     pub(crate) shared_view: bool,
 }
 
@@ -65,6 +76,7 @@ impl Description {
             tier: Tier::Volatile,
             partition_policy: PartitionPolicy::Consistent,
             late_join: true,
+            followers: Followers::Replay,
             shared_view: false,
         }
     }
@@ -113,6 +125,12 @@ impl Description {
     /// Whether find-or-create may put players into a session that has begun.
     pub const fn late_join(mut self, late_join: bool) -> Self {
         self.late_join = late_join;
+        self
+    }
+
+    /// What its followers do with a session's log.
+    pub const fn followers(mut self, followers: Followers) -> Self {
+        self.followers = followers;
         self
     }
 

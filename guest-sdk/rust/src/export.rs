@@ -79,6 +79,13 @@ pub mod glue {
             describe(&G::DESCRIPTION)
         }
 
+        fn describe_followers() -> raw::Followers {
+            match G::DESCRIPTION.followers {
+                description::Followers::Replay => raw::Followers::Replay,
+                description::Followers::KeepLog => raw::Followers::KeepLog,
+            }
+        }
+
         fn start(config: Vec<u8>) -> Result<(), String> {
             G::session().begin(|| Runner::start(&config))
         }

@@ -24,7 +24,7 @@ mod types;
 
 pub use codec::{Bytes, DecodeError, decode, encode};
 pub use context::Context;
-pub use description::{Description, PartitionPolicy, Tier};
+pub use description::{Description, Followers, PartitionPolicy, Tier};
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
 pub use export::glue;

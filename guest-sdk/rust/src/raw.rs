@@ -6,7 +6,7 @@
 
 wit_bindgen::generate!({
     path: "../wit",
-    world: "game",
+    world: "described-game",
     pub_export_macro: true,
     export_macro_name: "export_raw",
     default_bindings_module: "ringside_guest::raw",

@@ -25,6 +25,32 @@ pub struct Description {
     pub partition_policy: PartitionPolicy,
     /// Whether find-or-create may put players into a session that has begun.
     pub late_join: bool,
+    /// What its followers do with a session's log. Not of the record that `describe` returns: a module may say so beside it.
+    pub followers: Followers,
+}
+
+/// What whoever follows a session does with its log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Followers {
+    /// Folds it as it comes. So does a follower of a game that does not say.
+    #[default]
+    Replay,
+    /// Keeps it from the last checkpoint on, and folds that before it leads.
+    KeepLog,
+}
+
+impl Followers {
+    /// What a module says by this number.
+    ///
+    /// # Errors
+    /// Nothing, in words for the author.
+    pub(crate) fn read(said: u32) -> Result<Followers, String> {
+        match said {
+            0 => Ok(Followers::Replay),
+            1 => Ok(Followers::KeepLog),
+            other => Err(format!("describe-followers answers {other}, which says nothing about followers")),
+        }
+    }
 }
 
 /// Size of the record in the canonical ABI, bytes.
@@ -70,6 +96,7 @@ pub(crate) fn read(memory: &[u8], at: u32) -> Result<Description, String> {
             1 => true,
             other => return Err(format!("late-join must be 0 or 1, it is {other}")),
         },
+        followers: Followers::default(),
     })
 }
 

@@ -10,6 +10,7 @@ use ringside_core::log::{LeaveReason, SkipCause};
 use crate::context::{Context, GuestFault};
 use crate::error::FoldError;
 use crate::rewrite;
+use crate::validate::contract;
 use crate::watchdog::Watchdog;
 
 /// Why a call did not return.
@@ -29,6 +30,7 @@ struct Exports {
     module_start: Option<Call<(), ()>>,
     initialize: Option<Call<(), ()>>,
     describe: Call<(), u32>,
+    describe_followers: Option<Call<(), u32>>,
     start: Call<(u32, u32), u32>,
     join: Call<(u32, u32, u32), u32>,
     leave: Call<(u32, u32), ()>,
@@ -164,6 +166,13 @@ impl Instance {
         })
     }
 
+    /// What it says of followers, if anything; after [`Instance::describe`].
+    pub(crate) fn describe_followers(&mut self, watched: Option<Watched<'_>>) -> Result<Option<u32>, Fault> {
+        self.run(watched, |store, exports, _| {
+            exports.describe_followers.as_ref().map(|export| export.call(store, ())).transpose()
+        })
+    }
+
     /// Runs the module's start function, `_initialize` and the contract's `start`.
     pub(crate) fn start(&mut self, watched: Option<Watched<'_>>, config: &[u8]) -> Result<Verdict, Fault> {
         self.run(watched, |store, exports, memory| {
@@ -258,6 +267,7 @@ impl Exports {
             module_start: optional!(rewrite::START),
             initialize: optional!("_initialize"),
             describe: export!("describe"),
+            describe_followers: optional!(contract::DESCRIBE_FOLLOWERS),
             start: export!("start"),
             join: export!("join"),
             leave: export!("leave"),

@@ -28,7 +28,7 @@ pub mod validate;
 mod watchdog;
 
 pub use cost::CallCost;
-pub use description::Description;
+pub use description::{Description, Followers};
 #[doc(hidden)]
 pub use engine::MAPPINGS_PER_SESSION;
 pub use error::{FoldError, QueryError, ReplayError, SandboxError, StateError};

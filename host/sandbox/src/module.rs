@@ -12,7 +12,7 @@ use ringside_core::limits;
 
 use crate::artefacts::Artefacts;
 use crate::context::{Allowed, Context};
-use crate::description::{self, Description};
+use crate::description::{self, Description, Followers};
 use crate::engine;
 use crate::error::{FoldError, SandboxError};
 use crate::host_state::HostState;
@@ -20,7 +20,7 @@ use crate::imports;
 use crate::instance::{Instance, Watched};
 use crate::rewrite;
 use crate::upload_error::UploadError;
-use crate::validate;
+use crate::validate::{self, contract};
 use crate::watchdog::Watchdog;
 
 /// Processor time that `describe` may take.
@@ -158,7 +158,11 @@ impl Parts {
         let mut scratch = Instance::new(module, &self.globals, context).map_err(|error| error.to_string())?;
         let watched = Watched { watchdog: &self.sandbox.watchdog, limit: DESCRIBE_LIMIT };
         let at = scratch.describe(Some(watched)).map_err(|fault| format!("describe fails: {}", fault.message))?;
-        description::read(scratch.memory(), at)
+        let mut description = description::read(scratch.memory(), at)?;
+        let said = scratch.describe_followers(Some(watched));
+        let said = said.map_err(|fault| format!("{} fails: {}", contract::DESCRIBE_FOLLOWERS, fault.message))?;
+        description.followers = said.map(Followers::read).transpose()?.unwrap_or_default();
+        Ok(description)
     }
 }
 

@@ -87,6 +87,14 @@ pub const WINDOW_ENTRIES: usize = 5_000;
 /// Branches that were left, of which a session knows what was kept. Beyond: the oldest is forgotten, and who comes back from
 /// it has lost its seat.
 pub const BRANCHES: usize = 16;
+/// Entries that a follower keeps which does not replay them: four times what a leader appends between two checkpoints, of
+/// which it is sent each. Beyond: it folds what it has, until it has a checkpoint of its own.
+pub const KEPT_ENTRIES: usize = 4 * ringside_core::limits::CHECKPOINT_ENTRIES as usize;
+/// Time that a follower which only keeps the log has to fold it before the lead is granted to it. Beyond: it is granted all
+/// the same, and players wait until that is done.
+pub const WARMING: Duration = Duration::from_secs(3);
+/// Time for which such a follower folds after it was told that it is about to lead. Beyond: it keeps the log again.
+pub const WARM: Duration = Duration::from_secs(10);
 /// Changes of a session's leader that are shown. Beyond: the oldest is not.
 pub const HISTORY: usize = 16;
 /// Sessions that a worker follows. Beyond: it does not follow a further one, and the node asks another worker.

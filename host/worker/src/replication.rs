@@ -18,10 +18,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringside_core::ids::{Epoch, Node, PlayerId, Position, SessionId, WorkerId};
-use ringside_core::leadership::record::{Cause, Member, Record, Terms};
+use ringside_core::leadership::record::{Cause, Member, Record, Terms, Tier};
 use ringside_core::membership::PeerPorts;
 use ringside_protocol::frame::Certificate;
-use ringside_sandbox::Module;
+use ringside_sandbox::{Followers, Module};
 
 pub(crate) use act::{Moving, Replication};
 pub(crate) use branches::{Branches, Fork};
@@ -56,6 +56,12 @@ impl Clock {
     pub fn instant(self, us: u64) -> Instant {
         self.base + Duration::from_micros(us).saturating_sub(Clock::BEGIN)
     }
+}
+
+/// Whether followers of a session keep its log and do not replay it. Those of a volatile one are there to lead it soon, and
+/// replay whatever its game says.
+pub(crate) fn keeps_log(module: &Module, terms: &Terms) -> bool {
+    module.description().followers == Followers::KeepLog && terms.tier != Tier::Volatile
 }
 
 /// A session that another worker leads and this one is to follow.
@@ -124,6 +130,8 @@ pub struct ReplicationReport {
     pub stored: Option<Position>,
     /// A leader's followers: who, how many entries their logs and their folds are behind.
     pub lags: Vec<(Member, u64, u64)>,
+    /// Whether these keep the log and do not replay it before they lead.
+    pub keeps_log: bool,
     /// Changes of the leader that it knows of, oldest first.
     pub history: Vec<Change>,
 }

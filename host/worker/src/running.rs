@@ -127,6 +127,7 @@ impl Worker {
             self.work_on(index);
         }
         self.hand_on_checkpoint(index);
+        self.update_followers(index);
         self.hand_on_recording(now, index);
         self.mark_views(now, index);
         self.schedule_wake(index, Some(now));

@@ -790,7 +790,8 @@ impl Session {
                     unacknowledged: state.outputs.len(),
                 })
                 .collect(),
-            replication: self.lead.as_ref().map(|lead| Box::new(lead.report(self.checkpoint.as_deref()))),
+            replication: (self.lead.as_ref())
+                .map(|lead| Box::new(lead.report(self.fold.module(), self.checkpoint.as_deref()))),
         }
     }
 }

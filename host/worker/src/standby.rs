@@ -27,6 +27,11 @@ impl Standbys {
         has_room
     }
 
+    /// All of them.
+    fn links(&self) -> Vec<LinkId> {
+        self.0.clone()
+    }
+
     /// How many there are.
     pub fn count(&self) -> u64 {
         self.0.len() as u64
@@ -53,6 +58,20 @@ impl Worker {
         // QUIC's own timeout ends it if the client is gone.
         self.endpoint.set_deadline(link, None);
         self.mark(link);
+    }
+
+    /// A session comes to be led here, and is folded first: who waits is told so, once.
+    pub(crate) fn pause_standbys(&mut self, session: &SessionId) {
+        let Some(following) = self.replication.get_mut(session) else { return };
+        if !following.begins_pause() {
+            return;
+        }
+        for link in following.standbys.links() {
+            if let Some(connection) = self.connection(link) {
+                connection.write(&ServerFrame::Paused);
+            }
+            self.mark(link);
+        }
     }
 
     /// A session that was followed is led here: who waited is attached.

@@ -4,7 +4,7 @@
 pub mod bot;
 pub mod world;
 
-use ringside_guest::{Context, Description, Game, LeaveReason, PartitionPolicy, Refusal, Slot, Tier};
+use ringside_guest::{Context, Description, Followers, Game, LeaveReason, PartitionPolicy, Refusal, Slot, Tier};
 use serde::{Deserialize, Serialize};
 
 use world::World;
@@ -88,6 +88,8 @@ impl<const HZ: u32> Game for Arena<HZ> {
 
     const DESCRIPTION: Description = Description::new(if cfg!(feature = "heavy") {
         "arena60-heavy"
+    } else if cfg!(feature = "kept") {
+        "arena-kept"
     } else if HZ == 60 {
         "arena60"
     } else {
@@ -98,7 +100,8 @@ impl<const HZ: u32> Game for Arena<HZ> {
     .players(1, PLAYERS as u32)
     .shared_view()
     .tier(Tier::Replicated)
-    .partition_policy(PartitionPolicy::Available);
+    .partition_policy(PartitionPolicy::Available)
+    .followers(if cfg!(feature = "kept") { Followers::KeepLog } else { Followers::Replay });
 
     fn start(_: (), _: &mut Context<Self>) -> Result<Self, Refusal> {
         Ok(Arena { world: World::default(), ballast: Vec::with_capacity(ballast()) })

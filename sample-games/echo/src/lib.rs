@@ -1,7 +1,7 @@
 //! Echo: every message comes back at once, numbered and with a running hash over all that the player has said. A
 //! client that computes the same hash knows that nothing was lost, doubled or put into another order.
 
-use ringside_guest::{Bytes, Context, Description, Game, LeaveReason, PartitionPolicy, Refusal, Slot, Tier};
+use ringside_guest::{Bytes, Context, Description, Followers, Game, LeaveReason, PartitionPolicy, Refusal, Slot, Tier};
 use serde::{Deserialize, Serialize};
 
 /// What comes back.
@@ -41,6 +41,9 @@ impl Game for Echo {
 
     const DESCRIPTION: Description = if cfg!(feature = "replicated") {
         described("echo-replicated", Tier::Replicated, PartitionPolicy::Available)
+    } else if cfg!(feature = "kept") {
+        // Its followers keep the log and do not replay it.
+        described("echo-kept", Tier::Replicated, PartitionPolicy::Available).followers(Followers::KeepLog)
     } else if cfg!(feature = "consistent") {
         described("echo-consistent", Tier::Replicated, PartitionPolicy::Consistent)
     } else if cfg!(feature = "durable") {

@@ -45,7 +45,8 @@ pub struct Kind {
 /// What is played. A further tier is a row.
 pub const KINDS: &[Kind] = &[
     Kind { game: "echo", share: 20, outlives: false, forks: false },
-    Kind { game: "echo-replicated", share: 40, outlives: true, forks: true },
+    Kind { game: "echo-replicated", share: 25, outlives: true, forks: true },
+    Kind { game: "echo-kept", share: 15, outlives: true, forks: true },
     Kind { game: "echo-consistent", share: 40, outlives: true, forks: false },
 ];
 

@@ -1,6 +1,7 @@
 //! The benchmarks, by name.
 
 mod accept;
+mod checkpoints;
 mod create;
 mod dispatch;
 mod echo;
@@ -66,6 +67,7 @@ cases! {
     "failover_ms" failover::measure, "players of a killed node's sessions until they are answered again, waiting at the follower against asking a door";
     "false_promotions" promotions::measure, "sessions that change their leader when its node stands still for 0.3 s, and for 1.5 s";
     "replication_leader_cpu" replication::cpu, "CPU of matches that are followed against the same alone, and of following against leading";
+    "checkpoint_bytes_ratio" checkpoints::bytes, "bytes of the checkpoints that are written against the same ones whole";
     "migration_lost" migration::exactly_once, "messages that are lost or doubled while their sessions move to and fro";
     "migration_gap_over_ms" migration::gap, "the longest gap between views in a move of a 60 Hz match, less the same player's 99th percentile without one";
     "handover_pause_ms" handover::measure, "a player's longest wait while their node's process is replaced, against the same player's before";

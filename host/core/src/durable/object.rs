@@ -143,7 +143,9 @@ impl Item {
             Item::Opened(opened) => 128 + opened.charter.len(),
             Item::Closed { .. } => 128,
             Item::Entries { entries, .. } => 128 + entries.iter().map(entry_weight).sum::<usize>(),
-            Item::Checkpoint(checkpoint) | Item::Increment { checkpoint, .. } => 4096 + checkpoint.beside.len() + checkpoint.state.len(),
+            Item::Checkpoint(checkpoint) | Item::Increment { checkpoint, .. } => {
+                4096 + checkpoint.beside.len() + checkpoint.state.len()
+            }
         }
     }
 

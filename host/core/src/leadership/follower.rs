@@ -411,6 +411,11 @@ impl Follower {
         self.compare();
     }
 
+    /// Its fold is not kept up: what it could fold from is a state at a position.
+    pub fn handle_unfolded(&mut self, position: Position) {
+        self.applied = position.min(self.end);
+    }
+
     /// The leader's fold and its own at one position. One that differs says so and never stands: which of the two is
     /// wrong is not known, but the leader's is what players saw.
     fn compare(&mut self) {

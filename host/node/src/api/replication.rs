@@ -60,6 +60,9 @@ pub struct FollowerInfo {
     pub in_sync: bool,
     /// Entries that its log lacks.
     pub lag: u64,
+    /// What it does with the log, as the game says: `replays` it as it comes, or `keeps the log` and folds it before it leads.
+    #[serde(default)]
+    pub kind: String,
     /// Entries that it has not replayed.
     pub replay_lag: u64,
 }
@@ -153,11 +156,13 @@ impl ReplicationInfo {
     /// What a worker says; nothing of a session that it does not know the record of.
     pub fn of(report: ReplicationReport) -> Option<ReplicationInfo> {
         let record = report.record?;
+        let kind = if report.keeps_log { "keeps the log" } else { "replays" };
         let follower = |(member, lag, replay_lag): (Member, u64, u64)| FollowerInfo {
             node: member.node.id.to_string(),
             worker: member.worker.0,
             in_sync: record.counts(member),
             lag,
+            kind: kind.to_owned(),
             replay_lag,
         };
         let term =

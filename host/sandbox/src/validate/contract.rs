@@ -96,6 +96,12 @@ pub const EXPORTS: &[(&str, Signature)] = &[
     (REALLOC, signature(&[I, I, I, I], &[I])),
 ];
 
+/// What a game may say of its followers; without it they replay.
+pub const DESCRIBE_FOLLOWERS: &str = "describe-followers";
+
+/// What a game's function may be beside these. A module without one is as good as it was before there was one.
+pub const OPTIONAL_EXPORTS: &[(&str, Signature)] = &[(DESCRIBE_FOLLOWERS, signature(&[], &[I]))];
+
 /// The guest's allocator: (old address, old size, alignment, new size) → address.
 pub const REALLOC: &str = "cabi_realloc";
 /// Called once before anything else, if there.
@@ -105,7 +111,8 @@ pub(super) const POST_RETURN_PREFIX: &str = "cabi_post_";
 
 /// The signature that an export of this name must have: the contract's own, or one that follows from it.
 pub(super) fn exported(name: &str) -> Option<Signature> {
-    let of = |name: &str| EXPORTS.iter().find(|(known, _)| *known == name).map(|(_, signature)| *signature);
+    let all = || EXPORTS.iter().chain(OPTIONAL_EXPORTS);
+    let of = |name: &str| all().find(|(known, _)| *known == name).map(|(_, signature)| *signature);
     if name == INITIALIZE {
         return Some(signature(&[], &[]));
     }
@@ -135,7 +142,7 @@ mod tests {
         let results = match result.trim().strip_prefix("-> ") {
             None => vec![],
             Some("u64") => vec![L],
-            Some(ty) if ty.starts_with("result<") || ty == "description" => vec![I],
+            Some(ty) if ty.starts_with("result<") || ty == "description" || ty == "followers" => vec![I],
             Some(other) => panic!("{other} is not flattened here"),
         };
         (name.to_string(), params, results)
@@ -152,7 +159,8 @@ mod tests {
         let imports: Vec<_> = lines().filter(|line| !line.starts_with("export ")).map(flatten).collect();
         let exports: Vec<_> = lines().filter_map(|line| line.strip_prefix("export ")).map(flatten).collect();
         assert_eq!(imports, table(IMPORTS));
-        assert_eq!(exports, table(&EXPORTS[..EXPORTS.len() - 1]));
+        let expected = [table(&EXPORTS[..EXPORTS.len() - 1]), table(OPTIONAL_EXPORTS)].concat();
+        assert_eq!(exports, expected);
         let version = wit.lines().find_map(|line| line.strip_prefix("package ringside:game@")).expect("a package");
         assert_eq!(HOST, format!("{HOST_UNVERSIONED}@{}", version.trim_end_matches(';')));
     }
@@ -163,5 +171,6 @@ mod tests {
         assert_eq!(exported("cabi_post_leave"), Some(signature(&[], &[])));
         assert_eq!(exported("cabi_post_cabi_realloc"), None);
         assert_eq!(exported("anything"), None);
+        assert_eq!(exported(DESCRIBE_FOLLOWERS), Some(signature(&[], &[I])));
     }
 }

@@ -4,9 +4,9 @@
 use ringside_core::envelope::{self, Kind};
 use ringside_core::log::Input;
 use ringside_protocol::fuzz::{Mutator, hammer};
-use ringside_sandbox::{Increment, State};
 use ringside_sandbox::fuzz::TARGETS;
 use ringside_sandbox::validate::inspect;
+use ringside_sandbox::{Increment, State};
 
 use crate::play::Play;
 use crate::toy::Toy;

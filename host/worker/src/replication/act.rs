@@ -4,6 +4,7 @@
 mod followed;
 mod led;
 mod moving;
+mod updating;
 
 pub(crate) use moving::Moving;
 
@@ -15,6 +16,7 @@ use bytes::Bytes;
 use ringside_core::ids::SessionId;
 use ringside_core::leadership::message::{Append, Message, Party};
 use ringside_core::leadership::record::Member;
+use ringside_sandbox::State;
 
 use super::arrivals::Arrivals;
 use super::job::{Done, Job, Outcome};
@@ -100,6 +102,12 @@ impl Replication {
         self.jobs.push_back(job);
     }
 
+    /// What a checkpoint that came may be an increment of.
+    fn base_of(&self, body: &[u8]) -> Option<Arc<State>> {
+        let (head, _) = wire::open_checkpoint(body).ok()?;
+        self.followed.get(self.index_of(&head.session)?)?.as_ref()?.newest_base()
+    }
+
     fn index_of(&self, session: &SessionId) -> Option<usize> {
         self.by_id.get(session).copied()
     }
@@ -117,9 +125,7 @@ impl Worker {
             Outcome::Encoded { to, head, body } => self.send_checkpoint(to, &head.session, body),
             Outcome::Kept { epoch, head, base, state } => self.checkpoint_encoded(epoch, head, (base, state)),
             Outcome::Decoded { from, head, state } => self.take_checkpoint(now, from, head, state),
-            Outcome::Unreadable { from, why } => {
-                tracing::error!(%from, why, "a checkpoint cannot be read: it is sent again");
-            }
+            Outcome::Unreadable { from, session, why } => self.unreadable(from, session, &why),
         }
     }
 
@@ -133,7 +139,9 @@ impl Worker {
             },
             News::Long { stream, part, last } => {
                 let Ok(whole) = self.replication.arrivals.take(from, *stream, part, *last) else { return false };
-                self.replication.jobs.extend(whole.map(|body| Job::decode(from, body)));
+                self.replication
+                    .jobs
+                    .extend(whole.map(|body| Job::decode(from, self.replication.base_of(&body), body)));
             }
             News::Down { .. } => {
                 self.replication.arrivals.forget(from);
@@ -156,6 +164,8 @@ impl Worker {
             Item::Diverged { session, position, leader, follower } => {
                 self.keep_divergence(&session, (position, leader, follower));
             }
+            Item::Warm { session } => self.warm(now, &session),
+            Item::Lacks { session } => self.lacks(from, &session),
             Item::Absent { session } => {
                 if let Some(index) = self.index_of(&session) {
                     self.with_leader(now, index, |core, _| core.handle_absent(from));

@@ -1,6 +1,8 @@
 //! A session that another worker leads: the core's follower, the log since a checkpoint, the fold as far as it has come.
 //! Restores and folds in slices, off everybody's path; keeps two checkpoints, of which the older is one that nothing can
 //! withdraw.
+//!
+//! One of a game that says so **keeps the log**, and folds it only before it leads: its checkpoints are its leader's.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -16,7 +18,8 @@ use ringside_core::recording::About;
 use ringside_sandbox::{Fold, FoldError, FoldOptions, Module, Rebuild, State, Step};
 
 use super::wire::CheckpointHead;
-use super::{Branches, Change, Clock, Kept, Lead};
+use super::{Branches, Change, Clock, Kept, Lead, keeps_log};
+use crate::limits::KEPT_ENTRIES;
 use crate::standby::Standbys;
 
 /// A session that is followed.
@@ -49,6 +52,14 @@ pub(crate) struct Following {
     pub heard: Instant,
     /// It begins again from the store, by its promotion, and follows nobody.
     pub is_restored: bool,
+    /// It keeps the log, and folds it only where it must.
+    pub keeps_log: bool,
+    /// It folds until then all the same, for it is about to lead.
+    pub warm_until: Option<Instant>,
+    /// Nobody wants it any more, and whether its session is over only its fold can say.
+    pub is_unwanted: bool,
+    /// Players who wait here were told that they do.
+    pub has_paused: bool,
 }
 
 /// What is left of a session, or begins one, for a follower.
@@ -70,6 +81,7 @@ impl Following {
         remains: Remains,
         now: Instant,
     ) -> Following {
+        let keeps_log = keeps_log(&module, &terms);
         Following {
             id,
             module,
@@ -91,6 +103,26 @@ impl Following {
             standbys: Standbys::default(),
             heard: now,
             is_restored: false,
+            keeps_log,
+            warm_until: None,
+            is_unwanted: false,
+            has_paused: false,
+        }
+    }
+
+    /// Whether it folds what it has.
+    fn folds(&self, now: Instant) -> bool {
+        let is_about_to_lead =
+            self.promotion.is_some() || self.is_restored || self.warm_until.is_some_and(|it| now < it);
+        !self.keeps_log || is_about_to_lead || self.is_unwanted || self.log.len() > KEPT_ENTRIES
+    }
+
+    /// Lets go of a fold that is not kept up.
+    pub fn rest(&mut self, now: Instant) {
+        let has_one = self.fold.is_some() || self.restore.is_some();
+        if has_one && !self.folds(now) {
+            (self.fold, self.restore, self.warm_until) = (None, None, None);
+            self.core.handle_unfolded(self.base_position());
         }
     }
 
@@ -114,6 +146,9 @@ impl Following {
         }
         self.with_core(now, |core, us| core.handle_message(us, from, message));
         self.batch = (0, Vec::new());
+        if self.fold.is_none() {
+            self.cut();
+        }
     }
 
     /// When the core wants its turn.
@@ -145,10 +180,9 @@ impl Following {
         if self.next_base.as_ref().is_some_and(|state| state.position() > to) {
             self.next_base = None;
         }
-        if self.applied() <= to && self.restore.is_none() {
-            return;
+        if self.applied() > to || self.restore.is_some() {
+            (self.fold, self.restore) = (None, None);
         }
-        (self.fold, self.restore) = (None, None);
         if self.base_position() > to {
             // What it began with never was, either: it has nothing.
             (self.base, self.next_base) = (None, None);
@@ -166,8 +200,16 @@ impl Following {
         self.base.as_ref().map_or(0, |state| state.position())
     }
 
+    /// The newest state that it has, of which the next one may be an increment.
+    pub fn newest_base(&self) -> Option<Arc<State>> {
+        self.next_base.clone().or_else(|| self.base.clone())
+    }
+
     /// Whether there is something to fold.
-    pub fn has_work(&self) -> bool {
+    pub fn has_work(&self, now: Instant) -> bool {
+        if !self.folds(now) {
+            return false;
+        }
         let end = self.log.back().map_or(self.base_position(), |entry| entry.position);
         end > self.applied() || self.restore.is_some()
     }
@@ -185,11 +227,8 @@ impl Following {
         let mut at = (fold.position() + 1).saturating_sub(first) as usize;
         while let Some(entry) = self.log.get(at) {
             outputs.clear();
+            note_change(&mut self.history, entry);
             if let Input::Leadership { record } = &entry.input {
-                let is_change = !matches!(record.cause, Cause::Admitted | Cause::Removed);
-                if is_change && self.history.last().is_none_or(|last| last.epoch != record.epoch) {
-                    Lead::changed(&mut self.history, record);
-                }
                 if Branches::begins(record.cause) && !self.branches.knows(record.epoch) {
                     self.branches.begin(record.epoch, fold);
                 }
@@ -228,16 +267,24 @@ impl Following {
         Ok(())
     }
 
-    /// Takes a checkpoint now and then, and begins the log after the last one that is committed.
-    fn capture_if_due(&mut self, now: Instant) {
+    /// Begins the log after the last checkpoint that is committed.
+    fn cut(&mut self) {
         let committed = self.core.committed();
         if let Some(state) = self.next_base.take_if(|state| state.position() <= committed) {
             let position = state.position();
             self.base = Some(state);
-            while self.log.front().is_some_and(|entry| entry.position <= position) {
-                self.log.pop_front();
+            while let Some(entry) = self.log.pop_front_if(|entry| entry.position <= position) {
+                note_change(&mut self.history, &entry);
+            }
+            if self.fold.is_none() {
+                self.core.handle_unfolded(position);
             }
         }
+    }
+
+    /// Takes a checkpoint now and then.
+    fn capture_if_due(&mut self, now: Instant) {
+        self.cut();
         let interval = Duration::from_micros(limits::CHECKPOINT_INTERVAL_US);
         let is_due = self.log.len() as u64 >= limits::CHECKPOINT_ENTRIES || now >= self.captured + interval;
         if is_due
@@ -258,9 +305,12 @@ impl Following {
     }
 
     /// The leader's checkpoint has come.
-    pub fn restore_from(&mut self, now: Instant, head: CheckpointHead, state: Arc<State>) {
+    pub fn restore_from(&mut self, now: Instant, from: Member, head: CheckpointHead, state: Arc<State>) {
         if head.position <= self.core.end() {
-            // It had caught up meanwhile.
+            // It had caught up meanwhile, or keeps the log and is sent each.
+            if self.keeps_log {
+                self.update(from, head, state);
+            }
             return;
         }
         self.heard = now;
@@ -269,6 +319,17 @@ impl Following {
         self.base = Some(state);
         self.branches = head.branches;
         self.with_core(now, |core, us| core.handle_checkpoint(us, head.position, head.lineage));
+    }
+
+    /// A later state of the log that it keeps, if it is one of it: entries before it are not needed once it is committed.
+    fn update(&mut self, from: Member, head: CheckpointHead, state: Arc<State>) {
+        let (end, newest) = (self.core.end(), self.newest_base().map_or(0, |state| state.position()));
+        let is_ours = self.core.lineage().common(end, &head.lineage, head.position) == head.position;
+        if is_ours && head.position > newest {
+            self.next_base = Some(state);
+            self.take_branches(from, head.branches);
+            self.cut();
+        }
     }
 
     /// Its side of a divergence; none while it has no fold.
@@ -294,9 +355,24 @@ impl Following {
         self.fold.as_ref().is_some_and(|fold| fold.ending().is_some())
     }
 
+    /// Whether players who wait here are to be told that they do; once.
+    pub fn begins_pause(&mut self) -> bool {
+        let is_folding = self.keeps_log && self.promotion.is_some() && !self.is_ready();
+        is_folding && !std::mem::replace(&mut self.has_paused, true)
+    }
+
     /// What it has cannot be folded: it must not count.
     pub fn give_up(&mut self, now: Instant) {
         (self.fold, self.restore) = (None, None);
         self.with_core(now, |core, _| core.handle_lost());
+    }
+}
+
+/// Remembers that an entry changes the leader.
+fn note_change(history: &mut Vec<Change>, entry: &Record) {
+    let Input::Leadership { record } = &entry.input else { return };
+    let is_change = !matches!(record.cause, Cause::Admitted | Cause::Removed);
+    if is_change && history.last().is_none_or(|last| last.epoch != record.epoch) {
+        Lead::changed(history, record);
     }
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ringside_core::ids::{Epoch, Position};
+use ringside_core::ids::{Epoch, Position, SessionId};
 use ringside_core::leadership::record::Member;
 use ringside_sandbox::{Encoded, State};
 
@@ -16,9 +16,9 @@ use super::wire::{self, CheckpointHead};
 pub struct Job(Task);
 
 enum Task {
-    Encode { to: Member, head: CheckpointHead, state: Arc<State> },
+    Encode { to: Member, head: CheckpointHead, base: Option<Arc<State>>, state: Arc<State> },
     Keep { epoch: Epoch, head: CheckpointHead, base: Option<Arc<State>>, state: Arc<State> },
-    Decode { from: Member, body: Bytes },
+    Decode { from: Member, base: Option<Arc<State>>, body: Bytes },
 }
 
 /// What came of a job.
@@ -32,12 +32,13 @@ pub(crate) enum Outcome {
     /// A checkpoint that came.
     Decoded { from: Member, head: CheckpointHead, state: Arc<State> },
     /// One that cannot be read.
-    Unreadable { from: Member, why: String },
+    Unreadable { from: Member, session: Option<SessionId>, why: String },
 }
 
 impl Job {
-    pub(crate) fn encode(to: Member, head: CheckpointHead, state: Arc<State>) -> Job {
-        Job(Task::Encode { to, head, state })
+    /// For a follower, which has `base`, if that is one.
+    pub(crate) fn encode(to: Member, head: CheckpointHead, base: Option<Arc<State>>, state: Arc<State>) -> Job {
+        Job(Task::Encode { to, head, base, state })
     }
 
     /// For the log of the node, which has `base`, if that is one.
@@ -45,35 +46,42 @@ impl Job {
         Job(Task::Keep { epoch, head, base, state })
     }
 
-    pub(crate) fn decode(from: Member, body: Bytes) -> Job {
-        Job(Task::Decode { from, body })
+    /// What came, be it an increment of `base`.
+    pub(crate) fn decode(from: Member, base: Option<Arc<State>>, body: Bytes) -> Job {
+        Job(Task::Decode { from, base, body })
     }
 
     /// Does it: a millisecond for each megabyte or so.
     pub fn run(self) -> Done {
         Done(match self.0 {
-            Task::Encode { to, head, state } => {
-                let body = wire::checkpoint(&head, &state.encode());
+            Task::Encode { to, head, base, state } => {
+                let Encoded { bytes, base } = state.encode_after(base.as_deref());
+                let body = wire::checkpoint(&head, &bytes, base.is_some());
                 Outcome::Encoded { to, head, body }
             }
             Task::Keep { epoch, head, base, state } => {
                 let Encoded { bytes, base } = state.encode_after(base.as_deref());
                 Outcome::Kept { epoch, head, base, state: bytes.into() }
             }
-            Task::Decode { from, body } => match decode(&body) {
+            Task::Decode { from, base, body } => match decode(base.as_deref(), &body) {
                 Ok((head, state)) => Outcome::Decoded { from, head, state },
-                Err(why) => Outcome::Unreadable { from, why },
+                Err((session, why)) => Outcome::Unreadable { from, session, why },
             },
         })
     }
 }
 
-fn decode(body: &[u8]) -> Result<(CheckpointHead, Arc<State>), String> {
-    let (head, bytes) = wire::open_checkpoint(body).map_err(|error| error.to_string())?;
-    let state = State::decode(bytes).map_err(|error| error.to_string())?;
-    match state.position() == head.position {
-        true => Ok((head, Arc::new(state))),
-        false => Err(format!("it says position {}, its state is at {}", head.position, state.position())),
+/// The checkpoint, or whose it is and why it cannot be read.
+fn decode(base: Option<&State>, body: &[u8]) -> Result<(CheckpointHead, Arc<State>), (Option<SessionId>, String)> {
+    let (head, bytes) = wire::open_checkpoint(body).map_err(|error| (None, error.to_string()))?;
+    let state = State::decode_after(base, bytes).map_err(|error| error.to_string());
+    match state {
+        Ok(state) if state.position() == head.position => Ok((head, Arc::new(state))),
+        Ok(state) => {
+            let why = format!("it says position {}, its state is at {}", head.position, state.position());
+            Err((Some(head.session), why))
+        }
+        Err(why) => Err((Some(head.session), why)),
     }
 }
 
@@ -82,7 +90,7 @@ impl fmt::Debug for Job {
         match &self.0 {
             Task::Encode { to, head, .. } => write!(f, "Encode({} at {} for {to})", head.session, head.position),
             Task::Keep { head, .. } => write!(f, "Keep({} at {})", head.session, head.position),
-            Task::Decode { from, body } => write!(f, "Decode({} bytes from {from})", body.len()),
+            Task::Decode { from, body, .. } => write!(f, "Decode({} bytes from {from})", body.len()),
         }
     }
 }

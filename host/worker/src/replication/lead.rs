@@ -13,10 +13,10 @@ use ringside_core::leadership::{Leader, record};
 use ringside_core::log::{Input, Record};
 use ringside_core::output::Output as GuestOutput;
 use ringside_protocol::reason::Reason;
-use ringside_sandbox::State;
+use ringside_sandbox::{Module, State};
 
 use super::gates::{self, Gates};
-use super::{Branches, Change, Clock, Moving, ReplicationReport};
+use super::{Branches, Change, Clock, Moving, ReplicationReport, keeps_log};
 use crate::limits::{CHECKPOINT_SENDING, UNRELEASED_ENTRIES, WINDOW_ENTRIES};
 
 /// A session's leadership.
@@ -36,6 +36,9 @@ pub(crate) struct Lead {
     pub history: Vec<Change>,
     /// To whom a checkpoint is on its way, since when.
     pub sending: BTreeMap<Member, Instant>,
+    /// The newest checkpoint that was sent to followers which keep the log, and the position of the one that each has.
+    pub sent: Option<Arc<State>>,
+    pub updated: BTreeMap<Member, Position>,
     /// Whose links it holds.
     pub linked: BTreeSet<Member>,
     /// The last checkpoint of which one side of a divergence was kept: once is enough.
@@ -119,6 +122,8 @@ impl Lead {
             branches,
             history,
             sending: BTreeMap::new(),
+            sent: None,
+            updated: BTreeMap::new(),
             linked: BTreeSet::new(),
             is_paused: false,
             is_unflushed: false,
@@ -244,7 +249,7 @@ impl Lead {
     }
 
     /// What is known of it, given its last checkpoint.
-    pub fn report(&self, checkpoint: Option<&State>) -> ReplicationReport {
+    pub fn report(&self, module: &Module, checkpoint: Option<&State>) -> ReplicationReport {
         ReplicationReport {
             record: Some(self.core.record().clone()),
             terms: self.terms.clone(),
@@ -255,6 +260,7 @@ impl Lead {
             checkpoint: checkpoint.map_or(0, State::position),
             stored: (self.terms.tier == Tier::Durable).then_some(self.stored),
             lags: self.core.lags().collect(),
+            keeps_log: keeps_log(module, &self.terms),
             history: self.history.clone(),
         }
     }

@@ -12,8 +12,11 @@ use super::Branches;
 
 /// First bytes of a frame, a datagram, or something long that is about sessions.
 pub(crate) const MAGIC: [u8; 3] = *b"RSR";
-/// Version of what follows them.
+/// Version of what follows them, but for what [`NEWEST`] brought.
 pub const VERSION: u8 = 1;
+/// What followers that keep the log and do not replay it, and their leaders, say besides. A frame says the least version that
+/// has what it holds.
+const NEWEST: u8 = 2;
 
 /// A message about a session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +64,19 @@ pub(crate) enum Item {
     Branches { session: SessionId, branches: Branches },
     /// To a leader: whoever says it came to other outputs, and keeps its side; the leader is to keep its own.
     Diverged { session: SessionId, position: Position, leader: StateHash, follower: StateHash },
+    /// To a follower that keeps the log: it is about to lead, and should fold what it has.
+    Warm { session: SessionId },
+    /// To a leader: whoever says it has not got the state of which it was sent an increment.
+    Lacks { session: SessionId },
+}
+
+impl Item {
+    fn version(&self) -> u8 {
+        match self {
+            Item::Warm { .. } | Item::Lacks { .. } => NEWEST,
+            _ => VERSION,
+        }
+    }
 }
 
 /// Whether something that came is about sessions.
@@ -76,7 +92,10 @@ pub(crate) fn begin(body: &mut Vec<u8>) {
 
 /// Appends an item.
 pub(crate) fn append(body: &mut Vec<u8>, item: &Item) {
-    let buffer = std::mem::take(body);
+    let mut buffer = std::mem::take(body);
+    if let Some(said) = buffer.get_mut(MAGIC.len()) {
+        *said = item.version().max(*said);
+    }
     // Plain data into memory always serializes.
     *body = postcard::to_extend(item, buffer).unwrap_or_default();
 }
@@ -84,7 +103,7 @@ pub(crate) fn append(body: &mut Vec<u8>, item: &Item) {
 /// Something that cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum WireError {
-    #[error("it is of version {0}, this worker speaks {VERSION}")]
+    #[error("it is of version {0}, this worker speaks up to {NEWEST}")]
     Version(u8),
     #[error("it cannot be read")]
     Malformed,
@@ -108,16 +127,17 @@ pub(crate) fn items(body: &[u8]) -> Result<Vec<Item>, WireError> {
 fn content(body: &[u8]) -> Result<&[u8], WireError> {
     let rest = body.strip_prefix(MAGIC.as_slice()).ok_or(WireError::Malformed)?;
     match rest.split_first() {
-        Some((&VERSION, rest)) => Ok(rest),
+        Some((&(VERSION..=NEWEST), rest)) => Ok(rest),
         Some((&version, _)) => Err(WireError::Version(version)),
         None => Err(WireError::Malformed),
     }
 }
 
-/// A checkpoint as it is sent.
-pub(crate) fn checkpoint(head: &CheckpointHead, state: &[u8]) -> Bytes {
+/// A checkpoint as it is sent; one that is an increment is for those alone who have its base.
+pub(crate) fn checkpoint(head: &CheckpointHead, state: &[u8], is_increment: bool) -> Bytes {
     let mut body = Vec::with_capacity(state.len() + 256);
     begin(&mut body);
+    body[MAGIC.len()] = if is_increment { NEWEST } else { VERSION };
     body = postcard::to_extend(head, body).unwrap_or_default();
     body.extend_from_slice(state);
     body.into()
@@ -155,6 +175,11 @@ mod tests {
         let said = [Item::Word(word(0, 3)), standing, absent, Item::Word(word(3, 0)), Item::Word(word(3, 9))];
         said.iter().for_each(|item| append(&mut body, item));
         assert_eq!(items(&body).unwrap(), said);
+        assert_eq!(body[3], VERSION, "whatever the first version has is said so");
+        let session: SessionId = "arena/b@0000000000000001".parse().unwrap();
+        let newer = [Item::Warm { session: session.clone() }, Item::Lacks { session }, Item::Word(word(3, 1))];
+        newer.iter().for_each(|item| append(&mut body, item));
+        assert_eq!((body[3], items(&body).unwrap().split_off(said.len())), (NEWEST, newer.to_vec()));
     }
 
     #[test]

@@ -30,6 +30,12 @@ async fn a_session_goes_on_where_it_was_followed_when_its_leaders_node_is_killed
     goes_on("echo-replicated").await;
 }
 
+/// Its followers keep the log, and fold it when they come to lead.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_whose_followers_keep_the_log_goes_on_when_its_leaders_node_is_killed() {
+    goes_on("echo-kept").await;
+}
+
 /// Its chain of records is in the store, which the nodes share.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consistent_session_goes_on_where_it_was_followed_when_its_leaders_node_is_killed() {
@@ -58,6 +64,8 @@ async fn goes_on(game: &str) {
     let third = (1..=3).find(|number| ![leader, follower].contains(number)).expect("a third");
     let mut player = Player::join(cluster.node(third), "ada", &name).await;
     player.exchange(20).await;
+    let kind = if game == "echo-kept" { "keeps the log" } else { "replays" };
+    assert!(cluster.node(third).ringside(&["session", "show", &name]).succeeded().contains(kind));
     cluster.take(leader).kill();
     let led = until("another leader", async || {
         let shown = shown(&cluster, third, &session)?;

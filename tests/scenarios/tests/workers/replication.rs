@@ -1,6 +1,7 @@
 //! Sessions that follow each other over real sockets: three workers, of which one leads. What it has acknowledged is there
 //! when it is gone; what it granted goes on elsewhere.
 
+mod keeping;
 mod volatile;
 
 use std::collections::BTreeMap;
@@ -415,7 +416,7 @@ async fn talk(options: Options, count: &AtomicU64, standing: &AtomicBool, ends: 
             }
             Heard::Moved { .. } => told.moved += 1,
             Heard::Disconnected { .. } => told.disconnected += 1,
-            Heard::Attached(_) => {}
+            Heard::Attached(_) | Heard::Paused | Heard::Resumed => {}
             other => panic!("{other:?} after {told:?}"),
         }
     }

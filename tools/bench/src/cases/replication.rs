@@ -1,5 +1,5 @@
 //! What followers cost: CPU time of the node that leads arena matches which another node follows, against a node that leads
-//! the same alone, and of the node that follows them.
+//! the same alone, and of the node that follows them: one that replays their logs, and one that keeps them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,8 @@ use crate::player::{Players, patiently};
 use crate::statistics::Paired;
 use crate::traffic::{INTERVAL, PLAYERS};
 
-const GAME: &str = "arena";
+const REPLAYED: &str = "arena";
+const KEPT: &str = "arena-kept";
 const MATCHES: usize = 32;
 /// Until all players wait at the follower.
 const WARM_UP: Duration = Duration::from_secs(7);
@@ -32,29 +33,38 @@ struct Cost {
 pub fn cpu(context: &Context) -> Result<Vec<Figure>, BenchError> {
     on_core(LOAD_CORE, || {
         let (mut leaders, mut followers) = (Paired::default(), Paired::default());
+        let (mut leaders_of_keepers, mut keepers) = (Paired::default(), Paired::default());
         for _ in 0..context.pairs(3) {
-            let (followed, alone) = (matches(context, 2)?, matches(context, 1)?);
+            let (followed, alone) = (matches(context, REPLAYED, 2)?, matches(context, REPLAYED, 1)?);
+            let kept = matches(context, KEPT, 2)?;
             leaders.push(followed.leader, alone.leader);
             followers.push(followed.follower, followed.leader);
+            leaders_of_keepers.push(kept.leader, alone.leader);
+            keepers.push(kept.follower, kept.leader);
         }
         let case = |what: &str| format!("{what}, {MATCHES} arenas at 20 Hz");
-        let follower = Figure::paired("replication_follower_cpu", case("replays / leads"), "ms", &followers);
-        let leader = Figure::paired("replication_leader_cpu", case("followed / alone"), "ms", &leaders);
-        Ok(vec![follower.with_target(0.3, true), leader.with_target(1.1, true)])
+        let follower = |what, pairs| Figure::paired("replication_follower_cpu", case(what), "ms", pairs);
+        let leader = |what, pairs| Figure::paired("replication_leader_cpu", case(what), "ms", pairs);
+        Ok(vec![
+            follower("keeps the log / leads", &keepers).with_target(0.1, true),
+            follower("replays / leads", &followers).with_target(0.3, true),
+            leader("followed by a log / alone", &leaders_of_keepers).with_target(1.1, true),
+            leader("followed / alone", &leaders).with_target(1.1, true),
+        ])
     })
 }
 
-fn matches(context: &Context, nodes: u64) -> Result<Cost, BenchError> {
+fn matches(context: &Context, game: &str, nodes: u64) -> Result<Cost, BenchError> {
     let cluster = Cluster::start(context, "replication", nodes, &[])?;
-    cluster.push(context, GAME)?;
+    cluster.push(context, game)?;
     let key = |number: usize| format!("match-{number}");
     for number in 0..MATCHES {
-        cluster.create_of(1, GAME, &key(number), 1)?;
+        cluster.create_of(1, game, &key(number), 1)?;
     }
     for number in (0..MATCHES).filter(|_| nodes > 1) {
-        cluster.followed(1, &format!("{GAME}/{}", key(number)))?;
+        cluster.followed(1, &format!("{game}/{}", key(number)))?;
     }
-    let sessions = (0..MATCHES).map(|number| (format!("{GAME}/{}", key(number)), PLAYERS)).collect();
+    let sessions = (0..MATCHES).map(|number| (format!("{game}/{}", key(number)), PLAYERS)).collect();
     let players = Players::start(cluster.door(1)?, sessions, fight)?;
     std::thread::sleep(WARM_UP);
     let used = || (1..=nodes).map(|number| cluster.node(number)?.cpu_time()).collect::<Result<Vec<_>, _>>();

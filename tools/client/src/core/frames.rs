@@ -65,6 +65,8 @@ impl Core {
             (Stage::Opening, ServerFrame::StandingBy { .. }) => self.stands_by(now, id),
             (Stage::Opening, ServerFrame::Redirect(place)) => self.redirected(now, id, place),
             (Stage::Opening | Stage::StandingBy, ServerFrame::Refused(refused)) => self.refused(now, id, refused),
+            // The session is about to go on there.
+            (Stage::StandingBy, ServerFrame::Paused) if !self.events.is_full() => self.events.push(Event::Paused),
             (Stage::AwaitingRewound, ServerFrame::Rewound(rewound)) => self.rewound(id, &rewound),
             (Stage::Opening | Stage::Attached | Stage::AwaitingRewound, ServerFrame::Detached { reason, message }) => {
                 match self.moving.take_if(|link| link.id == id) {

@@ -203,7 +203,11 @@ fn a_damaged_checkpoint_or_increment_loses_nothing_that_the_one_before_and_the_l
     objects.remove(3);
     assert_eq!(steps(read(&objects).start(&session("a"), epoch, Position::MAX)), (vec![2], 8, None));
     objects.remove(1);
-    assert_eq!(steps(read(&objects).start(&session("a"), epoch, Position::MAX)), (vec![], 8, None), "from its beginning");
+    assert_eq!(
+        steps(read(&objects).start(&session("a"), epoch, Position::MAX)),
+        (vec![], 8, None),
+        "from its beginning"
+    );
 }
 
 #[test]

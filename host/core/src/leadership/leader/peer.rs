@@ -11,6 +11,7 @@ pub(super) struct Peer {
     pub is_introduced: bool,
     /// It has the log up to here.
     pub received: Position,
+    /// Its fold is so far, as it said last: one that is not kept up falls behind.
     pub applied: Position,
     /// The newest record that it knows.
     pub record: u64,
@@ -72,7 +73,7 @@ impl Peer {
         }
         self.received = self.received.max(received);
         self.sent = self.sent.max(self.received);
-        self.applied = self.applied.max(ack.applied.min(end));
+        self.applied = ack.applied.min(end);
         self.record = self.record.max(ack.record);
         self.stamp_us = self.stamp_us.max(ack.stamp_us);
         self.heard_at = now;

@@ -8,6 +8,7 @@ use ringside_core::leadership::message::{Mark, Output, Party};
 use ringside_core::leadership::record::Member;
 use ringside_core::leadership::{Follower, Leader};
 use ringside_core::recording::About;
+use ringside_protocol::frame::ServerFrame;
 use ringside_sandbox::State;
 
 use super::super::following::Remains;
@@ -25,6 +26,9 @@ impl Worker {
         let is_of_no_use = self.replication.get_mut(&id).is_some_and(|one| one.core.is_of_no_use());
         if is_of_no_use {
             self.stop_following(now, &id);
+        }
+        if let Some(following) = self.replication.get_mut(&id) {
+            following.is_unwanted = false;
         }
         let is_here = self.index_of(&id).is_some() || self.replication.index_of(&id).is_some();
         if is_here || self.replication.followed() >= FOLLOWED {
@@ -63,10 +67,19 @@ impl Worker {
         let counts = self.replication.followed[at]
             .as_ref()
             .is_some_and(|one| one.is_restored || one.core.counts() && !one.has_ended() && one.terms.may_promote());
-        if !counts && let Some(following) = self.drop_following(now, at) {
-            self.send_standbys_off(now, following.standbys);
+        if !counts {
+            self.let_go(now, at);
+        } else {
+            // One that has not folded finds out whether its session is over.
+            self.with_follower(now, at, |following| following.is_unwanted = following.keeps_log);
         }
         !counts
+    }
+
+    fn let_go(&mut self, now: Instant, at: usize) {
+        if let Some(following) = self.drop_following(now, at) {
+            self.send_standbys_off(now, following.standbys);
+        }
     }
 
     /// A run of a node is over: what it led may go on here.
@@ -127,7 +140,15 @@ impl Worker {
         }
         self.promote_if_ready(now, at);
         let Some(following) = self.replication.followed.get_mut(at).and_then(Option::as_deref_mut) else { return };
-        let (next, has_work) = (following.next_timeout(), following.has_work());
+        if following.is_unwanted && following.is_ready() {
+            // Its session is over, or it was not the fold that kept it.
+            following.is_unwanted = false;
+            if following.has_ended() {
+                return self.let_go(now, at);
+            }
+        }
+        following.rest(now);
+        let (next, has_work) = (following.next_timeout(), following.has_work(now));
         self.replication.schedule.set(at as u32, next);
         if has_work && !self.replication.work.contains(&at) {
             self.replication.work.push_back(at);
@@ -159,8 +180,14 @@ impl Worker {
                 return self.tell(Event::NotRestored { session, why });
             }
             tracing::error!(session = %following.id, %error, "this follower cannot fold what its leader has folded");
+            if following.promotion.is_some() {
+                // It was to lead by this. Its home hears of nobody else, and says that it is lost.
+                return self.let_go(now, at);
+            }
             following.give_up(now);
         }
+        let id = following.id.clone();
+        self.pause_standbys(&id);
         self.obey_follower(now, at);
     }
 
@@ -168,7 +195,7 @@ impl Worker {
     pub(super) fn take_checkpoint(&mut self, now: Instant, from: Member, head: CheckpointHead, state: Arc<State>) {
         let Some(at) = self.replication.index_of(&head.session) else { return };
         tracing::debug!(session = %head.session, %from, position = head.position, "a checkpoint has come");
-        self.with_follower(now, at, |following| following.restore_from(now, head, state));
+        self.with_follower(now, at, |following| following.restore_from(now, from, head, state));
     }
 
     /// It leads from now on, once its fold has all of the log.
@@ -181,7 +208,7 @@ impl Worker {
         let (Some(promotion), Some((fold, base, log))) = (following.promotion.take(), following.take_parts()) else {
             return;
         };
-        let Following { id, terms, branches, history, standbys, .. } = *following;
+        let Following { id, terms, branches, history, standbys, has_paused, .. } = *following;
         let record = Arc::clone(&promotion.record);
         let is_complete = promotion.is_complete;
         tracing::info!(
@@ -204,5 +231,8 @@ impl Worker {
         // In the log of this node nothing of it counts before a checkpoint.
         self.checkpoint(now, &id);
         self.let_standbys_in(now, index, standbys);
+        if has_paused {
+            self.tell_players(index, &ServerFrame::Resumed);
+        }
     }
 }

@@ -187,7 +187,8 @@ impl Worker {
             lineage: lead.core.record().lineage.clone(),
             branches: lead.branches.clone(),
         };
-        self.replication.jobs.push_back(Job::encode(to, head, state));
+        lead.updated.insert(to, state.position());
+        self.replication.jobs.push_back(Job::encode(to, head, None, state));
     }
 
     /// A checkpoint is encoded: it leaves behind everything else.
@@ -198,6 +199,7 @@ impl Worker {
             // The next batch that lacks entries tries again.
             if let Some(lead) = self.index_of(session).and_then(|index| self.lead_mut(index)) {
                 lead.sending.remove(&to);
+                lead.updated.remove(&to);
             }
         }
     }

@@ -3,13 +3,14 @@
 //! | phase | is | ends |
 //! |---|---|---|
 //! | offer, checkpoint, catch up | the target follows and counts | before [`Command::Move`](crate::Command::Move) |
+//! | warm up | a target that only keeps the log folds it | it has, or [`WARMING`] is over |
 //! | announce | players are told where, connect there and wait | they have come, or [`ANNOUNCE`] is over |
 //! | grant | inputs are held until the target has all of the log, then the record names it: the point of no return | the core's hold, after which it is tried again |
 //! | switch | the target leads, and attaches those who wait | it says so |
 //! | relay late arrivals | who comes to the source is sent on by its node | |
 //! | release | the source follows, or is dismissed by the new leader's node | |
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ringside_core::ids::SessionId;
 use ringside_core::leadership::leader::MoveError;
@@ -20,8 +21,11 @@ use super::super::wire::Item;
 use crate::command::MoveRefused;
 use crate::connection::Stage;
 use crate::endpoint::LinkId;
-use crate::limits::{ANNOUNCE, GRANTS};
+use crate::limits::{ANNOUNCE, GRANTS, WARMING};
 use crate::worker::Worker;
+
+/// How often it is looked whether a target has folded what it has.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// A session that is about to go to one of its followers.
 #[derive(Debug)]
@@ -29,6 +33,8 @@ pub(crate) struct Moving {
     to: Member,
     /// Until when players may come there before it goes.
     until: Instant,
+    /// Until when it is waited for a target that has to fold first.
+    warm_by: Instant,
     /// Grants that came to nothing.
     tries: usize,
     is_granting: bool,
@@ -36,7 +42,7 @@ pub(crate) struct Moving {
 
 impl Moving {
     fn begin(now: Instant, to: Member) -> Moving {
-        Moving { to, until: now + ANNOUNCE, tries: 0, is_granting: false }
+        Moving { to, until: now + ANNOUNCE, warm_by: now + WARMING, tries: 0, is_granting: false }
     }
 
     /// When something is due.
@@ -68,6 +74,7 @@ impl Worker {
         }
         lead.moving = Some(Moving::begin(now, to));
         let standing = lead.standing.get(&to).copied().unwrap_or(0);
+        self.have_warmed(index, to);
         let links = self.attached_links(index);
         // Those who wait there anyway need not be told.
         let are_there = standing >= links.len() as u64;
@@ -123,12 +130,17 @@ impl Worker {
     }
 
     fn grant(&mut self, now: Instant, index: usize) {
+        let Some(to) = self.lead_mut(index).and_then(|lead| Some(lead.moving.as_ref()?.to)) else { return };
+        let is_cold = self.is_cold(index, to);
         let Some(moving) = self.lead_mut(index).and_then(|lead| lead.moving.as_mut()) else { return };
         if moving.is_granting {
             return;
         }
+        if is_cold && now < moving.warm_by {
+            moving.until = now + LOOK;
+            return self.reschedule(index);
+        }
         moving.is_granting = true;
-        let to = moving.to;
         let mut begun = Ok(());
         self.with_leader(now, index, |core, us| begun = core.handle_move(us, to));
         if begun.is_err() {

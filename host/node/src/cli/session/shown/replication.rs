@@ -27,7 +27,7 @@ pub fn show(info: &ReplicationInfo) -> String {
     let followers: Vec<Vec<String>> = info.followers.iter().map(follower).collect();
     let followers = match followers.is_empty() {
         true => String::new(),
-        false => table::columns(&["follower", "in sync", "entries behind", "to replay"], &followers) + "\n",
+        false => table::columns(&["follower", "in sync", "kind", "entries behind", "to replay"], &followers) + "\n",
     };
     let history: Vec<Vec<String>> = info.history.iter().map(change).collect();
     let history = match history.is_empty() {
@@ -52,7 +52,13 @@ fn epoch(epoch: &EpochInfo) -> String {
 fn follower(follower: &FollowerInfo) -> Vec<String> {
     let place = MemberInfo { node: follower.node.clone(), worker: follower.worker };
     let in_sync = if follower.in_sync { "yes" } else { "no" };
-    vec![member(&place), in_sync.to_owned(), follower.lag.to_string(), follower.replay_lag.to_string()]
+    vec![
+        member(&place),
+        in_sync.to_owned(),
+        follower.kind.clone(),
+        follower.lag.to_string(),
+        follower.replay_lag.to_string(),
+    ]
 }
 
 fn change(change: &ChangeInfo) -> Vec<String> {
@@ -87,7 +93,14 @@ mod tests {
             wanted: 1,
             degraded: false,
             leader: member("2"),
-            followers: vec![FollowerInfo { node: "3".into(), worker: 1, in_sync: true, lag: 2, replay_lag: 5 }],
+            followers: vec![FollowerInfo {
+                node: "3".into(),
+                worker: 1,
+                in_sync: true,
+                lag: 2,
+                kind: "keeps the log".into(),
+                replay_lag: 5,
+            }],
             record: 4,
             epoch: epoch(2, "2"),
             lineage: vec![TermInfo { epoch: epoch(1, "1"), first: 1 }, TermInfo { epoch: epoch(2, "2"), first: 91 }],
@@ -104,7 +117,7 @@ mod tests {
             "1 of node 1 from 1, 2 of node 2 from 91",
             "120 (118 committed, checkpoint at 80, 118 in the store)",
             "1 of 1 in sync",
-            "node 3, worker 1  yes",
+            "node 3, worker 1  yes      keeps the log",
             "promoted: its leader was gone",
         ] {
             assert!(text.contains(expected), "{expected:?} in\n{text}");

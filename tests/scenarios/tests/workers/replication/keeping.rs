@@ -1,0 +1,131 @@
+//! Followers that keep the log and do not replay it: they promise the same, and fold what they have before they lead.
+
+use std::sync::mpsc::sync_channel;
+use std::time::Instant;
+
+use ringside_core::ids::SessionId;
+use ringside_core::limits::CHECKPOINT_ENTRIES;
+use ringside_test_support::wait::PATIENCE;
+use ringside_worker::Command;
+
+use super::{Group, Talker};
+
+fn echoed(number: u64) -> SessionId {
+    format!("echo-kept/match-{number}@{number:016x}").parse().unwrap()
+}
+
+impl Group {
+    /// How many entries the follower of a session would have to fold if it came to lead now.
+    fn unfolded(&self, leader: u64, id: &SessionId) -> u64 {
+        let report = self.replication(leader, id);
+        assert!(report.keeps_log, "{report:?}");
+        report.lags.first().map_or(0, |(_, _, unfolded)| *unfolded)
+    }
+}
+
+#[test]
+fn a_follower_that_keeps_the_log_folds_it_and_leads() {
+    let mut group = Group::start(3, "echo-kept");
+    let id = echoed(1);
+    group.create(&id, 1, &[2]);
+    group.until_in_sync(&id, 1);
+    let talker = Talker::start(&group, "ann", &id);
+    group.pump("replies", || talker.replies() > 100);
+    talker.until_standing_by(&mut group);
+    assert!(group.unfolded(1, &id) > 100, "it does not replay");
+    let before = talker.replies();
+    group.kill(1);
+    let (leader, promoted) = group.until_promoted(&id);
+    assert_eq!(leader, group.member(2));
+    group.pump("replies of the new leader", || talker.replies() > before + 100);
+    // Whoever comes to follow that one keeps the log, too.
+    group.follow(&id, leader, 3, 1);
+    group.until_in_sync(&id, 1);
+    assert!(promoted.record.position > 100);
+    group.pump("replies", || talker.replies() > before + 300);
+    assert!(group.unfolded(2, &id) > 0);
+    let told = talker.finish(&mut group);
+    println!("{told:?}");
+    assert_eq!((told.moved, told.disconnected), (1, 0), "{told:?}");
+}
+
+#[test]
+fn what_is_kept_stays_short_by_the_leaders_checkpoints_and_is_whole() {
+    let mut group = Group::start(2, "echo-kept");
+    let id = echoed(1);
+    group.create(&id, 1, &[2]);
+    group.until_in_sync(&id, 1);
+    let talker = Talker::start(&group, "ann", &id);
+    // A whole one, and two increments.
+    for checkpoints in 1..=3 {
+        let mut last = 0;
+        group.pump("entries", || talker.replies() > checkpoints * CHECKPOINT_ENTRIES);
+        let begun = Instant::now();
+        while last < checkpoints
+            || group.unfolded(1, &id) > group.replication(1, &id).end - group.replication(1, &id).checkpoint + 64
+        {
+            assert!(begun.elapsed() < PATIENCE, "{:?}", group.replication(1, &id));
+            group.pump("a moment", || true);
+            last = group.replication(1, &id).checkpoint / CHECKPOINT_ENTRIES;
+        }
+    }
+    talker.until_standing_by(&mut group);
+    let before = talker.replies();
+    group.kill(1);
+    group.until_promoted(&id);
+    // Each reply carries the hash over all that was said since the beginning.
+    group.pump("replies of the new leader", || talker.replies() > before + 100);
+    let told = talker.finish(&mut group);
+    assert_eq!((told.moved, told.disconnected), (1, 0), "{told:?}");
+}
+
+#[test]
+fn a_session_moves_to_a_follower_that_keeps_the_log_once_that_has_folded() {
+    let mut group = Group::start(2, "echo-kept");
+    let id = echoed(1);
+    group.create(&id, 1, &[2]);
+    group.until_in_sync(&id, 1);
+    let talker = Talker::start(&group, "ann", &id);
+    for (number, (from, to)) in [(1, 2), (2, 1), (1, 2), (2, 1)].into_iter().enumerate() {
+        let before = talker.replies();
+        group.pump("replies", || talker.replies() > before + 500);
+        if number >= 2 {
+            talker.until_standing_by(&mut group);
+        }
+        group.move_to(&id, from, to);
+    }
+    let before = talker.replies();
+    group.pump("replies", || talker.replies() > before + 200);
+    let told = talker.finish(&mut group);
+    println!("{told:?}");
+    assert_eq!((told.moved, told.disconnected), (4, 0), "{told:?}");
+}
+
+#[test]
+fn who_keeps_the_log_of_a_session_that_is_over_finds_that_out_and_lets_go() {
+    let mut group = Group::start(2, "echo-kept");
+    let id = echoed(1);
+    group.create(&id, 1, &[2]);
+    group.until_in_sync(&id, 1);
+    let talker = Talker::start(&group, "ann", &id);
+    group.pump("replies", || talker.replies() > 100);
+    talker.finish(&mut group);
+    let follower = group.member(2);
+    let unfollow = |group: &Group| {
+        let (answer, answers) = sync_channel(1);
+        let reply = Box::new(move |is_over| _ = answer.send(is_over));
+        group.tell(follower, Command::Unfollow { session: id.clone(), reply });
+        answers.recv_timeout(PATIENCE).unwrap()
+    };
+    assert!(!unfollow(&group), "it counts, and the session goes on");
+    let (answer, answers) = sync_channel(1);
+    let reply = Box::new(move |is_over| _ = answer.send(is_over));
+    let end = Command::End { session: id.clone(), if_empty: false, reason: "enough".into(), reply };
+    group.tell(group.member(1), end);
+    assert!(answers.recv_timeout(PATIENCE).unwrap());
+    let begun = Instant::now();
+    while !unfollow(&group) {
+        assert!(begun.elapsed() < PATIENCE, "it is kept");
+        group.pump("a moment", || true);
+    }
+}
