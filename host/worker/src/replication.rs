@@ -8,6 +8,7 @@ mod branches;
 mod following;
 mod gates;
 mod job;
+mod keeping;
 mod kept;
 mod lead;
 mod wire;
@@ -18,16 +19,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringside_core::ids::{Epoch, Node, PlayerId, Position, SessionId, WorkerId};
-use ringside_core::leadership::record::{Cause, Member, Record, Terms, Tier};
+use ringside_core::leadership::record::{Cause, Member, Record, Terms};
 use ringside_core::membership::PeerPorts;
 use ringside_protocol::frame::Certificate;
-use ringside_sandbox::{Followers, Module};
+use ringside_sandbox::Module;
 
 pub(crate) use act::{Moving, Replication};
 pub(crate) use branches::{Branches, Fork};
 pub(crate) use following::{Following, Remains};
 pub(crate) use gates::Freed;
 pub use job::{Done, Job};
+pub(crate) use keeping::{Keeping, keeps_log};
 pub use kept::Kept;
 pub(crate) use lead::{Lead, Rested};
 pub(crate) use wire::CheckpointHead;
@@ -56,12 +58,6 @@ impl Clock {
     pub fn instant(self, us: u64) -> Instant {
         self.base + Duration::from_micros(us).saturating_sub(Clock::BEGIN)
     }
-}
-
-/// Whether followers of a session keep its log and do not replay it. Those of a volatile one are there to lead it soon, and
-/// replay whatever its game says.
-pub(crate) fn keeps_log(module: &Module, terms: &Terms) -> bool {
-    module.description().followers == Followers::KeepLog && terms.tier != Tier::Volatile
 }
 
 /// A session that another worker leads and this one is to follow.

@@ -34,6 +34,7 @@ const REPLICATED: &str = "host/core/src/directory/replicated.rs";
 const LEADERSHIP: &str = "host/core/src/leadership/tests.rs";
 const STANDBY: &str = "tools/client/src/core/tests/situations/standby.rs";
 const MOVING: &str = "host/worker/src/replication/act/moving.rs";
+const KEEPING: &str = "host/worker/src/replication/keeping.rs";
 const LEAD: &str = "host/worker/src/replication/lead.rs";
 const LINEAGE: &str = "host/core/src/leadership/lineage.rs";
 const MEMBERSHIP: &str = "host/core/src/membership/tests.rs";
@@ -216,6 +217,12 @@ const OF_SESSIONS: &[Reached] = &[
         "host/core/src/durable/writer/tests.rs",
         "objects_before_a_list_and_every_checkpoint_may_go_and_who_holds_them_up_is_asked",
     ),
+    (
+        "LOG_HELD_OBJECTS",
+        "host/core/src/durable/writer/tests.rs",
+        "objects_before_a_list_and_every_checkpoint_may_go_and_who_holds_them_up_is_asked",
+    ),
+    ("INCREMENTS", SESSIONS, "a_whole_checkpoint_follows_as_many_increments_as_there_may_be"),
 ];
 
 /// What bounds workers.
@@ -254,6 +261,9 @@ const OF_WORKERS: &[Reached] = &[
     ("WINDOW_ENTRIES", LEAD, "entries_before_a_checkpoint_are_kept_up_to_the_bound"),
     ("BRANCHES", "host/worker/src/replication/branches.rs", "branches_beyond_the_bound_are_forgotten_oldest_first"),
     ("HISTORY", LEAD, "changes_beyond_the_bound_are_not_shown"),
+    ("KEPT_ENTRIES", KEEPING, "what_is_kept_is_folded_where_it_is_too_much_or_about_to_be_led"),
+    ("WARM", KEEPING, "what_is_kept_is_folded_where_it_is_too_much_or_about_to_be_led"),
+    ("WARMING", MOVING, "a_target_that_has_to_fold_first_is_waited_for_and_not_for_ever"),
     ("FOLLOWED", SESSIONS, "sessions_that_a_worker_follows_are_bounded"),
     (
         "CHECKPOINTS_IN",

@@ -1,7 +1,7 @@
 //! Games that lie about themselves are refused with words; the sandbox stays whole.
 
 use ringside_protocol::tier::{PartitionPolicy, Tier};
-use ringside_sandbox::UploadError;
+use ringside_sandbox::{Followers, UploadError};
 
 use crate::play::{sandbox, toy};
 use crate::toy::{Description, Toy};
@@ -67,4 +67,25 @@ fn misbehaviour() {
     refused(&of("(call $cancel-timer (i64.const 0))"), "cancel-timer");
     refused(&of("(call $kick (i32.const 0) (i32.const 0) (i32.const 0))"), "kick");
     sandbox().upload(&of("(call $log (i32.const 1) (i32.const 600) (i32.const 3))").wasm()).expect("`log` is allowed");
+}
+
+#[test]
+fn what_followers_do_is_said_beside_the_description_or_not_at_all() {
+    let of = |result, answer: &str| Toy {
+        items: format!("(func (export \"describe-followers\") (result {result}) {answer})"),
+        ..Toy::default()
+    };
+    let said = |toy: &Toy| sandbox().upload(&toy.wasm()).expect("a module").description().followers;
+    assert_eq!(said(&Toy::default()), Followers::Replay, "as modules of earlier releases are");
+    assert_eq!(said(&of("i32", "(i32.const 0)")), Followers::Replay);
+    assert_eq!(said(&of("i32", "(i32.const 1)")), Followers::KeepLog);
+    refused(&of("i32", "(i32.const 2)"), "describe-followers answers 2");
+    refused(&of("i32", "unreachable"), "describe-followers fails");
+    refused(&of("i32", "(loop $l (br $l)) (i32.const 0)"), "limit of time");
+    match sandbox().upload(&of("i64", "(i64.const 0)").wasm()) {
+        Err(error @ UploadError::Signature { .. }) => {
+            assert!(error.to_string().contains("describe-followers"), "{error}")
+        }
+        other => panic!("{other:?}"),
+    }
 }

@@ -18,8 +18,7 @@ use ringside_core::recording::About;
 use ringside_sandbox::{Fold, FoldError, FoldOptions, Module, Rebuild, State, Step};
 
 use super::wire::CheckpointHead;
-use super::{Branches, Change, Clock, Kept, Lead, keeps_log};
-use crate::limits::KEPT_ENTRIES;
+use super::{Branches, Change, Clock, Keeping, Kept, Lead, keeps_log};
 use crate::standby::Standbys;
 
 /// A session that is followed.
@@ -35,6 +34,8 @@ pub(crate) struct Following {
     base: Option<Arc<State>>,
     /// A later one, for when everything before it is committed.
     next_base: Option<Arc<State>>,
+    /// One that came before its entries did.
+    ahead: Option<(Member, CheckpointHead, Arc<State>)>,
     captured: Instant,
     log: VecDeque<Record>,
     pub branches: Branches,
@@ -52,14 +53,8 @@ pub(crate) struct Following {
     pub heard: Instant,
     /// It begins again from the store, by its promotion, and follows nobody.
     pub is_restored: bool,
-    /// It keeps the log, and folds it only where it must.
-    pub keeps_log: bool,
-    /// It folds until then all the same, for it is about to lead.
-    pub warm_until: Option<Instant>,
-    /// Nobody wants it any more, and whether its session is over only its fold can say.
-    pub is_unwanted: bool,
-    /// Players who wait here were told that they do.
-    pub has_paused: bool,
+    /// It keeps the log, and folds it only where it must; none where it replays.
+    pub keeping: Option<Keeping>,
 }
 
 /// What is left of a session, or begins one, for a follower.
@@ -81,7 +76,7 @@ impl Following {
         remains: Remains,
         now: Instant,
     ) -> Following {
-        let keeps_log = keeps_log(&module, &terms);
+        let keeping = keeps_log(&module, &terms).then(Keeping::default);
         Following {
             id,
             module,
@@ -92,6 +87,7 @@ impl Following {
             restore: remains.restore,
             base: remains.base,
             next_base: None,
+            ahead: None,
             captured: now,
             log: remains.log.into(),
             branches: remains.branches,
@@ -103,25 +99,21 @@ impl Following {
             standbys: Standbys::default(),
             heard: now,
             is_restored: false,
-            keeps_log,
-            warm_until: None,
-            is_unwanted: false,
-            has_paused: false,
+            keeping,
         }
     }
 
     /// Whether it folds what it has.
     fn folds(&self, now: Instant) -> bool {
-        let is_about_to_lead =
-            self.promotion.is_some() || self.is_restored || self.warm_until.is_some_and(|it| now < it);
-        !self.keeps_log || is_about_to_lead || self.is_unwanted || self.log.len() > KEPT_ENTRIES
+        let leads = self.promotion.is_some() || self.is_restored;
+        self.keeping.as_ref().is_none_or(|keeping| keeping.folds(now, leads, self.log.len()))
     }
 
     /// Lets go of a fold that is not kept up.
     pub fn rest(&mut self, now: Instant) {
         let has_one = self.fold.is_some() || self.restore.is_some();
         if has_one && !self.folds(now) {
-            (self.fold, self.restore, self.warm_until) = (None, None, None);
+            (self.fold, self.restore) = (None, None);
             self.core.handle_unfolded(self.base_position());
         }
     }
@@ -146,7 +138,10 @@ impl Following {
         }
         self.with_core(now, |core, us| core.handle_message(us, from, message));
         self.batch = (0, Vec::new());
-        if self.fold.is_none() {
+        let end = self.core.end();
+        if let Some((from, head, state)) = self.ahead.take_if(|(_, head, _)| head.position <= end) {
+            self.update(from, head, state);
+        } else if self.keeping.is_some() {
             self.cut();
         }
     }
@@ -180,6 +175,7 @@ impl Following {
         if self.next_base.as_ref().is_some_and(|state| state.position() > to) {
             self.next_base = None;
         }
+        self.ahead = None;
         if self.applied() > to || self.restore.is_some() {
             (self.fold, self.restore) = (None, None);
         }
@@ -202,7 +198,8 @@ impl Following {
 
     /// The newest state that it has, of which the next one may be an increment.
     pub fn newest_base(&self) -> Option<Arc<State>> {
-        self.next_base.clone().or_else(|| self.base.clone())
+        let ahead = self.ahead.as_ref().map(|(_, _, state)| state);
+        ahead.or(self.next_base.as_ref()).or(self.base.as_ref()).cloned()
     }
 
     /// Whether there is something to fold.
@@ -228,10 +225,11 @@ impl Following {
         while let Some(entry) = self.log.get(at) {
             outputs.clear();
             note_change(&mut self.history, entry);
-            if let Input::Leadership { record } = &entry.input {
-                if Branches::begins(record.cause) && !self.branches.knows(record.epoch) {
-                    self.branches.begin(record.epoch, fold);
-                }
+            if let Input::Leadership { record } = &entry.input
+                && Branches::begins(record.cause)
+                && !self.branches.knows(record.epoch)
+            {
+                self.branches.begin(record.epoch, fold);
             }
             fold.replay(entry, &mut outputs)?;
             self.core.handle_applied(Mark { position: entry.position, hash: fold.output_hash() });
@@ -267,9 +265,13 @@ impl Following {
         Ok(())
     }
 
-    /// Begins the log after the last checkpoint that is committed.
+    /// Begins the log after the last checkpoint that is committed, unless a fold needs what is before it.
     fn cut(&mut self) {
         let committed = self.core.committed();
+        let next = self.next_base.as_ref().map_or(0, |state| state.position());
+        if self.restore.is_some() || self.fold.as_ref().is_some_and(|fold| fold.position() < next) {
+            return;
+        }
         if let Some(state) = self.next_base.take_if(|state| state.position() <= committed) {
             let position = state.position();
             self.base = Some(state);
@@ -308,13 +310,18 @@ impl Following {
     pub fn restore_from(&mut self, now: Instant, from: Member, head: CheckpointHead, state: Arc<State>) {
         if head.position <= self.core.end() {
             // It had caught up meanwhile, or keeps the log and is sent each.
-            if self.keeps_log {
+            if self.keeping.is_some() {
                 self.update(from, head, state);
             }
             return;
         }
+        if self.keeping.is_some() && self.core.counts() {
+            // It is about to get the entries, and whoever counts lets go of none that may be committed.
+            self.ahead = Some((from, head, state));
+            return;
+        }
         self.heard = now;
-        (self.fold, self.restore, self.next_base) = (None, None, None);
+        (self.fold, self.restore, self.next_base, self.ahead) = (None, None, None, None);
         self.log.clear();
         self.base = Some(state);
         self.branches = head.branches;
@@ -323,7 +330,8 @@ impl Following {
 
     /// A later state of the log that it keeps, if it is one of it: entries before it are not needed once it is committed.
     fn update(&mut self, from: Member, head: CheckpointHead, state: Arc<State>) {
-        let (end, newest) = (self.core.end(), self.newest_base().map_or(0, |state| state.position()));
+        let newest = self.next_base.as_ref().or(self.base.as_ref()).map_or(0, |state| state.position());
+        let end = self.core.end();
         let is_ours = self.core.lineage().common(end, &head.lineage, head.position) == head.position;
         if is_ours && head.position > newest {
             self.next_base = Some(state);
@@ -357,8 +365,8 @@ impl Following {
 
     /// Whether players who wait here are to be told that they do; once.
     pub fn begins_pause(&mut self) -> bool {
-        let is_folding = self.keeps_log && self.promotion.is_some() && !self.is_ready();
-        is_folding && !std::mem::replace(&mut self.has_paused, true)
+        let is_folding = self.promotion.is_some() && !self.is_ready();
+        self.keeping.as_mut().is_some_and(|keeping| is_folding && !std::mem::replace(&mut keeping.has_paused, true))
     }
 
     /// What it has cannot be folded: it must not count.

@@ -3,6 +3,7 @@
 use bad_citizens::Command as Deed;
 use bytes::Bytes;
 use ringside_client::core::LinkId;
+use ringside_core::durable::object::Item as Logged;
 use ringside_core::ids::{Node, NodeId, SessionId, WorkerId};
 use ringside_core::leadership::record::{Member, PartitionPolicy, Terms, Tier};
 use ringside_core::limits;
@@ -139,6 +140,36 @@ fn checkpoints_come_with_many_entries() {
     let found = checkpoints(&stage.recorded(&session));
     let by_entries = found.iter().any(|at| (limits::CHECKPOINT_ENTRIES..).contains(&(at - before)));
     assert!(took < limits::CHECKPOINT_INTERVAL_US && by_entries, "{took} µs: {found:?} after {before}");
+}
+
+#[test]
+fn a_whole_checkpoint_follows_as_many_increments_as_there_may_be() {
+    let mut stage = Stage::new(|_| {});
+    let session = stage.create("echo-durable");
+    let mut bases = Vec::new();
+    for _ in 0..2 * limits::INCREMENTS + 3 {
+        let (game, key) = (session.game.clone(), session.key.clone());
+        stage.tell(Command::Signal { game, key, source: "echo/other".into(), body: Bytes::from_static(b"hello") });
+        stage.pass(limits::CHECKPOINT_INTERVAL_US + SECOND);
+        // What is done beside a worker's thread.
+        while let Some(job) = stage.host.worker.poll_job() {
+            stage.tell(Command::Done(job.run()));
+        }
+        stage.pass(SECOND / 100);
+        let items = stage.events.drain(..).filter_map(|event| match event {
+            Event::Log(items) => Some(items),
+            _ => None,
+        });
+        bases.extend(items.flatten().filter_map(|item| match item {
+            Logged::Checkpoint(checkpoint) => Some((None, checkpoint.position)),
+            Logged::Increment { base, checkpoint } => Some((Some(base), checkpoint.position)),
+            _ => None,
+        }));
+    }
+    let whole: Vec<usize> = (0..bases.len()).filter(|at| bases[*at].0.is_none()).collect();
+    assert_eq!(whole, [0, 1 + limits::INCREMENTS as usize, 2 + 2 * limits::INCREMENTS as usize], "{bases:?}");
+    let follows = |two: &[(Option<u64>, u64)]| two[1].0.is_none_or(|base| base == two[0].1);
+    assert!(bases.windows(2).all(follows), "each is of the one before: {bases:?}");
 }
 
 #[test]

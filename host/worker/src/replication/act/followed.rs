@@ -28,7 +28,7 @@ impl Worker {
             self.stop_following(now, &id);
         }
         if let Some(following) = self.replication.get_mut(&id) {
-            following.is_unwanted = false;
+            following.keeping.iter_mut().for_each(|keeping| keeping.is_unwanted = false);
         }
         let is_here = self.index_of(&id).is_some() || self.replication.index_of(&id).is_some();
         if is_here || self.replication.followed() >= FOLLOWED {
@@ -71,7 +71,9 @@ impl Worker {
             self.let_go(now, at);
         } else {
             // One that has not folded finds out whether its session is over.
-            self.with_follower(now, at, |following| following.is_unwanted = following.keeps_log);
+            self.with_follower(now, at, |following| {
+                following.keeping.iter_mut().for_each(|keeping| keeping.is_unwanted = true);
+            });
         }
         !counts
     }
@@ -140,12 +142,10 @@ impl Worker {
         }
         self.promote_if_ready(now, at);
         let Some(following) = self.replication.followed.get_mut(at).and_then(Option::as_deref_mut) else { return };
-        if following.is_unwanted && following.is_ready() {
-            // Its session is over, or it was not the fold that kept it.
-            following.is_unwanted = false;
-            if following.has_ended() {
-                return self.let_go(now, at);
-            }
+        let is_ready = following.is_ready();
+        let is_unwanted = following.keeping.as_mut().is_some_and(|it| is_ready && std::mem::take(&mut it.is_unwanted));
+        if is_unwanted && following.has_ended() {
+            return self.let_go(now, at);
         }
         following.rest(now);
         let (next, has_work) = (following.next_timeout(), following.has_work(now));
@@ -208,7 +208,7 @@ impl Worker {
         let (Some(promotion), Some((fold, base, log))) = (following.promotion.take(), following.take_parts()) else {
             return;
         };
-        let Following { id, terms, branches, history, standbys, has_paused, .. } = *following;
+        let Following { id, terms, branches, history, standbys, keeping, .. } = *following;
         let record = Arc::clone(&promotion.record);
         let is_complete = promotion.is_complete;
         tracing::info!(
@@ -231,7 +231,7 @@ impl Worker {
         // In the log of this node nothing of it counts before a checkpoint.
         self.checkpoint(now, &id);
         self.let_standbys_in(now, index, standbys);
-        if has_paused {
+        if keeping.is_some_and(|keeping| keeping.has_paused) {
             self.tell_players(index, &ServerFrame::Resumed);
         }
     }

@@ -50,6 +50,12 @@ impl Moving {
         (!self.is_granting).then_some(self.until)
     }
 
+    /// The target has to fold first: whether that is waited for, until it is looked again.
+    fn waits(&mut self, now: Instant) -> bool {
+        self.until = now + LOOK;
+        now < self.warm_by
+    }
+
     /// A grant came to nothing: another is tried a little later, a few times.
     fn again(self, now: Instant) -> Option<Moving> {
         let tries = self.tries + 1;
@@ -136,8 +142,7 @@ impl Worker {
         if moving.is_granting {
             return;
         }
-        if is_cold && now < moving.warm_by {
-            moving.until = now + LOOK;
+        if is_cold && moving.waits(now) {
             return self.reschedule(index);
         }
         moving.is_granting = true;
@@ -192,5 +197,15 @@ mod tests {
             assert_eq!(moving.next_wake(), Some(now + ANNOUNCE / 4));
         }
         assert!(moving.again(now).is_none());
+    }
+
+    #[test]
+    fn a_target_that_has_to_fold_first_is_waited_for_and_not_for_ever() {
+        let now = Instant::now();
+        let to = Member { node: Node { id: NodeId(2), generation: 1 }, worker: WorkerId(0) };
+        let mut moving = Moving::begin(now, to);
+        assert!(moving.waits(now + WARMING - LOOK));
+        assert_eq!(moving.next_wake(), Some(now + WARMING));
+        assert!(!moving.waits(now + WARMING));
     }
 }

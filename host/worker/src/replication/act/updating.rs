@@ -16,7 +16,6 @@ use ringside_core::leadership::record::Member;
 use super::super::job::Job;
 use super::super::keeps_log;
 use super::super::wire::{CheckpointHead, Item};
-use crate::limits::WARM;
 use crate::worker::Worker;
 
 /// Entries that a follower may have to fold when it comes to lead, and no player notices: well below a tick's time.
@@ -58,7 +57,9 @@ impl Worker {
     /// A checkpoint that came cannot be read. A follower that keeps the log, and may lack its base, says so.
     pub(super) fn unreadable(&mut self, from: Member, session: Option<SessionId>, why: &str) {
         match session {
-            Some(session) if self.replication.get_mut(&session).is_some_and(|following| following.keeps_log) => {
+            Some(session)
+                if self.replication.get_mut(&session).is_some_and(|following| following.keeping.is_some()) =>
+            {
                 tracing::debug!(%session, %from, why, "the next checkpoint is to be whole");
                 self.say(from, Item::Lacks { session });
             }
@@ -69,7 +70,9 @@ impl Worker {
     /// A session that is followed here is about to be led here.
     pub(super) fn warm(&mut self, now: Instant, session: &SessionId) {
         if let Some(at) = self.replication.index_of(session) {
-            self.with_follower(now, at, |following| following.warm_until = Some(now + WARM));
+            self.with_follower(now, at, |following| {
+                following.keeping.iter_mut().for_each(|keeping| keeping.warm(now));
+            });
         }
     }
 
