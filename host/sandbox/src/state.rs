@@ -277,6 +277,28 @@ impl State {
         envelope::seal(Kind::Checkpoint, VERSION, &postcard::to_stdvec(&self.written()).unwrap_or_default())
     }
 
+    /// All of it but its pages.
+    fn without_pages(&self) -> State {
+        State {
+            module: self.module,
+            rewriter: self.rewriter,
+            numbers: Vec::new(),
+            contents: Vec::new(),
+            memory_bytes: self.memory_bytes,
+            globals: self.globals.clone(),
+            host: self.host.clone(),
+            hash: OnceLock::new(),
+        }
+    }
+
+    /// Adds a page after all others.
+    fn push(&mut self, number: u32, page: &[u8]) -> &mut [u8] {
+        let at = self.contents.len();
+        self.numbers.push(number);
+        self.contents.extend_from_slice(page);
+        &mut self.contents[at..]
+    }
+
     fn written(&self) -> Written<'_> {
         Written {
             module: self.module,

@@ -212,7 +212,7 @@ impl World {
                 assert!(start.end >= self.stored[who], "session {who}: {} of {}", start.end, self.stored[who]);
                 assert!(start.end <= self.ends[who]);
                 // Each is of the one before, by the bytes that stand for its state.
-                for one in start.checkpoint.iter().chain(&start.increments) {
+                for one in start.checkpoints() {
                     assert_eq!(one.state, one.position.to_string());
                 }
             }

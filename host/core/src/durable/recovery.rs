@@ -28,14 +28,14 @@ pub struct Track {
     /// Its newest whole checkpoint.
     checkpoint: Option<Box<Checkpoint>>,
     /// Those after it, each an increment of the one before.
-    increments: Vec<Box<Checkpoint>>,
+    increments: Vec<Checkpoint>,
     /// Entries that are not before all of these, by position.
     entries: BTreeMap<Position, Record>,
 }
 
 impl Track {
     fn newest(&self) -> Option<Position> {
-        self.increments.last().or(self.checkpoint.as_ref()).map(|checkpoint| checkpoint.position)
+        self.increments.last().or(self.checkpoint.as_deref()).map(|checkpoint| checkpoint.position)
     }
 
     fn add(&mut self, entries: Vec<Record>) {
@@ -52,7 +52,7 @@ impl Track {
         }
     }
 
-    fn extend(&mut self, base: Position, checkpoint: Box<Checkpoint>) {
+    fn extend(&mut self, base: Position, checkpoint: Checkpoint) {
         if self.newest() == Some(base) {
             self.entries = self.entries.split_off(&(checkpoint.position + 1));
             self.increments.push(checkpoint);
@@ -66,8 +66,8 @@ impl Track {
             return None;
         }
         let increments = self.increments.iter().take_while(|checkpoint| checkpoint.position <= last);
-        let increments: Vec<Box<Checkpoint>> = increments.cloned().collect();
-        let mut end = increments.last().or(base).map_or(0, |checkpoint| checkpoint.position);
+        let increments: Vec<Checkpoint> = increments.cloned().collect();
+        let mut end = increments.last().or(base.map(|base| &**base)).map_or(0, |checkpoint| checkpoint.position);
         // Entries before an increment that is not used are not kept.
         let is_cut = self.newest().is_some_and(|newest| newest > end);
         let mut log = Vec::new();
@@ -90,7 +90,7 @@ pub struct Start {
     /// Its state; none: the log begins with its first entry.
     pub checkpoint: Option<Box<Checkpoint>>,
     /// What changed since, step by step.
-    pub increments: Vec<Box<Checkpoint>>,
+    pub increments: Vec<Checkpoint>,
     /// The entries after these, without gaps.
     pub log: Vec<Record>,
     /// The position of the last.
@@ -100,9 +100,14 @@ pub struct Start {
 }
 
 impl Start {
-    /// The last of its checkpoints.
+    /// Its checkpoints, the whole one first.
+    pub fn checkpoints(&self) -> impl DoubleEndedIterator<Item = &Checkpoint> {
+        self.checkpoint.as_deref().into_iter().chain(&self.increments)
+    }
+
+    /// The last of them.
     pub fn newest(&self) -> Option<&Checkpoint> {
-        self.increments.last().or(self.checkpoint.as_ref()).map(|checkpoint| &**checkpoint)
+        self.checkpoints().next_back()
     }
 }
 
@@ -167,7 +172,7 @@ impl Chain {
                 self.track(checkpoint.session.clone(), checkpoint.epoch).restart(checkpoint);
             }
             Item::Increment { base, checkpoint } => {
-                self.track(checkpoint.session.clone(), checkpoint.epoch).extend(base, checkpoint);
+                self.track(checkpoint.session.clone(), checkpoint.epoch).extend(base, *checkpoint);
             }
         }
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::stream::{self, StreamExt as _};
 use ringside_core::directory::Charter;
 use ringside_core::durable::object::Opened;
 use ringside_core::durable::recovery::{self, Chain, Start};
@@ -32,6 +33,9 @@ const LOOK: Duration = Duration::from_secs(2);
 const LOST_AFTER: Duration = Duration::from_secs(6);
 /// How soon a worker or the control task that was too busy is asked again.
 const BUSY: Duration = Duration::from_millis(20);
+
+/// Objects of a log that are asked for at a time: a bucket takes tens of milliseconds for each, and a log has a thousand.
+const READ_AHEAD: usize = 8;
 
 /// Why a session does not go on now.
 #[derive(Debug, thiserror::Error)]
@@ -227,10 +231,12 @@ impl Recovery {
             return Ok(());
         }
         let mut chain = Chain::without(logs.useless.clone());
-        for number in self.store.log_numbers(run).await? {
-            if chain.sealed_by().is_none()
-                && let Some(bytes) = self.store.log_object(run, number).await?
-            {
+        let numbers = self.store.log_numbers(run).await?;
+        let read = |number| async move { (number, self.store.log_object(run, number).await) };
+        let mut reads = stream::iter(numbers.into_iter().map(read)).buffered(READ_AHEAD);
+        while let Some((number, read)) = reads.next().await {
+            let bytes = read?;
+            if let Some(bytes) = bytes.filter(|_| chain.sealed_by().is_none()) {
                 chain.handle_object(run, number, &bytes);
             }
         }
@@ -352,8 +358,7 @@ impl Recovery {
 
 /// The state that a session goes on from; or which of its checkpoints is of no use, and why.
 async fn state_of(start: &Start) -> Result<Option<Arc<State>>, (Position, StateError)> {
-    let steps = start.checkpoint.iter().chain(&start.increments);
-    let steps: Vec<(Position, Bytes)> = steps.map(|step| (step.position, step.state.clone())).collect();
+    let steps: Vec<(Position, Bytes)> = start.checkpoints().map(|step| (step.position, step.state.clone())).collect();
     let first = steps.first().map_or(0, |(position, _)| *position);
     let compose = move || {
         let mut state: Option<State> = None;

@@ -1,5 +1,5 @@
-//! What has changed of a state since an earlier one of the same session: whole pages, found by comparing the two, and all
-//! of what is small. Whoever has the earlier state has the later one by it, and nobody else: an increment names both by
+//! What has changed of a state since an earlier one of the same session: blocks of pages, found by comparing the two page by
+//! page, and all of what is small. Whoever has the earlier state has the later one by it, and nobody else: an increment names both by
 //! their hashes, so that one that is put on another state than its own is refused, not believed.
 //!
 //! Comparing takes as long as copying; it is done beside the worker, like encoding, where no tick waits for it.
@@ -9,14 +9,18 @@ use serde::{Deserialize, Serialize};
 use ringside_core::envelope::{self, Kind};
 use ringside_core::ids::{Position, StateHash};
 
-use super::{PAYLOAD_BYTES, State, Written};
+use super::{PAGE, PAYLOAD_BYTES, Page, State, Written};
 use crate::error::StateError;
 
 /// Version of an increment's format.
 pub const VERSION: u16 = 1;
-/// An increment has at most so many hundredths of the pages of the whole state: one that saves less is not worth that
-/// recovery needs its base, too.
+/// An increment has at most so many hundredths of the bytes of the whole state's pages: one that saves less is not worth
+/// that recovery needs its base, too.
 const SHARE: usize = 75;
+/// Unit in which a page that changed is written: a sixteenth, for what a game writes lies scattered.
+const BLOCK: usize = 256;
+/// What a page is that is not in a state.
+const ZEROS: &[u8] = &[0; PAGE];
 
 /// What has changed of a state since an earlier one.
 #[derive(Debug, Clone)]
@@ -26,8 +30,12 @@ pub struct Increment {
     hash: StateHash,
     /// Numbers of pages that are all zero now and were not, ascending.
     cleared: Vec<u32>,
-    /// The later state, with the pages alone that were others before.
-    changed: State,
+    /// Numbers of the other pages that changed, ascending, each with which of its blocks did.
+    pages: Vec<(u32, u16)>,
+    /// Those blocks, one after the other.
+    blocks: Vec<u8>,
+    /// The later state without its pages.
+    later: State,
 }
 
 /// An increment as it is written.
@@ -37,8 +45,22 @@ struct WrittenIncrement<'a> {
     base_hash: StateHash,
     hash: StateHash,
     cleared: Vec<u32>,
+    pages: Vec<(u32, u16)>,
     #[serde(borrow)]
-    changed: Written<'a>,
+    blocks: Page<'a>,
+    #[serde(borrow)]
+    later: Written<'a>,
+}
+
+/// Which blocks of a page are others than before.
+fn changes(before: &[u8], page: &[u8]) -> u16 {
+    let pairs = before.chunks(BLOCK).zip(page.chunks(BLOCK)).enumerate();
+    pairs.filter(|(_, (before, block))| before != block).fold(0, |mask, (at, _)| mask | 1 << at)
+}
+
+/// The places of blocks in their page.
+fn places(mask: u16) -> impl Iterator<Item = usize> {
+    (0..PAGE / BLOCK).filter(move |at| mask & 1 << at != 0).map(|at| at * BLOCK)
 }
 
 impl Increment {
@@ -52,34 +74,26 @@ impl Increment {
         if !follows {
             return None;
         }
-        let (mut numbers, mut contents, mut cleared) = (Vec::new(), Vec::new(), Vec::new());
-        let most = state.numbers.len() * SHARE / 100;
+        let (mut pages, mut blocks, mut cleared) = (Vec::new(), Vec::new(), Vec::new());
+        let most = state.contents.len() * SHARE / 100;
         let mut before = base.pages().peekable();
         for (number, page) in state.pages() {
             while let Some((gone, _)) = before.next_if(|(other, _)| *other < number) {
                 cleared.push(gone);
             }
-            let was = before.next_if(|(other, _)| *other == number);
-            if was.is_none_or(|(_, was)| was != page) {
-                numbers.push(number);
-                contents.extend_from_slice(page);
-                if numbers.len() > most {
+            let was = before.next_if(|(other, _)| *other == number).map_or(ZEROS, |(_, was)| was);
+            let mask = if was == page { 0 } else { changes(was, page) };
+            if mask != 0 {
+                pages.push((number, mask));
+                places(mask).for_each(|at| blocks.extend_from_slice(&page[at..][..BLOCK]));
+                if blocks.len() > most {
                     return None;
                 }
             }
         }
         cleared.extend(before.map(|(number, _)| number));
-        let changed = State {
-            module: state.module,
-            rewriter: state.rewriter,
-            numbers,
-            contents,
-            memory_bytes: state.memory_bytes,
-            globals: state.globals.clone(),
-            host: state.host.clone(),
-            hash: Default::default(),
-        };
-        Some(Increment { base: base.position(), base_hash: base.hash(), hash: state.hash(), cleared, changed })
+        let (base, base_hash, hash) = (base.position(), base.hash(), state.hash());
+        Some(Increment { base, base_hash, hash, cleared, pages, blocks, later: state.without_pages() })
     }
 
     /// The later state, of the earlier one.
@@ -87,36 +101,27 @@ impl Increment {
     /// # Errors
     /// It is not this increment's base, or what comes of it is not what the increment says.
     pub fn apply(&self, base: &State) -> Result<State, StateError> {
-        let changed = &self.changed;
-        let fits = base.position() == self.base && base.hash() == self.base_hash && base.module == changed.module;
-        if !fits || base.memory_bytes > changed.memory_bytes {
+        let later = &self.later;
+        let fits = base.position() == self.base && base.hash() == self.base_hash && base.module == later.module;
+        if !fits || base.memory_bytes > later.memory_bytes {
             return Err(StateError::Content("it is not an increment of this state"));
         }
-        let mut numbers = Vec::with_capacity(base.numbers.len() + changed.numbers.len());
-        let mut contents = Vec::with_capacity(base.contents.len() + changed.contents.len());
-        let mut put = |(number, page): (u32, &[u8])| {
-            numbers.push(number);
-            contents.extend_from_slice(page);
-        };
+        let mut state = later.without_pages();
+        state.numbers.reserve_exact(base.numbers.len() + self.pages.len());
+        state.contents.reserve_exact(base.contents.len() + self.pages.len() * PAGE);
         let mut kept = base.pages().filter(|(number, _)| self.cleared.binary_search(number).is_err()).peekable();
-        for (number, page) in changed.pages() {
-            while let Some(before) = kept.next_if(|(other, _)| *other < number) {
-                put(before);
+        let mut blocks = self.blocks.chunks(BLOCK);
+        for (number, mask) in &self.pages {
+            while let Some((other, page)) = kept.next_if(|(other, _)| other < number) {
+                state.push(other, page);
             }
-            kept.next_if(|(other, _)| *other == number);
-            put((number, page));
+            let was = kept.next_if(|(other, _)| other == number).map_or(ZEROS, |(_, was)| was);
+            let page = state.push(*number, was);
+            for (at, block) in places(*mask).zip(&mut blocks) {
+                page[at..][..BLOCK].copy_from_slice(block);
+            }
         }
-        kept.for_each(put);
-        let state = State {
-            module: changed.module,
-            rewriter: changed.rewriter,
-            numbers,
-            contents,
-            memory_bytes: changed.memory_bytes,
-            globals: changed.globals.clone(),
-            host: changed.host.clone(),
-            hash: Default::default(),
-        };
+        kept.for_each(|(number, page)| _ = state.push(number, page));
         match state.hash() == self.hash {
             true => Ok(state),
             false => Err(StateError::Content("what comes of it is not the state that it says")),
@@ -130,7 +135,7 @@ impl Increment {
 
     /// The position of the state that comes of it.
     pub fn position(&self) -> Position {
-        self.changed.position()
+        self.later.position()
     }
 
     /// Its bytes: magic, version, content, checksum.
@@ -140,7 +145,9 @@ impl Increment {
             base_hash: self.base_hash,
             hash: self.hash,
             cleared: self.cleared.clone(),
-            changed: self.changed.written(),
+            pages: self.pages.clone(),
+            blocks: Page(&self.blocks),
+            later: self.later.written(),
         };
         // Plain data into memory always serializes.
         envelope::seal(Kind::Increment, VERSION, &postcard::to_stdvec(&written).unwrap_or_default())
@@ -154,15 +161,23 @@ impl Increment {
         let payload = envelope::open(Kind::Increment, VERSION, PAYLOAD_BYTES, bytes)?;
         let written: WrittenIncrement<'_> =
             postcard::from_bytes(payload).map_err(|_| StateError::Content("its fields cannot be read"))?;
-        let WrittenIncrement { base, base_hash, hash, cleared, changed } = written;
-        if !cleared.is_sorted_by(|one, two| one < two) {
+        let WrittenIncrement { base, base_hash, hash, cleared, pages, blocks, later } = written;
+        let later = State::read(later)?;
+        let numbers = pages.iter().map(|(number, _)| *number);
+        if !cleared.is_sorted_by(|one, two| one < two) || !numbers.is_sorted_by(|one, two| one < two) {
             return Err(StateError::Content("its pages are out of order"));
         }
-        let changed = State::read(changed)?;
-        match base < changed.position() {
-            true => Ok(Increment { base, base_hash, hash, cleared, changed }),
-            false => Err(StateError::Content("its base is not before it")),
+        if pages.last().is_some_and(|(number, _)| *number as usize >= later.memory_bytes / PAGE) {
+            return Err(StateError::Content("a page lies outside its memory"));
         }
+        let count: usize = pages.iter().map(|(_, mask)| mask.count_ones() as usize).sum();
+        if blocks.0.len() != count * BLOCK || !later.numbers.is_empty() {
+            return Err(StateError::Content("it has other blocks than it says"));
+        }
+        if base >= later.position() {
+            return Err(StateError::Content("its base is not before it"));
+        }
+        Ok(Increment { base, base_hash, hash, cleared, pages, blocks: blocks.0.to_vec(), later })
     }
 }
 

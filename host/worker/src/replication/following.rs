@@ -275,9 +275,8 @@ impl Following {
         if let Some(state) = self.next_base.take_if(|state| state.position() <= committed) {
             let position = state.position();
             self.base = Some(state);
-            while let Some(entry) = self.log.pop_front_if(|entry| entry.position <= position) {
-                note_change(&mut self.history, &entry);
-            }
+            let cut = self.log.partition_point(|entry| entry.position <= position);
+            self.log.drain(..cut).for_each(|entry| note_change(&mut self.history, &entry));
             if self.fold.is_none() {
                 self.core.handle_unfolded(position);
             }

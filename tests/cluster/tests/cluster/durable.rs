@@ -184,6 +184,59 @@ async fn a_damaged_object_of_a_log_is_named_and_the_others_are_recovered() {
     assert!(list.lines().any(|line| line.contains(&*first) && line.contains("cannot go on")), "{list}");
 }
 
+/// Objects that hold what changed of a state since its checkpoint before: what the second format has beside the first.
+fn incremental(cluster: &Cluster) -> Vec<PathBuf> {
+    let is_second = |path: &PathBuf| std::fs::read(path).is_ok_and(|bytes| bytes.get(5..7) == Some(&[2, 0]));
+    objects(&store(cluster)).into_iter().filter(is_second).collect()
+}
+
+/// A player has a session of three checkpoints, the second and third of which are increments, each in an object without
+/// entries; and what came after them.
+async fn with_increments(cluster: &Cluster) -> Player {
+    cluster.node(1).push("echo-durable");
+    let session = create(cluster.node(1), "echo-durable", "final");
+    let mut ada = player(cluster, "ada", "echo-durable/final").await;
+    for increments in 0..=2 {
+        ada.exchange(20).await;
+        let position = async || {
+            let shown = show(cluster.node(1), &session)?;
+            let replication = &shown["detail"]["replication"];
+            Some((replication["checkpoint"].as_u64()?, replication["position"].as_u64()?))
+        };
+        until("a checkpoint", async || position().await.filter(|(checkpoint, end)| checkpoint == end)).await;
+        until("it to be stored", async || (incremental(cluster).len() == increments).then_some(())).await;
+    }
+    ada.exchange(20).await;
+    ada
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_goes_on_from_a_checkpoint_and_what_changed_since() {
+    let mut cluster = Cluster::start(1).await;
+    let mut ada = with_increments(&cluster).await;
+    let places = kill_all(&mut cluster);
+    start_again(&mut cluster, &places);
+    ada.exchange(20).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_what_changed_is_damaged_a_session_goes_on_from_the_checkpoint_before_and_its_log() {
+    let mut cluster = Cluster::start(1).await;
+    let mut ada = with_increments(&cluster).await;
+    let damaged = incremental(&cluster).remove(0);
+    let places = kill_all(&mut cluster);
+    let mut bytes = std::fs::read(&damaged).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&damaged, bytes).unwrap();
+    start_again(&mut cluster, &places);
+    let number = damaged.file_name().unwrap().to_string_lossy().trim_start_matches('0').to_owned();
+    let named = cluster.node(1).logged(&format!("object {number} of the log of node"));
+    assert!(named.contains("checksum"), "{named}");
+    // Each reply carries the hash over all that was said.
+    ada.exchange(20).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_store_is_away_what_is_durable_waits_and_the_rest_goes_on() {
     let mut cluster = Cluster::start(1).await;

@@ -35,9 +35,9 @@ fn increment(key: &str, epoch: Epoch, base: Position, position: Position) -> Ite
 /// The positions of its checkpoints, where it ends, and what lacks.
 fn steps(start: Option<Start>) -> (Vec<Position>, Position, Option<Position>) {
     let start = start.expect("it goes on");
-    let all = start.checkpoint.iter().chain(&start.increments).map(|checkpoint| checkpoint.position);
-    assert_eq!(start.newest().map(|newest| newest.position), all.clone().last());
-    (all.collect(), start.end, start.lacks)
+    let all: Vec<Position> = start.checkpoints().map(|checkpoint| checkpoint.position).collect();
+    assert_eq!(start.newest().map(|newest| newest.position), all.last().copied());
+    (all, start.end, start.lacks)
 }
 
 fn opened(key: &str, tier: Tier) -> Item {

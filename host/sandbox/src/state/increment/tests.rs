@@ -45,12 +45,34 @@ fn pages_that_changed_came_or_went_are_in_it_and_no_others() {
     let base = many(5, &[]);
     let later = many(9, &[(3, 2), (4, 0), (20, 8)]);
     let increment = Increment::between(&base, &later).unwrap();
-    assert_eq!((increment.changed.numbers.as_slice(), increment.cleared.as_slice()), (&[3, 20][..], &[4][..]));
+    assert_eq!((&*increment.pages, &*increment.cleared), (&[(3, u16::MAX), (20, u16::MAX)][..], &[4][..]));
     assert_eq!((increment.base(), increment.position()), (5, 9));
     let encoded = later.encode_after(Some(&base));
     assert_eq!((encoded.base, encoded.bytes.len() < later.encode().len() / 4), (Some(5), true));
     let again = State::decode_after(Some(&base), &encoded.bytes).unwrap();
     assert_eq!((again.hash(), again.difference(&later).is_none()), (later.hash(), true));
+}
+
+#[test]
+fn of_a_page_that_changed_the_blocks_alone_that_did_are_in_it() {
+    let base = many(5, &[]);
+    let mut later = many(9, &[(20, 8)]);
+    later.contents[2 * PAGE + 3 * BLOCK] ^= 1;
+    later.contents[2 * PAGE + 16 * BLOCK - 1] ^= 1;
+    let new = later.contents.len() - PAGE;
+    later.contents[new + BLOCK..].fill(0);
+    let increment = Increment::between(&base, &later).unwrap();
+    assert_eq!((&*increment.pages, increment.blocks.len()), (&[(2, 1 << 3 | 1 << 15), (20, 1)][..], 3 * BLOCK));
+    let again = Increment::decode(&increment.encode()).unwrap().apply(&base).unwrap();
+    assert!(again.difference(&later).is_none());
+    // Blocks that are not those it says.
+    let mut other = increment.clone();
+    other.pages[0].1 = 1;
+    assert!(Increment::decode(&other.encode()).is_err());
+    other.pages = vec![(20, 1), (2, 3)];
+    assert!(Increment::decode(&other.encode()).is_err());
+    other.pages = vec![(2, 3), (PAGES, 1)];
+    assert!(Increment::decode(&other.encode()).is_err());
 }
 
 #[test]
