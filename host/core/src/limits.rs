@@ -193,8 +193,8 @@ pub const LOG_BACKLOG_BYTES: usize = 64 << 20;
 /// every session's newest whole checkpoint may be deleted.
 pub const LOG_ROSTER_OBJECTS: u64 = 64;
 /// Objects before such a list that a session's whole checkpoint may hold up. Beyond: another is asked for. Recovery reads so
-/// many: with 64 of them every session that plays would write all of its state each second, with many more a node would take
-/// long to come back.
+/// many. With as few as there are between two lists, a busy log would ask its sessions for all of their state again and again
+/// and no increment would ever follow; with many more, a node would take long to come back.
 pub const LOG_HELD_OBJECTS: u64 = 1_024;
 /// Increments that follow a whole checkpoint. Beyond: the next is whole. At 5 s each recovery goes back 45 s at most, and
 /// what is written of a state that changes little is a ninth of it.

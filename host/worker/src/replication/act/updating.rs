@@ -41,8 +41,9 @@ impl Worker {
         // What it is compared with is in memory only until that is done, but for the newest, which the session has anyway.
         let before = lead.sent.replace(Arc::clone(state));
         let has = |who: &Member| before.clone().filter(|before| lead.updated.get(who) == Some(&before.position()));
-        let jobs: Vec<Job> =
-            record.in_sync.iter().map(|who| Job::encode(*who, head.clone(), has(who), Arc::clone(state))).collect();
+        // Who was begun with it a moment ago has it.
+        let lacking = record.in_sync.iter().filter(|who| lead.updated.get(who) != Some(&state.position()));
+        let jobs: Vec<Job> = lacking.map(|who| Job::encode(*who, head.clone(), has(who), Arc::clone(state))).collect();
         lead.updated = record.in_sync.iter().map(|who| (*who, state.position())).collect();
         self.replication.jobs.extend(jobs);
     }
