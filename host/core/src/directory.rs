@@ -37,6 +37,7 @@ mod led;
 mod lists;
 mod message;
 mod over;
+mod rebalancing;
 mod recruits;
 mod replicas;
 mod term;
@@ -62,6 +63,7 @@ use crate::ids::{GameName, Incarnation, Node, PlayerId, SessionId, SessionKey, W
 use crate::leadership::Claim;
 use crate::membership::View;
 use crate::placement::Loads;
+use crate::rebalance::Rebalance;
 use crate::ring::RingDigest;
 use crate::timers::Timers;
 use announce::Announcements;
@@ -98,6 +100,7 @@ pub struct Directory {
     timers: Timers<Timer>,
     out: Outbox,
     parts: Parts,
+    rebalance: Rebalance,
 }
 
 /// Its parts: what each needs besides comes with [`Context`].
@@ -125,7 +128,9 @@ impl Directory {
         let cluster = Cluster::alone(me);
         let (timers, out) = (Timers::default(), Outbox::default());
         let (games, companion) = (BTreeMap::new(), None);
-        let mut directory = Directory { me, cluster, companion, games, lacks_games: false, timers, out, parts };
+        let rebalance = Rebalance::new(me.id);
+        let mut directory =
+            Directory { me, cluster, companion, games, lacks_games: false, timers, out, parts, rebalance };
         let before = directory.cluster.clone();
         directory.enter(0, &before, true);
         directory
@@ -168,7 +173,8 @@ impl Directory {
     }
 
     /// The nodes' loads as membership knows them, once a second. What was placed since counts until the next call.
-    pub fn handle_loads(&mut self, loads: Loads) {
+    pub fn handle_loads(&mut self, now: u64, loads: Loads) {
+        self.rebalance.handle_loads(now, &loads);
         self.parts.home.handle_loads(loads);
     }
 
@@ -436,6 +442,7 @@ impl Directory {
             parts.doors.handle_ring(&mut cx);
             replicas::tell_new_homes(&mut cx, parts, before);
         }
+        self.rebalance.handle_ring(now, &self.cluster.ring);
         self.settle(now);
     }
 

@@ -54,6 +54,8 @@ pub struct Config {
     pub seat_window: Duration,
     /// Whether every session is recorded.
     pub record: bool,
+    /// Whether sessions go to other nodes by themselves: to one that came, or from this one when it has too much to do.
+    pub rebalance: bool,
     /// Most sessions at a time.
     pub sessions: usize,
     /// How long a certificate is good for, days.
@@ -81,6 +83,7 @@ impl Default for Config {
             store: None,
             seat_window: ringside_protocol::limits::SEAT_WINDOW,
             record: false,
+            rebalance: true,
             sessions: ringside_core::limits::NODE_SESSIONS,
             certificate_days: 14,
             log: "info".to_owned(),

@@ -14,9 +14,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use ringside_core::directory::{self, Charter, Create, Placed, Refusal};
 use ringside_core::ids::{Certificate, GameName, Incarnation, Node, NodeId, PlayerId, SessionId, SessionKey, WorkerId};
-use ringside_core::leadership::record::{Member, Terms};
+use ringside_core::leadership::record::{Member, Motive, Terms};
 use ringside_core::membership::View;
 use ringside_core::placement::Loads;
+use ringside_core::rebalance::Going;
 use ringside_protocol::frame::Target;
 use ringside_protocol::reason::Reason;
 use ringside_worker::durable::Restore;
@@ -155,8 +156,12 @@ pub enum Message {
     Flush(SessionName, Reply<Option<SessionId>>),
     /// Somebody wants a session ended.
     End(SessionName, String, Reply<SessionInfo>),
-    /// Somebody wants a session led by another node; asked again until it is.
-    Move(SessionName, Node, Reply<MoveState>),
+    /// A session is to be led by another node, for a reason; asked again until it is.
+    Move(SessionName, Node, Motive, Reply<MoveState>),
+    /// What is to go to other nodes by itself now, at most so many sessions?
+    Wave(usize, Reply<Vec<Going>>),
+    /// A session of a wave is led where it was to go, or is not.
+    Given(SessionId, bool),
     /// Somebody wants to know where a session goes when it leaves this node, if not to these.
     Elsewhere(SessionName, Vec<NodeId>, Reply<Option<Node>>),
     /// Somebody wants the list of live sessions.
@@ -382,8 +387,21 @@ impl Control {
     ///
     /// # Errors
     /// [`ControlError`].
-    pub async fn move_session(&self, name: SessionName, to: Node) -> Result<MoveState, ControlError> {
-        self.ask(|reply| Message::Move(name, to, reply)).await
+    pub async fn move_session(&self, name: SessionName, to: Node, motive: Motive) -> Result<MoveState, ControlError> {
+        self.ask(|reply| Message::Move(name, to, motive, reply)).await
+    }
+
+    /// What is to go to other nodes by itself now, at most so many sessions; [`Control::given`] for each.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn wave(&self, at_most: usize) -> Result<Vec<Going>, ControlError> {
+        self.ask(|reply| Message::Wave(at_most, reply)).await
+    }
+
+    /// A session of a wave is led where it was to go, or is not.
+    pub async fn given(&self, session: SessionId, is_there: bool) {
+        let _ = self.messages.send(Message::Given(session, is_there)).await;
     }
 
     /// Where a session goes when it leaves this node, if not to these.

@@ -10,7 +10,7 @@ use ringside_core::ids::{Epoch, GameName, Incarnation, PlayerId, Position, Sessi
 use ringside_core::leadership::chain::Request;
 use ringside_core::leadership::leader::{ChainReply, MoveError};
 use ringside_core::leadership::message::{Message, Party};
-use ringside_core::leadership::record::{Member, Record};
+use ringside_core::leadership::record::{Member, Motive, Record};
 use ringside_core::output::LogLevel;
 use ringside_protocol::frame::{Certificate, Target};
 use ringside_protocol::reason::Reason;
@@ -81,6 +81,17 @@ pub struct Refusal {
     pub message: String,
 }
 
+/// What a session has come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Count {
+    /// Which.
+    pub session: SessionId,
+    /// Player inputs that it has taken.
+    pub inputs: u64,
+    /// How long its calls took here, µs.
+    pub call_us: u64,
+}
+
 /// What a worker is told.
 pub enum Command {
     /// Create a session; [`Event::Created`] follows.
@@ -108,10 +119,10 @@ pub enum Command {
         /// The answer.
         reply: Reply<()>,
     },
-    /// Say how many player inputs each session has taken.
-    Inputs {
+    /// Say what each session that is led here has come to.
+    Counts {
         /// The answer.
-        reply: Reply<Vec<(SessionId, u64)>>,
+        reply: Reply<Vec<Count>>,
     },
     /// Hand over what is recorded of a session so far; [`Event::Flushed`] follows it.
     Flush {
@@ -214,6 +225,8 @@ pub enum Command {
         session: SessionId,
         /// To whom: it must count.
         to: Member,
+        /// Why: its history says so.
+        motive: Motive,
         /// Whether it is begun.
         reply: Reply<Result<(), MoveRefused>>,
     },

@@ -44,6 +44,6 @@ pub mod transmit;
 pub mod transport;
 mod worker;
 
-pub use command::{Command, Create, Event, MovedSession, Refusal, Resolved, Resumed, SessionReport};
+pub use command::{Command, Count, Create, Event, MovedSession, Refusal, Resolved, Resumed, SessionReport};
 pub use session::CostOf;
 pub use worker::{Held, PHASE, SERVICE_INTERVAL, Turn, Worker, WorkerConfig};

@@ -26,7 +26,7 @@ use ringside_protocol::reason::Reason;
 use crate::accounting::Counters;
 use crate::authority::Authority;
 use crate::beside::Companion;
-use crate::command::{Command, Event, Flushed};
+use crate::command::{Command, Count, Event, Flushed};
 use crate::connection::Connection;
 use crate::endpoint::{Endpoint, LinkId, LinkLimits};
 use crate::limits::{EVENT_BYTES, EVENTS, HANDSHAKES, SESSIONS};
@@ -304,9 +304,13 @@ impl Worker {
                 reply(shown.map(|session| Box::new(session.report())));
             }
             Command::Ping { reply } => reply(()),
-            Command::Inputs { reply } => {
-                let inputs = |session: &Session| session.usage.messages_in + session.usage.datagrams_in;
-                reply(self.sessions.iter().flatten().map(|session| (session.id.clone(), inputs(session))).collect());
+            Command::Counts { reply } => {
+                let count = |session: &Session| Count {
+                    session: session.id.clone(),
+                    inputs: session.usage.messages_in + session.usage.datagrams_in,
+                    call_us: session.usage.call_us,
+                };
+                reply(self.sessions.iter().flatten().map(|session| count(session)).collect());
             }
             Command::Flush { session, reply } => {
                 let found = self.index_of(&session).and_then(|index| self.sessions[index].as_mut());
@@ -335,7 +339,7 @@ impl Worker {
             Command::Checkpoint { session } => self.checkpoint(now, &session),
             Command::Sealed => self.sealed(now),
             Command::Restore(restore) => self.restore(now, *restore),
-            Command::Move { session, to, reply } => reply(self.move_session(now, &session, to)),
+            Command::Move { session, to, motive, reply } => reply(self.move_session(now, &session, to, motive)),
             Command::Beside(what) => self.beside(now, what),
             Command::GoAway(reason) => self.go_away(reason),
             Command::Stop => self.stop(now),

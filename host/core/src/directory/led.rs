@@ -175,7 +175,7 @@ impl Led {
         });
         let charter = Charter::new(&birth, *facts, decision);
         let phase = Phase::Creating { homes: BTreeSet::from([from]) };
-        let session = Session::new(charter, worker, epoch, cx.now, phase);
+        let session = Session::new(charter, worker, epoch, (cx.now, cx.now), phase);
         self.sessions.insert(name, session);
         cx.out.changed.push_back(birth.session);
         Ok(None)
@@ -248,6 +248,13 @@ impl Led {
     pub fn handle_inputs(&mut self, session: &SessionId, inputs: u64) {
         if let Some(led) = self.current_mut(session).filter(|led| !led.gave_way) {
             led.inputs = led.inputs.max(inputs);
+        }
+    }
+
+    /// How long a session's calls took so far.
+    pub fn handle_calls(&mut self, now: u64, session: &SessionId, total_us: u64) {
+        if let Some(led) = self.current_mut(session) {
+            led.calls.note(now, total_us);
         }
     }
 
@@ -476,7 +483,7 @@ impl Led {
         };
         let Followed { charter, created_us, .. } = followed;
         self.workers.left(followed.worker, charter.facts.pace);
-        let mut led = Session::new(charter, worker, record.epoch, created_us, Phase::Live);
+        let mut led = Session::new(charter, worker, record.epoch, (created_us, cx.now), Phase::Live);
         players.iter().for_each(|player| led.seats.join(player));
         // Another one of the key may have begun here meanwhile: one of them goes on.
         let name = name_of(session);

@@ -31,7 +31,7 @@ use std::sync::Arc;
 use super::chain::{Chain, Settled};
 use super::follower::Follower;
 use super::message::{Ack, Answer, Append, Ask, Mark, Message, Output, Party, Promotion, Release, Stand};
-use super::record::{Cause, ChainHome, Member, Record, Terms, Tier};
+use super::record::{Cause, ChainHome, Member, Motive, Record, Terms, Tier};
 use super::timing::{HEARTBEAT_US, STALL_US, STORE_US, WANTED_US};
 use crate::ids::{Epoch, Node, Position};
 use crate::limits;
@@ -47,6 +47,7 @@ enum Phase {
     /// Inputs wait until `to` has all of the log.
     Holding {
         to: Member,
+        motive: Motive,
         until: u64,
     },
     /// The record that grants `to` the lead is being made: nothing is appended or released until it is settled.

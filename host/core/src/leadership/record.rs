@@ -109,7 +109,7 @@ pub enum Cause {
     Created,
     /// A follower promoted itself, for the leader was gone.
     Promoted,
-    /// The leader granted its place.
+    /// The leader granted its place, because somebody ordered it.
     Granted,
     /// The leader took silent followers out.
     Removed,
@@ -134,6 +134,43 @@ pub enum Cause {
     Activated,
     /// It is over. Nothing follows.
     Ended,
+    /// The leader granted its place, for its node leaves.
+    Drained,
+    /// The same, for the ring names another node since it changed.
+    Rebalanced,
+    /// The same, for its node carries more than its bound.
+    Relieved,
+}
+
+impl Cause {
+    /// Whether the leader granted its place, for whatever reason.
+    pub fn is_grant(self) -> bool {
+        matches!(self, Cause::Granted | Cause::Drained | Cause::Rebalanced | Cause::Relieved)
+    }
+}
+
+/// Why a leader gives its place to a follower.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Motive {
+    /// Somebody ordered it.
+    Order,
+    /// Its node leaves.
+    Drain,
+    /// The ring names another node since it changed.
+    Ring,
+    /// Its node carries more than its bound.
+    Load,
+}
+
+impl From<Motive> for Cause {
+    fn from(motive: Motive) -> Cause {
+        match motive {
+            Motive::Order => Cause::Granted,
+            Motive::Drain => Cause::Drained,
+            Motive::Ring => Cause::Rebalanced,
+            Motive::Load => Cause::Relieved,
+        }
+    }
 }
 
 /// A leadership record.
@@ -267,7 +304,7 @@ impl Record {
                     Err(Denied::Epoch)
                 }
             }
-            Cause::Promoted | Cause::Granted => {
+            Cause::Promoted | Cause::Granted | Cause::Drained | Cause::Rebalanced | Cause::Relieved => {
                 if !self.counts(next.leader) {
                     return Err(Denied::NotEntitled);
                 }

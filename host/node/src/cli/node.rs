@@ -84,6 +84,10 @@ pub struct NodeArgs {
     /// Whether to record every session [default: false].
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     record: Option<String>,
+    /// Whether sessions go to other nodes by themselves: to one that came, or from this one when it has too much to do
+    /// [default: true].
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = CLUSTER)]
+    rebalance: Option<String>,
     /// Most sessions at a time; the kernel's vm.max_map_count may allow fewer [default: 16384].
     #[arg(long, value_name = "N")]
     sessions: Option<String>,
@@ -199,6 +203,7 @@ impl NodeArgs {
             ("store", self.store.clone()),
             ("seat_window_s", text(&self.seat_window_s)),
             ("record", text(&self.record)),
+            ("rebalance", text(&self.rebalance)),
             ("sessions", text(&self.sessions)),
             ("certificate_days", text(&self.certificate_days)),
             ("log", text(&self.log)),

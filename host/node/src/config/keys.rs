@@ -162,6 +162,12 @@ pub const KEYS: &[Key] = &[
         set: |config, value| parsed(value).map(|on| config.record = on),
     },
     Key {
+        name: "rebalance",
+        kind: Kind::Switch,
+        expected: "true or false",
+        set: |config, value| parsed(value).map(|on| config.rebalance = on),
+    },
+    Key {
         name: "sessions",
         kind: Kind::Number,
         expected: "a number from 1 to 1000000",

@@ -21,7 +21,7 @@ use ringside_protocol::frame::Certificate;
 use ringside_sandbox::Module;
 use ringside_worker::command::Beside;
 use ringside_worker::replication::Nodes;
-use ringside_worker::{Command, Create, Event, MovedSession};
+use ringside_worker::{Command, Count, Create, Event, MovedSession};
 
 use super::port::Port;
 use super::{ControlError, Later, Message, Resolve, SessionName};
@@ -49,8 +49,8 @@ pub struct Identity {
 /// The way to other nodes; must not block. Answers whether the message waits to be sent.
 pub type Outlet = Box<dyn FnMut(&Seen, PeerMessage) -> bool + Send>;
 
-/// Player inputs of a worker's sessions.
-type Counts = Vec<(SessionId, u64)>;
+/// What a worker's sessions have come to.
+type Counts = Vec<Count>;
 
 /// A session, and the worker that does not have it.
 type Absence = (SessionId, WorkerId);
@@ -89,7 +89,7 @@ pub struct Desk {
     /// Workers answer here that they do not have a session that they were told to end.
     absences: Receiver<Absence>,
     absent: Sender<Absence>,
-    /// Workers answer here how many player inputs their sessions have taken.
+    /// Workers answer here what their sessions have come to.
     counts: Receiver<Counts>,
     counted: Sender<Counts>,
     /// Workers answer here whether they follow a session no more.
@@ -226,7 +226,9 @@ impl Desk {
             Message::Show(name, reply) => self.show(now, &name, reply),
             Message::Flush(name, reply) => self.flush(&name, reply),
             Message::End(name, reason, reply) => self.end(now, &name, reason, reply),
-            Message::Move(name, to, reply) => self.move_session(now, &name, to, reply),
+            Message::Move(name, to, motive, reply) => self.move_session(now, &name, (to, motive), reply),
+            Message::Wave(at_most, reply) => self.wave(now, at_most, reply),
+            Message::Given(session, is_there) => self.directory.handle_given(now, &session, is_there),
             Message::Elsewhere(name, tried, reply) => self.elsewhere(&name, &tried, reply),
             Message::Sessions(reply) => {
                 let _ = reply.send(Ok(self.live(now)));
@@ -244,7 +246,7 @@ impl Desk {
             Message::Resolve(resolve, reply) => self.resolve_in_advance(now, *resolve, reply),
             Message::EndAll(reason) => self.end_all(&reason),
             Message::View(view) => self.handle_view(now, view),
-            Message::Loads(loads) => self.directory.handle_loads(loads),
+            Message::Loads(loads) => self.directory.handle_loads(now, loads),
             Message::Eras(eras) => {
                 self.eras = eras;
                 self.note_nodes();
@@ -311,14 +313,17 @@ impl Desk {
             self.directory.handle_load(*id, per_second);
         }
         self.load_us.store(load_us, Ordering::Relaxed);
-        self.count_inputs();
+        self.count(now);
     }
 
-    /// Tells the directory how many inputs the sessions had taken a second ago, and asks anew: what counts where two
-    /// sessions of a key are settled, and so nowhere but among several nodes.
-    fn count_inputs(&mut self) {
+    /// Tells the directory what the sessions had come to a second ago, and asks anew: what counts where two sessions of a
+    /// key are settled, and where some go to other nodes, and so nowhere but among several.
+    fn count(&mut self, now: u64) {
         while let Ok(counts) = self.counts.try_recv() {
-            counts.into_iter().for_each(|(session, inputs)| self.directory.handle_inputs(&session, inputs));
+            for Count { session, inputs, call_us } in counts {
+                self.directory.handle_inputs(&session, inputs);
+                self.directory.handle_calls(now, &session, call_us);
+            }
         }
         if self.view.as_ref().is_none_or(|view| view.nodes().count() < 2) {
             return;
@@ -329,7 +334,7 @@ impl Desk {
                 let _ = counted.send(counts);
             });
             // One that has too much to do is asked again a second later.
-            let _ = (worker.port.send)(Command::Inputs { reply });
+            let _ = (worker.port.send)(Command::Counts { reply });
         }
     }
 

@@ -292,6 +292,7 @@ impl Begun {
             started: Instant::now(),
             leaving: leaving.clone(),
             upgrades,
+            moves: Arc::default(),
         };
         cluster.serve(arrivals, games, desk.clone()).await?;
         tokio::spawn(tell_certificate(shown, control.clone(), cluster.member.clone()));
@@ -341,6 +342,7 @@ impl Begun {
             renewal,
             recovery,
             log,
+            rebalances: config.rebalance,
             sockets: spare,
         })
     }

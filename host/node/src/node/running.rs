@@ -67,6 +67,8 @@ pub struct Running {
     pub(super) renewal: JoinHandle<()>,
     pub(super) recovery: JoinHandle<()>,
     pub(super) log: NodeLog,
+    /// Whether sessions go to other nodes by themselves.
+    pub(super) rebalances: bool,
     /// Others for the sockets that another run gets that takes over.
     pub(super) sockets: Sockets,
 }
@@ -119,6 +121,7 @@ impl Running {
         tokio::select! {
             _ = self.leaving.ordered() => End::Drain,
             () = handed_over(&self.desk, &self.sockets) => End::HandedOver,
+            () = rebalance(&self.desk, self.rebalances) => End::Broken("the rebalancing".to_owned()),
             duplicate = self.cluster.member.duplicate() => End::Duplicate(duplicate),
             what = self.workers.broken() => End::Broken(what),
             () = self.control.broken() => End::Broken("the control task".to_owned()),
@@ -211,6 +214,14 @@ impl Running {
             }
         };
         give_up_after(STOP_TIMEOUT, finish).await;
+    }
+}
+
+/// Gives sessions to other nodes that are to lead them, if it is to.
+async fn rebalance(desk: &operator::Desk, is_on: bool) {
+    match is_on {
+        true => operator::rebalance(desk).await,
+        false => std::future::pending().await,
     }
 }
 

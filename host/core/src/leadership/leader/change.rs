@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use crate::ids::Position;
 use crate::leadership::message::Output;
-use crate::leadership::record::{Cause, ChainHome, Member, Record};
+use crate::leadership::record::{Cause, ChainHome, Member, Motive, Record};
 use crate::leadership::timing::HOLD_US;
 use crate::limits;
 
@@ -38,14 +38,14 @@ impl Leader {
     ///
     /// # Errors
     /// If it cannot be begun now; nothing has changed.
-    pub fn handle_move(&mut self, now: u64, to: Member) -> Result<(), MoveError> {
+    pub fn handle_move(&mut self, now: u64, to: Member, motive: Motive) -> Result<(), MoveError> {
         if self.phase != Phase::Leading || !self.pending.is_empty() {
             return Err(MoveError::Busy);
         }
         if !self.record.counts(to) {
             return Err(MoveError::NotInSync);
         }
-        self.phase = Phase::Holding { to, until: now + HOLD_US };
+        self.phase = Phase::Holding { to, motive, until: now + HOLD_US };
         self.try_grant(now);
         Ok(())
     }
@@ -61,7 +61,7 @@ impl Leader {
     }
 
     pub(super) fn try_grant(&mut self, now: u64) {
-        let Phase::Holding { to, .. } = self.phase else { return };
+        let Phase::Holding { to, motive, .. } = self.phase else { return };
         let has_all = self.peers.get(&to).is_some_and(|peer| peer.received == self.end && !peer.has_diverged);
         // With the right nobody stands for promotion, nor may while the grant is on its way.
         if !has_all || !self.pending.is_empty() || !self.has_right(now) {
@@ -71,7 +71,7 @@ impl Leader {
         in_sync.remove(&to);
         in_sync.insert(self.me);
         let (epoch, home) = (to.epoch_after(self.seen.max(self.record.epoch.number)), self.terms.home());
-        let record = Arc::new(self.record.succeeded(to, epoch, in_sync, self.end, (Cause::Granted, home)));
+        let record = Arc::new(self.record.succeeded(to, epoch, in_sync, self.end, (motive.into(), home)));
         match home {
             ChainHome::Log => self.granted(record),
             ChainHome::Store => {

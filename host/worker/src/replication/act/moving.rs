@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use ringside_core::ids::SessionId;
 use ringside_core::leadership::leader::MoveError;
-use ringside_core::leadership::record::Member;
+use ringside_core::leadership::record::{Member, Motive};
 use ringside_protocol::frame::ServerFrame;
 
 use super::super::wire::Item;
@@ -27,6 +27,7 @@ use crate::worker::Worker;
 #[derive(Debug)]
 pub(crate) struct Moving {
     to: Member,
+    motive: Motive,
     /// Until when players may come there before it goes.
     until: Instant,
     /// Grants that came to nothing.
@@ -35,8 +36,8 @@ pub(crate) struct Moving {
 }
 
 impl Moving {
-    fn begin(now: Instant, to: Member) -> Moving {
-        Moving { to, until: now + ANNOUNCE, tries: 0, is_granting: false }
+    fn begin(now: Instant, to: Member, motive: Motive) -> Moving {
+        Moving { to, motive, until: now + ANNOUNCE, tries: 0, is_granting: false }
     }
 
     /// When something is due.
@@ -53,7 +54,13 @@ impl Moving {
 
 impl Worker {
     /// The lead of a session is to go to one of its followers: its players are told first.
-    pub(crate) fn move_session(&mut self, now: Instant, session: &SessionId, to: Member) -> Result<(), MoveRefused> {
+    pub(crate) fn move_session(
+        &mut self,
+        now: Instant,
+        session: &SessionId,
+        to: Member,
+        motive: Motive,
+    ) -> Result<(), MoveRefused> {
         let index = self.index_of(session).ok_or(MoveRefused::NotHere)?;
         self.begin_lead(now, index);
         let lead = self.lead_mut(index).ok_or(MoveRefused::Leader(MoveError::NotInSync))?;
@@ -66,7 +73,7 @@ impl Worker {
         if lead.moving.is_some() {
             return Err(MoveRefused::Leader(MoveError::Busy));
         }
-        lead.moving = Some(Moving::begin(now, to));
+        lead.moving = Some(Moving::begin(now, to, motive));
         let standing = lead.standing.get(&to).copied().unwrap_or(0);
         let links = self.attached_links(index);
         // Those who wait there anyway need not be told.
@@ -128,9 +135,9 @@ impl Worker {
             return;
         }
         moving.is_granting = true;
-        let to = moving.to;
+        let (to, motive) = (moving.to, moving.motive);
         let mut begun = Ok(());
-        self.with_leader(now, index, |core, us| begun = core.handle_move(us, to));
+        self.with_leader(now, index, |core, us| begun = core.handle_move(us, to, motive));
         if begun.is_err() {
             self.move_failed(now, index);
         }
@@ -171,7 +178,7 @@ mod tests {
     fn a_move_waits_for_players_for_its_time_and_is_tried_a_few_times() {
         let now = Instant::now();
         let to = Member { node: Node { id: NodeId(2), generation: 1 }, worker: WorkerId(0) };
-        let mut moving = Moving::begin(now, to);
+        let mut moving = Moving::begin(now, to, Motive::Order);
         assert_eq!(moving.next_wake(), Some(now + ANNOUNCE));
         moving.is_granting = true;
         assert_eq!(moving.next_wake(), None, "the core decides");

@@ -6,7 +6,7 @@ use ringside_core::ids::{Epoch, Position, StateHash};
 use ringside_core::leadership::chain::Request;
 use ringside_core::leadership::leader::{ChainReply, NotNow};
 use ringside_core::leadership::message::{Ack, Append, Mark, Message, Output, Party, Promotion};
-use ringside_core::leadership::record::{Cause, Member, Record, Tier};
+use ringside_core::leadership::record::{Member, Motive, Record, Tier};
 use ringside_core::leadership::{Follower, Leader, newer};
 
 use super::conditions::Condition;
@@ -240,7 +240,7 @@ impl World {
             (Act::Move, Some(Role::Leader(leader))) => {
                 if let Some(to) = leader.record().in_sync.first().copied() {
                     // It may be busy: then it is not moved.
-                    let _ = leader.handle_move(clock, to);
+                    let _ = leader.handle_move(clock, to, Motive::Order);
                 }
             }
             (Act::Tick, Some(Role::Leader(_))) => {
@@ -439,7 +439,7 @@ impl World {
         let follower = leader.into_follower(clock);
         if let Some(record) = follower.record().cloned() {
             replica.sees(record.epoch);
-            if record.cause == Cause::Granted {
+            if record.cause.is_grant() {
                 let verdict = self.truth.made(self.now(), session, &record);
                 self.checks.check(Condition::Entitled, verdict.is_ok(), || format!("{verdict:?}: {record:?}"));
                 if self.is_planted(Plant::LeadsOnAfterTheGrant) {
