@@ -13,7 +13,7 @@
 //! may carry, and what was sent there lately counts as long as its reports may lack it. So with equal weights each move of a
 //! relief is from a node above 1.25 times the mean to one that stays below 1.15 times: the sum of the squares of all loads
 //! falls with each, and none falls for ever. A newcomer is filled to where it need not be relieved. And a session that came
-//! to be led here less than [`STAYS_US`] ago stays.
+//! here from another node less than [`STAYS_US`] ago stays.
 //!
 //! Drive it so: [`Rebalance::handle_ring`] and, once a second, [`Rebalance::handle_loads`] with what is so;
 //! [`Rebalance::wave`] for what is to go now; [`Rebalance::handle_given`] for each of those when it went, or did not.
@@ -34,7 +34,7 @@ use crate::ring::{Position, Ring};
 /// How long after the last change of the ring nothing is moved because of it, µs: until homes need not ask any more before
 /// they create, and then whoever follows a session whose leader is gone has come to lead it, had the store to answer.
 pub const SETTLED_US: u64 = SETTLE_US + SUCCESSION_US;
-/// How long a session stays that came to be led here, µs: as long as the seats of players who lost it on the way are kept.
+/// How long a session stays that came here from another node, µs: as long as the seats of players who lost it on the way are kept.
 pub const STAYS_US: u64 = 30_000_000;
 /// How long every reading of this node's load must be above its bound before it is relieved, µs: a checkpoint, an upload or
 /// a crowd that comes in does not last as long.
@@ -63,10 +63,19 @@ pub struct Led<'a> {
     pub position: Position,
     /// Since when it is led here, µs.
     pub since_us: u64,
+    /// Whether it was led elsewhere before: it is not moved again so soon.
+    pub was_moved: bool,
     /// Whether it stays whatever the ring says: it is pinned, has not begun, or is about to end.
     pub stays: bool,
     /// How long its calls took lately, µs a second: its share of the node's load.
     pub calls_us: u64,
+}
+
+impl Led<'_> {
+    /// When it has been here for long enough.
+    fn may_go_at(&self) -> u64 {
+        if self.was_moved { self.since_us.saturating_add(STAYS_US) } else { 0 }
+    }
 }
 
 /// A session that is to go.
@@ -245,7 +254,7 @@ impl Rebalance {
                 continue;
             }
             is_done = false;
-            if now < one.since_us.saturating_add(STAYS_US).max(may_go_at) || wave.len() >= at_most {
+            if now < one.may_go_at().max(may_go_at) || wave.len() >= at_most {
                 waits = true;
                 continue;
             }
@@ -292,7 +301,7 @@ impl Rebalance {
             }
             let cost_us = costs.of_one(&one);
             let refused_until = self.refused.get(one.session).map_or(0, |refused| refused.until);
-            if now < one.since_us.saturating_add(STAYS_US).max(refused_until) || self.is_going(one.session) {
+            if now < one.may_go_at().max(refused_until) || self.is_going(one.session) {
                 continue;
             }
             let mut others = ring.successors(one.position).filter(|member| member.node.id != self.me);

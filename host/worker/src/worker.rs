@@ -521,6 +521,7 @@ impl Worker {
             counters.peers.store(counts.up, Relaxed);
             counters.peer_frames_in.store(counts.frames_in, Relaxed);
             counters.peer_frames_out.store(counts.frames_out, Relaxed);
+            counters.peer_bytes_out.store(counts.bytes_out, Relaxed);
             counters.peers_refused.store(counts.refused, Relaxed);
         }
     }

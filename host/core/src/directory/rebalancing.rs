@@ -33,6 +33,7 @@ fn led(all: &AllLed) -> impl Iterator<Item = Led<'_>> {
         session: one.id(),
         position: Position::of_key(&one.id().game, &one.id().key),
         since_us: one.since_us,
+        was_moved: one.was_moved,
         stays: one.stays(),
         calls_us: one.calls.per_second_us,
     })

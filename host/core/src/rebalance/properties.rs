@@ -18,6 +18,7 @@ struct Match {
     position: Position,
     at: NodeId,
     since_us: u64,
+    was_moved: bool,
     cost_us: u64,
     pinned: bool,
 }
@@ -93,7 +94,7 @@ impl Model {
         let position = Position::of_key(&id.game, &id.key);
         let placed = placement::place(&self.ring, position, Default::default(), &self.loads(), &[]);
         let at = on.map_or_else(|| placed.unwrap().node().unwrap(), NodeId);
-        self.matches.push(Match { id, position, at, since_us: self.now, cost_us, pinned: false });
+        self.matches.push(Match { id, position, at, since_us: self.now, was_moved: false, cost_us, pinned: false });
     }
 
     fn loads(&self) -> Loads {
@@ -127,6 +128,7 @@ impl Model {
                 session: &one.id,
                 position: one.position,
                 since_us: one.since_us,
+                was_moved: one.was_moved,
                 stays: one.pinned,
                 calls_us: one.cost_us / 2,
             });
@@ -142,9 +144,10 @@ impl Model {
         let is_there = self.random.draw() % 100 >= self.failing;
         let which = self.matches.iter().position(|one| one.id == going.session).unwrap();
         let one = &mut self.matches[which];
-        assert!(!one.pinned && one.at == from && self.now >= one.since_us + STAYS_US, "{going:?}");
+        let is_new = one.was_moved && self.now < one.since_us + STAYS_US;
+        assert!(!one.pinned && one.at == from && !is_new, "{going:?}");
         if is_there {
-            (one.at, one.since_us) = (going.to.id, self.now);
+            (one.at, one.since_us, one.was_moved) = (going.to.id, self.now, true);
             self.moves.push(Moved { at: self.now, motive: going.motive, from, to: going.to.id, which });
         }
         self.nodes.get_mut(&from).unwrap().handle_given(self.now, &going.session, is_there);
@@ -207,6 +210,7 @@ fn what_was_moved_just_now_or_is_to_stay_stays() {
     let mut model = Model::new(1);
     (0..40).for_each(|number| model.add(number, LIGHT_US, None));
     model.matches.iter_mut().take(20).for_each(|one| one.pinned = true);
+    model.matches.iter_mut().skip(20).for_each(|one| one.was_moved = true);
     let began = model.now;
     model.run(5);
     model.enter(ring_of(0..2, 1));
@@ -214,7 +218,7 @@ fn what_was_moved_just_now_or_is_to_stay_stays() {
     model.run(1);
     (40..80).for_each(|number| model.add(number, LIGHT_US, Some(0)));
     model.run(SETTLED_US / SECOND + 3);
-    assert!(model.moves.is_empty(), "what began so lately stays");
+    assert!(model.moves.is_empty(), "what was moved so lately stays");
     model.settle();
     assert!(!model.moves.is_empty());
     assert!(model.moves.iter().all(|moved| (20..40).contains(&moved.which) && moved.at >= began + STAYS_US));
@@ -287,7 +291,9 @@ proptest! {
             // What was led by those that are gone goes on with who is there.
             let now = model.now;
             let gone = |at: NodeId| at.0 >= count;
-            model.matches.iter_mut().filter(|one| gone(one.at)).for_each(|one| (one.at, one.since_us) = (NodeId(0), now));
+            model.matches.iter_mut().filter(|one| gone(one.at)).for_each(|one| {
+                (one.at, one.since_us, one.was_moved) = (NodeId(0), now, true);
+            });
             model.nodes.retain(|id, _| !gone(*id));
             model.run(seconds);
         }

@@ -18,6 +18,7 @@ mod partitions;
 mod placement;
 mod player;
 mod reach;
+mod rebalance;
 mod refusals;
 mod resolve;
 mod twins;

@@ -26,8 +26,9 @@ pub(in crate::directory) struct Session {
     pub epoch: Epoch,
     pub inputs: u64,
     pub created_us: u64,
-    /// Since when it is led here.
+    /// Since when it is led here, and whether it was elsewhere before.
     pub since_us: u64,
+    pub was_moved: bool,
     /// What its calls took.
     pub calls: Calls,
     /// Since when nobody sits in one that ends when empty.
@@ -78,6 +79,7 @@ impl Session {
             inputs: 0,
             created_us,
             since_us,
+            was_moved: created_us != since_us,
             calls: Calls::default(),
             empty_since: None,
             gave_way: false,
