@@ -26,6 +26,7 @@ pub struct Ticket(u64);
 pub struct Waves {
     width: usize,
     widest: usize,
+    /// Whether each wave is wider than the one before.
     is_growing: bool,
     /// Under way.
     going: usize,
@@ -111,14 +112,13 @@ impl Waves {
         let elapsed = now.saturating_sub(self.since).max(1);
         let rate = self.there as u64 * 1_000_000_000 / elapsed;
         let paid = self.rate.is_none_or(|before| rate.saturating_mul(100) >= before.saturating_mul(PAYS_PERCENT));
-        match (self.is_growing, paid) {
-            (true, true) if self.width < self.widest => self.width = (self.width * 2).min(self.widest),
-            (true, true) => {}
-            (true, false) => {
+        if self.is_growing && paid && self.width < self.widest {
+            self.width = (self.width * 2).min(self.widest);
+        } else {
+            if self.is_growing && !paid {
                 self.width = (self.width / 2).max(FIRST.min(self.widest));
-                self.is_growing = false;
             }
-            (false, _) => {}
+            self.is_growing = false;
         }
         self.answered_for = self.begun;
         (self.rate, self.since, self.there) = (Some(rate), now, 0);

@@ -247,7 +247,8 @@ fn what_the_ring_gives_a_node_that_comes_goes_there_when_all_is_told_and_what_is
     cluster.at(leader).handle_companion(now, None);
     assert_eq!(cluster.at(leader).wave(now, 8), [going]);
     assert_eq!(cluster.at(leader).wave(now, 8), [], "it is on its way");
-    cluster.at(leader).handle_given(now, &first.session, true);
+    // It was not taken, and stays for a while.
+    cluster.at(leader).handle_given(now, &first.session, false);
     assert!((1..=3).all(|id| cluster.at(id).wave(now, 8).is_empty()));
 }
 

@@ -251,6 +251,7 @@ fn one_that_nobody_takes_is_tried_a_few_times() {
     let mut model = Model::new(2);
     (0..20).for_each(|number| model.add(number, LIGHT_US, None));
     model.failing = 100;
+    model.run(1);
     model.enter(ring_of(0..3, 1));
     let mut tried = 0;
     for _ in 0..900 {
