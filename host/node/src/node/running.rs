@@ -26,7 +26,7 @@ use crate::renewal::Shown;
 use crate::state_directory::{NodeFile, StateDirectory};
 use crate::workers::Workers;
 
-/// How often a node that drains looks whether its sessions are over.
+/// How often a node that drains looks whether it is late, and whether sessions that were told to end are over.
 const LOOK: Duration = Duration::from_millis(100);
 /// How long a process may take to end that has handed everything over.
 const HANDING_OVER: Duration = Duration::from_secs(3);
@@ -162,14 +162,14 @@ impl Running {
             // What can leave is not ended: as long as sessions do, the others have their time.
             now >= self.leaving.deadline() && !self.leaving.is_moving(now)
         };
-        let are_over = async {
-            while self.has_sessions().await && !is_late() {
+        let late = async {
+            while !is_late() {
                 tokio::time::sleep(LOOK).await;
             }
         };
         self.leaving.begin(self.control.status().await.map_or(0, |status| status.sessions));
         tokio::select! {
-            () = are_over => {}
+            () = late => {}
             () = operator::give_away(&self.desk) => {}
         }
         let deadline = Instant::now() + ENDING;

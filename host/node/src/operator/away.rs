@@ -19,11 +19,18 @@ const NOTED: Duration = Duration::from_secs(2);
 /// How soon what did not leave is tried again.
 const AGAIN: Duration = Duration::from_millis(250);
 
-/// Gives sessions away until it is dropped.
+/// Gives sessions away until there are none, or it is dropped.
 pub async fn give_away(desk: &Desk) {
     let (mut giving, mut leaves) = (Giving::new(WIDEST), Leaves::default());
     loop {
-        let sessions = desk.control.sessions().await.unwrap_or_default();
+        let Ok(sessions) = desk.control.sessions().await else {
+            // It has too much to do to answer.
+            tokio::time::sleep(AGAIN).await;
+            continue;
+        };
+        if sessions.is_empty() {
+            return;
+        }
         desk.leaving.note_left(|session| sessions.iter().any(|info| info.session == session));
         leaves.tried.retain(|session, _| sessions.iter().any(|info| info.session == *session));
         let live = sessions.into_iter().filter(|session| session.state == "live").map(|session| session.session);
