@@ -4,6 +4,7 @@
 pub mod everywhere;
 mod giving;
 pub mod here;
+pub mod idling;
 pub mod leaving;
 pub mod moving;
 

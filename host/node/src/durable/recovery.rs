@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringside_core::directory::Charter;
-use ringside_core::durable::object::Opened;
+use ringside_core::durable::object::{Checkpoint, Opened};
 use ringside_core::durable::recovery::{self, Chain, Start};
 use ringside_core::ids::{Epoch, ModuleHash, Node, NodeId, SessionId};
 use ringside_core::leadership::record::{Cause, ChainHome, Member, Record};
@@ -240,7 +240,8 @@ impl Recovery {
         let Some(record) = self.store.newest_record(session).await? else {
             return Err(NotNow::Lost("it has no leadership record".to_owned()));
         };
-        if record.cause == Cause::Ended {
+        // Nobody leads one that was evicted, until somebody asks for it.
+        if record.cause == Cause::Ended || record.is_at_rest() {
             return Ok(Outcome::LeftAlone);
         }
         let leader = record.leader.node;
@@ -252,7 +253,7 @@ impl Recovery {
         if presence.iter().skip(1).any(|presence| presence.is_present) {
             return Err(NotNow::Followed);
         }
-        let start = self.start(logs, &record).await?;
+        let start = self.start(logs, run, &record).await?;
         let Some((start, from)) = start else {
             return Err(NotNow::Lost(recovery::Lost::NoBeginning.to_string()));
         };
@@ -267,8 +268,9 @@ impl Recovery {
         self.go_on(session, opened, record, start, seal).await
     }
 
-    /// From where a session goes on, and whose log that is.
-    async fn start(&self, logs: &mut Logs, record: &Record) -> Result<Option<(Start, Node)>, NotNow> {
+    /// From where a session goes on that a run led, and whose log that is. One that was evicted before goes on from there, if the
+    /// run had not written more.
+    async fn start(&self, logs: &mut Logs, run: Node, record: &Record) -> Result<Option<(Start, Node)>, NotNow> {
         let run_of = |epoch: Epoch| Node { id: NodeId(epoch.node), generation: epoch.node_generation };
         let runs: BTreeSet<Node> = record.lineage.terms().iter().map(|term| run_of(term.epoch)).collect();
         let runs: Vec<Node> = runs.into_iter().collect();
@@ -276,11 +278,18 @@ impl Recovery {
         for (run, presence) in runs.into_iter().zip(presence) {
             self.read(logs, run, !presence.is_present).await?;
         }
+        let states = self.store.states_of(&record.session).await?;
         let mut from = None;
         let start = recovery::start(record, |epoch, last| {
-            let start = logs.get(&run_of(epoch))?.start(&record.session, epoch, last)?;
-            from = Some(run_of(epoch));
-            Some(start)
+            if let Some(start) = logs.get(&run_of(epoch)).and_then(|log| log.start(&record.session, epoch, last)) {
+                from = Some(run_of(epoch));
+                return Some(start);
+            }
+            let is_it = |state: &Checkpoint| state.epoch == epoch && state.position <= last;
+            let state = states.iter().map(|state| &state.checkpoint).filter(|state| is_it(state));
+            let checkpoint = Box::new(state.max_by_key(|state| state.position)?.clone());
+            from = Some(run);
+            Some(Start { end: checkpoint.position, checkpoint: Some(checkpoint), log: Vec::new(), lacks: None })
         });
         Ok(start.ok().zip(from))
     }
@@ -324,7 +333,8 @@ impl Recovery {
                 return other.map(|_| Outcome::LeftAlone).map_err(NotNow::from);
             }
         }
-        let mut restore = Box::new(Restore { module, terms, record: Arc::new(next), state, start });
+        let mut restore =
+            Box::new(Restore { module, terms, record: Arc::new(next), state, start, slept: Duration::ZERO });
         while let Err(back) = self.control.restore(worker, restore).await? {
             restore = back;
             tokio::time::sleep(BUSY).await;
