@@ -47,6 +47,9 @@ pub enum NotEvicted {
     /// A timer is due soon.
     #[error("a timer of it is due in a moment")]
     Timer,
+    /// Nobody else would find it.
+    #[error("other nodes have other stores: start all of them with one --store")]
+    NoSharedStore,
     /// It is over, paused, about to move, or somebody has not acknowledged its log: try again.
     #[error("it cannot be evicted at this moment")]
     Busy,

@@ -101,7 +101,7 @@ impl Begun {
         desk.reach_itself(control.later());
         desk.keep_chains(chains.clone());
         desk.keep_log(log.clone());
-        desk.keep_idle(idle, config.idle_after);
+        desk.keep_idle(idle, config.idle_after, config.store.is_some());
         let parts =
             idle::Parts { me, store: store.clone(), control: control.clone(), catalogue: Arc::clone(&catalogue) };
         tokio::spawn(idle::run(parts, idle_queue, config.idle_after));

@@ -26,6 +26,8 @@ const NEARLY_FULL: usize = 9;
 pub(super) struct Idling {
     idle: Idle,
     after: Option<Duration>,
+    /// Whether the store was named, and so may be that of the other nodes.
+    is_named: bool,
     /// What workers were told last.
     told: Option<Idleness>,
     untold: BTreeSet<WorkerId>,
@@ -33,16 +35,24 @@ pub(super) struct Idling {
 
 impl Desk {
     /// Has it evict sessions that nobody has had anything to do with for so long, and look for them in the store.
-    pub fn keep_idle(&mut self, idle: Idle, after: Option<Duration>) {
-        self.idling = Some(Idling { idle, after, told: None, untold: self.workers.keys().copied().collect() });
+    pub fn keep_idle(&mut self, idle: Idle, after: Option<Duration>, is_named: bool) {
+        let untold = self.workers.keys().copied().collect();
+        self.idling = Some(Idling { idle, after, is_named, told: None, untold });
+    }
+
+    /// Whether whoever is asked for a session finds what this node puts into its store.
+    fn is_found(&self) -> bool {
+        let is_alone = self.view.as_ref().is_none_or(|view| view.nodes().count() < 2);
+        is_alone || self.idling.as_ref().is_some_and(|idling| idling.is_named)
     }
 
     /// Tells workers when sessions are idle: sooner where the node is nearly full.
     pub(super) fn say_idleness(&mut self) {
         let (led, most) = (self.directory.sessions().count(), self.most_sessions);
+        let is_found = self.is_found();
         let Some(idling) = &mut self.idling else { return };
         let is_pressed = led * 10 >= most.saturating_mul(NEARLY_FULL);
-        let idleness = idling.after.map(|after| Idleness {
+        let idleness = idling.after.filter(|_| is_found).map(|after| Idleness {
             after: if is_pressed { after.min(PRESSED) } else { after },
             timer_margin: Duration::from_micros(timer_margin_us(after.as_micros() as u64)),
         });
@@ -80,8 +90,8 @@ impl Desk {
             let _ = reply.send(Err(ControlError::NoSuchSession(name.to_string())));
             return;
         };
-        if self.idling.is_none() {
-            let _ = reply.send(Err(ControlError::Overloaded));
+        if self.idling.is_none() || !self.is_found() {
+            let _ = reply.send(Ok(Err(NotEvicted::NoSharedStore)));
             return;
         }
         let answer = Box::new(move |begun| {

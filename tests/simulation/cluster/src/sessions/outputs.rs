@@ -253,6 +253,9 @@ impl World {
                     let mut log = replica.log.clone();
                     if self.plant == Some(Plant::EvictsAnOldState) {
                         log.truncate(at.2.saturating_sub(5));
+                        while log.end() < at.2 {
+                            log.push(Entry { epoch: at.1, item: Item::Tick });
+                        }
                     }
                     self.evicted.insert(at, log);
                 }
