@@ -21,9 +21,11 @@ use tokio::sync::{Semaphore, mpsc};
 
 use crate::catalogue::Catalogue;
 use crate::control::{Control, ControlError, Message};
-use crate::limits::{IDLE_QUEUE, IDLE_TASKS};
+use crate::limits::IDLE_QUEUE;
 use crate::store::Store;
 
+/// Sessions that are on their way into the store or out of it at a time; others wait in the queue.
+const TASKS: usize = 64;
 /// How long the shards that are this node's may be out of date.
 const SHARDS: Duration = Duration::from_secs(1);
 
@@ -82,7 +84,7 @@ enum Outcome {
 /// Runs the task, as long as anybody may tell it something.
 pub async fn run(parts: Parts, mut queue: mpsc::Receiver<Word>, idle_after: Option<Duration>) {
     let parts = Arc::new(parts);
-    let places = Arc::new(Semaphore::new(IDLE_TASKS));
+    let places = Arc::new(Semaphore::new(TASKS));
     let idle_after_us = idle_after.map_or(ringside_core::idle::IDLE_AFTER_US, |after| after.as_micros() as u64);
     let mut watch = Watch::new(look_every_us(idle_after_us));
     let (outcomes, mut came) = mpsc::unbounded_channel();
@@ -220,4 +222,21 @@ impl Parts {
 /// Whether what the store has of a session is of use to recovery while it is led.
 fn is_kept(tier: Tier) -> bool {
     tier == Tier::Durable
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_beyond_the_bound_come_back() {
+        let (idle, mut queue) = Idle::queue();
+        let over = || Word::Ended("lobby/a@0000000000000001".parse().expect("a session"));
+        for _ in 0..IDLE_QUEUE {
+            assert!(idle.say(over()).is_ok());
+        }
+        assert!(matches!(idle.say(over()).map_err(|back| *back), Err(Word::Ended(_))));
+        assert!(queue.try_recv().is_ok());
+        assert!(idle.say(over()).is_ok());
+    }
 }

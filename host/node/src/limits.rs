@@ -137,8 +137,6 @@ pub const CHAIN_QUESTIONS: usize = 256;
 /// Words that wait for the task of idle sessions. Beyond: what would be evicted stays in memory for longer, and a session that
 /// would begin is refused for the moment.
 pub const IDLE_QUEUE: usize = 1_024;
-/// Sessions that are on their way into the store or out of it at a time. Beyond: they wait in the queue.
-pub const IDLE_TASKS: usize = 64;
 /// Evicted sessions that one answer lists. Beyond: it says that there are more.
 pub const LISTED_ASLEEP: usize = 1_000;
 /// Words that wait for the log of durable sessions. Beyond: workers' news wait, and of a session that

@@ -42,13 +42,13 @@ impl Due {
     /// The path of its object below the index, in parts.
     pub fn path(&self) -> [String; 3] {
         let SessionId { game, key, incarnation } = &self.session;
-        let name = format!("{:020}~{game}~{key}~{:016x}", self.at_us, incarnation.0);
+        let name = format!("{:020}@{game}@{key}@{:016x}", self.at_us, incarnation.0);
         [format!("{:02}", self.shard()), format!("{:012}", self.minute()), name]
     }
 
     /// One from the last part of its path; none if nobody wrote it.
     pub fn of_name(name: &str) -> Option<Due> {
-        let mut parts = name.split('~');
+        let mut parts = name.split('@');
         let at_us = parts.next()?.parse().ok()?;
         let (game, key): (GameName, SessionKey) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
         let incarnation = crate::ids::Incarnation(u64::from_str_radix(parts.next()?, 16).ok()?);
@@ -222,7 +222,7 @@ mod tests {
         let [shard, minute, name] = one.path();
         assert_eq!((shard.parse(), minute.as_str()), (Ok(one.shard()), "000030000002"));
         assert_eq!(Due::of_name(&name), Some(one));
-        for wrong in ["", "5", "x~lobby~a~7", "5~lobby~a", "5~lobby~a~7~8", "5~LOBBY!~a~7"] {
+        for wrong in ["", "5", "x@lobby@a@7", "5@lobby@a", "5@lobby@a@7@8", "5@LOBBY!@a@7"] {
             assert_eq!(Due::of_name(wrong), None, "{wrong}");
         }
     }

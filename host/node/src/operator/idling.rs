@@ -133,3 +133,38 @@ fn info(evicted: &Evicted, record: &Record) -> SessionInfo {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use ringside_core::durable::object::Checkpoint;
+    use ringside_core::ids::{Node, NodeId, WorkerId};
+    use ringside_core::leadership::record::{Cause, Member};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_so_many_sessions_in_the_store_are_listed() {
+        let store = Store::memory();
+        let leader = Member { node: Node { id: NodeId(1), generation: 1 }, worker: WorkerId(0) };
+        for number in 0..=LISTED_ASLEEP {
+            let session = format!("lobby/k{number}@0000000000000001").parse().expect("a session");
+            let record = Record::first(session, leader).with_set([].into(), 1, Cause::Evicted);
+            let checkpoint = Checkpoint {
+                session: record.session.clone(),
+                epoch: record.epoch,
+                position: 1,
+                lineage: record.lineage.clone(),
+                beside: Bytes::new(),
+                state: Bytes::new(),
+            };
+            let evicted = Evicted { charter: Bytes::new(), checkpoint, at_us: 0, due_us: Some(0) };
+            store.put_evicted(&evicted).await.expect("room");
+            store.put_record(&record).await.expect("room");
+        }
+        let listed = all(&store).await.expect("a list");
+        assert_eq!((listed.sessions.len(), listed.is_cut), (LISTED_ASLEEP, true));
+        let first = &listed.sessions[0];
+        assert_eq!((first.state.as_str(), first.timer_in_s), ("evicted", Some(0)));
+    }
+}
