@@ -41,6 +41,8 @@ enum NotNow {
     Control(#[from] ControlError),
     #[error("a follower of it may come to lead it")]
     Followed,
+    #[error("node {0}, which led it last, may be there")]
+    Led(Node),
     #[error("its module: {0}")]
     Module(String),
     #[error("{0}")]
@@ -70,6 +72,8 @@ pub struct Recovery {
     pub chains: Chains,
     /// This run's own log.
     pub log: NodeLog,
+    /// When it began to look.
+    pub began: Instant,
 }
 
 /// Logs that were read, by run.
@@ -205,7 +209,7 @@ impl Recovery {
 
     /// Reads a run's log, and seals it first if `seal`.
     async fn read(&self, logs: &mut Logs, run: Node, seal: bool) -> Result<(), StoreError> {
-        if logs.contains_key(&run) {
+        if logs.get(&run).is_some_and(|log| !seal || log.sealed_by().is_some()) {
             return Ok(());
         }
         let mut chain = Chain::default();
@@ -247,8 +251,16 @@ impl Recovery {
         let leader = record.leader.node;
         let members: Vec<Node> = record.members().map(|member| member.node).collect();
         let presence = self.control.presence(members).await?;
-        if leader != run && presence[0].is_present {
-            return Ok(Outcome::LeftAlone);
+        if leader != run {
+            if presence[0].is_present {
+                return Ok(Outcome::LeftAlone);
+            }
+            // A node that has just begun sees nobody. Whoever seals the log of one that is there takes its sessions from it.
+            self.read(logs, leader, leader.id == self.me.id || self.began.elapsed() >= GONE).await?;
+            if logs.get(&leader).is_none_or(|log| log.sealed_by().is_none()) {
+                logs.remove(&leader);
+                return Err(NotNow::Led(leader));
+            }
         }
         if presence.iter().skip(1).any(|presence| presence.is_present) {
             return Err(NotNow::Followed);
@@ -273,10 +285,9 @@ impl Recovery {
     async fn start(&self, logs: &mut Logs, run: Node, record: &Record) -> Result<Option<(Start, Node)>, NotNow> {
         let run_of = |epoch: Epoch| Node { id: NodeId(epoch.node), generation: epoch.node_generation };
         let runs: BTreeSet<Node> = record.lineage.terms().iter().map(|term| run_of(term.epoch)).collect();
-        let runs: Vec<Node> = runs.into_iter().collect();
-        let presence = self.control.presence(runs.clone()).await?;
-        for (run, presence) in runs.into_iter().zip(presence) {
-            self.read(logs, run, !presence.is_present).await?;
+        // Who led it before wrote nothing of it any more when another began to: that log needs no seal.
+        for run in runs {
+            self.read(logs, run, false).await?;
         }
         let states = self.store.states_of(&record.session).await?;
         let mut from = None;

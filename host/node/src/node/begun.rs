@@ -282,6 +282,7 @@ impl Begun {
             catalogue: Arc::clone(&catalogue),
             chains,
             log: log.clone(),
+            began: tokio::time::Instant::now(),
         };
         let recovery = tokio::spawn(recovery.run());
         let games = Games::new(Arc::clone(&catalogue), control.clone());
