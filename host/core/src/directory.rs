@@ -78,7 +78,7 @@ pub use context::RESEND_US;
 pub use doors::REQUEST_US;
 pub use home::SUCCESSION_US;
 pub use message::{
-    Birth, Charter, ConfigHash, Denial, Entry, Item, Lead, Message, Name, NotFollowed, NotHosted, Seating, Want,
+    Birth, Charter, ConfigHash, Denial, Entry, Item, Lead, Message, Name, NotFollowed, NotHosted, Origin, Seating, Want,
 };
 pub use term::SETTLE_US;
 pub use types::{
@@ -335,6 +335,11 @@ impl Directory {
         self.cluster.digest()
     }
 
+    /// Whether this node is the home of a position of the ring.
+    pub fn owns(&self, position: crate::ring::Position) -> bool {
+        self.cluster.home(position) == Some(self.me)
+    }
+
     /// The session with this key that this node leads, or is about to.
     pub fn get(&self, game: &GameName, key: &SessionKey) -> Option<SessionEntry<'_>> {
         let name = (game.clone(), key.clone());
@@ -402,6 +407,7 @@ impl Directory {
             listed: create.listed.clone(),
             ends_when_empty: false,
             policy: create.policy,
+            origin: if create.key.is_some() { Origin::Named } else { Origin::Drawn },
         })
     }
 

@@ -20,6 +20,8 @@ pub enum Kind {
     LeadershipRecord = 3,
     /// An object of the log of a run of a node.
     NodeLog = 4,
+    /// A session that nobody leads until somebody asks for it.
+    EvictedSession = 5,
 }
 
 /// Why bytes are not the object that was asked for. Nothing was decoded.

@@ -34,6 +34,7 @@ pub mod durable;
 pub mod envelope;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod idle;
 pub mod ids;
 pub mod leadership;
 pub mod limits;

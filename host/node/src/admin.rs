@@ -83,6 +83,7 @@ fn router(services: Arc<Services>) -> Router {
         .route("/v1/sessions/{game}/{key}/recording", get(sessions::recording))
         .route("/v1/sessions/{game}/{key}/placement", get(sessions::explain))
         .route("/v1/sessions/{game}/{key}/move", post(sessions::move_to))
+        .route("/v1/sessions/{game}/{key}/evict", post(sessions::evict))
         .route("/v1/cluster", get(cluster::show))
         .route("/v1/directory", get(cluster::directory))
         .route("/v1/cluster/{node}/drain", post(cluster::drain))

@@ -5,6 +5,7 @@ pub(crate) mod away;
 pub mod everywhere;
 pub(crate) mod giving;
 pub mod here;
+pub mod idling;
 pub mod leaving;
 pub mod moving;
 mod rebalancing;

@@ -18,6 +18,7 @@ use ringside_sandbox::Module;
 
 pub use crate::beside::Beside;
 use crate::durable::{Restore, Stored};
+pub use crate::idle::{Idleness, NotEvicted, Resting};
 use crate::peers::{News, Order, Peer};
 use crate::relay::{RelayOrder, Relayed};
 use crate::replication::{Done, Follow, Kept, Nodes, Promoted, ReplicationReport};
@@ -219,6 +220,24 @@ pub enum Command {
     Sealed,
     /// Begin a session again; [`Event::Promoted`] follows, or [`Event::NotRestored`].
     Restore(Box<Restore>),
+    /// When sessions are idle from now on.
+    Idleness(Option<Idleness>),
+    /// Evict a session: [`Event::Resting`] brings its state, for the store.
+    Evict {
+        /// Which.
+        session: SessionId,
+        /// Whether it is begun.
+        reply: Reply<Result<(), NotEvicted>>,
+    },
+    /// The store has that: [`Event::Evicted`] follows, unless anything has happened since.
+    Rested {
+        /// Of which session.
+        session: SessionId,
+        /// Of which epoch.
+        epoch: Epoch,
+        /// After which entry.
+        position: Position,
+    },
     /// Give the lead of a session to one of its followers.
     Move {
         /// Which.
@@ -443,6 +462,20 @@ pub enum Event {
         /// Why.
         why: String,
     },
+    /// Nobody has had anything to do with a session for a while, and nobody sits in it.
+    Idle {
+        /// Which.
+        session: SessionId,
+    },
+    /// What the store is to have of a session before it is evicted; [`Command::Rested`] answers.
+    Resting(Box<Resting>),
+    /// A session that was led here is evicted: it is in the store until somebody asks for it.
+    Evicted {
+        /// Which.
+        session: SessionId,
+        /// By this record.
+        record: Arc<Record>,
+    },
     /// A guest's signal to another session.
     Signal {
         /// From whom, `game/key`.
@@ -464,6 +497,7 @@ impl Event {
             Event::GuestEvent { body, .. } | Event::Signal { body, .. } => body.len(),
             Event::GuestFault { message, .. } => message.len(),
             Event::Peer { news, .. } => news.body_bytes(),
+            Event::Resting(resting) => resting.checkpoint.state.len(),
             Event::Log(items) => items.iter().map(Item::weight).sum(),
             Event::Ended { outcome, .. } => outcome.as_ref().map_or(0, Bytes::len),
             _ => 0,

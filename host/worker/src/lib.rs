@@ -24,6 +24,7 @@ pub mod durable;
 pub mod endpoint;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod idle;
 mod inbound;
 pub mod limits;
 mod opening;

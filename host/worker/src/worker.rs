@@ -29,6 +29,7 @@ use crate::beside::Companion;
 use crate::command::{Command, Count, Event, Flushed};
 use crate::connection::Connection;
 use crate::endpoint::{Endpoint, LinkId, LinkLimits};
+use crate::idle::Idleness;
 use crate::limits::{EVENT_BYTES, EVENTS, HANDSHAKES, SESSIONS};
 use crate::outbound::Chunks;
 use crate::outlet::Outlet;
@@ -158,6 +159,7 @@ pub struct Worker {
     pub(crate) peers: Option<Box<Peers>>,
     pub(crate) replication: Replication,
     pub(crate) companion: Companion,
+    pub(crate) idleness: Option<Idleness>,
     pub(crate) connections: Vec<Option<Connection>>,
     pub(crate) dirty: Vec<LinkId>,
     pub(crate) sessions: Vec<Option<Box<Session>>>,
@@ -213,6 +215,7 @@ impl Worker {
             endpoint: Endpoint::new(endpoint, server, links, unfragmented),
             peers: None,
             companion: Companion::default(),
+            idleness: None,
             connections: Vec::new(),
             dirty: Vec::new(),
             sessions: Vec::new(),
@@ -340,6 +343,9 @@ impl Worker {
             Command::Sealed => self.sealed(now),
             Command::Restore(restore) => self.restore(now, *restore),
             Command::Move { session, to, motive, reply } => reply(self.move_session(now, &session, to, motive)),
+            Command::Idleness(idleness) => self.set_idleness(idleness),
+            Command::Evict { session, reply } => reply(self.evict(now, &session)),
+            Command::Rested { session, epoch, position } => self.rested(now, &session, epoch, position),
             Command::Beside(what) => self.beside(now, what),
             Command::GoAway(reason) => self.go_away(reason),
             Command::Stop => self.stop(now),

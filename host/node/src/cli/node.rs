@@ -81,6 +81,10 @@ pub struct NodeArgs {
     /// Seconds that a seat is kept without a connection [default: 30].
     #[arg(long, value_name = "N")]
     seat_window_s: Option<String>,
+    /// Seconds without anything to do after which a session goes into the store, to go on when somebody asks for it; 0 for
+    /// never [default: 300].
+    #[arg(long, value_name = "N")]
+    idle_after_s: Option<String>,
     /// Whether to record every session [default: false].
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     record: Option<String>,
@@ -202,6 +206,7 @@ impl NodeArgs {
             ("workers", text(&self.workers)),
             ("store", self.store.clone()),
             ("seat_window_s", text(&self.seat_window_s)),
+            ("idle_after_s", text(&self.idle_after_s)),
             ("record", text(&self.record)),
             ("rebalance", text(&self.rebalance)),
             ("sessions", text(&self.sessions)),

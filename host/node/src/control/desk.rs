@@ -2,6 +2,7 @@
 
 mod answering;
 mod beside;
+mod idling;
 mod moving;
 mod recovering;
 mod replicating;
@@ -110,6 +111,11 @@ pub struct Desk {
     log: Option<NodeLog>,
     /// Whether the sessions of this node's earlier runs are not here again yet: nobody is let in.
     recovering: bool,
+    /// What it does about idle sessions, how many it has evicted, and how many went on here.
+    idling: Option<idling::Idling>,
+    evictions: u64,
+    activations: u64,
+    most_sessions: usize,
     /// Another run of this node, and which workers do not know yet what is so of it.
     companion: Option<Companion>,
     beside: Vec<(WorkerId, Beside)>,
@@ -162,6 +168,10 @@ impl Desk {
             chains: None,
             log: None,
             recovering: false,
+            idling: None,
+            evictions: 0,
+            activations: 0,
+            most_sessions: limits.sessions,
             companion: None,
             beside: Vec::new(),
         }
@@ -262,6 +272,14 @@ impl Desk {
             Message::Restore(worker, restore, reply) => self.restore(worker, restore, reply),
             Message::NotRecovered(session) => self.not_recovered(now, &session),
             Message::Recovered => self.recovered(),
+            Message::Evict(name, reply) => self.evict(&name, reply),
+            Message::Rested { worker, session, epoch, position } => self.rested(worker, session, epoch, position),
+            Message::Anew(worker, create) => self.create(now, worker, *create),
+            Message::NotAsleep(birth) => self.not_asleep(now, &birth),
+            Message::Activate(birth, charter, reply) => self.activate(now, &birth, *charter, reply),
+            Message::NotActivated { birth, session, why } => self.not_activated(now, &birth, &session, why),
+            Message::Open(game, key, reply) => self.open(now, game, key, reply),
+            Message::Shards(reply) => _ = reply.send(Ok(self.shards())),
             Message::Lost(session, reason) => self.directory.handle_lost(now, session, reason),
             Message::Looked(unfound, is_open) => self.looked(*unfound, is_open),
             Message::Try(helper, probe) => self.tried(helper, probe),
@@ -314,6 +332,7 @@ impl Desk {
         }
         self.load_us.store(load_us, Ordering::Relaxed);
         self.count(now);
+        self.say_idleness();
     }
 
     /// Tells the directory what the sessions had come to a second ago, and asks anew: what counts where two sessions of a
@@ -355,16 +374,21 @@ impl Desk {
             Event::Refused { session, player } => self.directory.handle_refused(now, &session, &player),
             Event::Ended { session, reason, .. } => {
                 self.note_closed(&session, Closed::Ended);
+                self.note_over(&session);
                 self.directory.handle_ended(now, &session, reason);
             }
             Event::NotRestored { session, why } => {
-                tracing::error!(%session, why, "a durable session cannot go on");
+                tracing::error!(%session, why, "a session cannot go on from the store");
                 self.not_recovered(now, &session);
+                self.directory.handle_created(now, &session, worker, Err(why.clone()));
                 if let Some(chains) = &self.chains {
                     chains.end(session.clone());
                 }
-                self.directory.handle_lost(now, session, format!("it was durable and cannot go on: {why}"));
+                self.directory.handle_lost(now, session, format!("it was in the store and cannot go on: {why}"));
             }
+            Event::Idle { session } => self.idles(worker, session),
+            Event::Resting(resting) => self.rest(worker, resting),
+            Event::Evicted { session, record } => self.evicted(now, &session, record),
             Event::Overran(moved) => self.punish(now, worker, moved),
             Event::Signal { source, to, body } => self.signal(now, source, &to, body),
             Event::ToHome { .. }
@@ -438,7 +462,7 @@ impl Desk {
     fn act(&mut self, now: u64) {
         while let Some(action) = self.directory.poll_action() {
             match action {
-                Action::Create { session, worker, epoch, config, record, followers } => {
+                Action::Create { session, worker, epoch, config, record, followers, origin } => {
                     let Some(module) = self.games.get(&session.game).map(|served| served.module.clone()) else {
                         let gone = Err("the game is not served any more".to_owned());
                         self.directory.handle_created(now, &session, worker, gone);
@@ -446,7 +470,7 @@ impl Desk {
                     };
                     let seed = crate::random::bytes();
                     let create = Create { session, module, config, seed, epoch, record, followers };
-                    self.create(now, worker, create);
+                    self.look_first(now, worker, create, origin);
                 }
                 Action::End { session, worker, why } => {
                     let (id, absent, gone) = (session.clone(), self.absent.clone(), (session.clone(), worker));

@@ -281,8 +281,18 @@ mod tests {
 
     #[test]
     fn only_a_node_that_says_that_it_has_no_session_has_none() {
-        let status =
-            |sessions| Ok(Status { sessions, draining: true, settled: true, signals_dropped: 0, workers: vec![] });
+        let status = |sessions| {
+            Ok(Status {
+                sessions,
+                draining: true,
+                settled: true,
+                signals_dropped: 0,
+                followed: 0,
+                evictions: 0,
+                activations: 0,
+                workers: vec![],
+            })
+        };
         assert!(!may_have_sessions(&status(0)));
         assert!(may_have_sessions(&status(1)));
         assert!(may_have_sessions(&Err(ControlError::Overloaded)));

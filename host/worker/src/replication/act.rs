@@ -100,7 +100,7 @@ impl Replication {
         self.jobs.push_back(job);
     }
 
-    fn index_of(&self, session: &SessionId) -> Option<usize> {
+    pub(crate) fn index_of(&self, session: &SessionId) -> Option<usize> {
         self.by_id.get(session).copied()
     }
 }
@@ -116,6 +116,7 @@ impl Worker {
         match outcome {
             Outcome::Encoded { to, head, body } => self.send_checkpoint(to, &head.session, body),
             Outcome::Kept { epoch, head, state } => self.checkpoint_encoded(epoch, head, state),
+            Outcome::Rested { epoch, head, state } => self.resting_encoded(now, epoch, head, state),
             Outcome::Decoded { from, head, state } => self.take_checkpoint(now, from, head, state),
             Outcome::Unreadable { from, why } => {
                 tracing::error!(%from, why, "a checkpoint cannot be read: it is sent again");

@@ -49,6 +49,8 @@ pub(crate) struct Following {
     pub heard: Instant,
     /// It begins again from the store, by its promotion, and follows nobody.
     pub is_restored: bool,
+    /// For how long nobody led it then.
+    pub slept: Duration,
 }
 
 /// What is left of a session, or begins one, for a follower.
@@ -91,6 +93,7 @@ impl Following {
             standbys: Standbys::default(),
             heard: now,
             is_restored: false,
+            slept: Duration::ZERO,
         }
     }
 

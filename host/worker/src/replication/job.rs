@@ -18,6 +18,7 @@ pub struct Job(Task);
 enum Task {
     Encode { to: Member, head: CheckpointHead, state: Arc<State> },
     Keep { epoch: Epoch, head: CheckpointHead, state: Arc<State> },
+    Rest { epoch: Epoch, head: CheckpointHead, state: Arc<State> },
     Decode { from: Member, body: Bytes },
 }
 
@@ -29,6 +30,8 @@ pub(crate) enum Outcome {
     Encoded { to: Member, head: CheckpointHead, body: Bytes },
     /// A checkpoint as the log of the node has it.
     Kept { epoch: Epoch, head: CheckpointHead, state: Bytes },
+    /// The state of a session that is to be evicted.
+    Rested { epoch: Epoch, head: CheckpointHead, state: Bytes },
     /// A checkpoint that came.
     Decoded { from: Member, head: CheckpointHead, state: Arc<State> },
     /// One that cannot be read.
@@ -44,6 +47,10 @@ impl Job {
         Job(Task::Keep { epoch, head, state })
     }
 
+    pub(crate) fn rest(epoch: Epoch, head: CheckpointHead, state: Arc<State>) -> Job {
+        Job(Task::Rest { epoch, head, state })
+    }
+
     pub(crate) fn decode(from: Member, body: Bytes) -> Job {
         Job(Task::Decode { from, body })
     }
@@ -56,6 +63,7 @@ impl Job {
                 Outcome::Encoded { to, head, body }
             }
             Task::Keep { epoch, head, state } => Outcome::Kept { epoch, head, state: state.encode().into() },
+            Task::Rest { epoch, head, state } => Outcome::Rested { epoch, head, state: state.encode().into() },
             Task::Decode { from, body } => match decode(&body) {
                 Ok((head, state)) => Outcome::Decoded { from, head, state },
                 Err(why) => Outcome::Unreadable { from, why },
@@ -77,6 +85,7 @@ impl fmt::Debug for Job {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Task::Encode { to, head, .. } => write!(f, "Encode({} at {} for {to})", head.session, head.position),
+            Task::Rest { head, .. } => write!(f, "Rest({} at {})", head.session, head.position),
             Task::Keep { head, .. } => write!(f, "Keep({} at {})", head.session, head.position),
             Task::Decode { from, body } => write!(f, "Decode({} bytes from {from})", body.len()),
         }

@@ -10,6 +10,7 @@ mod faults;
 mod floods;
 mod games;
 mod gossip;
+mod idle;
 mod kept;
 mod leaving;
 mod links;

@@ -109,8 +109,8 @@ async fn what_cannot_take_over_is_abandoned_and_the_node_goes_on() {
     cluster.node(1).push("echo");
     let one = begin(&cluster, "echo", "m", 1).await;
     let pid = cluster.node(1).pid();
-    let hello = r#"{"hello":{"release":"9.9.9","formats":{"handover":1,"links":[1,1],"peers":[1,1],"words":1,"checkpoint":99,"rewriter":1}}}"#;
-    let own = r#"{"hello":{"release":"0.1.0","formats":{"handover":1,"links":[1,1],"peers":[1,1],"words":1,"checkpoint":1,"rewriter":1}}}"#;
+    let hello = r#"{"hello":{"release":"9.9.9","formats":{"handover":1,"links":[2,2],"peers":[1,1],"words":1,"checkpoint":99,"rewriter":1}}}"#;
+    let own = r#"{"hello":{"release":"0.1.0","formats":{"handover":1,"links":[2,2],"peers":[1,1],"words":1,"checkpoint":1,"rewriter":1}}}"#;
     let says = |text: &str| format!(r"printf '\000\{:03o}\000\000\000%s' '{text}' >&0", text.len());
     for (program, why) in [
         (PathBuf::from("/bin/false"), "it ended, or did not say what it is"),

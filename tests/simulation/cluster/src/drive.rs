@@ -150,7 +150,7 @@ impl World {
             (Some(Plant::ForgetsToAnnounce), Message::Announce { items, .. }) => {
                 items.retain(|item| match item {
                     Item::Led(lead) => lead.session.incarnation.0 % 3 != 0,
-                    Item::Ended(_) => true,
+                    Item::Ended(_) | Item::Evicted(_) => true,
                 });
             }
             (Some(Plant::LosesEnds), Message::Announce { items, .. }) => {

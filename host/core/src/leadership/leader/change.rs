@@ -147,7 +147,7 @@ impl Leader {
     }
 
     /// Makes the next record; in the log it is an entry, and its position that entry's.
-    fn propose(&mut self, now: u64, in_sync: BTreeSet<Member>, position: Position, cause: Cause) {
+    pub(super) fn propose(&mut self, now: u64, in_sync: BTreeSet<Member>, position: Position, cause: Cause) {
         let home = self.terms.home();
         let position = if home == ChainHome::Log { self.append(now) } else { position };
         let record = Arc::new(self.newest().with_set(in_sync, position, cause));
@@ -180,9 +180,11 @@ impl Leader {
     }
 
     /// The store has made a record.
-    pub(super) fn made(&mut self, _now: u64, record: Arc<Record>) {
-        if matches!(self.phase, Phase::Granting { .. }) {
-            return self.granted(record);
+    pub(super) fn made(&mut self, now: u64, record: Arc<Record>) {
+        match self.phase {
+            Phase::Granting { .. } => return self.granted(record),
+            Phase::Resting(_) => return self.evicted(now, record),
+            _ => {}
         }
         self.pending.clear();
         self.is_confirmed = true;
@@ -191,7 +193,7 @@ impl Leader {
     }
 
     /// A record of this leader's has come to count.
-    fn counts_now(&mut self, record: Arc<Record>) {
+    pub(super) fn counts_now(&mut self, record: Arc<Record>) {
         let before = std::mem::replace(&mut self.record, record);
         self.former.retain(|who, _| !self.record.counts(*who));
         let removed: Vec<Member> = before.in_sync.difference(&self.record.in_sync).copied().collect();
@@ -201,6 +203,9 @@ impl Leader {
 
     /// Another record than this leader's own try is the newest.
     pub(super) fn overtaken(&mut self, now: u64, record: Arc<Record>) {
+        if self.try_next_number(now, &record) {
+            return;
+        }
         self.pending.clear();
         self.met(now, record);
     }
