@@ -37,6 +37,7 @@ mod led;
 mod lists;
 mod message;
 mod over;
+mod rebalancing;
 mod recruits;
 mod replicas;
 mod term;
@@ -62,6 +63,7 @@ use crate::ids::{GameName, Incarnation, Node, PlayerId, SessionId, SessionKey, W
 use crate::leadership::Claim;
 use crate::membership::View;
 use crate::placement::Loads;
+use crate::rebalance::Rebalance;
 use crate::ring::RingDigest;
 use crate::timers::Timers;
 use announce::Announcements;
@@ -76,7 +78,7 @@ pub use context::RESEND_US;
 pub use doors::REQUEST_US;
 pub use home::SUCCESSION_US;
 pub use message::{
-    Birth, Charter, ConfigHash, Denial, Entry, Item, Lead, Message, Name, NotFollowed, NotHosted, Seating, Want,
+    Birth, Charter, ConfigHash, Denial, Entry, Item, Lead, Message, Name, NotFollowed, NotHosted, Origin, Seating, Want,
 };
 pub use term::SETTLE_US;
 pub use types::{
@@ -98,6 +100,7 @@ pub struct Directory {
     timers: Timers<Timer>,
     out: Outbox,
     parts: Parts,
+    rebalance: Rebalance,
 }
 
 /// Its parts: what each needs besides comes with [`Context`].
@@ -125,7 +128,9 @@ impl Directory {
         let cluster = Cluster::alone(me);
         let (timers, out) = (Timers::default(), Outbox::default());
         let (games, companion) = (BTreeMap::new(), None);
-        let mut directory = Directory { me, cluster, companion, games, lacks_games: false, timers, out, parts };
+        let rebalance = Rebalance::new(me.id);
+        let mut directory =
+            Directory { me, cluster, companion, games, lacks_games: false, timers, out, parts, rebalance };
         let before = directory.cluster.clone();
         directory.enter(0, &before, true);
         directory
@@ -168,7 +173,8 @@ impl Directory {
     }
 
     /// The nodes' loads as membership knows them, once a second. What was placed since counts until the next call.
-    pub fn handle_loads(&mut self, loads: Loads) {
+    pub fn handle_loads(&mut self, now: u64, loads: Loads) {
+        self.rebalance.handle_loads(now, &loads);
         self.parts.home.handle_loads(loads);
     }
 
@@ -329,6 +335,11 @@ impl Directory {
         self.cluster.digest()
     }
 
+    /// Whether this node is the home of a position of the ring.
+    pub fn owns(&self, position: crate::ring::Position) -> bool {
+        self.cluster.home(position) == Some(self.me)
+    }
+
     /// The session with this key that this node leads, or is about to.
     pub fn get(&self, game: &GameName, key: &SessionKey) -> Option<SessionEntry<'_>> {
         let name = (game.clone(), key.clone());
@@ -396,6 +407,7 @@ impl Directory {
             listed: create.listed.clone(),
             ends_when_empty: false,
             policy: create.policy,
+            origin: if create.key.is_some() { Origin::Named } else { Origin::Drawn },
         })
     }
 
@@ -436,6 +448,7 @@ impl Directory {
             parts.doors.handle_ring(&mut cx);
             replicas::tell_new_homes(&mut cx, parts, before);
         }
+        self.rebalance.handle_ring(now, &self.cluster.ring);
         self.settle(now);
     }
 

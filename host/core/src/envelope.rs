@@ -20,14 +20,16 @@ pub enum Kind {
     LeadershipRecord = 3,
     /// An object of the log of a run of a node.
     NodeLog = 4,
+    /// A session that nobody leads until somebody asks for it.
+    EvictedSession = 5,
     /// What has changed of a session's state since another one.
-    Increment = 5,
+    Increment = 6,
 }
 
 impl Kind {
     /// Every kind there is.
-    pub const ALL: [Kind; 5] =
-        [Kind::Checkpoint, Kind::GameVersion, Kind::LeadershipRecord, Kind::NodeLog, Kind::Increment];
+    pub const ALL: [Kind; 6] =
+        [Kind::Checkpoint, Kind::GameVersion, Kind::LeadershipRecord, Kind::NodeLog, Kind::EvictedSession, Kind::Increment];
 }
 
 /// Why bytes are not the object that was asked for. Nothing was decoded.

@@ -42,6 +42,7 @@
 //! | placement names a follower | [`Leader::handle_recruit`] | |
 //! | the ring gave the session another home | [`Leader::handle_home`] | |
 //! | the session is to move | [`Leader::handle_move`] | |
+//! | it is idle, and its state is in the store | [`Leader::handle_evict`] | |
 //! | one that was told says that it has nothing of the session | [`Leader::handle_absent`] | |
 //! | a client shows a newer epoch that the cluster sealed | [`Leader::handle_seen`] | |
 //! | a checkpoint was restored | | [`Follower::handle_checkpoint`] |
@@ -57,6 +58,8 @@
 //! | `Paused`, `Degraded` | tells players and operators; paused, no view leaves | |
 //! | `Count` | counts player inputs in the log after a position: `handle_counted` in the same turn | |
 //! | `MoveFailed` | appends the inputs that were held back | |
+//! | `Evicted` | forgets the session | |
+//! | `NotEvicted` | as `MoveFailed` | |
 //! | `Renewed` | takes the new epoch in all that it says to players; nothing else changes | its `Record` |
 //! | `Deposed` | `into_follower`; keeps the log, closes players with the new leader's address | |
 //! | `Superseded` | keeps the log after `fork` as a fork, sends players `superseded`; then as `Deposed` | the fork is kept |

@@ -20,6 +20,7 @@
 //! - [`routing::tickets::Tickets`], one a worker: whom another node sent here.
 //! - [`ring::Ring`] and [`placement::place`]: whose a name is, and where a session goes. The directory uses them; tools
 //!   may use them to explain ([`placement::reproduce`]).
+//! - [`rebalance::Rebalance`] and [`waves::Waves`]: which sessions go to other nodes by themselves, and how many at a time.
 //! - [`routing::route`]: what becomes of a player who came to this port.
 //!
 //! All state machines are driven alike: call a `handle_*(now, ..)`, then `poll_*()` until it says `None`, then sleep
@@ -33,6 +34,7 @@ pub mod durable;
 pub mod envelope;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod idle;
 pub mod ids;
 pub mod leadership;
 pub mod limits;
@@ -41,8 +43,10 @@ pub mod membership;
 pub mod output;
 pub mod placement;
 pub mod random;
+pub mod rebalance;
 pub mod recording;
 pub mod ring;
 pub mod routing;
+pub mod waves;
 
 mod timers;

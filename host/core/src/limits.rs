@@ -186,6 +186,8 @@ pub const LOG_OBJECT_BYTES: usize = 4 << 20;
 /// Bytes of one item of a node's log, which no checkpoint should come to: guest memory, views, unacknowledged outputs.
 /// Beyond: it is left out, its session's log since the checkpoint before is kept, and that is said.
 pub const LOG_ITEM_BYTES: usize = 64 << 20;
+/// Timers of evicted sessions that a node knows of. Beyond: the latest are listed again when there is room.
+pub const DUE_TIMERS: usize = 10_000;
 /// Bytes that wait for a node's log. Beyond: what comes is left out, its sessions release nothing durable, and each goes
 /// on with a checkpoint when there is room.
 pub const LOG_BACKLOG_BYTES: usize = 64 << 20;

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::NodeId;
-use crate::ring::{Position, Ring, RingDigest, Weight};
+use crate::ring::{Member, Position, Ring, RingDigest, Weight};
 
 /// What a node may carry, in percent of its share by weight of all load.
 pub const BOUND_PERCENT: u64 = 125;
@@ -109,10 +109,7 @@ pub fn place(
     refused: &[NodeId],
 ) -> Result<Decision, Unplaceable> {
     let load = |node: NodeId| loads.get(&node).copied().unwrap_or(0);
-    let members = ring.members().iter();
-    let (total_us, total_weight) = members.fold((0_u64, 0_u64), |(us, weight), member| {
-        (us.saturating_add(load(member.node.id)), weight + u64::from(member.weight.get()))
-    });
+    let (total_us, total_weight) = totals(ring, loads);
     let mut decision = Decision { position, ring: ring.digest(), policy, total_us, total_weight, steps: Vec::new() };
     let step = |node: NodeId, weight: Weight| {
         let (load_us, capacity_us) = (load(node), capacity_us(total_us, total_weight, weight));
@@ -148,6 +145,21 @@ pub fn place(
         None if decision.steps.is_empty() => Err(Unplaceable::NoNode),
         None => Err(Unplaceable::Refused),
     }
+}
+
+/// Load and weight of all nodes of a ring.
+fn totals(ring: &Ring, loads: &Loads) -> (u64, u64) {
+    ring.members().iter().fold((0_u64, 0_u64), |(us, weight), member| {
+        let load_us = loads.get(&member.node.id).copied().unwrap_or(0);
+        (us.saturating_add(load_us), weight + u64::from(member.weight.get()))
+    })
+}
+
+/// What each node of a ring may carry as the loads are, CPU µs a second.
+pub(crate) fn capacities(ring: &Ring, loads: &Loads) -> Loads {
+    let (total_us, total_weight) = totals(ring, loads);
+    let of = |member: &Member| (member.node.id, capacity_us(total_us, total_weight, member.weight));
+    ring.members().iter().map(of).collect()
 }
 
 /// What a node of this weight may carry.
@@ -194,7 +206,7 @@ mod tests {
 
     use super::*;
     use crate::ids::Node;
-    use crate::ring::{Member, Zone};
+    use crate::ring::Zone;
 
     fn ring(ids: impl IntoIterator<Item = u64>) -> Ring {
         Ring::new(ids.into_iter().map(|id| Member {

@@ -83,6 +83,7 @@ fn router(services: Arc<Services>) -> Router {
         .route("/v1/sessions/{game}/{key}/recording", get(sessions::recording))
         .route("/v1/sessions/{game}/{key}/placement", get(sessions::explain))
         .route("/v1/sessions/{game}/{key}/move", post(sessions::move_to))
+        .route("/v1/sessions/{game}/{key}/evict", post(sessions::evict))
         .route("/v1/cluster", get(cluster::show))
         .route("/v1/directory", get(cluster::directory))
         .route("/v1/cluster/{node}/drain", post(cluster::drain))
@@ -125,7 +126,8 @@ async fn metrics(State(services): Shared) -> Result<Response, ApiError> {
     let status = desk.control.status().await?;
     let cluster = services.counted.as_ref().map(Counted::all);
     let log = services.log.as_ref().map(NodeLog::counted).unwrap_or_default();
-    let counted: Vec<(&'static str, u64)> = cluster.into_iter().flatten().chain(log).collect();
+    let counted: Vec<(&'static str, u64)> =
+        cluster.into_iter().flatten().chain(log).chain(desk.moves.counted()).collect();
     let games = desk.catalogue.games().len();
     let page = services.metrics.render(&status, games, &desk.recorder.counters(), &counted);
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4")], page).into_response())

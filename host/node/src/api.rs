@@ -231,7 +231,7 @@ pub struct SessionInfo {
     pub key: String,
     /// The node that leads it, or led it.
     pub node: String,
-    /// `creating`, `live` or `ended`.
+    /// `creating`, `live`, `evicted` or `ended`.
     pub state: String,
     /// Its worker; absent when it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -242,8 +242,11 @@ pub struct SessionInfo {
     pub seats: u32,
     /// Seats kept for players on their way.
     pub reserved: usize,
-    /// Since its creation, or since its end, s.
+    /// Since its creation, since it was evicted, or since its end, s.
     pub age_s: u64,
+    /// Of one that is evicted: in how long its next timer is due, s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timer_in_s: Option<u64>,
     /// Whether it is recorded; not kept of one that ended, and `false` then.
     pub record: bool,
     /// Why it ended.

@@ -112,6 +112,8 @@ impl Chains {
 pub enum NotBegun {
     /// The store failed, or somebody else has begun it; in words.
     Failed(String),
+    /// Whether one of its key is in the store cannot be said at the moment; in words.
+    Away(String),
     /// Another session of the key is not over: it is led, or about to go on from the store.
     Open(SessionId),
 }

@@ -52,8 +52,12 @@ pub struct Config {
     pub store: Option<Location>,
     /// How long a seat is kept without a connection.
     pub seat_window: Duration,
+    /// After how long without anything to do sessions go into the store; never if none.
+    pub idle_after: Option<Duration>,
     /// Whether every session is recorded.
     pub record: bool,
+    /// Whether sessions go to other nodes by themselves: to one that came, or from this one when it has too much to do.
+    pub rebalance: bool,
     /// Most sessions at a time.
     pub sessions: usize,
     /// How long a certificate is good for, days.
@@ -80,7 +84,9 @@ impl Default for Config {
             workers: default_workers(),
             store: None,
             seat_window: ringside_protocol::limits::SEAT_WINDOW,
+            idle_after: Some(Duration::from_micros(ringside_core::idle::IDLE_AFTER_US)),
             record: false,
+            rebalance: true,
             sessions: ringside_core::limits::NODE_SESSIONS,
             certificate_days: 14,
             log: "info".to_owned(),

@@ -5,7 +5,7 @@
 mod desk;
 mod port;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,12 +13,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ringside_core::directory::{self, Charter, Create, Placed, Refusal};
-use ringside_core::ids::{Certificate, GameName, Incarnation, Node, NodeId, PlayerId, SessionId, SessionKey, WorkerId};
-use ringside_core::leadership::record::{Member, Terms};
+use ringside_core::ids::{
+    Certificate, Epoch, GameName, Incarnation, Node, NodeId, PlayerId, Position, SessionId, SessionKey, WorkerId,
+};
+use ringside_core::leadership::record::{Member, Motive, Terms};
 use ringside_core::membership::View;
 use ringside_core::placement::Loads;
+use ringside_core::rebalance::Going;
 use ringside_protocol::frame::Target;
 use ringside_protocol::reason::Reason;
+use ringside_worker::command::NotEvicted;
 use ringside_worker::durable::Restore;
 use ringside_worker::{Event, Resolved};
 use tokio::sync::{mpsc, oneshot};
@@ -70,6 +74,12 @@ pub struct Status {
     pub settled: bool,
     /// Signals of guests that found no room.
     pub signals_dropped: u64,
+    /// Sessions that it follows.
+    pub followed: usize,
+    /// Sessions that it has evicted.
+    pub evictions: u64,
+    /// Sessions that were in the store and went on here.
+    pub activations: u64,
     /// Its workers.
     pub workers: Vec<WorkerInfo>,
 }
@@ -86,6 +96,9 @@ pub enum MoveState {
     /// It cannot be moved.
     Refused(String),
 }
+
+/// Where a session is, and where its worker is reached.
+pub type Opened = (Placed, SocketAddr);
 
 /// An answer that comes back later.
 pub type Reply<T> = oneshot::Sender<Result<T, ControlError>>;
@@ -155,8 +168,12 @@ pub enum Message {
     Flush(SessionName, Reply<Option<SessionId>>),
     /// Somebody wants a session ended.
     End(SessionName, String, Reply<SessionInfo>),
-    /// Somebody wants a session led by another node; asked again until it is.
-    Move(SessionName, Node, Reply<MoveState>),
+    /// A session is to be led by another node, for a reason; asked again until it is.
+    Move(SessionName, Node, Motive, Reply<MoveState>),
+    /// What is to go to other nodes by itself now, at most so many sessions?
+    Wave(usize, Reply<Vec<Going>>),
+    /// A session of a wave is led where it was to go, or is not.
+    Given(SessionId, bool),
     /// Somebody wants to know where a session goes when it leaves this node, if not to these.
     Elsewhere(SessionName, Vec<NodeId>, Reply<Option<Node>>),
     /// Somebody wants the list of live sessions.
@@ -206,6 +223,38 @@ pub enum Message {
     NotRecovered(SessionId),
     /// The sessions of this node's earlier runs are here again.
     Recovered,
+    /// Somebody wants a session evicted; asked again until it is.
+    Evict(SessionName, Reply<Result<(), NotEvicted>>),
+    /// The store has the state of a session that is to be evicted.
+    Rested {
+        /// The worker that leads it.
+        worker: WorkerId,
+        /// Which.
+        session: SessionId,
+        /// Of which epoch its state is.
+        epoch: Epoch,
+        /// After which entry.
+        position: Position,
+    },
+    /// No session of the key of one that is to be created was evicted.
+    Anew(WorkerId, Box<ringside_worker::Create>),
+    /// The same, and none is to be created.
+    NotAsleep(SessionId),
+    /// What was to be created under the first id goes on as a session that was evicted.
+    Activate(SessionId, Box<Charter>, Reply<(WorkerId, Terms)>),
+    /// It does not.
+    NotActivated {
+        /// What was to be created.
+        birth: SessionId,
+        /// What was evicted.
+        session: SessionId,
+        /// Why.
+        why: String,
+    },
+    /// Somebody wants the session with a key, wherever it is led or has to go on; none is created.
+    Open(GameName, SessionKey, Reply<Opened>),
+    /// Which shards of the index of timers are this node's to look after.
+    Shards(Reply<BTreeSet<u8>>),
     /// A session was lost with the node that led it; in words.
     Lost(SessionId, String),
     /// Whether a player's session that nobody leads is about to go on from the store.
@@ -382,8 +431,21 @@ impl Control {
     ///
     /// # Errors
     /// [`ControlError`].
-    pub async fn move_session(&self, name: SessionName, to: Node) -> Result<MoveState, ControlError> {
-        self.ask(|reply| Message::Move(name, to, reply)).await
+    pub async fn move_session(&self, name: SessionName, to: Node, motive: Motive) -> Result<MoveState, ControlError> {
+        self.ask(|reply| Message::Move(name, to, motive, reply)).await
+    }
+
+    /// What is to go to other nodes by itself now, at most so many sessions; [`Control::given`] for each.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn wave(&self, at_most: usize) -> Result<Vec<Going>, ControlError> {
+        self.ask(|reply| Message::Wave(at_most, reply)).await
+    }
+
+    /// A session of a wave is led where it was to go, or is not.
+    pub async fn given(&self, session: SessionId, is_there: bool) {
+        let _ = self.messages.send(Message::Given(session, is_there)).await;
     }
 
     /// Where a session goes when it leaves this node, if not to these.
@@ -457,6 +519,38 @@ impl Control {
     /// A session does not begin again here.
     pub async fn not_recovered(&self, session: SessionId) {
         let _ = self.messages.send(Message::NotRecovered(session)).await;
+    }
+
+    /// Has a session evicted, if it is idle: to be called again until there is none.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn evict(&self, name: SessionName) -> Result<Result<(), NotEvicted>, ControlError> {
+        self.ask(|reply| Message::Evict(name, reply)).await
+    }
+
+    /// What was to be created as `birth` goes on as a session that was evicted: on which worker, and what it promises.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn activate(&self, birth: SessionId, charter: Charter) -> Result<(WorkerId, Terms), ControlError> {
+        self.ask(|reply| Message::Activate(birth, Box::new(charter), reply)).await
+    }
+
+    /// The session with a key, wherever it is led or has to go on.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn open(&self, game: GameName, key: SessionKey) -> Result<Opened, ControlError> {
+        self.ask(|reply| Message::Open(game, key, reply)).await
+    }
+
+    /// The shards of the index of timers that are this node's to look after.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn shards(&self) -> Result<BTreeSet<u8>, ControlError> {
+        self.ask(Message::Shards).await
     }
 
     /// The sessions of this node's earlier runs are here again: players may come.

@@ -15,6 +15,7 @@ pub mod durable;
 pub mod fuzz;
 pub mod handover;
 pub mod http;
+pub mod idle;
 pub mod limits;
 pub mod metrics;
 pub mod node;

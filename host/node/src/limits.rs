@@ -134,6 +134,11 @@ pub const FORMER_MODULES: usize = 16;
 /// Questions about chains of leadership records that are with the store. Beyond: a session that would begin is refused, and
 /// other questions are asked again when their time is over.
 pub const CHAIN_QUESTIONS: usize = 256;
+/// Words that wait for the task of idle sessions. Beyond: what would be evicted stays in memory for longer, and a session that
+/// would begin is refused for the moment.
+pub const IDLE_QUEUE: usize = 1_024;
+/// Evicted sessions that one answer lists. Beyond: it says that there are more.
+pub const LISTED_ASLEEP: usize = 1_000;
 /// Words that wait for the log of durable sessions. Beyond: workers' news wait, and of a session that
 /// begins just then nothing is known, should it be lost, but what its log says.
 pub const LOG_QUEUE: usize = 8_192;

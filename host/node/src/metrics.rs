@@ -37,6 +37,9 @@ impl Metrics {
             }
             metrics::gauge!("ringside_sessions").set(status.sessions as f64);
             metrics::counter!("ringside_signals_dropped_total").absolute(status.signals_dropped);
+            metrics::gauge!("ringside_sessions_followed").set(status.followed as f64);
+            metrics::counter!("ringside_evictions_total").absolute(status.evictions);
+            metrics::counter!("ringside_activations_total").absolute(status.activations);
             metrics::gauge!("ringside_games").set(games as f64);
             metrics::gauge!("ringside_recorder_queued_bytes").set(recorder.queued_bytes as f64);
             metrics::counter!("ringside_recorder_bytes_total").absolute(recorder.taken_bytes);
@@ -85,7 +88,16 @@ mod tests {
             busy_permille: 250,
             counters: [("received".to_owned(), 42)].into(),
         };
-        let status = Status { sessions: 7, draining: false, settled: true, signals_dropped: 3, workers: vec![worker] };
+        let status = Status {
+            sessions: 7,
+            draining: false,
+            settled: true,
+            signals_dropped: 3,
+            followed: 0,
+            evictions: 0,
+            activations: 0,
+            workers: vec![worker],
+        };
         let metrics = Metrics::default();
         let recorder = RecorderCounters { gaps: 1, ..RecorderCounters::default() };
         let counted = [("ringside_gossip_refused_total", 5)];

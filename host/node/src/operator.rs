@@ -1,11 +1,14 @@
 //! What operators ask of a node and of its cluster. [`here`] answers for this node, whoever asks; [`everywhere`] asks all
 //! nodes and says how much of the cluster the answer covers.
 
+pub(crate) mod away;
 pub mod everywhere;
-mod giving;
+pub(crate) mod giving;
 pub mod here;
+pub mod idling;
 pub mod leaving;
 pub mod moving;
+mod rebalancing;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,8 +23,10 @@ use crate::control::Control;
 use crate::handover::Upgrades;
 use crate::recorder::Recorder;
 use crate::renewal::Shown;
-pub use giving::give_away;
+pub use away::give_away;
+pub use giving::Moves;
 pub use leaving::Leaving;
+pub use rebalancing::rebalance;
 
 /// What answers are made of; cheap to clone.
 #[derive(Clone)]
@@ -46,4 +51,6 @@ pub struct Desk {
     pub leaving: Leaving,
     /// Orders to hand over to another run.
     pub upgrades: Upgrades,
+    /// What was given to others, as it is counted.
+    pub moves: Arc<Moves>,
 }

@@ -9,6 +9,7 @@
 //! logs/<node>.<generation>/<number>          an object of the log of a run of a node
 //! ```
 
+mod evicted;
 mod location;
 mod logs;
 mod records;
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::{KEPT, KEPT_BYTES, KEPT_OF_GAME, VERSIONS};
 
+pub use evicted::NotActivated;
 pub use location::Location;
 
 /// Format of a version object's payload.

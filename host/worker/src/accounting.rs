@@ -147,6 +147,8 @@ counters! {
     peer_frames_in,
     /// Frames to such workers out.
     peer_frames_out,
+    /// Bytes of packets to such workers.
+    peer_bytes_out,
     /// Connections of such workers that were closed because of what they are or say.
     peers_refused,
     /// News of guests and pieces of recordings that found the queue to the node full.

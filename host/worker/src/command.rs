@@ -10,7 +10,7 @@ use ringside_core::ids::{Epoch, GameName, Incarnation, PlayerId, Position, Sessi
 use ringside_core::leadership::chain::Request;
 use ringside_core::leadership::leader::{ChainReply, MoveError};
 use ringside_core::leadership::message::{Message, Party};
-use ringside_core::leadership::record::{Member, Record};
+use ringside_core::leadership::record::{Member, Motive, Record};
 use ringside_core::output::LogLevel;
 use ringside_protocol::frame::{Certificate, Target};
 use ringside_protocol::reason::Reason;
@@ -18,6 +18,7 @@ use ringside_sandbox::Module;
 
 pub use crate::beside::Beside;
 use crate::durable::{Restore, Stored};
+pub use crate::idle::{Idleness, NotEvicted, Resting};
 use crate::peers::{News, Order, Peer};
 use crate::relay::{RelayOrder, Relayed};
 use crate::replication::{Done, Follow, Kept, Nodes, Promoted, ReplicationReport};
@@ -81,6 +82,17 @@ pub struct Refusal {
     pub message: String,
 }
 
+/// What a session has come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Count {
+    /// Which.
+    pub session: SessionId,
+    /// Player inputs that it has taken.
+    pub inputs: u64,
+    /// How long its calls took here, µs.
+    pub call_us: u64,
+}
+
 /// What a worker is told.
 pub enum Command {
     /// Create a session; [`Event::Created`] follows.
@@ -108,10 +120,10 @@ pub enum Command {
         /// The answer.
         reply: Reply<()>,
     },
-    /// Say how many player inputs each session has taken.
-    Inputs {
+    /// Say what each session that is led here has come to.
+    Counts {
         /// The answer.
-        reply: Reply<Vec<(SessionId, u64)>>,
+        reply: Reply<Vec<Count>>,
     },
     /// Hand over what is recorded of a session so far; [`Event::Flushed`] follows it.
     Flush {
@@ -208,12 +220,32 @@ pub enum Command {
     Sealed,
     /// Begin a session again; [`Event::Promoted`] follows, or [`Event::NotRestored`].
     Restore(Box<Restore>),
+    /// When sessions are idle from now on.
+    Idleness(Option<Idleness>),
+    /// Evict a session: [`Event::Resting`] brings its state, for the store.
+    Evict {
+        /// Which.
+        session: SessionId,
+        /// Whether it is begun.
+        reply: Reply<Result<(), NotEvicted>>,
+    },
+    /// The store has that: [`Event::Evicted`] follows, unless anything has happened since.
+    Rested {
+        /// Of which session.
+        session: SessionId,
+        /// Of which epoch.
+        epoch: Epoch,
+        /// After which entry.
+        position: Position,
+    },
     /// Give the lead of a session to one of its followers.
     Move {
         /// Which.
         session: SessionId,
         /// To whom: it must count.
         to: Member,
+        /// Why: its history says so.
+        motive: Motive,
         /// Whether it is begun.
         reply: Reply<Result<(), MoveRefused>>,
     },
@@ -430,6 +462,20 @@ pub enum Event {
         /// Why.
         why: String,
     },
+    /// Nobody has had anything to do with a session for a while, and nobody sits in it.
+    Idle {
+        /// Which.
+        session: SessionId,
+    },
+    /// What the store is to have of a session before it is evicted; [`Command::Rested`] answers.
+    Resting(Box<Resting>),
+    /// A session that was led here is evicted: it is in the store until somebody asks for it.
+    Evicted {
+        /// Which.
+        session: SessionId,
+        /// By this record.
+        record: Arc<Record>,
+    },
     /// A guest's signal to another session.
     Signal {
         /// From whom, `game/key`.
@@ -451,6 +497,7 @@ impl Event {
             Event::GuestEvent { body, .. } | Event::Signal { body, .. } => body.len(),
             Event::GuestFault { message, .. } => message.len(),
             Event::Peer { news, .. } => news.body_bytes(),
+            Event::Resting(resting) => resting.checkpoint.state.len(),
             Event::Log(items) => items.iter().map(Item::weight).sum(),
             Event::Ended { outcome, .. } => outcome.as_ref().map_or(0, Bytes::len),
             _ => 0,

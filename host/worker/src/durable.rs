@@ -3,7 +3,7 @@
 //! comes back as [`Command::Stored`](crate::Command::Stored); what waits for it is the core's to say.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ringside_core::durable::object::{Checkpoint, Item};
@@ -11,7 +11,7 @@ use ringside_core::durable::recovery::Start;
 use ringside_core::ids::{Epoch, Position, SessionId};
 use ringside_core::leadership::Follower;
 use ringside_core::leadership::message::Promotion;
-use ringside_core::leadership::record::{Record, Terms, Tier};
+use ringside_core::leadership::record::{Cause, Record, Terms, Tier};
 use ringside_core::limits::INCREMENTS;
 use ringside_sandbox::{Module, State};
 
@@ -31,6 +31,8 @@ pub struct Restore {
     pub state: Option<Arc<State>>,
     /// From where it goes on.
     pub start: Start,
+    /// For how long nobody led it, where its time went on meanwhile.
+    pub slept: Duration,
 }
 
 /// Up to where the store has a session's log.
@@ -137,8 +139,15 @@ impl Worker {
 
     /// Begins a session again: it is folded like one that is followed, and is led when that is done.
     pub(crate) fn restore(&mut self, now: Instant, restore: Restore) {
-        let Restore { module, terms, record, state, start } = restore;
+        let Restore { module, terms, record, state, start, slept } = restore;
         let id = terms.session.clone();
+        // What followed it before it was evicted, and has not heard so, is of no use.
+        if record.cause == Cause::Activated
+            && let Some(at) = self.replication.index_of(&id)
+            && let Some(former) = self.drop_following(now, at)
+        {
+            self.send_standbys_off(now, former.standbys);
+        }
         if self.index_of(&id).is_some() || self.replication.get_mut(&id).is_some() {
             return;
         }
@@ -154,6 +163,7 @@ impl Worker {
         let (end, former) = (start.end, Default::default());
         following.promotion = Some(Promotion { record, end, committed: end, is_complete, former });
         following.is_restored = true;
+        following.slept = slept;
         tracing::debug!(session = %id, position = end, "the session is restored from the store");
         self.follow(now, Box::new(following));
     }

@@ -24,6 +24,7 @@ pub mod durable;
 pub mod endpoint;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod idle;
 mod inbound;
 pub mod limits;
 mod opening;
@@ -44,6 +45,6 @@ pub mod transmit;
 pub mod transport;
 mod worker;
 
-pub use command::{Command, Create, Event, MovedSession, Refusal, Resolved, Resumed, SessionReport};
+pub use command::{Command, Count, Create, Event, MovedSession, Refusal, Resolved, Resumed, SessionReport};
 pub use session::CostOf;
 pub use worker::{Held, PHASE, SERVICE_INTERVAL, Turn, Worker, WorkerConfig};

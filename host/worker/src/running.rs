@@ -130,6 +130,7 @@ impl Worker {
         self.update_followers(index);
         self.hand_on_recording(now, index);
         self.mark_views(now, index);
+        self.say_idle(now, index);
         self.schedule_wake(index, Some(now));
     }
 
@@ -186,7 +187,8 @@ impl Worker {
         let window = self.config.seat_window;
         let session = self.sessions.get(index).and_then(Option::as_ref);
         let let_in = || (self.waiting.contains_key(&index) && !self.is_paused(index)).then_some(self.serviced);
-        let wake = session.and_then(|session| session.next_wake(window, written));
+        let idle_at = session.and_then(|session| session.idle_at(self.serviced, self.idleness));
+        let wake = session.and_then(|session| session.next_wake(window, written, idle_at));
         // What was due long ago is not due before what came due since: sessions take turns. One that waits for its turn
         // keeps its place.
         let place = self.schedule.get(index as u32);

@@ -138,6 +138,9 @@ pub(crate) struct Session {
     cost_of: CostOf,
     was_over_budget: bool,
     second: Second,
+    /// When its last entry was appended, and when it was last said that it is idle.
+    pub(crate) quiet_since: Instant,
+    pub(crate) said_idle: Option<Instant>,
     /// A tick has left no time for what else was due.
     pub(crate) rest_waits: bool,
     /// Real time of calls that nobody has asked for.
@@ -234,6 +237,8 @@ impl Session {
             overruns: VecDeque::new(),
             cost_of,
             was_over_budget: false,
+            quiet_since: now,
+            said_idle: None,
             second: Second::default(),
             rest_waits: false,
             spent: Duration::ZERO,
@@ -440,6 +445,7 @@ impl Session {
             let new = outputs.get(first..).unwrap_or_default();
             lead.append(now, self.fold.position(), &input, new, self.fold.tick());
         }
+        self.quiet_since = now;
         self.usage.calls += 1;
         let cost = (self.cost_of)(&input, &self.fold.last_call());
         self.charge(now, &cost);
@@ -597,7 +603,12 @@ impl Session {
     }
 
     /// When it wants to be looked at again. Views that were due by `written` leave with this turn and wake nobody.
-    pub(crate) fn next_wake(&self, window: Duration, written: Option<Instant>) -> Option<Instant> {
+    pub(crate) fn next_wake(
+        &self,
+        window: Duration,
+        written: Option<Instant>,
+        idle_at: Option<Instant>,
+    ) -> Option<Instant> {
         let lead = self.lead.as_ref().and_then(|lead| lead.next_timeout());
         if self.is_paused() || self.fold.ending().is_some() {
             return lead;
@@ -614,7 +625,7 @@ impl Session {
             }
         });
         let checkpoint = (!self.log.is_empty()).then(|| self.checkpoint_due());
-        tick.into_iter().chain(timer).chain(seats).chain(checkpoint).chain(lead).min()
+        tick.into_iter().chain(timer).chain(seats).chain(checkpoint).chain(lead).chain(idle_at).min()
     }
 
     fn checkpoint_due(&self) -> Instant {
@@ -758,6 +769,22 @@ impl Session {
     /// Whether nobody sits in it.
     pub(crate) fn is_empty(&self) -> bool {
         self.fold.slots().next().is_none()
+    }
+
+    /// Whether it ticks.
+    pub(crate) fn is_ticking(&self) -> bool {
+        self.period.is_some()
+    }
+
+    /// In how long its next timer is due.
+    pub(crate) fn timer_in(&self, now: Instant) -> Option<Duration> {
+        let (_, due) = self.fold.next_timer()?;
+        Some(Duration::from_micros(due.saturating_sub(self.time_at(now))))
+    }
+
+    /// Its time went on while nobody led it.
+    pub(crate) fn has_slept(&mut self, slept: Duration) {
+        self.base = self.base.checked_sub(slept).unwrap_or(self.base);
     }
 
     /// Whether players' packets should be handled at once rather than at the next tick.

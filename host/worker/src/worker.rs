@@ -26,9 +26,10 @@ use ringside_protocol::reason::Reason;
 use crate::accounting::Counters;
 use crate::authority::Authority;
 use crate::beside::Companion;
-use crate::command::{Command, Event, Flushed};
+use crate::command::{Command, Count, Event, Flushed};
 use crate::connection::Connection;
 use crate::endpoint::{Endpoint, LinkId, LinkLimits};
+use crate::idle::Idleness;
 use crate::limits::{EVENT_BYTES, EVENTS, HANDSHAKES, SESSIONS};
 use crate::outbound::Chunks;
 use crate::outlet::Outlet;
@@ -158,6 +159,7 @@ pub struct Worker {
     pub(crate) peers: Option<Box<Peers>>,
     pub(crate) replication: Replication,
     pub(crate) companion: Companion,
+    pub(crate) idleness: Option<Idleness>,
     pub(crate) connections: Vec<Option<Connection>>,
     pub(crate) dirty: Vec<LinkId>,
     pub(crate) sessions: Vec<Option<Box<Session>>>,
@@ -213,6 +215,7 @@ impl Worker {
             endpoint: Endpoint::new(endpoint, server, links, unfragmented),
             peers: None,
             companion: Companion::default(),
+            idleness: None,
             connections: Vec::new(),
             dirty: Vec::new(),
             sessions: Vec::new(),
@@ -304,9 +307,13 @@ impl Worker {
                 reply(shown.map(|session| Box::new(session.report())));
             }
             Command::Ping { reply } => reply(()),
-            Command::Inputs { reply } => {
-                let inputs = |session: &Session| session.usage.messages_in + session.usage.datagrams_in;
-                reply(self.sessions.iter().flatten().map(|session| (session.id.clone(), inputs(session))).collect());
+            Command::Counts { reply } => {
+                let count = |session: &Session| Count {
+                    session: session.id.clone(),
+                    inputs: session.usage.messages_in + session.usage.datagrams_in,
+                    call_us: session.usage.call_us,
+                };
+                reply(self.sessions.iter().flatten().map(|session| count(session)).collect());
             }
             Command::Flush { session, reply } => {
                 let found = self.index_of(&session).and_then(|index| self.sessions[index].as_mut());
@@ -335,7 +342,10 @@ impl Worker {
             Command::Checkpoint { session } => self.checkpoint(now, &session),
             Command::Sealed => self.sealed(now),
             Command::Restore(restore) => self.restore(now, *restore),
-            Command::Move { session, to, reply } => reply(self.move_session(now, &session, to)),
+            Command::Move { session, to, motive, reply } => reply(self.move_session(now, &session, to, motive)),
+            Command::Idleness(idleness) => self.set_idleness(idleness),
+            Command::Evict { session, reply } => reply(self.evict(now, &session)),
+            Command::Rested { session, epoch, position } => self.rested(now, &session, epoch, position),
             Command::Beside(what) => self.beside(now, what),
             Command::GoAway(reason) => self.go_away(reason),
             Command::Stop => self.stop(now),
@@ -517,6 +527,7 @@ impl Worker {
             counters.peers.store(counts.up, Relaxed);
             counters.peer_frames_in.store(counts.frames_in, Relaxed);
             counters.peer_frames_out.store(counts.frames_out, Relaxed);
+            counters.peer_bytes_out.store(counts.bytes_out, Relaxed);
             counters.peers_refused.store(counts.refused, Relaxed);
         }
     }

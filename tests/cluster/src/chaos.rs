@@ -2,7 +2,7 @@
 //! one after another. In between everything heals; at the end every session must answer again that its tier promises to.
 //! The same seed draws the same faults, of which the machine makes what it will: a run is not repeated exactly.
 //!
-//! One fault at a time is the promise: with two copies of a session, two faults at once may take both.
+//! Nodes fail one at a time: with two copies of a session, two failures at once may take both. Moves are under way while they do.
 
 mod bot;
 mod driver;
@@ -10,6 +10,8 @@ mod history;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use ringside_client::{Options, Trust};
@@ -38,16 +40,17 @@ pub struct Kind {
     pub share: u64,
     /// Whether a session outlives its node.
     pub outlives: bool,
-    /// Whether both sides of a cut may go on, so that what one of them said is withdrawn.
+    /// Whether both sides of a cut may go on, so that what one of them said is withdrawn; without a cut nothing ever is.
     pub forks: bool,
 }
 
 /// What is played. A further tier is a row.
 pub const KINDS: &[Kind] = &[
     Kind { game: "echo", share: 20, outlives: false, forks: false },
-    Kind { game: "echo-replicated", share: 25, outlives: true, forks: true },
-    Kind { game: "echo-kept", share: 15, outlives: true, forks: true },
-    Kind { game: "echo-consistent", share: 40, outlives: true, forks: false },
+    Kind { game: "echo-replicated", share: 20, outlives: true, forks: true },
+    Kind { game: "echo-kept", share: 10, outlives: true, forks: true },
+    Kind { game: "echo-consistent", share: 30, outlives: true, forks: false },
+    Kind { game: "echo-durable", share: 20, outlives: true, forks: false },
 ];
 
 /// What a run is.
@@ -81,8 +84,10 @@ impl fmt::Display for Report {
         let Report { faults, played, no_cuts, violations } = self;
         writeln!(
             f,
-            "faults: {} kills, {} stops, {} drains, {} cuts{}, {} moves ({} not made); {} changes of leaders",
+            "faults: {} kills ({} while sessions moved), {} stops, {} drains, {} cuts{}, {} moves ({} not made); {} changes of \
+             leaders",
             faults.kills,
+            faults.kills_in_moves,
             faults.stops,
             faults.drains,
             faults.cuts,
@@ -127,6 +132,7 @@ pub async fn run(plan: &Plan) -> Report {
     let began = Instant::now();
     let (say, phase) = watch::channel(Phase::Playing);
     let random = Random::new(plan.seed);
+    let was_cut = Arc::<AtomicBool>::default();
     let mut bots = JoinSet::new();
     let mut promised = Vec::new();
     for (number, kind) in (0..plan.sessions).zip(deal(plan.sessions)) {
@@ -140,10 +146,11 @@ pub async fn run(plan: &Plan) -> Report {
             promised.push((kind.game, key));
         }
         let options = enter(&cluster, by, &player, &target);
-        let bot = Bot::new(player, kind, options, random.fork(number).next(), began);
+        let bot = Bot::new((player, kind), options, random.fork(number).next(), (began, Arc::clone(&was_cut)));
         bots.spawn(bot.play(phase.clone()));
     }
-    let driver = driver::Driver::new(cluster, random.fork(plan.sessions).next(), promised, plan.length);
+    let seed = random.fork(plan.sessions).next();
+    let driver = driver::Driver::new(cluster, seed, (promised, was_cut), plan.length);
     // On a thread of its own: it waits for processes.
     let driven = tokio::task::spawn_blocking(|| {
         std::thread::spawn(|| {

@@ -206,6 +206,7 @@ const OF_SESSIONS: &[Reached] = &[
         "host/core/src/durable/writer/tests.rs",
         "what_finds_no_room_is_left_out_and_a_checkpoint_comes_in_its_place",
     ),
+    ("DUE_TIMERS", "host/core/src/idle/due.rs", "no_more_than_a_bound_are_remembered_and_fewer_activated_at_once"),
     ("LOG_ITEM_BYTES", "host/core/src/durable/writer/tests.rs", "a_checkpoint_larger_than_one_may_be_is_left_out"),
     (
         "LOG_BACKLOG_BYTES",
@@ -348,6 +349,8 @@ const OF_NODES: &[Reached] = &[
     ("NODE_RELAYS", RELAYS, "relays_of_a_node_are_bounded_by_what_a_leader_takes_from_one_address"),
     ("OPENING_RELAYS", RELAYS, "relays_of_a_node_are_bounded_by_what_a_leader_takes_from_one_address"),
     ("STOP_TIMEOUT", "host/node/src/node/running.rs", "a_stop_that_does_not_end_is_given_up"),
+    ("IDLE_QUEUE", "host/node/src/idle.rs", "words_beyond_the_bound_come_back"),
+    ("LISTED_ASLEEP", "host/node/src/operator/idling.rs", "only_so_many_sessions_in_the_store_are_listed"),
     ("LOG_QUEUE", "host/node/src/durable/tests.rs", "what_workers_hand_on_waits_where_the_log_is_busy"),
 ];
 

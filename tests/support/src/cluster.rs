@@ -21,6 +21,8 @@ pub struct Cluster {
     server: Option<ObjectServer>,
     /// Ports for players that nodes have again when they are started again.
     ports: BTreeMap<u64, u16>,
+    /// Whether sessions stay where they are unless somebody moves them.
+    is_at_rest: bool,
 }
 
 impl Cluster {
@@ -37,7 +39,7 @@ impl Cluster {
     /// # Panics
     /// If one does not come up.
     pub async fn start_with(count: u64, shares_store: bool) -> Cluster {
-        Cluster::found(count, shares_store, None, None).await
+        Cluster::found(count, shares_store, None, None, false).await
     }
 
     /// The same with a bucket for a store.
@@ -45,7 +47,7 @@ impl Cluster {
     /// # Panics
     /// If one does not come up.
     pub async fn start_with_bucket(count: u64, server: ObjectServer) -> Cluster {
-        Cluster::found(count, true, None, Some(server)).await
+        Cluster::found(count, true, None, Some(server), false).await
     }
 
     /// The same on the hosts of a network, which share a disk.
@@ -53,10 +55,25 @@ impl Cluster {
     /// # Panics
     /// If one does not come up.
     pub async fn start_on(network: Network, count: u64) -> Cluster {
-        Cluster::found(count, true, Some(network), None).await
+        Cluster::found(count, true, Some(network), None, false).await
     }
 
-    async fn found(count: u64, shares_store: bool, network: Option<Network>, server: Option<ObjectServer>) -> Cluster {
+    /// The same on a network or on loopback, where no session goes to another node by itself: for tests in which nodes come
+    /// back and that count who leads what then.
+    ///
+    /// # Panics
+    /// If one does not come up.
+    pub async fn start_at_rest(network: Option<Network>, count: u64) -> Cluster {
+        Cluster::found(count, true, network, None, true).await
+    }
+
+    async fn found(
+        count: u64,
+        shares_store: bool,
+        network: Option<Network>,
+        server: Option<ObjectServer>,
+        is_at_rest: bool,
+    ) -> Cluster {
         let mut cluster = Cluster {
             nodes: BTreeMap::new(),
             shares_store,
@@ -64,6 +81,7 @@ impl Cluster {
             network,
             server,
             ports: BTreeMap::new(),
+            is_at_rest,
         };
         for number in 1..=count {
             cluster.add(number, &[]);
@@ -174,6 +192,9 @@ impl Cluster {
         let mut arguments = arguments.to_vec();
         if self.shares_store {
             arguments.extend(["--store", &*store]);
+        }
+        if self.is_at_rest {
+            arguments.extend(["--rebalance", "false"]);
         }
         let node = Node::start_at(place, &self.state_of(number), &arguments);
         self.nodes.insert(number, node);

@@ -4,6 +4,7 @@ mod accept;
 mod checkpoints;
 mod create;
 mod dispatch;
+mod drain;
 mod echo;
 mod failover;
 mod false_deaths;
@@ -70,6 +71,8 @@ cases! {
     "checkpoint_bytes_ratio" checkpoints::bytes, "bytes of the checkpoints that are written against the same ones whole";
     "migration_lost" migration::exactly_once, "messages that are lost or doubled while their sessions move to and fro";
     "migration_gap_over_ms" migration::gap, "the longest gap between views in a move of a 60 Hz match, less the same player's 99th percentile without one";
+    "drain_bystander_p99" drain::bystanders, "gaps between a player's views while another node gives all its matches away, against the same player's before";
+    "drain_vs_bytes" drain::against_bytes, "giving all matches of a node away against their bytes over one QUIC connection";
     "handover_pause_ms" handover::measure, "a player's longest wait while their node's process is replaced, against the same player's before";
     "simulate_speed" simulate::speed, "virtual time of the cluster's simulator against real time";
 }

@@ -5,6 +5,7 @@ mod dialect;
 mod door;
 pub mod echo;
 mod floor;
+pub mod pour;
 mod room;
 mod slices;
 

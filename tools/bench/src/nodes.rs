@@ -66,6 +66,8 @@ impl Cluster {
         let store = self.place.directory.join("store");
         let mut command = self.place.command(number);
         command.args(["--json", "node", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--workers", "1"]);
+        // Nothing moves but what a benchmark moves.
+        command.args(["--rebalance", "false"]);
         command.args(&self.place.options).arg("--store").arg(store);
         if let Some(other) = self.nodes.values().next() {
             command.args(["--join", other.said("/links")?]);

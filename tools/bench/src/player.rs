@@ -157,3 +157,24 @@ impl Talk {
         }
     }
 }
+
+/// Watches; answers when each view came. A player who is put out ends the measurement.
+pub async fn see(options: Options, stop: Arc<AtomicBool>) -> Result<Vec<Instant>, BenchError> {
+    let mut client = patiently(Client::connect(options)).await?.map_err(BenchError::setup)?;
+    let mut arrivals = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        match patiently(client.next()).await? {
+            Some(Event::View(_)) => arrivals.push(Instant::now()),
+            Some(Event::Disconnected { cause }) => return Err(BenchError::Child(format!("lost a player: {cause}"))),
+            Some(event) if !event.is_last() => {}
+            event => return Err(BenchError::Child(format!("{event:?} in place of a view"))),
+        }
+    }
+    Ok(arrivals)
+}
+
+/// Times between two views next to each other, of which at least one part lies within a time, ms.
+pub fn gaps(arrivals: &[Instant], (from, to): (Instant, Instant)) -> Vec<f64> {
+    let pairs = arrivals.windows(2).filter(|pair| pair[1] > from && pair[0] < to);
+    pairs.map(|pair| (pair[1] - pair[0]).as_secs_f64() * 1e3).collect()
+}

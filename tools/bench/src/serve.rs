@@ -7,6 +7,7 @@ mod echo;
 pub mod floor;
 mod gossip;
 mod room;
+mod sink;
 pub mod worker;
 
 use clap::Subcommand;
@@ -29,6 +30,8 @@ pub enum Kind {
     Gossip(gossip::Options),
     /// One node's bare chitchat; logs whom it believes alive.
     Bare(bare::Options),
+    /// An ordinary quinn server that reads whatever comes.
+    QuinnSink,
     /// An ordinary quinn server that accepts, answers one request on a stream, and forgets.
     QuinnAccept {
         /// Answer addresses that have shown nothing with a Retry first.
@@ -46,6 +49,7 @@ pub fn run(kind: Kind) -> Result<(), BenchError> {
         Kind::QuinnEcho => ordinary(echo::run()),
         Kind::Gossip(options) => ordinary(gossip::run(options)),
         Kind::Bare(options) => bare::run(&options),
+        Kind::QuinnSink => ordinary(sink::run()),
         Kind::QuinnAccept { retry } => ordinary(accept::run(retry)),
     }
 }

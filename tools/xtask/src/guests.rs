@@ -22,7 +22,7 @@ const fn plain(name: &'static str) -> Sample {
     Sample { module: name, package: name, feature: None }
 }
 
-const SAMPLES: [Sample; 12] = [
+const SAMPLES: [Sample; 15] = [
     plain("pong"),
     plain("arena"),
     Sample { module: "echo-replicated", package: "echo", feature: Some("echo/replicated") },
@@ -34,6 +34,9 @@ const SAMPLES: [Sample; 12] = [
     Sample { module: "arena60-heavy", package: "arena", feature: Some("arena/heavy") },
     plain("chess"),
     plain("echo"),
+    plain("tally"),
+    Sample { module: "tally-replicated", package: "tally", feature: Some("tally/replicated") },
+    Sample { module: "tally-durable", package: "tally", feature: Some("tally/durable") },
     plain("bad-citizens"),
 ];
 

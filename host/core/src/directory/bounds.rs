@@ -233,6 +233,7 @@ fn ends_that_a_home_was_not_told_of_are_bounded() {
             record: false,
             listed: None,
             ends_when_empty: false,
+            origin: Origin::Named,
             policy: Policy::Pinned(ME.id),
         };
         let session = birth.session_at(ME);
@@ -272,6 +273,7 @@ fn full_sessions(directory: &mut Directory, count: usize) -> Vec<Name> {
             record: false,
             listed: Some("c".repeat(CRITERIA_BYTES)),
             ends_when_empty: false,
+            origin: Origin::Named,
             policy,
         };
         let session = birth.session_at(ME);

@@ -18,10 +18,11 @@ use std::sync::Arc;
 use super::context::{Cluster, Context, RESEND_US, Timer};
 use super::copies::Copies;
 use super::inquiry::Inquiries;
-use super::message::{Birth, Denial, Item, Lead, Message, Name, NotHosted, Want, hash_config, name_of};
+use super::message::{Birth, Denial, Item, Lead, Message, Name, NotHosted, Origin, Want, hash_config, name_of};
 use super::over::Over;
 use super::term::{Mark, Part, SETTLE_US, Term};
 use super::types::{Open, Placed, Refusal};
+use super::workers::Pace;
 use crate::ids::{Incarnation, Node, NodeId, SessionId};
 use crate::leadership::message::Message as Words;
 use crate::leadership::record::Member;
@@ -168,7 +169,9 @@ impl Home {
         let waiter = match want {
             Want::Find(_) => return,
             Want::Open(open) => {
-                let birth = open.may_create.then(|| Box::new(birth_of(&open)));
+                // One that may not be created may have been evicted.
+                let idles = cx.games.get(&open.game).is_some_and(|facts| facts.pace == Pace::Prompt);
+                let birth = (open.may_create || idles).then(|| Box::new(birth_of(&open)));
                 (name_of_open(&open), Waiter { door, number, birth, kind: Kind::Open })
             }
             Want::Create { birth, is_drawn } => {
@@ -334,7 +337,9 @@ impl Home {
     // Placing.
 
     fn begin_placing(&mut self, cx: &mut Context<'_>, name: Name, waiting: Vec<Waiter>) {
-        let Some(birth) = waiting.iter().find_map(|waiter| waiter.birth.as_deref()).cloned() else { return };
+        let births = || waiting.iter().filter_map(|waiter| waiter.birth.as_deref());
+        let creates = births().find(|birth| birth.origin != Origin::Evicted);
+        let Some(birth) = creates.or_else(|| births().next()).cloned() else { return };
         self.waiting += waiting.len();
         let until = cx.now.saturating_add(PLACING_US);
         // A target is set by what follows.
@@ -448,12 +453,23 @@ impl Home {
                 refused.push(from.id);
                 self.place(cx, &name, birth, refused, Some(refusal), until);
             }
+            Err(NotHosted::Failed(_)) if placing.birth.origin == Origin::Evicted => self.not_in_store(cx, name),
             Err(NotHosted::Failed(refusal)) => self.give_up(cx, &name, &refusal),
             Err(NotHosted::Ended) => {
                 let refusal = Refusal::Failed("it ended as soon as it began".to_owned());
                 self.give_up(cx, &name, &refusal);
             }
         }
+    }
+
+    /// No session of that name was evicted: whoever may create begins one.
+    fn not_in_store(&mut self, cx: &mut Context<'_>, name: Name) {
+        let refusal = self.absent(&name);
+        let waiting = self.remove(cx, &name);
+        let creates = |waiter: &Waiter| waiter.birth.as_deref().is_some_and(|birth| birth.origin != Origin::Evicted);
+        let (creators, others): (Vec<Waiter>, Vec<Waiter>) = waiting.into_iter().partition(creates);
+        others.iter().for_each(|waiter| waiter.refuse(cx, refusal.clone()));
+        self.begin_placing(cx, name, creators);
     }
 
     /// There will be no session of that name.
@@ -558,8 +574,13 @@ impl Home {
 
     /// A session has ended.
     fn ended(&mut self, cx: &mut Context<'_>, from: Node, session: &SessionId) {
-        let name = name_of(session);
         self.over.remember(cx.now, session, false);
+        self.led_no_more(cx, from, session, &Refusal::Failed("it ended as soon as it began".to_owned()));
+    }
+
+    /// A leader does not lead a session any more, and nobody else does.
+    fn led_no_more(&mut self, cx: &mut Context<'_>, from: Node, session: &SessionId, why: &Refusal) {
+        let name = name_of(session);
         self.copies.forget(session);
         let loser = (name.clone(), from);
         if self.losers.get(&loser).is_some_and(|lead| lead.session == *session) {
@@ -573,7 +594,7 @@ impl Home {
             _ => false,
         };
         if is_it {
-            self.give_up(cx, &name, &Refusal::Failed("it ended as soon as it began".to_owned()));
+            self.give_up(cx, &name, why);
             self.reinstate(cx, &name);
         }
     }
@@ -617,6 +638,7 @@ impl Home {
                 }
                 Item::Led(_) => {}
                 Item::Ended(session) => self.ended(cx, from, session),
+                Item::Evicted(session) => self.led_no_more(cx, from, session, &Refusal::TimedOut),
             }
         }
         let completed = self.term.took(cx, from, is_complete);
@@ -897,5 +919,6 @@ fn birth_of(open: &Open) -> Birth {
         // Made for a player who came, not by somebody who will look after it.
         ends_when_empty: true,
         policy: placement::Policy::Ring,
+        origin: if open.may_create { Origin::Named } else { Origin::Evicted },
     }
 }

@@ -22,6 +22,15 @@ use session::{Phase, Session};
 /// been answered just before.
 const TOLD_AFTER_END_US: u64 = 15_000_000;
 
+/// What is remembered for a while of a session that is led here no more.
+#[derive(Debug)]
+struct Tombstone {
+    /// The list that it was on.
+    list: Option<ListKey>,
+    /// Whether it was evicted; else it has ended.
+    is_evicted: bool,
+}
+
 /// The sessions of this node.
 #[derive(Debug)]
 pub(super) struct Led {
@@ -32,7 +41,7 @@ pub(super) struct Led {
     /// Sessions that were given up and are to be ended, and where each was last. They count as sessions.
     ending: BTreeMap<SessionId, WorkerId>,
     /// Those that ended a short while ago with the lists that they were on, and in order of time.
-    tombstones: BTreeMap<SessionId, Option<ListKey>>,
+    tombstones: BTreeMap<SessionId, Tombstone>,
     order: VecDeque<(u64, SessionId)>,
     /// Those that are followed here: they count as sessions.
     following: Following,
@@ -88,6 +97,9 @@ impl Led {
         match self.current(session) {
             Some(led) => Some(Item::Led(Box::new(led.lead(me)))),
             None if self.following.get(session).is_some() => None,
+            None if self.tombstones.get(session).is_some_and(|it| it.is_evicted) => {
+                Some(Item::Evicted(session.clone()))
+            }
             None => Some(Item::Ended(session.clone())),
         }
     }
@@ -111,7 +123,7 @@ impl Led {
     pub fn list_of(&self, session: &SessionId) -> Option<ListKey> {
         match self.current(session) {
             Some(led) => led.charter.list(),
-            None => self.tombstones.get(session).cloned().flatten(),
+            None => self.tombstones.get(session).and_then(|it| it.list.clone()),
         }
     }
 
@@ -172,10 +184,11 @@ impl Led {
             config: birth.config.clone(),
             record: birth.record,
             followers: facts.replicas.followers,
+            origin: birth.origin,
         });
         let charter = Charter::new(&birth, *facts, decision);
         let phase = Phase::Creating { homes: BTreeSet::from([from]) };
-        let session = Session::new(charter, worker, epoch, cx.now, phase);
+        let session = Session::new(charter, worker, epoch, (cx.now, cx.now), phase);
         self.sessions.insert(name, session);
         cx.out.changed.push_back(birth.session);
         Ok(None)
@@ -248,6 +261,13 @@ impl Led {
     pub fn handle_inputs(&mut self, session: &SessionId, inputs: u64) {
         if let Some(led) = self.current_mut(session).filter(|led| !led.gave_way) {
             led.inputs = led.inputs.max(inputs);
+        }
+    }
+
+    /// How long a session's calls took so far.
+    pub fn handle_calls(&mut self, now: u64, session: &SessionId, total_us: u64) {
+        if let Some(led) = self.current_mut(session) {
+            led.calls.note(now, total_us);
         }
     }
 
@@ -364,9 +384,58 @@ impl Led {
                 self.remember(cx.now, led.charter.session, why.to_string());
             }
         }
-        self.tombstones.insert(session.clone(), list);
+        self.bury(cx, session, Tombstone { list, is_evicted: false });
+    }
+
+    fn bury(&mut self, cx: &mut Context<'_>, session: &SessionId, tombstone: Tombstone) {
+        self.tombstones.insert(session.clone(), tombstone);
         self.order.push_back((cx.now, session.clone()));
         cx.out.changed.push_back(session.clone());
+    }
+
+    /// A session that is led here was evicted: it is in the store.
+    pub fn handle_evicted(&mut self, cx: &mut Context<'_>, session: &SessionId) {
+        if self.current(session).is_none() {
+            return;
+        }
+        let name = name_of(session);
+        let Some(led) = self.sessions.remove(&name) else { return };
+        self.workers.left(led.worker, led.pace());
+        cx.timers.cancel(&Timer::Creation(name.clone(), session.incarnation));
+        cx.timers.cancel(&Timer::Empty(name));
+        self.bury(cx, session, Tombstone { list: led.charter.list(), is_evicted: true });
+    }
+
+    /// What was to be created as `birth` goes on as a session of that key which was evicted. On which worker, and what it
+    /// promises.
+    pub fn handle_activating(
+        &mut self,
+        cx: &mut Context<'_>,
+        birth: &SessionId,
+        charter: Charter,
+    ) -> Result<(WorkerId, Terms), Refusal> {
+        let name = name_of(birth);
+        let me = cx.me;
+        let led = self.sessions.get_mut(&name).filter(|led| led.id() == birth && name_of(&charter.session) == name);
+        let Some(led) = led else { return Err(Refusal::TimedOut) };
+        let Phase::Creating { homes } = &mut led.phase else { return Err(Refusal::TimedOut) };
+        let homes = std::mem::take(homes);
+        let (session, worker) = (charter.session.clone(), led.worker);
+        let terms = charter.facts.replicas.terms(session.clone());
+        let before = led.pace();
+        let phase = Phase::Creating { homes: BTreeSet::new() };
+        *led = Session::new(charter, worker, led.epoch, led.created_us, phase);
+        let (lead, pace) = (led.lead(me), led.pace());
+        self.workers.left(worker, before);
+        self.workers.placed(worker, pace);
+        cx.timers.cancel(&Timer::Creation(name.clone(), birth.incarnation));
+        let deadline = cx.now.saturating_add(limits::CREATION_DEADLINE_US);
+        cx.timers.set(deadline, Timer::Creation(name, session.incarnation));
+        for home in homes {
+            cx.send(home, Message::Hosted { session: birth.clone(), answer: Ok(Box::new(lead.clone())) });
+        }
+        cx.out.changed.push_back(session);
+        Ok((worker, terms))
     }
 
     /// A leader wants a session to be followed here.
@@ -468,6 +537,11 @@ impl Led {
     ) {
         if let Some(led) = self.current_mut(session) {
             led.epoch = record.epoch;
+            if !led.is_live() {
+                // It was evicted, and goes on here.
+                players.iter().for_each(|player| led.seats.join(player));
+                return self.confirm(cx, session);
+            }
             cx.out.changed.push_back(session.clone());
             return;
         }
@@ -476,7 +550,7 @@ impl Led {
         };
         let Followed { charter, created_us, .. } = followed;
         self.workers.left(followed.worker, charter.facts.pace);
-        let mut led = Session::new(charter, worker, record.epoch, created_us, Phase::Live);
+        let mut led = Session::new(charter, worker, record.epoch, (created_us, cx.now), Phase::Live);
         players.iter().for_each(|player| led.seats.join(player));
         // Another one of the key may have begun here meanwhile: one of them goes on.
         let name = name_of(session);

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::context::{Asker, Context, Timer};
 use super::doors::REQUEST_US;
 use super::home::placed;
-use super::message::{Birth, Denial, Entry as Admission, Item, Lead, Message, Name, Want, name_of};
+use super::message::{Birth, Denial, Entry as Admission, Item, Lead, Message, Name, Origin, Want, name_of};
 use super::term::{Mark, Term};
 use super::types::{Find, ListKey, Placed, Refusal};
 use crate::ids::{GameName, Incarnation, Node, PlayerId, SessionId, SessionKey};
@@ -167,6 +167,7 @@ impl Lists {
             listed: Some(find.criteria.clone()),
             ends_when_empty: true,
             policy: Policy::Ring,
+            origin: Origin::Drawn,
         };
         self.order += 1;
         self.waiting += 1;
@@ -250,7 +251,7 @@ impl Lists {
         let (session, lead) = match item {
             Item::Led(lead) if lead.leader == from => (&lead.session, Some(lead)),
             Item::Led(_) => return,
-            Item::Ended(session) => (session, None),
+            Item::Ended(session) | Item::Evicted(session) => (session, None),
         };
         let name = name_of(session);
         let listed = lead.and_then(|lead| lead.listing.as_ref());

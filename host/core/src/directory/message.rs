@@ -219,6 +219,19 @@ pub struct Birth {
     pub ends_when_empty: bool,
     /// How its node is chosen.
     pub policy: Policy,
+    /// What may be in the store of it.
+    pub origin: Origin,
+}
+
+/// What may be in the store of a session that is to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Origin {
+    /// Nothing: its key was drawn just now.
+    Drawn,
+    /// One of its key may have been evicted: then that one goes on.
+    Named,
+    /// It is wanted only if one was.
+    Evicted,
 }
 
 impl Birth {
@@ -396,6 +409,8 @@ pub enum Item {
     Led(Box<Lead>),
     /// One that was, and has ended.
     Ended(SessionId),
+    /// One that was, and is in the store until somebody asks for it.
+    Evicted(SessionId),
 }
 
 impl Item {
@@ -409,7 +424,7 @@ impl Item {
                 });
                 name_bytes(&lead.session) + size_of::<Lead>() + listing
             }
-            Item::Ended(session) => name_bytes(session),
+            Item::Ended(session) | Item::Evicted(session) => name_bytes(session),
         }
     }
 }

@@ -105,6 +105,31 @@ impl Directory {
         chosen
     }
 
+    /// What was to be created as `birth` ([`Action::Create`]) goes on as a session of that key which was evicted, begun with
+    /// this charter: on which worker, and what it promises. [`Directory::handle_promoted`] says that it does, or
+    /// [`Directory::handle_created`] that it does not.
+    ///
+    /// # Errors
+    /// It took too long: nobody waits for it any more.
+    pub fn handle_activating(
+        &mut self,
+        now: u64,
+        birth: &SessionId,
+        charter: Charter,
+    ) -> Result<(WorkerId, Terms), Refusal> {
+        let (mut cx, parts) = self.split(now);
+        let chosen = parts.led.handle_activating(&mut cx, birth, charter);
+        self.settle(now);
+        chosen
+    }
+
+    /// A session that is led here was evicted.
+    pub fn handle_evicted(&mut self, now: u64, session: &SessionId) {
+        let (mut cx, parts) = self.split(now);
+        parts.led.handle_evicted(&mut cx, session);
+        self.settle(now);
+    }
+
     /// What a session of this node was begun with.
     pub fn charter(&self, session: &SessionId) -> Option<&Charter> {
         let led = self.parts.led.current(session).map(|led| &led.charter);

@@ -7,9 +7,11 @@ use bytes::Bytes;
 
 use super::*;
 use crate::ids::{Certificate, ModuleHash, NodeId};
+use crate::leadership::record::Motive;
 use crate::limits;
 use crate::membership::{Contact, Fact, State};
 use crate::placement::Policy;
+use crate::rebalance::Going;
 use crate::ring::Position;
 
 pub(super) struct Cluster {
@@ -218,6 +220,36 @@ fn a_new_home_asks_before_it_creates_and_is_told_of_what_there_is() {
     cluster.kinds.clear();
     cluster.ask(1, &other[1], b"", Policy::Ring).unwrap();
     assert_eq!(cluster.kinds.get("question"), None, "everything was told, long enough ago");
+}
+
+#[test]
+fn what_the_ring_gives_a_node_that_comes_goes_there_when_all_is_told_and_what_is_pinned_stays() {
+    let mut cluster = Cluster::parted(&[&[1, 2], &[3]]);
+    let key = cluster.key_that_moves(&[1, 2], &[1, 2, 3], 3);
+    let first = cluster.ask(1, &key, b"", Policy::Ring).unwrap();
+    let stays = (0..1000).map(|number| format!("stays-{number}"));
+    let stays = stays.filter(|key| cluster.home(key, &[1, 2, 3]) == 3).take(1).collect::<Vec<_>>();
+    cluster.ask(1, &stays[0], b"", Policy::Pinned(first.leader.id)).unwrap();
+    cluster.wait(1_000_000);
+    cluster.see(&[1, 2, 3], &[1, 2, 3]);
+    let leader = first.leader.id.0;
+    cluster.wait(SETTLE_US);
+    let now = cluster.now;
+    assert_eq!(cluster.at(leader).wave(now, 8), [], "a follower may come to lead what nobody leads");
+    cluster.wait(SUCCESSION_US);
+    let now = cluster.now;
+    let going = Going { session: first.session.clone(), to: node(3), motive: Motive::Ring };
+    assert_eq!(cluster.at(leader).wave(now, 0), []);
+    // While this run is replaced everything goes to the other.
+    let other = Node { generation: 8, ..node(leader) };
+    cluster.at(leader).handle_companion(now, Some(other));
+    assert_eq!(cluster.at(leader).wave(now, 8), []);
+    cluster.at(leader).handle_companion(now, None);
+    assert_eq!(cluster.at(leader).wave(now, 8), [going]);
+    assert_eq!(cluster.at(leader).wave(now, 8), [], "it is on its way");
+    // It was not taken, and stays for a while.
+    cluster.at(leader).handle_given(now, &first.session, false);
+    assert!((1..=3).all(|id| cluster.at(id).wave(now, 8).is_empty()));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use ringside_protocol::limits::CRITERIA_BYTES;
 use serde::{Deserialize, Serialize};
 
 use super::Pace;
-use super::message::Message;
+use super::message::{Message, Origin};
 use crate::ids::{Epoch, GameName, ModuleHash, Node, NodeId, PlayerId, SessionId, SessionKey, WorkerId};
 use crate::leadership::message as leadership;
 use crate::leadership::record::{Member, PartitionPolicy, Terms, Tier};
@@ -184,6 +184,9 @@ pub enum Action {
         record: bool,
         /// Followers that it should have.
         followers: usize,
+        /// What is to be looked for in the store first. One that is there goes on ([`super::Directory::handle_activating`]);
+        /// where one is wanted and there is none, call [`super::Directory::handle_not_created`].
+        origin: Origin,
     },
     /// Have `worker` follow a session, then call [`super::Directory::handle_followed`]. Comes again, and then changes
     /// nothing that is as it should be.

@@ -100,6 +100,12 @@ pub struct Start {
 }
 
 impl Start {
+    /// From a whole state, and no further.
+    pub fn at(checkpoint: Box<Checkpoint>) -> Start {
+        let end = checkpoint.position;
+        Start { checkpoint: Some(checkpoint), increments: Vec::new(), log: Vec::new(), end, lacks: None }
+    }
+
     /// Its checkpoints, the whole one first.
     pub fn checkpoints(&self) -> impl DoubleEndedIterator<Item = &Checkpoint> {
         self.checkpoint.as_deref().into_iter().chain(&self.increments)

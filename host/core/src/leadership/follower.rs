@@ -26,7 +26,7 @@ use super::leader::ChainReply;
 use super::lineage::Lineage;
 use super::message::{Ack, Append, Mark, Message, Output, Party, Promotion};
 use super::newer;
-use super::record::{Cause, ChainHome, Member, Record, Terms};
+use super::record::{ChainHome, Member, Record, Terms};
 use super::timing::{HEARTBEAT_US, PROBE_US, PROMISE_US, STALL_US};
 use crate::ids::{Epoch, Node, Position};
 use crate::limits;
@@ -138,7 +138,7 @@ impl Follower {
         (end, committed): (Position, Position),
         seen: u64,
     ) -> Follower {
-        let is_granter = record.cause == Cause::Granted && record.counts(me);
+        let is_granter = record.cause.is_grant() && record.counts(me);
         let counts = record.counts(me);
         let seen = seen.max(record.epoch.number);
         let mut follower = Follower {
@@ -371,7 +371,7 @@ impl Follower {
         let Some(record) = self.record.clone() else { return };
         let end = record.position - u64::from(self.terms.home() == ChainHome::Log && record.position > 0);
         let follows_source = record.lineage.before_newest() == self.epoch && self.epoch.is_some();
-        let is_granted = record.leader == self.me && record.cause == Cause::Granted && follows_source;
+        let is_granted = record.leader == self.me && record.cause.is_grant() && follows_source;
         if is_granted && self.end == end && self.bound.is_none() && matches!(self.phase, Phase::Following) {
             let former = record.in_sync.clone();
             // The source has released nothing since this position.

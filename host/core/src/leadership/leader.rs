@@ -11,7 +11,8 @@
 //!    │  │ a new epoch above both
 //!    │  └──────── claiming ◄── somebody leads in a newer epoch, and this one had gone on without it
 //!    │  └──────── yielding ◄── somebody of a lesser epoch had accepted more ──► over (superseded)
-//!    └──────────────────────── a newer record that it may not contradict ─────► over (deposed)
+//!    ├──────────────────────── a newer record that it may not contradict ─────► over (deposed)
+//!    └── handle_evict ──► resting ──── the record is made in the store ───────► over (evicted)
 //! ```
 //!
 //! Drive it so, once a turn: [`Leader::handle_turn`] first, with a clock that was read in this turn; then messages,
@@ -23,6 +24,7 @@ mod change;
 mod meeting;
 mod peer;
 mod release;
+mod resting;
 mod telling;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -31,7 +33,7 @@ use std::sync::Arc;
 use super::chain::{Chain, Settled};
 use super::follower::Follower;
 use super::message::{Ack, Answer, Append, Ask, Mark, Message, Output, Party, Promotion, Release, Stand};
-use super::record::{Cause, ChainHome, Member, Record, Terms, Tier};
+use super::record::{Cause, ChainHome, Member, Motive, Record, Terms, Tier};
 use super::timing::{HEARTBEAT_US, STALL_US, STORE_US, WANTED_US};
 use crate::ids::{Epoch, Node, Position};
 use crate::limits;
@@ -47,6 +49,7 @@ enum Phase {
     /// Inputs wait until `to` has all of the log.
     Holding {
         to: Member,
+        motive: Motive,
         until: u64,
     },
     /// The record that grants `to` the lead is being made: nothing is appended or released until it is settled.
@@ -57,13 +60,15 @@ enum Phase {
     Claiming,
     /// Somebody who had accepted more goes on; stopped until its new epoch is heard of.
     Yielding,
+    /// The session is being evicted.
+    Resting(resting::Step),
     Over,
 }
 
 /// Why nothing is appended now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotNow {
-    /// A move is about to be granted: keep the input until it is, or fails.
+    /// A move is about to be granted, or the session to be evicted: keep the input until it is, or fails.
     #[error("the session is about to move")]
     Moving,
     /// It is being settled who goes on: keep the input.
@@ -114,6 +119,8 @@ pub struct Leader {
     is_degraded: bool,
     /// If the log of its node was sealed: when it looks next for who leads.
     sealed: Option<u64>,
+    /// After which entry it is being evicted.
+    resting_at: Position,
     outputs: VecDeque<Output>,
 }
 
@@ -201,6 +208,7 @@ impl Leader {
             is_paused: false,
             is_degraded: false,
             sealed: None,
+            resting_at: 0,
             outputs: VecDeque::new(),
         }
     }
@@ -270,6 +278,7 @@ impl Leader {
         }
         self.look_if_sealed(now);
         self.end_hold(now);
+        self.go_on_resting(now);
         self.pursue_rival(now);
         if now >= self.next_beat {
             self.next_beat = now + HEARTBEAT_US;
@@ -298,7 +307,7 @@ impl Leader {
         match self.phase {
             Phase::Leading if self.sealed.is_some() && self.terms.tier == Tier::Durable => Err(NotNow::Unsettled),
             Phase::Leading => Ok(()),
-            Phase::Holding { .. } | Phase::Granting { .. } => Err(NotNow::Moving),
+            Phase::Holding { .. } | Phase::Granting { .. } | Phase::Resting(_) => Err(NotNow::Moving),
             Phase::Claiming | Phase::Yielding => Err(NotNow::Unsettled),
             Phase::Over => Err(NotNow::Over),
         }
@@ -448,6 +457,7 @@ impl Leader {
         }
         self.count_records();
         self.try_grant(now);
+        self.go_on_resting(now);
         self.change_set(now);
     }
 

@@ -205,6 +205,10 @@ pub enum Output {
     },
     /// Leader: the move was given up; inputs that were held back are appended.
     MoveFailed,
+    /// Leader: it is evicted by this record, and does not lead any more: what is here of it may go.
+    Evicted(Arc<Record>),
+    /// Leader: it is not evicted and goes on; inputs that were held back are appended.
+    NotEvicted,
     /// Leader: it leads in a new epoch, above another's that is over.
     Renewed(Arc<Record>),
     /// Leader: it does not lead any more; [`super::Leader::into_follower`].

@@ -109,7 +109,7 @@ pub enum Cause {
     Created,
     /// A follower promoted itself, for the leader was gone.
     Promoted,
-    /// The leader granted its place.
+    /// The leader granted its place, because somebody ordered it.
     Granted,
     /// The leader took silent followers out.
     Removed,
@@ -128,12 +128,50 @@ pub enum Cause {
     /// The leader heard of a newer epoch and found nobody who leads in it: it goes on in one above. Nothing is decided by
     /// that; should the two meet, they compare what they have.
     Raised,
-    /// Nobody leads it: its state is in the store until somebody asks for it.
+    /// Nobody leads it: its state is in the store until somebody asks for it. One that names followers only hands the chain
+    /// to the store ([`Record::next_home`]); its leader goes on.
     Evicted,
     /// Somebody asked for it.
     Activated,
     /// It is over. Nothing follows.
     Ended,
+    /// The leader granted its place, for its node leaves.
+    Drained,
+    /// The same, for the ring names another node since it changed.
+    Rebalanced,
+    /// The same, for its node carries more than its bound.
+    Relieved,
+}
+
+impl Cause {
+    /// Whether the leader granted its place, for whatever reason.
+    pub fn is_grant(self) -> bool {
+        matches!(self, Cause::Granted | Cause::Drained | Cause::Rebalanced | Cause::Relieved)
+    }
+}
+
+/// Why a leader gives its place to a follower.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Motive {
+    /// Somebody ordered it.
+    Order,
+    /// Its node leaves.
+    Drain,
+    /// The ring names another node since it changed.
+    Ring,
+    /// Its node carries more than its bound.
+    Load,
+}
+
+impl From<Motive> for Cause {
+    fn from(motive: Motive) -> Cause {
+        match motive {
+            Motive::Order => Cause::Granted,
+            Motive::Drain => Cause::Drained,
+            Motive::Ring => Cause::Rebalanced,
+            Motive::Load => Cause::Relieved,
+        }
+    }
 }
 
 /// A leadership record.
@@ -209,6 +247,16 @@ impl Record {
         newer(self.epoch, than.epoch) || self.epoch == than.epoch && self.number > than.number
     }
 
+    /// Whether nobody leads the session by this record, until somebody asks for it.
+    pub fn is_at_rest(&self) -> bool {
+        self.cause == Cause::Evicted && self.in_sync.is_empty()
+    }
+
+    /// Where the next record of the chain is made.
+    pub fn next_home(&self, terms: &Terms) -> ChainHome {
+        if self.cause == Cause::Evicted { ChainHome::Store } else { terms.home() }
+    }
+
     /// The next record of the same leader and epoch, with another set.
     pub fn with_set(&self, in_sync: BTreeSet<Member>, position: Position, cause: Cause) -> Record {
         Record { number: self.number + 1, in_sync, position, cause, ..self.clone() }
@@ -267,7 +315,7 @@ impl Record {
                     Err(Denied::Epoch)
                 }
             }
-            Cause::Promoted | Cause::Granted => {
+            Cause::Promoted | Cause::Granted | Cause::Drained | Cause::Rebalanced | Cause::Relieved => {
                 if !self.counts(next.leader) {
                     return Err(Denied::NotEntitled);
                 }
@@ -291,7 +339,7 @@ impl Record {
             }
             // That the seal is there is the store's to say.
             Cause::Recovered { .. } if !next.in_sync.is_empty() => Err(Denied::NotInSync),
-            Cause::Activated if self.cause != Cause::Evicted => Err(Denied::NotEntitled),
+            Cause::Activated if !self.is_at_rest() => Err(Denied::NotEntitled),
             Cause::Activated if !next.in_sync.is_empty() => Err(Denied::NotInSync),
             Cause::Recovered { .. } | Cause::Activated => {
                 if is_next {

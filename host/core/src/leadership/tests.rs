@@ -2,12 +2,15 @@
 //! orders is the simulator's.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use super::chain::Request;
+use super::leader::{ChainReply, MoveError, NotNow};
 use super::message::{Ack, Append, Mark, Message, Output, Party, Promotion};
-use super::record::{Cause, ChainHome, Member, PartitionPolicy, Terms, Tier};
-use super::timing::{HEARTBEAT_US, PROMISE_US, REMINDER_US, REMOVAL_US, RIGHT_US, WANTED_US};
+use super::record::{Cause, ChainHome, Member, PartitionPolicy, Record, Terms, Tier};
+use super::timing::{HEARTBEAT_US, HOLD_US, PROMISE_US, REMINDER_US, REMOVAL_US, RIGHT_US, WANTED_US};
 use super::{Claim, Follower, Leader, newer, wins};
 use crate::ids::{Epoch, Incarnation, Node, NodeId, Position, SessionId, StateHash, WorkerId};
 use crate::limits;
@@ -356,5 +359,88 @@ proptest! {
         // Equal epochs of one session are one leader's claim, heard twice.
         prop_assume!(one.epoch != other.epoch || one.session != other.session);
         prop_assert_ne!(wins(&one, &other), wins(&other, &one));
+    }
+}
+
+/// A store that answers what was asked so far, as often as it takes.
+fn serve(group: &mut Group, chain: &mut Vec<Arc<Record>>) {
+    loop {
+        let asked = group.said.iter().position(|(_, output)| matches!(output, Output::Chain(_)));
+        let Some(asked) = asked else { return };
+        let (who, Output::Chain(request)) = group.said.remove(asked) else { return };
+        let reply = match request {
+            Request::Create(record) => {
+                if chain.iter().all(|other| other.number != record.number) {
+                    chain.push(record);
+                }
+                ChainReply::Created
+            }
+            Request::Newest => ChainReply::Newest(chain.iter().max_by_key(|record| record.number).cloned()),
+        };
+        match group.followers.get_mut(&who) {
+            Some(follower) => follower.handle_chain(group.now, reply),
+            None => group.leader.handle_chain(group.now, reply),
+        }
+        group.settle();
+    }
+}
+
+fn is_evicted(group: &Group) -> bool {
+    group.said.iter().any(|(_, output)| matches!(output, Output::Evicted(_)))
+}
+
+#[test]
+fn a_session_is_evicted_when_its_followers_know_and_the_store_has_the_record() {
+    let (mut group, mut chain) = (Group::new(2), Vec::new());
+    let end = group.leader.handle_append(group.now).unwrap();
+    assert_eq!(group.leader.handle_evict(group.now), Err(MoveError::Busy), "it is not released");
+    group.run(HEARTBEAT_US);
+    group.leader.handle_evict(group.now).unwrap();
+    assert_eq!(group.leader.handle_append(group.now), Err(NotNow::Moving));
+    group.run(HEARTBEAT_US);
+    assert!(chain.is_empty() && !is_evicted(&group));
+    serve(&mut group, &mut chain);
+    let record = chain.last().expect("a record").clone();
+    assert!(record.is_at_rest() && record.position == end, "{record:?}");
+    group.run(2 * HEARTBEAT_US);
+    assert!(is_evicted(&group) && group.leader.is_over());
+    assert!(group.followers.values().all(|follower| !follower.counts()));
+    group.said.clear();
+    group.run(3 * PROMISE_US);
+    let stands = |(_, output): &(Member, Output)| matches!(output, Output::Lead(_) | Output::Chain(Request::Create(_)));
+    assert!(!group.said.iter().any(stands), "nobody stands for what nobody leads");
+}
+
+#[test]
+fn a_follower_that_is_silent_holds_up_no_session_that_would_be_evicted() {
+    let mut group = Group::new(2);
+    group.cut.push(member(3));
+    group.leader.handle_evict(group.now).unwrap();
+    group.run(HOLD_US + 2 * HEARTBEAT_US);
+    assert!(group.said.iter().any(|(_, output)| *output == Output::NotEvicted));
+    group.run(REMOVAL_US + HEARTBEAT_US);
+    assert!(group.leader.handle_append(group.now).is_ok() && !group.leader.record().counts(member(3)));
+}
+
+/// Its leader ends in between: of the two who make the next record the store takes one.
+#[test]
+fn a_session_whose_leader_ends_while_it_is_evicted_goes_on_or_is_in_the_store() {
+    for is_made in [false, true] {
+        let (mut group, mut chain) = (Group::new(1), Vec::new());
+        group.leader.handle_evict(group.now).unwrap();
+        group.run(HEARTBEAT_US);
+        if is_made {
+            serve(&mut group, &mut chain);
+        }
+        group.cut.push(member(1));
+        group.said.retain(|(_, output)| !matches!(output, Output::Chain(_)));
+        for _ in 0..40 {
+            group.run(50_000);
+            group.said.retain(|(who, output)| *who != member(1) || !matches!(output, Output::Chain(_)));
+            serve(&mut group, &mut chain);
+        }
+        let leads = group.said.iter().any(|(who, output)| *who == member(2) && matches!(output, Output::Lead(_)));
+        assert_eq!(leads, !is_made);
+        assert_eq!(chain.last().map(|record| record.is_at_rest()), Some(is_made), "{chain:?}");
     }
 }

@@ -66,6 +66,8 @@ pub const REMINDER_US: u64 = 4_000_000;
 pub const WANTED_US: u64 = 5_000_000;
 /// A move holds a session's inputs back for at most so long before it is given up.
 pub const HOLD_US: u64 = 100_000;
+/// A leader whose session is evicted tells those who counted for at most so long before it forgets the session.
+pub const TELL_US: u64 = 500_000;
 /// A leader that gave way and never hears of the winner's new epoch goes on after so long.
 pub const YIELD_US: u64 = 2_000_000;
 

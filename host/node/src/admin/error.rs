@@ -70,6 +70,22 @@ impl ApiError {
         ApiError::new(StatusCode::CONFLICT, "not_moved", what, "ringside session show tells who leads and follows it")
     }
 
+    /// A session is not evicted.
+    pub fn not_evicted(what: impl Into<String>) -> Self {
+        ApiError::new(StatusCode::CONFLICT, "not_evicted", what, "ringside session show tells who sits in it")
+    }
+
+    /// What the store has cannot be used.
+    pub fn damaged(what: impl Into<String>) -> Self {
+        let hint = "restore the object, or create the session anew: then this one counts as lost";
+        ApiError::new(StatusCode::BAD_GATEWAY, "damaged", what, hint)
+    }
+
+    /// Whether it is this error.
+    pub fn is(&self, error: &str) -> bool {
+        self.body.error == error
+    }
+
     /// The node does something else just now.
     pub fn conflict(what: impl Into<String>) -> Self {
         ApiError::new(StatusCode::CONFLICT, "conflict", what, "ringside node list --json shows how far it is")

@@ -18,7 +18,7 @@ use crate::api::{
 };
 use crate::control::SessionName;
 use crate::hex;
-use crate::operator::{everywhere, here, moving};
+use crate::operator::{everywhere, here, idling, moving};
 
 /// How long the names of what is kept of a session are waited for.
 const KEPT_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
@@ -29,6 +29,9 @@ pub struct ListQuery {
     /// Those that ended instead.
     #[serde(default)]
     ended: bool,
+    /// Those in the store.
+    #[serde(default)]
+    evicted: bool,
 }
 
 /// `GET /v1/sessions`.
@@ -36,8 +39,12 @@ pub async fn list(
     State(services): Shared,
     query: Result<Query<ListQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<SessionList>, ApiError> {
-    let Query(query) = query.map_err(|error| ApiError::bad_request(error.to_string(), "?ended=true or nothing"))?;
-    Ok(Json(everywhere::sessions(&services.desk, query.ended).await?))
+    let Query(query) =
+        query.map_err(|error| ApiError::bad_request(error.to_string(), "?ended=true, ?evicted=true or nothing"))?;
+    match query.evicted {
+        true => Ok(Json(idling::all(&services.store).await?)),
+        false => Ok(Json(everywhere::sessions(&services.desk, query.ended).await?)),
+    }
 }
 
 /// `POST /v1/sessions`.
@@ -76,7 +83,15 @@ pub async fn create(
 
 /// `GET /v1/sessions/{game}/{key}`.
 pub async fn show(State(services): Shared, Path(name): Path<(String, String)>) -> Result<Json<SessionInfo>, ApiError> {
-    let mut info = everywhere::session(&services.desk, parse(&name)?).await?;
+    let name = parse(&name)?;
+    let mut info = match everywhere::session(&services.desk, name.clone()).await {
+        Ok(info) if info.state == "live" || info.state == "creating" => info,
+        // One that ended lately may have been followed by one that sleeps.
+        other => match idling::asleep(&services.store, &name).await {
+            Ok(Some(asleep)) => return Ok(Json(asleep)),
+            _ => other?,
+        },
+    };
     if let (Some(detail), Ok(session)) = (&mut info.detail, info.session.parse()) {
         // A store that is away does not keep a session from being shown.
         let kept = tokio::time::timeout(KEPT_PATIENCE, services.store.kept(&session)).await;
@@ -102,6 +117,11 @@ pub async fn move_to(
     Ok(Json(moving::anywhere(&services.desk, parse(&name)?, &asked.to).await?))
 }
 
+/// `POST /v1/sessions/{game}/{key}/evict`.
+pub async fn evict(State(services): Shared, Path(name): Path<(String, String)>) -> Result<Json<SessionInfo>, ApiError> {
+    Ok(Json(idling::anywhere(&services.desk, &services.store, parse(&name)?).await?))
+}
+
 /// `DELETE /v1/sessions/{game}/{key}`.
 pub async fn end(
     State(services): Shared,
@@ -111,7 +131,14 @@ pub async fn end(
     let name = parse(&name)?;
     let reason = if asked.reason.is_empty() { "ended by an operator".to_owned() } else { asked.reason };
     let reason = ringside_protocol::frame::cut_reason(&reason);
-    Ok(Json(everywhere::end(&services.desk, name, reason).await?))
+    match everywhere::end(&services.desk, name.clone(), reason.clone()).await {
+        // One in the store goes on for its end.
+        Err(error) if error.is("no_such_session") && idling::asleep(&services.store, &name).await?.is_some() => {
+            services.desk.control.open(name.game.clone(), name.key.clone()).await?;
+            Ok(Json(everywhere::end(&services.desk, name, reason).await?))
+        }
+        ended => Ok(Json(ended?)),
+    }
 }
 
 /// `GET /v1/sessions/{game}/{key}/recording`: the segments one after another.

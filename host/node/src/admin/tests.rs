@@ -84,6 +84,7 @@ impl Api {
             certificate: watch::channel(Shown { sha256: Certificate([7; 32]), not_after_s: 9 }).1,
             leaving: Default::default(),
             upgrades: Default::default(),
+            moves: Arc::default(),
         };
         let tokens = TokenKey::new(secret.token_key()).unwrap();
         let metrics = Metrics::default();

@@ -25,6 +25,9 @@ pub struct SessionList {
     pub sessions: Vec<SessionInfo>,
     /// How much of the cluster they are from.
     pub covers: Coverage,
+    /// Whether there are more.
+    #[serde(default)]
+    pub is_cut: bool,
 }
 
 /// `GET /v1/games`.

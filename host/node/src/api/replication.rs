@@ -96,7 +96,8 @@ pub struct ChangeInfo {
     pub epoch: EpochInfo,
     /// After which entry.
     pub position: u64,
-    /// Why: `created`, `promoted` (the leader was gone), `granted` (it was moved), or another word.
+    /// Why: `created`, `promoted` (the leader was gone), `granted` (it was moved by an order), `drained` (its node left),
+    /// `rebalanced` (the ring names this node since it changed), `relieved` (its node carried too much), or another word.
     pub cause: String,
 }
 
@@ -192,6 +193,9 @@ fn word(cause: Cause) -> String {
         Cause::Created => "created",
         Cause::Promoted => "promoted",
         Cause::Granted => "granted",
+        Cause::Drained => "drained",
+        Cause::Rebalanced => "rebalanced",
+        Cause::Relieved => "relieved",
         Cause::Removed => "removed",
         Cause::Admitted => "admitted",
         Cause::Recovered { .. } => "recovered",

@@ -81,9 +81,17 @@ pub struct NodeArgs {
     /// Seconds that a seat is kept without a connection [default: 30].
     #[arg(long, value_name = "N")]
     seat_window_s: Option<String>,
+    /// Seconds without anything to do after which a session goes into the store, to go on when somebody asks for it; 0 for
+    /// never [default: 300].
+    #[arg(long, value_name = "N")]
+    idle_after_s: Option<String>,
     /// Whether to record every session [default: false].
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     record: Option<String>,
+    /// Whether sessions go to other nodes by themselves: to one that came, or from this one when it has too much to do
+    /// [default: true].
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = CLUSTER)]
+    rebalance: Option<String>,
     /// Most sessions at a time; the kernel's vm.max_map_count may allow fewer [default: 16384].
     #[arg(long, value_name = "N")]
     sessions: Option<String>,
@@ -198,7 +206,9 @@ impl NodeArgs {
             ("workers", text(&self.workers)),
             ("store", self.store.clone()),
             ("seat_window_s", text(&self.seat_window_s)),
+            ("idle_after_s", text(&self.idle_after_s)),
             ("record", text(&self.record)),
+            ("rebalance", text(&self.rebalance)),
             ("sessions", text(&self.sessions)),
             ("certificate_days", text(&self.certificate_days)),
             ("log", text(&self.log)),

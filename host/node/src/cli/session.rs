@@ -17,6 +17,7 @@ use crate::api::{
 };
 use crate::hex;
 use crate::play::GAMES;
+use shown::Listing;
 
 /// `ringside session --help`.
 #[derive(Debug, Subcommand)]
@@ -25,8 +26,9 @@ pub enum SessionCommand {
     #[command(after_help = "Examples:\n  ringside session create pong\n  ringside session create pong --key final \
                             --record\n\nAsking twice with one key gives one session.")]
     Create(CreateArgs),
-    /// List live sessions, and those that ended last.
-    #[command(after_help = "Examples:\n  ringside session list\n  ringside session list --ended")]
+    /// List live sessions, those that are in the store until somebody asks for them, or those that ended last.
+    #[command(after_help = "Examples:\n  ringside session list\n  ringside session list --evicted\n  \
+                            ringside session list --ended")]
     List(ListArgs),
     /// Show one session: its players, where its log stands, who follows it, what it costs.
     #[command(after_help = "Example:\n  ringside session show pong/final")]
@@ -38,6 +40,10 @@ pub enum SessionCommand {
     /// follows it first. Sessions of games whose tier asks for no followers stay where they are.
     #[command(after_help = "Example:\n  ringside session move arena/final --to 3")]
     Move(MoveArgs),
+    /// Put a session into the store that nobody sits in, now rather than when it has been idle for long, and wait until it is
+    /// there. It goes on when somebody asks for it, or when a timer of it is due. Sessions of games that tick stay.
+    #[command(after_help = "Example:\n  ringside session evict lobby/north")]
+    Evict(SessionArgs),
     /// End a session; its players are told.
     #[command(after_help = "Example:\n  ringside session end pong/final --reason \"the hall closes\"")]
     End(EndArgs),
@@ -81,6 +87,9 @@ pub struct ListArgs {
     /// List the sessions that ended last instead.
     #[arg(long)]
     ended: bool,
+    /// List the sessions that nobody leads: they are in the store until somebody asks for them.
+    #[arg(long, conflicts_with = "ended")]
+    evicted: bool,
     /// Only those of this game.
     #[arg(long)]
     game: Option<String>,
@@ -128,11 +137,16 @@ pub async fn run(common: &Common, command: &SessionCommand) -> CliResult {
     match command {
         SessionCommand::Create(args) => create(common, &node, args).await?,
         SessionCommand::List(args) => {
-            let mut list: SessionList =
-                node.get(if args.ended { "/v1/sessions?ended=true" } else { "/v1/sessions" }).await?;
+            let (listing, path) = match (args.ended, args.evicted) {
+                (true, _) => (Listing::Ended, "/v1/sessions?ended=true"),
+                (_, true) => (Listing::Evicted, "/v1/sessions?evicted=true"),
+                _ => (Listing::Live, "/v1/sessions"),
+            };
+            let mut list: SessionList = node.get(path).await?;
             list.sessions.retain(|session| args.game.as_ref().is_none_or(|game| *game == session.game));
             common.print(&list, |list| {
-                format!("{}{}", shown::list(&list.sessions, args.ended), table::covers(&list.covers))
+                let more = if list.is_cut { "\nThere are more." } else { "" };
+                format!("{}{more}{}", shown::list(&list.sessions, listing), table::covers(&list.covers))
             });
         }
         SessionCommand::Show(args) => {
@@ -147,6 +161,11 @@ pub async fn run(common: &Common, command: &SessionCommand) -> CliResult {
             let body = MoveSession { to: args.to.clone() };
             let moved: Moved = node.send(Method::POST, &format!("{}/move", path(&args.session)?), &body).await?;
             common.print(&moved, shown::moved);
+        }
+        SessionCommand::Evict(args) => {
+            let session: SessionInfo = node.send(Method::POST, &format!("{}/evict", path(&args.session)?), &()).await?;
+            common
+                .print(&session, |session| format!("{} is in the store, until somebody asks for it", session.session));
         }
         SessionCommand::End(args) => {
             let body = EndSession { reason: args.reason.clone() };

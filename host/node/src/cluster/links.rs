@@ -31,7 +31,7 @@ use super::secret::ClusterSecret;
 use crate::limits::{LINK_GREETINGS, LINK_PARTS, LINK_PEERS, LINK_QUEUE, LINKS};
 
 /// Versions of the messages that this release understands, the oldest and the newest. Adjacent releases share one.
-pub const VERSIONS: (u16, u16) = (1, 1);
+pub const VERSIONS: (u16, u16) = (2, 2);
 /// How long a handshake and a hello may take.
 const GREETING: Duration = Duration::from_secs(3);
 /// How long peers may take to hear that the links end.

@@ -139,6 +139,8 @@ pub enum Ask {
         /// Its path on your machine.
         binary: String,
     },
+    /// Evict a session, if you lead it.
+    Evict(String),
 }
 
 impl Ask {

@@ -156,10 +156,26 @@ pub const KEYS: &[Key] = &[
         set: |config, value| number(value, 1..=3000).map(|seconds| config.seat_window = Duration::from_secs(seconds)),
     },
     Key {
+        name: "idle_after_s",
+        kind: Kind::Number,
+        expected: "a number of seconds from 1 to 31536000, or 0 for never",
+        set: |config, value| {
+            let seconds = number(value, 0..=31_536_000)?;
+            config.idle_after = (seconds > 0).then(|| Duration::from_secs(seconds));
+            Some(())
+        },
+    },
+    Key {
         name: "record",
         kind: Kind::Switch,
         expected: "true or false",
         set: |config, value| parsed(value).map(|on| config.record = on),
+    },
+    Key {
+        name: "rebalance",
+        kind: Kind::Switch,
+        expected: "true or false",
+        set: |config, value| parsed(value).map(|on| config.rebalance = on),
     },
     Key {
         name: "sessions",

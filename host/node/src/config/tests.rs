@@ -12,7 +12,7 @@ fn every_key_is_taken_from_a_file() {
     let config = from_toml(
         "state = \"/var/lib/ringside\"\nlisten = \"0.0.0.0:9000\"\nadvertise = \"192.0.2.7\"\nadmin = \"[::1]:9100\"\n\
          resolve = \"192.0.2.7:443\"\n\
-         workers = 3\nstore = \"/srv/store\"\nseat_window_s = 5\nrecord = true\nsessions = 10\ncertificate_days = 2\n\
+         workers = 3\nstore = \"/srv/store\"\nseat_window_s = 5\nrecord = true\nrebalance = false\nsessions = 10\ncertificate_days = 2\n\
          log = \"warn\"\n",
     )
     .unwrap();
@@ -23,6 +23,7 @@ fn every_key_is_taken_from_a_file() {
         config.state != Config::default().state,
         config.seat_window == Duration::from_secs(5),
         config.record,
+        !config.rebalance,
         config.sessions == 10,
         config.certificate_days == 2,
         config.log == "warn",

@@ -2,6 +2,7 @@
 
 mod answering;
 mod beside;
+mod idling;
 mod moving;
 mod recovering;
 mod replicating;
@@ -21,7 +22,7 @@ use ringside_protocol::frame::Certificate;
 use ringside_sandbox::Module;
 use ringside_worker::command::Beside;
 use ringside_worker::replication::Nodes;
-use ringside_worker::{Command, Create, Event, MovedSession};
+use ringside_worker::{Command, Count, Create, Event, MovedSession};
 
 use super::port::Port;
 use super::{ControlError, Later, Message, Resolve, SessionName};
@@ -49,8 +50,8 @@ pub struct Identity {
 /// The way to other nodes; must not block. Answers whether the message waits to be sent.
 pub type Outlet = Box<dyn FnMut(&Seen, PeerMessage) -> bool + Send>;
 
-/// Player inputs of a worker's sessions.
-type Counts = Vec<(SessionId, u64)>;
+/// What a worker's sessions have come to.
+type Counts = Vec<Count>;
 
 /// A session, and the worker that does not have it.
 type Absence = (SessionId, WorkerId);
@@ -89,7 +90,7 @@ pub struct Desk {
     /// Workers answer here that they do not have a session that they were told to end.
     absences: Receiver<Absence>,
     absent: Sender<Absence>,
-    /// Workers answer here how many player inputs their sessions have taken.
+    /// Workers answer here what their sessions have come to.
     counts: Receiver<Counts>,
     counted: Sender<Counts>,
     /// Workers answer here whether they follow a session no more.
@@ -110,6 +111,11 @@ pub struct Desk {
     log: Option<NodeLog>,
     /// Whether the sessions of this node's earlier runs are not here again yet: nobody is let in.
     recovering: bool,
+    /// What it does about idle sessions, how many it has evicted, and how many went on here.
+    idling: Option<idling::Idling>,
+    evictions: u64,
+    activations: u64,
+    most_sessions: usize,
     /// Another run of this node, and which workers do not know yet what is so of it.
     companion: Option<Companion>,
     beside: Vec<(WorkerId, Beside)>,
@@ -162,6 +168,10 @@ impl Desk {
             chains: None,
             log: None,
             recovering: false,
+            idling: None,
+            evictions: 0,
+            activations: 0,
+            most_sessions: limits.sessions,
             companion: None,
             beside: Vec::new(),
         }
@@ -226,7 +236,9 @@ impl Desk {
             Message::Show(name, reply) => self.show(now, &name, reply),
             Message::Flush(name, reply) => self.flush(&name, reply),
             Message::End(name, reason, reply) => self.end(now, &name, reason, reply),
-            Message::Move(name, to, reply) => self.move_session(now, &name, to, reply),
+            Message::Move(name, to, motive, reply) => self.move_session(now, &name, (to, motive), reply),
+            Message::Wave(at_most, reply) => self.wave(now, at_most, reply),
+            Message::Given(session, is_there) => self.directory.handle_given(now, &session, is_there),
             Message::Elsewhere(name, tried, reply) => self.elsewhere(&name, &tried, reply),
             Message::Sessions(reply) => {
                 let _ = reply.send(Ok(self.live(now)));
@@ -244,7 +256,7 @@ impl Desk {
             Message::Resolve(resolve, reply) => self.resolve_in_advance(now, *resolve, reply),
             Message::EndAll(reason) => self.end_all(&reason),
             Message::View(view) => self.handle_view(now, view),
-            Message::Loads(loads) => self.directory.handle_loads(loads),
+            Message::Loads(loads) => self.directory.handle_loads(now, loads),
             Message::Eras(eras) => {
                 self.eras = eras;
                 self.note_nodes();
@@ -260,6 +272,14 @@ impl Desk {
             Message::Restore(worker, restore, reply) => self.restore(worker, restore, reply),
             Message::NotRecovered(session) => self.not_recovered(now, &session),
             Message::Recovered => self.recovered(),
+            Message::Evict(name, reply) => self.evict(&name, reply),
+            Message::Rested { worker, session, epoch, position } => self.rested(worker, session, epoch, position),
+            Message::Anew(worker, create) => self.create(now, worker, *create),
+            Message::NotAsleep(birth) => self.not_asleep(now, &birth),
+            Message::Activate(birth, charter, reply) => self.activate(now, &birth, *charter, reply),
+            Message::NotActivated { birth, session, why } => self.not_activated(now, &birth, &session, why),
+            Message::Open(game, key, reply) => self.open(now, game, key, reply),
+            Message::Shards(reply) => _ = reply.send(Ok(self.shards())),
             Message::Lost(session, reason) => self.directory.handle_lost(now, session, reason),
             Message::Looked(unfound, is_open) => self.looked(*unfound, is_open),
             Message::Try(helper, probe) => self.tried(helper, probe),
@@ -311,14 +331,18 @@ impl Desk {
             self.directory.handle_load(*id, per_second);
         }
         self.load_us.store(load_us, Ordering::Relaxed);
-        self.count_inputs();
+        self.count(now);
+        self.say_idleness();
     }
 
-    /// Tells the directory how many inputs the sessions had taken a second ago, and asks anew: what counts where two
-    /// sessions of a key are settled, and so nowhere but among several nodes.
-    fn count_inputs(&mut self) {
+    /// Tells the directory what the sessions had come to a second ago, and asks anew: what counts where two sessions of a
+    /// key are settled, and where some go to other nodes, and so nowhere but among several.
+    fn count(&mut self, now: u64) {
         while let Ok(counts) = self.counts.try_recv() {
-            counts.into_iter().for_each(|(session, inputs)| self.directory.handle_inputs(&session, inputs));
+            for Count { session, inputs, call_us } in counts {
+                self.directory.handle_inputs(&session, inputs);
+                self.directory.handle_calls(now, &session, call_us);
+            }
         }
         if self.view.as_ref().is_none_or(|view| view.nodes().count() < 2) {
             return;
@@ -329,7 +353,7 @@ impl Desk {
                 let _ = counted.send(counts);
             });
             // One that has too much to do is asked again a second later.
-            let _ = (worker.port.send)(Command::Inputs { reply });
+            let _ = (worker.port.send)(Command::Counts { reply });
         }
     }
 
@@ -350,16 +374,21 @@ impl Desk {
             Event::Refused { session, player } => self.directory.handle_refused(now, &session, &player),
             Event::Ended { session, reason, .. } => {
                 self.note_closed(&session, Closed::Ended);
+                self.note_over(&session);
                 self.directory.handle_ended(now, &session, reason);
             }
             Event::NotRestored { session, why } => {
-                tracing::error!(%session, why, "a durable session cannot go on");
+                tracing::error!(%session, why, "a session cannot go on from the store");
                 self.not_recovered(now, &session);
+                self.directory.handle_created(now, &session, worker, Err(why.clone()));
                 if let Some(chains) = &self.chains {
                     chains.end(session.clone());
                 }
-                self.directory.handle_lost(now, session, format!("it was durable and cannot go on: {why}"));
+                self.directory.handle_lost(now, session, format!("it was in the store and cannot go on: {why}"));
             }
+            Event::Idle { session } => self.idles(worker, session),
+            Event::Resting(resting) => self.rest(worker, resting),
+            Event::Evicted { session, record } => self.evicted(now, &session, record),
             Event::Overran(moved) => self.punish(now, worker, moved),
             Event::Signal { source, to, body } => self.signal(now, source, &to, body),
             Event::ToHome { .. }
@@ -433,7 +462,7 @@ impl Desk {
     fn act(&mut self, now: u64) {
         while let Some(action) = self.directory.poll_action() {
             match action {
-                Action::Create { session, worker, epoch, config, record, followers } => {
+                Action::Create { session, worker, epoch, config, record, followers, origin } => {
                     let Some(module) = self.games.get(&session.game).map(|served| served.module.clone()) else {
                         let gone = Err("the game is not served any more".to_owned());
                         self.directory.handle_created(now, &session, worker, gone);
@@ -441,7 +470,7 @@ impl Desk {
                     };
                     let seed = crate::random::bytes();
                     let create = Create { session, module, config, seed, epoch, record, followers };
-                    self.create(now, worker, create);
+                    self.look_first(now, worker, create, origin);
                 }
                 Action::End { session, worker, why } => {
                     let (id, absent, gone) = (session.clone(), self.absent.clone(), (session.clone(), worker));

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _};
 use ringside_core::directory::Charter;
-use ringside_core::durable::object::Opened;
+use ringside_core::durable::object::{Checkpoint, Opened};
 use ringside_core::durable::recovery::{self, Chain, Start};
 use ringside_core::ids::{Epoch, ModuleHash, Node, NodeId, Position, SessionId};
 use ringside_core::leadership::record::{Cause, ChainHome, Member, Record};
@@ -46,6 +46,8 @@ enum NotNow {
     Control(#[from] ControlError),
     #[error("a follower of it may come to lead it")]
     Followed,
+    #[error("node {0}, which led it last, may be there")]
+    Led(Node),
     #[error("its module: {0}")]
     Module(String),
     #[error("{0}")]
@@ -75,6 +77,8 @@ pub struct Recovery {
     pub chains: Chains,
     /// This run's own log.
     pub log: NodeLog,
+    /// When it began to look.
+    pub began: Instant,
 }
 
 /// Logs that were read.
@@ -227,7 +231,7 @@ impl Recovery {
 
     /// Reads a run's log, and seals it first if `seal`.
     async fn read(&self, logs: &mut Logs, run: Node, seal: bool) -> Result<(), StoreError> {
-        if logs.by_run.contains_key(&run) {
+        if logs.get(run).is_some_and(|log| !seal || log.sealed_by().is_some()) {
             return Ok(());
         }
         let mut chain = Chain::without(logs.useless.clone());
@@ -264,20 +268,29 @@ impl Recovery {
         let Some(record) = self.store.newest_record(session).await? else {
             return Err(NotNow::Lost("it has no leadership record".to_owned()));
         };
-        if record.cause == Cause::Ended {
+        // Nobody leads one that was evicted, until somebody asks for it.
+        if record.cause == Cause::Ended || record.is_at_rest() {
             return Ok(Outcome::LeftAlone);
         }
         let leader = record.leader.node;
         let members: Vec<Node> = record.members().map(|member| member.node).collect();
         let presence = self.control.presence(members).await?;
-        if leader != run && presence[0].is_present {
-            return Ok(Outcome::LeftAlone);
+        if leader != run {
+            if presence[0].is_present {
+                return Ok(Outcome::LeftAlone);
+            }
+            // A node that has just begun sees nobody. Whoever seals the log of one that is there takes its sessions from it.
+            self.read(logs, leader, leader.id == self.me.id || self.began.elapsed() >= GONE).await?;
+            if logs.get(leader).is_none_or(|log| log.sealed_by().is_none()) {
+                logs.by_run.remove(&leader);
+                return Err(NotNow::Led(leader));
+            }
         }
         if presence.iter().skip(1).any(|presence| presence.is_present) {
             return Err(NotNow::Followed);
         }
         let (start, state) = loop {
-            let Some((start, from)) = self.start(logs, &record).await? else {
+            let Some((start, from)) = self.start(logs, run, &record).await? else {
                 return Err(NotNow::Lost(recovery::Lost::NoBeginning.to_string()));
             };
             // A later run that led it has it all: it goes on with that one's log.
@@ -299,20 +312,29 @@ impl Recovery {
         self.go_on(session, opened, record, (start, state), seal).await
     }
 
-    /// From where a session goes on, and whose log that is.
-    async fn start(&self, logs: &mut Logs, record: &Record) -> Result<Option<(Start, Node)>, NotNow> {
+    /// From where a session goes on that a run led, and whose log that is. One that was evicted before goes on from there, if the
+    /// run had not written more.
+    async fn start(&self, logs: &mut Logs, run: Node, record: &Record) -> Result<Option<(Start, Node)>, NotNow> {
         let run_of = |epoch: Epoch| Node { id: NodeId(epoch.node), generation: epoch.node_generation };
         let runs: BTreeSet<Node> = record.lineage.terms().iter().map(|term| run_of(term.epoch)).collect();
-        let runs: Vec<Node> = runs.into_iter().collect();
-        let presence = self.control.presence(runs.clone()).await?;
-        for (run, presence) in runs.into_iter().zip(presence) {
-            self.read(logs, run, !presence.is_present).await?;
+        // Who led it before wrote nothing of it any more when another began to: that log needs no seal.
+        for run in runs {
+            self.read(logs, run, false).await?;
         }
+        let states = self.store.states_of(&record.session).await?;
         let mut from = None;
         let start = recovery::start(record, |epoch, last| {
-            let start = logs.get(run_of(epoch))?.start(&record.session, epoch, last)?;
-            from = Some(run_of(epoch));
-            Some(start)
+            if let Some(start) = logs.get(run_of(epoch)).and_then(|log| log.start(&record.session, epoch, last)) {
+                from = Some(run_of(epoch));
+                return Some(start);
+            }
+            let is_useless = |at| logs.useless.contains(&(record.session.clone(), at));
+            let is_it =
+                |state: &Checkpoint| state.epoch == epoch && state.position <= last && !is_useless(state.position);
+            let state = states.iter().map(|state| &state.checkpoint).filter(|state| is_it(state));
+            let checkpoint = Box::new(state.max_by_key(|state| state.position)?.clone());
+            from = Some(run);
+            Some(Start::at(checkpoint))
         });
         Ok(start.ok().zip(from))
     }
@@ -347,7 +369,8 @@ impl Recovery {
                 return other.map(|_| Outcome::LeftAlone).map_err(NotNow::from);
             }
         }
-        let mut restore = Box::new(Restore { module, terms, record: Arc::new(next), state, start });
+        let mut restore =
+            Box::new(Restore { module, terms, record: Arc::new(next), state, start, slept: Duration::ZERO });
         while let Err(back) = self.control.restore(worker, restore).await? {
             restore = back;
             tokio::time::sleep(BUSY).await;

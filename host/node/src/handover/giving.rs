@@ -5,13 +5,12 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Stdio;
-use std::sync::Arc;
 use std::time::Duration;
 
 use ringside_core::ids::Node;
+use ringside_core::leadership::record::Motive;
 use ringside_worker::replication::Contacts;
 use tokio::process::{Child, Command};
-use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::channel::{self, Ear, Heard, Mouth, Sockets};
@@ -20,7 +19,9 @@ use super::messages::{Hello, Said, contacts};
 use super::progress::phase;
 use crate::cluster::wire::Message as PeerMessage;
 use crate::control::{self, Companion, SessionName};
-use crate::operator::{Desk, moving};
+use crate::operator::Desk;
+use crate::operator::away::WIDEST;
+use crate::operator::giving::{Given, Giving, Occasion};
 
 /// How long the successor may take to say what it is.
 const GREETING: Duration = Duration::from_secs(10);
@@ -34,10 +35,6 @@ const TAKING: Duration = Duration::from_secs(5);
 const SAID: Duration = Duration::from_millis(250);
 /// How long it may be that no session gets there.
 const STANDSTILL: Duration = Duration::from_secs(30);
-/// How long one session may take before it waits for its next turn.
-const PATIENCE: Duration = Duration::from_secs(15);
-/// Sessions that go at a time: their players connect to the successor meanwhile.
-const AT_A_TIME: usize = 24;
 /// How soon it is looked for sessions again.
 const AGAIN: Duration = Duration::from_millis(20);
 
@@ -221,46 +218,46 @@ async fn give_all(desk: &Desk, to: Node) -> Result<(), String> {
 }
 
 async fn give_those_there_are(desk: &Desk, to: Node) -> Result<(), String> {
-    let mut moved_at = Instant::now();
-    let last_why = Arc::new(std::sync::Mutex::new(String::new()));
+    let mut giving = Giving::new(WIDEST);
+    let mut succession = Succession { to, moved_at: Instant::now(), last_why: String::new() };
     loop {
         let sessions = desk.control.sessions().await.map_err(|error| error.to_string())?;
         if sessions.is_empty() {
             return Ok(());
         }
-        let mut going = JoinSet::new();
-        let mut live = sessions.into_iter().filter(|session| session.state == "live");
-        loop {
-            while going.len() < AT_A_TIME
-                && let Some(session) = live.next()
-            {
-                let (desk, last_why) = (desk.clone(), Arc::clone(&last_why));
-                going.spawn(async move {
-                    let Ok(name) = session.session.parse::<SessionName>() else { return false };
-                    match moving::from_here(&desk, name, to, PATIENCE, |_| ()).await {
-                        Ok(_) => true,
-                        Err(stuck) => {
-                            let why = format!("{}: {}", session.session, stuck.to_string(to));
-                            tracing::debug!(why, "a session does not go to the successor yet");
-                            *last_why.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = why;
-                            false
-                        }
-                    }
-                });
-            }
-            match going.join_next().await {
-                Some(Ok(true)) => {
-                    moved_at = Instant::now();
-                    desk.upgrades.note(|shown| shown.moved += 1);
-                }
-                Some(_) => {}
-                None => break,
-            }
-        }
+        let live = sessions.into_iter().filter(|session| session.state == "live").map(|session| session.session);
+        giving.give(desk, live, &mut succession).await;
+        let Succession { moved_at, last_why, .. } = &succession;
         if moved_at.elapsed() > STANDSTILL {
-            let why = last_why.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-            return Err(format!("no session got there for {} s; {why}", STANDSTILL.as_secs()));
+            return Err(format!("no session got there for {} s; {last_why}", STANDSTILL.as_secs()));
         }
         tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// Everything goes to the successor.
+struct Succession {
+    to: Node,
+    moved_at: Instant,
+    last_why: String,
+}
+
+impl Occasion for Succession {
+    async fn target(&mut self, _desk: &Desk, _session: &str, _name: &SessionName) -> Option<(Node, Motive)> {
+        Some((self.to, Motive::Order))
+    }
+
+    async fn note(&mut self, desk: &Desk, session: &str, given: &Given) {
+        match given {
+            Given::There(..) => {
+                self.moved_at = Instant::now();
+                desk.upgrades.note(|shown| shown.moved += 1);
+            }
+            Given::NotTaken(_, why) => {
+                self.last_why = format!("{session}: {why}");
+                tracing::debug!(session, why, "a session does not go to the successor yet");
+            }
+            Given::Nowhere | Given::Vanished => {}
+        }
     }
 }

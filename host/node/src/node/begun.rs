@@ -31,6 +31,7 @@ use crate::durable::recovery::Recovery;
 use crate::handover::Upgrades;
 use crate::handover::channel::Sockets;
 use crate::handover::taking::Succession;
+use crate::idle::{self, Idle};
 use crate::metrics::Metrics;
 use crate::operator::{self, Leaving};
 use crate::recorder::Recorder;
@@ -86,6 +87,7 @@ impl Begun {
         let recorder = Recorder::start(store.clone());
         let load_us = Arc::<AtomicU64>::default();
         let (control, queue) = Control::queue(Arc::clone(&load_us));
+        let (idle, idle_queue) = Idle::queue();
         let chains = Chains::new(store.clone());
         let me = Node { id: NodeId(identity.node), generation: identity.generation };
         let log = NodeLog::start(store.clone(), me);
@@ -99,6 +101,10 @@ impl Begun {
         desk.reach_itself(control.later());
         desk.keep_chains(chains.clone());
         desk.keep_log(log.clone());
+        desk.keep_idle(idle, config.idle_after, config.store.is_some());
+        let parts =
+            idle::Parts { me, store: store.clone(), control: control.clone(), catalogue: Arc::clone(&catalogue) };
+        tokio::spawn(idle::run(parts, idle_queue, config.idle_after));
         loaded.into_iter().for_each(|served| desk.serve(served));
         let desk = Some((desk, queue));
         Ok(Begun {
@@ -276,6 +282,7 @@ impl Begun {
             catalogue: Arc::clone(&catalogue),
             chains,
             log: log.clone(),
+            began: tokio::time::Instant::now(),
         };
         let recovery = tokio::spawn(recovery.run());
         let games = Games::new(Arc::clone(&catalogue), control.clone());
@@ -292,6 +299,7 @@ impl Begun {
             started: Instant::now(),
             leaving: leaving.clone(),
             upgrades,
+            moves: Arc::default(),
         };
         cluster.serve(arrivals, games, desk.clone()).await?;
         tokio::spawn(tell_certificate(shown, control.clone(), cluster.member.clone()));
@@ -341,6 +349,7 @@ impl Begun {
             renewal,
             recovery,
             log,
+            rebalances: config.rebalance,
             sockets: spare,
         })
     }

@@ -26,7 +26,7 @@ use crate::renewal::Shown;
 use crate::state_directory::{NodeFile, StateDirectory};
 use crate::workers::Workers;
 
-/// How often a node that drains looks whether its sessions are over.
+/// How often a node that drains looks whether it is late, and whether sessions that were told to end are over.
 const LOOK: Duration = Duration::from_millis(100);
 /// How long a process may take to end that has handed everything over.
 const HANDING_OVER: Duration = Duration::from_secs(3);
@@ -67,6 +67,8 @@ pub struct Running {
     pub(super) renewal: JoinHandle<()>,
     pub(super) recovery: JoinHandle<()>,
     pub(super) log: NodeLog,
+    /// Whether sessions go to other nodes by themselves.
+    pub(super) rebalances: bool,
     /// Others for the sockets that another run gets that takes over.
     pub(super) sockets: Sockets,
 }
@@ -119,6 +121,7 @@ impl Running {
         tokio::select! {
             _ = self.leaving.ordered() => End::Drain,
             () = handed_over(&self.desk, &self.sockets) => End::HandedOver,
+            () = rebalance(&self.desk, self.rebalances) => End::Broken("the rebalancing".to_owned()),
             duplicate = self.cluster.member.duplicate() => End::Duplicate(duplicate),
             what = self.workers.broken() => End::Broken(what),
             () = self.control.broken() => End::Broken("the control task".to_owned()),
@@ -159,14 +162,14 @@ impl Running {
             // What can leave is not ended: as long as sessions do, the others have their time.
             now >= self.leaving.deadline() && !self.leaving.is_moving(now)
         };
-        let are_over = async {
-            while self.has_sessions().await && !is_late() {
+        let late = async {
+            while !is_late() {
                 tokio::time::sleep(LOOK).await;
             }
         };
         self.leaving.begin(self.control.status().await.map_or(0, |status| status.sessions));
         tokio::select! {
-            () = are_over => {}
+            () = late => {}
             () = operator::give_away(&self.desk) => {}
         }
         let deadline = Instant::now() + ENDING;
@@ -211,6 +214,14 @@ impl Running {
             }
         };
         give_up_after(STOP_TIMEOUT, finish).await;
+    }
+}
+
+/// Gives sessions to other nodes that are to lead them, if it is to.
+async fn rebalance(desk: &operator::Desk, is_on: bool) {
+    match is_on {
+        true => operator::rebalance(desk).await,
+        false => std::future::pending().await,
     }
 }
 
@@ -270,8 +281,18 @@ mod tests {
 
     #[test]
     fn only_a_node_that_says_that_it_has_no_session_has_none() {
-        let status =
-            |sessions| Ok(Status { sessions, draining: true, settled: true, signals_dropped: 0, workers: vec![] });
+        let status = |sessions| {
+            Ok(Status {
+                sessions,
+                draining: true,
+                settled: true,
+                signals_dropped: 0,
+                followed: 0,
+                evictions: 0,
+                activations: 0,
+                workers: vec![],
+            })
+        };
         assert!(!may_have_sessions(&status(0)));
         assert!(may_have_sessions(&status(1)));
         assert!(may_have_sessions(&Err(ControlError::Overloaded)));

@@ -38,13 +38,13 @@ pub async fn sessions(desk: &Desk, ended: bool) -> Result<SessionList, ApiError>
         true => sessions.sort_by_key(|session| session.age_s),
         false => sessions.sort_by(|left, right| (&left.game, &left.key).cmp(&(&right.game, &right.key))),
     }
-    Ok(SessionList { sessions, covers })
+    Ok(SessionList { sessions, covers, is_cut: false })
 }
 
 /// The games, with the sessions of the whole cluster.
 pub async fn games(desk: &Desk) -> Result<GameList, ApiError> {
     let mut games = desk.catalogue.games();
-    let SessionList { sessions, covers } = sessions(desk, false).await?;
+    let SessionList { sessions, covers, .. } = sessions(desk, false).await?;
     for game in &mut games {
         game.sessions = sessions.iter().filter(|session| session.game == game.game).count();
     }

@@ -1,103 +1,155 @@
-//! Gives all sessions of this node to others, because it leaves: a bounded number of them at a time, so that the nodes
-//! that take them keep up with the players that come along; the next goes when one of them is there. What does not get
-//! away is tried again, with another node, as long as it is let, and it is said why.
+//! The one way in which this node gives sessions to others: in waves, so that those who take them keep up with the players
+//! that come along ([`ringside_core::waves`]); the next goes when one of them is there. What they go for, and to whom, is
+//! the occasion's to say: this node leaves ([`super::away`]), it is replaced (`crate::handover::giving`), or others are to
+//! lead some of them from now on ([`super::rebalancing`]).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use ringside_core::ids::{Node, NodeId};
-use ringside_core::placement::REFUSALS;
-use tokio::task::JoinSet;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use ringside_core::ids::Node;
+use ringside_core::leadership::record::Motive;
+use ringside_core::waves::Waves;
 use tokio::time::Instant;
 
+use super::Desk;
 use super::moving::{self, Stuck};
-use super::{Desk, here};
+use crate::api::Moved;
 use crate::control::SessionName;
 
-/// Sessions that leave at a time.
-const MOVES_AT_A_TIME: usize = 24;
-/// How long a session may take before another node is tried.
+/// How long a session may take before it counts as not taken: it may be tried again, with another node.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// What takes longer is shown.
-const NOTED: Duration = Duration::from_secs(2);
-/// How soon what did not leave is tried again.
-const AGAIN: Duration = Duration::from_millis(250);
 
-/// Nodes that did not take a session, the last of them: the placement passes over them.
-type Tried = BTreeMap<String, VecDeque<NodeId>>;
+/// What sessions are given away for.
+pub(crate) trait Occasion {
+    /// Where a session goes, and why; `None`: nowhere at present.
+    async fn target(&mut self, desk: &Desk, session: &str, name: &SessionName) -> Option<(Node, Motive)>;
 
-/// Gives sessions away until it is dropped.
-pub async fn give_away(desk: &Desk) {
-    let mut tried = Tried::new();
-    loop {
-        let sessions = desk.control.sessions().await.unwrap_or_default();
-        desk.leaving.note_left(|session| sessions.iter().any(|info| info.session == session));
-        tried.retain(|session, _| sessions.iter().any(|info| info.session == *session));
-        let mut leaving = JoinSet::new();
-        for session in sessions.into_iter().filter(|session| session.state == "live") {
-            if leaving.len() >= MOVES_AT_A_TIME {
-                note(&mut tried, leaving.join_next().await);
+    /// It has been on its way for so long, and this is how the other node stands to it.
+    fn waits(_desk: &Desk, _session: &str, _to: Node, _since: Duration, _why: &str) {}
+
+    /// What became of it.
+    async fn note(&mut self, desk: &Desk, session: &str, given: &Given);
+}
+
+/// What became of a session that was to go.
+pub(crate) enum Given {
+    /// It is there.
+    There(Moved, Motive),
+    /// It is here still, and why.
+    NotTaken(Node, String),
+    /// It is here still: nobody takes it.
+    Nowhere,
+    /// It ended meanwhile, or somebody else leads it.
+    Vanished,
+}
+
+/// Gives sessions away; what it has measured of those who take them lasts as long as it does.
+pub(crate) struct Giving {
+    waves: Waves,
+    began: Instant,
+}
+
+impl Giving {
+    /// At most so many at a time.
+    pub(crate) fn new(widest: usize) -> Giving {
+        Giving { waves: Waves::new(widest), began: Instant::now() }
+    }
+
+    /// How many would go at a time now.
+    pub(crate) fn width(&self) -> usize {
+        self.waves.width()
+    }
+
+    /// Gives these; returns when each of them is there, or is not.
+    pub(crate) async fn give(
+        &mut self,
+        desk: &Desk,
+        sessions: impl IntoIterator<Item = String>,
+        occasion: &mut impl Occasion,
+    ) {
+        let began = self.began;
+        let now = || u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let mut left = sessions.into_iter();
+        let mut going = FuturesUnordered::new();
+        loop {
+            while self.waves.has_room()
+                && let Some(session) = left.next()
+            {
+                let Ok(name) = session.parse::<SessionName>() else { continue };
+                let to = occasion.target(desk, &session, &name).await;
+                let ticket = self.waves.begin(now());
+                let waits = waits_of(occasion);
+                going.push(async move { (ticket, give_one(desk, &session, name, to, waits).await, session) });
             }
-            let but: Vec<NodeId> = tried.get(&session.session).into_iter().flatten().copied().collect();
-            let desk = desk.clone();
-            leaving.spawn(async move { give_one(&desk, session.session, but).await });
-        }
-        while !leaving.is_empty() {
-            note(&mut tried, leaving.join_next().await);
-        }
-        tokio::time::sleep(AGAIN).await;
-    }
-}
-
-/// A node that did not take a session is passed over at the next try, and asked again after others.
-fn note(tried: &mut Tried, outcome: Option<Result<Option<(String, NodeId)>, tokio::task::JoinError>>) {
-    if let Some(Ok(Some((session, node)))) = outcome {
-        let nodes = tried.entry(session).or_default();
-        nodes.push_back(node);
-        if nodes.len() >= REFUSALS {
-            nodes.pop_front();
+            let Some((ticket, given, session)) = going.next().await else { return };
+            match &given {
+                Given::There(..) => {
+                    desk.moves.count(&given);
+                    self.waves.arrived(now(), ticket);
+                }
+                Given::NotTaken(..) => {
+                    desk.moves.count(&given);
+                    self.waves.failed(now(), ticket);
+                }
+                Given::Nowhere | Given::Vanished => self.waves.vanished(ticket),
+            }
+            occasion.note(desk, &session, &given).await;
         }
     }
 }
 
-/// Gives a session to a follower that counts, or else to where it would be placed. Who did not take it.
-async fn give_one(desk: &Desk, session: String, tried: Vec<NodeId>) -> Option<(String, NodeId)> {
-    let name = session.parse::<SessionName>().ok()?;
-    let Some(to) = target(desk, &name, &tried).await else {
-        desk.leaving.note_stuck(&session, "no other node takes sessions".to_owned());
-        // The next round begins with those that were passed over.
-        return tried.first().map(|first| (session, *first));
-    };
+/// How an occasion says that a session waits.
+type Waits = fn(&Desk, &str, Node, Duration, &str);
+
+fn waits_of<O: Occasion>(_: &O) -> Waits {
+    O::waits
+}
+
+async fn give_one(desk: &Desk, session: &str, name: SessionName, to: Option<(Node, Motive)>, waits: Waits) -> Given {
+    let Some((to, motive)) = to else { return Given::Nowhere };
     let began = Instant::now();
-    let is_here = |why: &str| {
-        if began.elapsed() > NOTED {
-            desk.leaving.note_stuck(&session, format!("node {} {why}", to.id));
-        }
-    };
-    match moving::from_here(desk, name, to, PATIENCE, is_here).await {
-        Ok(moved) => {
-            tracing::info!(session, to = moved.to, took_ms = moved.took_ms, "the session left");
-            desk.leaving.note_gone(&session);
-            None
-        }
-        // It ended meanwhile, or another has it.
-        Err(Stuck::NotHere | Stuck::Elsewhere(_)) => None,
-        Err(stuck) => {
-            let why = stuck.to_string(to);
-            tracing::warn!(session, to = %to.id, why, "the session did not leave yet");
-            desk.leaving.note_stuck(&session, why);
-            Some((session, to.id))
-        }
+    let is_here = |why: &str| waits(desk, session, to, began.elapsed(), why);
+    match moving::from_here(desk, name, (to, motive), PATIENCE, is_here).await {
+        Ok(moved) => Given::There(moved, motive),
+        Err(Stuck::NotHere | Stuck::Elsewhere(_)) => Given::Vanished,
+        Err(stuck) => Given::NotTaken(to, stuck.to_string(to)),
     }
 }
 
-async fn target(desk: &Desk, name: &SessionName, tried: &[NodeId]) -> Option<Node> {
-    let info = desk.control.session(name.clone()).await.ok()?;
-    let replication = info.detail.and_then(|detail| detail.replication);
-    let followers = replication.into_iter().flat_map(|replication| replication.followers);
-    let mut in_sync = followers.filter(|one| one.in_sync).filter_map(|one| here::named(desk, &one.node).ok());
-    match in_sync.find(|seen| !tried.contains(&seen.node.id)) {
-        Some(seen) => Some(seen.node),
-        None => desk.control.elsewhere(name.clone(), tried.to_vec()).await.ok()?,
+/// What was given away so far, as it is counted.
+#[derive(Debug, Default)]
+pub struct Moves {
+    ordered: AtomicU64,
+    drained: AtomicU64,
+    rebalanced: AtomicU64,
+    relieved: AtomicU64,
+    not_taken: AtomicU64,
+}
+
+impl Moves {
+    fn count(&self, given: &Given) {
+        let counter = match given {
+            Given::There(_, Motive::Order) => &self.ordered,
+            Given::There(_, Motive::Drain) => &self.drained,
+            Given::There(_, Motive::Ring) => &self.rebalanced,
+            Given::There(_, Motive::Load) => &self.relieved,
+            Given::NotTaken(..) => &self.not_taken,
+            Given::Nowhere | Given::Vanished => return,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Name and value of each counter.
+    pub fn counted(&self) -> [(&'static str, u64); 5] {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        [
+            ("ringside_sessions_handed_over_total", read(&self.ordered)),
+            ("ringside_sessions_drained_total", read(&self.drained)),
+            ("ringside_sessions_rebalanced_total", read(&self.rebalanced)),
+            ("ringside_sessions_relieved_total", read(&self.relieved)),
+            ("ringside_sessions_not_taken_total", read(&self.not_taken)),
+        ]
     }
 }

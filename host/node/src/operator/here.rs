@@ -7,7 +7,7 @@ use ringside_core::ids::NodeId;
 use ringside_core::membership::{Seen, State};
 use serde::Serialize;
 
-use super::{Desk, moving};
+use super::{Desk, idling, moving};
 use crate::admin::ApiError;
 use crate::api::{DoorInfo, Draining, Failure, Killed, NodeInfo, NodeStatus, SeenNode, Upgrading};
 use crate::catalogue::PushError;
@@ -44,6 +44,10 @@ pub async fn answer(desk: &Desk, from: NodeId, ask: Ask) -> Vec<u8> {
         },
         Ask::Move { session, to } => match session.parse::<SessionName>() {
             Ok(name) => json(moving::here(desk, name, to).await),
+            Err(error) => json::<()>(Err(error.into())),
+        },
+        Ask::Evict(session) => match session.parse::<SessionName>() {
+            Ok(name) => json(idling::here(desk, &name).await),
             Err(error) => json::<()>(Err(error.into())),
         },
         Ask::Kill => json(Ok(kill(desk))),

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use ringside_core::ids::Node;
+use ringside_core::leadership::record::Motive;
 use tokio::time::Instant;
 
 use super::{Desk, everywhere, here};
@@ -26,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(25);
 /// Why it was not moved; it is led where it was, unless that node is gone.
 pub async fn anywhere(desk: &Desk, name: SessionName, to: &str) -> Result<Moved, ApiError> {
     let to = here::named(desk, to)?.node;
-    match from_here(desk, name.clone(), to, MOVING, |_| ()).await {
+    match from_here(desk, name.clone(), (to, Motive::Order), MOVING, |_| ()).await {
         Ok(moved) => return Ok(moved),
         Err(Stuck::NotHere) => {}
         Err(stuck) => return Err(stuck.into_error(&name, to)),
@@ -50,7 +51,9 @@ pub async fn anywhere(desk: &Desk, name: SessionName, to: &str) -> Result<Moved,
 /// # Errors
 /// [`anywhere`].
 pub async fn here(desk: &Desk, name: SessionName, to: Node) -> Result<Moved, ApiError> {
-    from_here(desk, name.clone(), to, MOVING, |_| ()).await.map_err(|stuck| stuck.into_error(&name, to))
+    from_here(desk, name.clone(), (to, Motive::Order), MOVING, |_| ())
+        .await
+        .map_err(|stuck| stuck.into_error(&name, to))
 }
 
 /// Why it was not moved.
@@ -87,11 +90,12 @@ impl Stuck {
     }
 }
 
-/// Gives a session of this node to another, within a time; whoever asks is told now and then why it is still here.
+/// Gives a session of this node to another for a reason, within a time; whoever asks is told now and then why it is still
+/// here.
 pub(crate) async fn from_here(
     desk: &Desk,
     name: SessionName,
-    to: Node,
+    (to, motive): (Node, Motive),
     patience: Duration,
     mut is_here: impl FnMut(&str),
 ) -> Result<Moved, Stuck> {
@@ -103,7 +107,7 @@ pub(crate) async fn from_here(
     };
     let mut why = "does not follow it";
     while began.elapsed() < patience {
-        match desk.control.move_session(name.clone(), to).await.map_err(Stuck::Control)? {
+        match desk.control.move_session(name.clone(), to, motive).await.map_err(Stuck::Control)? {
             MoveState::Led(node) if node == to => {
                 let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
                 let (from, to) = (me.id.to_string(), to.id.to_string());

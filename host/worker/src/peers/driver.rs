@@ -53,6 +53,8 @@ pub struct PeerCounts {
     pub frames_in: u64,
     /// Frames that were sent.
     pub frames_out: u64,
+    /// Bytes of packets to them.
+    pub bytes_out: u64,
     /// Connections that this worker closed because of what the peer is or says.
     pub refused: u64,
 }
@@ -230,7 +232,8 @@ impl Peers {
 
     /// What was counted.
     pub fn counts(&self) -> PeerCounts {
-        PeerCounts { up: self.talks.iter().flatten().filter(|talk| talk.peer.is_some()).count() as u64, ..self.counts }
+        let up = self.talks.iter().flatten().filter(|talk| talk.peer.is_some()).count() as u64;
+        PeerCounts { up, bytes_out: self.endpoint.counts().transmitted_bytes, ..self.counts }
     }
 
     /// Closes every connection with a reason.

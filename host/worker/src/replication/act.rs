@@ -108,7 +108,7 @@ impl Replication {
         self.followed.get(self.index_of(&head.session)?)?.as_ref()?.newest_base()
     }
 
-    fn index_of(&self, session: &SessionId) -> Option<usize> {
+    pub(crate) fn index_of(&self, session: &SessionId) -> Option<usize> {
         self.by_id.get(session).copied()
     }
 }
@@ -124,6 +124,7 @@ impl Worker {
         match outcome {
             Outcome::Encoded { to, head, body } => self.send_checkpoint(to, &head.session, body),
             Outcome::Kept { epoch, head, base, state } => self.checkpoint_encoded(epoch, head, (base, state)),
+            Outcome::Rested { epoch, head, state } => self.resting_encoded(now, epoch, head, state),
             Outcome::Decoded { from, head, state } => self.take_checkpoint(now, from, head, state),
             Outcome::Unreadable { from, session, why } => self.unreadable(from, session, &why),
         }

@@ -55,6 +55,8 @@ pub(crate) struct Following {
     pub is_restored: bool,
     /// It keeps the log, and folds it only where it must; none where it replays.
     pub keeping: Option<Keeping>,
+    /// For how long nobody led it then.
+    pub slept: Duration,
 }
 
 /// What is left of a session, or begins one, for a follower.
@@ -100,6 +102,7 @@ impl Following {
             heard: now,
             is_restored: false,
             keeping,
+            slept: Duration::ZERO,
         }
     }
 

@@ -18,6 +18,7 @@ pub struct Job(Task);
 enum Task {
     Encode { to: Member, head: CheckpointHead, base: Option<Arc<State>>, state: Arc<State> },
     Keep { epoch: Epoch, head: CheckpointHead, base: Option<Arc<State>>, state: Arc<State> },
+    Rest { epoch: Epoch, head: CheckpointHead, state: Arc<State> },
     Decode { from: Member, base: Option<Arc<State>>, body: Bytes },
 }
 
@@ -29,6 +30,8 @@ pub(crate) enum Outcome {
     Encoded { to: Member, head: CheckpointHead, body: Bytes },
     /// A checkpoint as the log of the node has it: whole, or an increment of the one at the position `base`.
     Kept { epoch: Epoch, head: CheckpointHead, base: Option<Position>, state: Bytes },
+    /// The state of a session that is to be evicted.
+    Rested { epoch: Epoch, head: CheckpointHead, state: Bytes },
     /// A checkpoint that came.
     Decoded { from: Member, head: CheckpointHead, state: Arc<State> },
     /// One that cannot be read.
@@ -44,6 +47,10 @@ impl Job {
     /// For the log of the node, which has `base`, if that is one.
     pub(crate) fn keep(epoch: Epoch, head: CheckpointHead, base: Option<Arc<State>>, state: Arc<State>) -> Job {
         Job(Task::Keep { epoch, head, base, state })
+    }
+
+    pub(crate) fn rest(epoch: Epoch, head: CheckpointHead, state: Arc<State>) -> Job {
+        Job(Task::Rest { epoch, head, state })
     }
 
     /// What came, be it an increment of `base`.
@@ -63,6 +70,7 @@ impl Job {
                 let Encoded { bytes, base } = state.encode_after(base.as_deref());
                 Outcome::Kept { epoch, head, base, state: bytes.into() }
             }
+            Task::Rest { epoch, head, state } => Outcome::Rested { epoch, head, state: state.encode().into() },
             Task::Decode { from, base, body } => match decode(base.as_deref(), &body) {
                 Ok((head, state)) => Outcome::Decoded { from, head, state },
                 Err((session, why)) => Outcome::Unreadable { from, session, why },
@@ -89,6 +97,7 @@ impl fmt::Debug for Job {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Task::Encode { to, head, .. } => write!(f, "Encode({} at {} for {to})", head.session, head.position),
+            Task::Rest { head, .. } => write!(f, "Rest({} at {})", head.session, head.position),
             Task::Keep { head, .. } => write!(f, "Keep({} at {})", head.session, head.position),
             Task::Decode { from, body, .. } => write!(f, "Decode({} bytes from {from})", body.len()),
         }

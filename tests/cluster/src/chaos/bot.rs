@@ -1,5 +1,9 @@
 //! A player: says numbered words, wants each answered once and in order, and comes back until it is.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use ringside_client::{Client, Event, Options};
@@ -60,8 +64,10 @@ pub struct Bot {
     random: Random,
     seen: Seen,
     played: Played,
-    /// Since when a message waits.
-    waits: Option<Instant>,
+    /// Since when each message waits that was not answered, by its number.
+    waits: BTreeMap<u64, Instant>,
+    /// Whether the cluster was ever cut.
+    was_cut: Arc<AtomicBool>,
 }
 
 /// How a stay ended.
@@ -74,9 +80,15 @@ enum Stay {
 
 impl Bot {
     /// One that enters so.
-    pub fn new(player: String, kind: Kind, options: Options, seed: u64, began: Instant) -> Bot {
+    pub fn new(
+        (player, kind): (String, Kind),
+        options: Options,
+        seed: u64,
+        (began, was_cut): (Instant, Arc<AtomicBool>),
+    ) -> Bot {
         let seen = Seen::new(&format!("{player} in {}", kind.game), began);
-        Bot { kind, options, random: Random::new(seed), seen, played: Played::default(), waits: None }
+        let (played, waits) = (Played::default(), BTreeMap::new());
+        Bot { kind, options, random: Random::new(seed), seen, played, waits, was_cut }
     }
 
     /// Plays until the run is over.
@@ -98,7 +110,7 @@ impl Bot {
                 Stay::Over if is_over => return Ok(self.played),
                 Stay::Over => {
                     self.played.lost += 1;
-                    self.waits = None;
+                    self.waits.clear();
                     self.seen.begin_again();
                     tokio::time::sleep(AGAIN).await;
                 }
@@ -152,7 +164,7 @@ impl Bot {
         let Ok(encoded) = postcard::to_stdvec(&Bytes(body.clone())) else { return Ok(()) };
         // One that is not taken was not sent: it is tried again.
         if client.send(encoded).is_ok() {
-            self.waits.get_or_insert_with(Instant::now);
+            self.waits.insert(self.seen.next_number(), Instant::now());
             self.seen.sent(body)?;
         }
         Ok(())
@@ -168,12 +180,11 @@ impl Bot {
             Event::Message { body, .. } => {
                 let reply = postcard::from_bytes(&body);
                 let reply: echo::Reply = reply.map_err(|error| self.seen.broken(&format!("no reply: {error}")))?;
-                self.seen.reply(&reply)?;
+                let number = self.seen.reply(&reply)?;
                 self.played.messages += 1;
-                if let Some(since) = self.waits.take() {
-                    self.played.longest = self.played.longest.max(since.elapsed());
-                }
-                self.waits = (self.seen.outstanding() > 0).then(Instant::now);
+                let rest = self.waits.split_off(&(number + 1));
+                let longest = std::mem::replace(&mut self.waits, rest).into_values().map(|since| since.elapsed()).max();
+                self.played.longest = self.played.longest.max(longest.unwrap_or_default());
             }
             Event::Attached(attachment) => {
                 self.played.attached += 1;
@@ -185,14 +196,14 @@ impl Bot {
                 }
                 if is_another {
                     self.played.lost += 1;
-                    self.waits = None;
+                    self.waits.clear();
                     self.seen.begin_again();
                     *session = attachment.session;
                 }
             }
             Event::Rewound { last_output, .. } => {
                 self.played.rewound += 1;
-                self.seen.rewound(last_output, self.kind.forks)?;
+                self.seen.rewound(last_output, self.kind.forks && self.was_cut.load(Relaxed))?;
             }
             Event::Rejected { number, cause } => {
                 return Err(self.seen.broken(&format!("message {number} is rejected: {cause}")));

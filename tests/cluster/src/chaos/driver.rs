@@ -1,5 +1,9 @@
 //! Does things to a cluster, one after another, and waits in between until it has healed.
 
+use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use ringside_test_support::cluster::Cluster;
@@ -20,6 +24,8 @@ const GRACE: &str = "2s";
 pub struct Faults {
     /// Nodes that were killed and started again.
     pub kills: u64,
+    /// How many of them while sessions moved there.
+    pub kills_in_moves: u64,
     /// Nodes that stood still for a while.
     pub stops: u64,
     /// Nodes that were drained and started again.
@@ -34,20 +40,30 @@ pub struct Faults {
     pub epochs: u64,
 }
 
+/// Sessions, by game and key.
+type Promised = Vec<(&'static str, String)>;
+
 /// What does it.
 pub struct Driver {
     cluster: Cluster,
     random: Random,
     /// Sessions that outlive a node: game and key.
-    promised: Vec<(&'static str, String)>,
+    promised: Promised,
+    /// Whether the cluster was ever cut: players may be told of forks from then on.
+    was_cut: Arc<AtomicBool>,
     length: Duration,
     faults: Faults,
 }
 
 impl Driver {
     /// One that draws from a seed.
-    pub fn new(cluster: Cluster, seed: u64, promised: Vec<(&'static str, String)>, length: Duration) -> Driver {
-        Driver { cluster, random: Random::new(seed), promised, length, faults: Faults::default() }
+    pub fn new(
+        cluster: Cluster,
+        seed: u64,
+        (promised, was_cut): (Promised, Arc<AtomicBool>),
+        length: Duration,
+    ) -> Driver {
+        Driver { cluster, random: Random::new(seed), promised, was_cut, length, faults: Faults::default() }
     }
 
     /// Does things for as long as it is to; then waits until everything is whole. Answers what does not become so.
@@ -72,7 +88,11 @@ impl Driver {
             0 => {
                 let away = self.pause(3000);
                 self.say(format_args!("kill node {node}, start it after {away:?}"));
+                let moving = self.random.happens(0.5).then(|| self.begin_moves(node));
+                self.faults.kills_in_moves += u64::from(moving.is_some());
                 self.cluster.take(node).kill();
+                // Whatever becomes of those: what they were to move to is gone.
+                moving.into_iter().flatten().for_each(|order| drop(order.wait_with_output()));
                 tokio::time::sleep(away).await;
                 self.cluster.add(node, &[]);
                 self.faults.kills += 1;
@@ -101,12 +121,28 @@ impl Driver {
                 let is_one_way = self.random.happens(0.4);
                 let way = if is_one_way { "one way" } else { "both ways" };
                 self.say(format_args!("node {node} is cut off for {length:?}, {way}"));
+                self.was_cut.store(true, Relaxed);
                 self.cut(node, is_one_way, true);
                 tokio::time::sleep(length).await;
                 self.cut(node, is_one_way, false);
                 self.faults.cuts += 1;
             }
         }
+    }
+
+    /// Has some sessions begin to move to a node, and does not wait for them.
+    fn begin_moves(&mut self, to: u64) -> Vec<Child> {
+        let by = to % NODES + 1;
+        let moves = (0..MOVED).filter_map(|_| {
+            let (game, key) = &self.promised[self.random.below(self.promised.len() as u64) as usize];
+            let mut order = ringside_test_support::node::command(self.cluster.node(by).state());
+            order.args(["session", "move", &format!("{game}/{key}"), "--to", &to.to_string()]);
+            order.stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()
+        });
+        let moves = moves.collect();
+        // Time for one of them to be under way, be it little.
+        std::thread::sleep(Duration::from_millis(self.random.below(300)));
+        moves
     }
 
     fn move_some(&mut self, to: u64) {

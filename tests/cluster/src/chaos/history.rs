@@ -100,8 +100,8 @@ impl Seen {
         self.sent - self.answered
     }
 
-    /// A reply came. Reliable, so what it answers is as safe as the tier promises.
-    pub fn reply(&mut self, reply: &echo::Reply) -> Result<(), Violation> {
+    /// A reply came: to which message. Reliable, so what it answers is as safe as the tier promises.
+    pub fn reply(&mut self, reply: &echo::Reply) -> Result<u64, Violation> {
         let body = &reply.body.0;
         let number = body.first_chunk::<8>().map_or(0, |number| u64::from_le_bytes(*number));
         self.note(format_args!("reply {}, hash {:x}, to {number}", reply.number, reply.hash));
@@ -129,7 +129,8 @@ impl Seen {
             count: reply.number,
             committed: reply.number,
         }))?;
-        self.check(&Event::Acknowledged { number })
+        self.check(&Event::Acknowledged { number })?;
+        Ok(number)
     }
 
     /// The session went back to after so many outputs; whether a fork that it may have took what came after.
@@ -205,7 +206,7 @@ mod tests {
     }
 
     fn kept(seen: &mut Seen, replies: &[echo::Reply]) -> Result<(), Violation> {
-        replies.iter().try_for_each(|reply| seen.reply(reply))
+        replies.iter().try_for_each(|reply| seen.reply(reply).map(drop))
     }
 
     #[test]

@@ -63,7 +63,7 @@ async fn check(cluster: &Cluster, created: &Created, gone: &BTreeSet<String>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_session_has_one_leader_while_nodes_join_die_and_leave() {
     let began = Instant::now();
-    let mut cluster = Cluster::start(3).await;
+    let mut cluster = Cluster::start_at_rest(None, 3).await;
     cluster.node(1).push("echo");
     let (mut created, mut players) = (Created::new(), Vec::new());
     let mut gone = BTreeSet::new();

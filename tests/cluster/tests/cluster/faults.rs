@@ -89,7 +89,7 @@ async fn a_consistent_sessions_leader_that_stands_still_is_fenced_when_it_wakes(
 }
 
 async fn wakes_fenced(game: &str) {
-    let mut scene = Scene::begin(Cluster::start(3).await, game).await;
+    let mut scene = Scene::begin(Cluster::start_at_rest(None, 3).await, game).await;
     let (leader, follower) = (scene.leader, scene.follower);
     // It stands still until both players are answered elsewhere.
     scene.cluster.node(leader).signal("-STOP");
@@ -107,7 +107,7 @@ async fn wakes_fenced(game: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_deposed_for_standing_still_a_short_while() {
-    let mut scene = Scene::begin(Cluster::start(3).await, "echo-replicated").await;
+    let mut scene = Scene::begin(Cluster::start_at_rest(None, 3).await, "echo-replicated").await;
     let (leader, third) = (scene.leader, scene.third);
     let (mut counted, mut epoch) = (0, 1);
     for _ in 0..40 {
@@ -142,7 +142,7 @@ async fn nobody_is_deposed_for_standing_still_a_short_while() {
 /// It was away for so long that the cluster believes it gone; it comes back with all that it had in memory.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_wakes_after_its_sessions_went_on_elsewhere_leads_none_of_them() {
-    let mut scene = Scene::begin(Cluster::start(3).await, "echo-replicated").await;
+    let mut scene = Scene::begin(Cluster::start_at_rest(None, 3).await, "echo-replicated").await;
     let (leader, follower, third) = (scene.leader, scene.follower, scene.third);
     scene.cluster.node(leader).signal("-STOP");
     scene.play().await;
@@ -161,7 +161,7 @@ async fn a_node_that_wakes_after_its_sessions_went_on_elsewhere_leads_none_of_th
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_is_started_again_with_its_old_state_leads_nothing_that_went_on() {
-    let mut scene = Scene::begin(Cluster::start(3).await, "echo-replicated").await;
+    let mut scene = Scene::begin(Cluster::start_at_rest(None, 3).await, "echo-replicated").await;
     let (leader, follower) = (scene.leader, scene.follower);
     scene.cluster.take(leader).kill();
     scene.play().await;
@@ -174,7 +174,7 @@ async fn a_node_that_is_started_again_with_its_old_state_leads_nothing_that_went
 /// A copy of its state directory was taken; the process of the copy comes while it leads.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_process_with_a_leaders_identity_is_kept_out_and_the_session_goes_on() {
-    let mut scene = Scene::begin(Cluster::start(3).await, "echo-replicated").await;
+    let mut scene = Scene::begin(Cluster::start_at_rest(None, 3).await, "echo-replicated").await;
     let (leader, third) = (scene.leader, scene.third);
     let copy = Directory::new();
     for file in ["version", "node.id", "cluster.json", "admin.token"] {

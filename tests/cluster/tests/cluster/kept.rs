@@ -118,7 +118,7 @@ async fn say(client: &mut Client, word: &[u8]) {
 async fn the_branch_that_loses_after_a_cut_is_kept_and_replays() {
     let network = ringside_test_support::network!(3, LAN);
     let name = "echo-replicated/final";
-    let cluster = Cluster::start_on(network, 3).await;
+    let cluster = Cluster::start_at_rest(Some(network), 3).await;
     cluster.node(1).push("echo-replicated");
     cluster.agreed().await;
     let session = create(cluster.node(1), "echo-replicated", "final");

@@ -48,7 +48,7 @@ async fn say(client: &mut Client, word: &[u8]) -> Option<u64> {
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_deposed_where_a_fifth_of_all_packets_is_lost() {
     let network = ringside_test_support::network!(3, LAN);
-    let mut scene = Scene::begin(Cluster::start_on(network, 3).await, "echo-replicated").await;
+    let mut scene = Scene::begin(Cluster::start_at_rest(Some(network), 3).await, "echo-replicated").await;
     scene.cluster.network().set_loss(MUCH_PERMILLE);
     let end = Instant::now() + LONG;
     while Instant::now() < end {
@@ -63,7 +63,7 @@ async fn nobody_is_deposed_where_a_fifth_of_all_packets_is_lost() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consistent_session_goes_on_at_one_side_of_a_cut() {
     let network = ringside_test_support::network!(3, LAN);
-    let mut scene = Scene::begin(Cluster::start_on(network, 3).await, "echo-consistent").await;
+    let mut scene = Scene::begin(Cluster::start_at_rest(Some(network), 3).await, "echo-consistent").await;
     let (leader, follower) = (scene.leader, scene.follower);
     cut_off(&scene.cluster, leader, true);
     scene.play().await;
@@ -90,7 +90,7 @@ async fn a_consistent_session_goes_on_at_one_side_of_a_cut() {
 async fn both_sides_of_a_cut_go_on_with_an_available_session_and_one_branch_wins() {
     let network = ringside_test_support::network!(3, LAN);
     let Scene { cluster, name, session, leader, follower, third, .. } =
-        Scene::begin(Cluster::start_on(network, 3).await, "echo-replicated").await;
+        Scene::begin(Cluster::start_at_rest(Some(network), 3).await, "echo-replicated").await;
     let enter = async |player: &str, door: u64| {
         let node = cluster.node(door);
         let options = Options { standby: false, ..options(node, &node.token(player), &name) };
@@ -130,7 +130,7 @@ async fn both_sides_of_a_cut_go_on_with_an_available_session_and_one_branch_wins
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_goes_on_where_its_nodes_hear_each_other_one_way() {
     let network = ringside_test_support::network!(3, LAN);
-    let mut scene = Scene::begin(Cluster::start_on(network, 3).await, "echo-consistent").await;
+    let mut scene = Scene::begin(Cluster::start_at_rest(Some(network), 3).await, "echo-consistent").await;
     let (leader, follower) = (scene.leader, scene.follower);
     for (from, to) in [(leader as u8, follower as u8), (follower as u8, leader as u8)] {
         let cut = Cut::OneWay { from, to };

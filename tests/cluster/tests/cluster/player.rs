@@ -1,9 +1,14 @@
 //! A player of the echo game who knows that nothing was lost or doubled.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use ringside_client::{Attachment, Client, Event, Options, Trust};
 use ringside_test_support::node::Node;
 use ringside_test_support::sequence::Sequence;
 use ringside_test_support::wait::within;
+use tokio::task::JoinHandle;
 
 pub struct Player {
     pub client: Client,
@@ -11,6 +16,36 @@ pub struct Player {
     hash: u64,
     /// How often the connection was lost.
     pub disconnected: u32,
+}
+
+/// A match that is played until it is told to stop.
+pub struct Match {
+    player: JoinHandle<Player>,
+    stops: Arc<AtomicBool>,
+}
+
+impl Match {
+    /// Its player says so many things, takes them back, and says the next a while later.
+    pub fn play(mut player: Player, count: u64, pause: Duration) -> Match {
+        let stops = Arc::<AtomicBool>::default();
+        let ends = Arc::clone(&stops);
+        let player = tokio::spawn(async move {
+            while !ends.load(Ordering::Relaxed) {
+                player.exchange(count).await;
+                tokio::time::sleep(pause).await;
+            }
+            player
+        });
+        Match { player, stops }
+    }
+
+    /// Each message came once and in order, or it would have ended. Its player.
+    pub async fn end(self) -> Player {
+        self.stops.store(true, Ordering::Relaxed);
+        let mut player = self.player.await.expect("it was played to the end");
+        player.exchange(20).await;
+        player
+    }
 }
 
 /// How a player enters by a node.

@@ -3,17 +3,15 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use ringside_test_support::cluster::Cluster;
 use ringside_test_support::guests;
 use ringside_test_support::node::Answer;
 use ringside_test_support::wait::until;
 use serde_json::Value;
-use tokio::task::JoinHandle;
 
-use crate::player::Player;
+use crate::player::{Match, Player};
 
 /// Processes that nobody else ends.
 #[derive(Default)]
@@ -28,35 +26,12 @@ impl Drop for Orphans {
     }
 }
 
-/// A match that is played until it is told to stop.
-struct Match {
-    player: JoinHandle<Player>,
-    stops: Arc<AtomicBool>,
-}
-
-impl Match {
-    async fn begin(cluster: &Cluster, game: &str, key: &str, node: u64) -> Match {
-        let at = node.to_string();
-        cluster.node(1).ringside(&["session", "create", game, "--key", key, "--node", &at]).succeeded();
-        let mut player = Player::join(cluster.node(1), &format!("in-{key}"), &format!("{game}/{key}")).await;
-        let stops = Arc::<AtomicBool>::default();
-        let ends = Arc::clone(&stops);
-        let player = tokio::spawn(async move {
-            while !ends.load(Ordering::Relaxed) {
-                player.exchange(5).await;
-            }
-            player
-        });
-        Match { player, stops }
-    }
-
-    /// Each message came once and in order, or it would have ended. How often its player lost the connection.
-    async fn end(self) -> u32 {
-        self.stops.store(true, Ordering::Relaxed);
-        let mut player = self.player.await.expect("it was played to the end");
-        player.exchange(20).await;
-        player.disconnected
-    }
+/// A match on a node, played without a pause.
+async fn begin(cluster: &Cluster, game: &str, key: &str, node: u64) -> Match {
+    let at = node.to_string();
+    cluster.node(1).ringside(&["session", "create", game, "--key", key, "--node", &at]).succeeded();
+    let player = Player::join(cluster.node(1), &format!("in-{key}"), &format!("{game}/{key}")).await;
+    Match::play(player, 5, Duration::ZERO)
 }
 
 async fn upgrade(cluster: &Cluster, by: u64, node: u64, binary: PathBuf) -> Answer {
@@ -88,7 +63,7 @@ async fn replaced(nodes: u64, node: u64, games: &[&str]) {
     let mut matches = Vec::new();
     for number in 0..6 {
         let game = games[number % games.len()];
-        matches.push(Match::begin(&cluster, game, &format!("m{number}"), node).await);
+        matches.push(begin(&cluster, game, &format!("m{number}"), node).await);
     }
     // Twice: the successor has a successor, and neither has the addresses that it began with.
     for _ in 0..2 {
@@ -109,7 +84,7 @@ async fn replaced(nodes: u64, node: u64, games: &[&str]) {
         cluster.agreed().await;
     }
     for one in matches {
-        assert_eq!(one.end().await, 0, "nobody lost a connection");
+        assert_eq!(one.end().await.disconnected, 0, "nobody lost a connection");
     }
     // Who comes now is let in, at the same door.
     let at = node.to_string();
@@ -132,10 +107,10 @@ async fn a_node_of_a_cluster_is_replaced_under_its_matches() {
 async fn what_cannot_take_over_is_abandoned_and_the_node_goes_on() {
     let cluster = Cluster::start(1).await;
     cluster.node(1).push("echo");
-    let one = Match::begin(&cluster, "echo", "m", 1).await;
+    let one = begin(&cluster, "echo", "m", 1).await;
     let pid = cluster.node(1).pid();
-    let hello = r#"{"hello":{"release":"9.9.9","formats":{"handover":1,"links":[1,1],"peers":[1,1],"words":1,"checkpoint":99,"rewriter":1}}}"#;
-    let own = r#"{"hello":{"release":"0.1.0","formats":{"handover":1,"links":[1,1],"peers":[1,1],"words":1,"checkpoint":1,"rewriter":1}}}"#;
+    let hello = r#"{"hello":{"release":"9.9.9","formats":{"handover":1,"links":[2,2],"peers":[1,1],"words":1,"checkpoint":99,"rewriter":1}}}"#;
+    let own = r#"{"hello":{"release":"0.1.0","formats":{"handover":1,"links":[2,2],"peers":[1,1],"words":1,"checkpoint":1,"rewriter":1}}}"#;
     let says = |text: &str| format!(r"printf '\000\{:03o}\000\000\000%s' '{text}' >&0", text.len());
     for (program, why) in [
         (PathBuf::from("/bin/false"), "it ended, or did not say what it is"),
@@ -149,7 +124,7 @@ async fn what_cannot_take_over_is_abandoned_and_the_node_goes_on() {
         let status = status(&cluster, 1, 1).expect("the node");
         assert_eq!((&status["pid"], &status["upgrade"]["phase"]), (&pid.into(), &"abandoned".into()), "{status:#}");
     }
-    assert_eq!(one.end().await, 0);
+    assert_eq!(one.end().await.disconnected, 0);
     // And one that can may.
     let answer = upgrade(&cluster, 1, 1, guests::program()).await;
     let _orphans = Orphans(status(&cluster, 1, 1).and_then(|status| status["pid"].as_u64()).into_iter().collect());
@@ -172,7 +147,7 @@ async fn ends_in_the_middle(signal: &str) {
     cluster.node(1).push("echo");
     let mut matches = Vec::new();
     for number in 0..40 {
-        matches.push(Match::begin(&cluster, "echo", &format!("m{number}"), 1).await);
+        matches.push(begin(&cluster, "echo", &format!("m{number}"), 1).await);
     }
     let pid = cluster.node(1).pid();
     let ordered = upgrade(&cluster, 1, 1, guests::program());

@@ -18,7 +18,7 @@ use jsonwebtoken::EncodingKey;
 use ringside_client::{Client, Event as Heard, Options, Trust};
 use ringside_core::ids::{SessionId, WorkerId};
 use ringside_core::leadership::message::{Message, Party};
-use ringside_core::leadership::record::{Copy, Member, Record, Terms};
+use ringside_core::leadership::record::{Copy, Member, Motive, Record, Terms};
 use ringside_core::membership::PeerPorts;
 use ringside_protocol::frame::{ALPN, Certificate, Target};
 use ringside_protocol::limits;
@@ -300,7 +300,7 @@ fn a_session_moves_and_moves_back_without_a_tick_missing() {
         let (answer, answers) = sync_channel(1);
         let reply = Box::new(move |begun| _ = answer.send(begun));
         let to = group.member(to);
-        group.tell(group.member(from), Command::Move { session: id.clone(), to, reply });
+        group.tell(group.member(from), Command::Move { session: id.clone(), to, motive: Motive::Order, reply });
         answers.recv_timeout(PATIENCE).unwrap().expect("it can move");
         let (leader, promoted) = group.until_promoted(&id);
         assert_eq!(leader, to);
@@ -490,7 +490,7 @@ impl Group {
             assert!(begun.elapsed() < PATIENCE, "it does not move");
             let (answer, answers) = sync_channel(1);
             let reply = Box::new(move |begun: Result<_, _>| _ = answer.send(begun));
-            self.tell(self.member(from), Command::Move { session: id.clone(), to, reply });
+            self.tell(self.member(from), Command::Move { session: id.clone(), to, motive: Motive::Order, reply });
             if answers.recv_timeout(PATIENCE).unwrap().is_ok() {
                 break;
             }

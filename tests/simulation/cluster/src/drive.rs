@@ -46,7 +46,7 @@ impl World {
         let era = era(now - process.started);
         process.membership.handle_load(clock, load, era);
         process.tickets.iter_mut().for_each(|tickets| tickets.handle_era(era));
-        process.directory.handle_loads(process.membership.loads());
+        process.directory.handle_loads(clock, process.membership.loads());
         for (session, play) in &mut process.plays {
             play.inputs += 3 * play.players.len() as u64;
             process.directory.handle_inputs(session, play.inputs);
@@ -150,7 +150,7 @@ impl World {
             (Some(Plant::ForgetsToAnnounce), Message::Announce { items, .. }) => {
                 items.retain(|item| match item {
                     Item::Led(lead) => lead.session.incarnation.0 % 3 != 0,
-                    Item::Ended(_) => true,
+                    Item::Ended(_) | Item::Evicted(_) => true,
                 });
             }
             (Some(Plant::LosesEnds), Message::Announce { items, .. }) => {

@@ -11,7 +11,7 @@ use crate::bench::{BenchError, Context};
 use crate::figure::{Figure, rounded};
 use crate::machine::{LOAD_CORE, on_core};
 use crate::nodes::Cluster;
-use crate::player::{Players, patiently};
+use crate::player::{Players, gaps, patiently, see};
 use crate::statistics::quantile;
 
 const NODES: u64 = 2;
@@ -82,12 +82,6 @@ fn gaps_of(context: &Context, game: &str, case: &str) -> Result<Figure, BenchErr
         .with("move_took_ms_p50", rounded(quantile(took, 0.5))))
 }
 
-/// Times between two views next to each other, of which at least one part lies within a time, ms.
-fn gaps(arrivals: &[Instant], (from, to): (Instant, Instant)) -> Vec<f64> {
-    let pairs = arrivals.windows(2).filter(|pair| pair[1] > from && pair[0] < to);
-    pairs.map(|pair| (pair[1] - pair[0]).as_secs_f64() * 1e3).collect()
-}
-
 /// Has a match watched, at rest and while it moves.
 fn watch(cluster: &Cluster, game: &str, key: &str) -> Result<Seen, BenchError> {
     cluster.create_of(1, game, key, 1)?;
@@ -114,21 +108,6 @@ fn watch(cluster: &Cluster, game: &str, key: &str) -> Result<Seen, BenchError> {
 
 fn move_to(cluster: &Cluster, session: &str, node: u64) -> Result<(), BenchError> {
     cluster.ask(1, &["session", "move", session, "--to", &format!("{node:x}")]).map(drop)
-}
-
-/// Watches; answers when each view came. A player who is put out ends the measurement.
-async fn see(options: Options, stop: Arc<AtomicBool>) -> Result<Vec<Instant>, BenchError> {
-    let mut client = patiently(Client::connect(options)).await?.map_err(BenchError::setup)?;
-    let mut arrivals = Vec::new();
-    while !stop.load(Ordering::Relaxed) {
-        match patiently(client.next()).await? {
-            Some(Event::View(_)) => arrivals.push(Instant::now()),
-            Some(Event::Disconnected { cause }) => return Err(BenchError::Child(format!("lost a player: {cause}"))),
-            Some(event) if !event.is_last() => {}
-            event => return Err(BenchError::Child(format!("{event:?} in place of a view"))),
-        }
-    }
-    Ok(arrivals)
 }
 
 const ECHO: &str = "echo-replicated";

@@ -7,6 +7,7 @@ use super::super::types::{GameFacts, SessionEntry};
 use super::super::workers::Pace;
 use crate::ids::{Epoch, Node, PlayerId, SessionId, WorkerId};
 use crate::leadership::record::Member;
+use crate::placement::Policy;
 
 #[derive(Debug)]
 pub(in crate::directory) enum Phase {
@@ -25,6 +26,11 @@ pub(in crate::directory) struct Session {
     pub epoch: Epoch,
     pub inputs: u64,
     pub created_us: u64,
+    /// Since when it is led here, and whether it was elsewhere before.
+    pub since_us: u64,
+    pub was_moved: bool,
+    /// What its calls took.
+    pub calls: Calls,
     /// Since when nobody sits in one that ends when empty.
     pub empty_since: Option<u64>,
     /// It gave way to another of its key: what it says for itself does not grow any more.
@@ -33,6 +39,16 @@ pub(in crate::directory) struct Session {
     pub is_closing: bool,
     pub phase: Phase,
     pub seats: Seats,
+}
+
+/// How long a session's calls take.
+#[derive(Debug, Default)]
+pub(in crate::directory) struct Calls {
+    /// In all, µs, as heard last, and when that was.
+    total_us: u64,
+    at_us: u64,
+    /// In a second, µs.
+    pub per_second_us: u64,
 }
 
 /// The seats of a session.
@@ -48,7 +64,13 @@ pub(in crate::directory) struct Seats {
 
 impl Session {
     /// Of what is to be led on a worker in an epoch.
-    pub fn new(charter: Charter, worker: WorkerId, epoch: Epoch, created_us: u64, phase: Phase) -> Session {
+    pub fn new(
+        charter: Charter,
+        worker: WorkerId,
+        epoch: Epoch,
+        (created_us, since_us): (u64, u64),
+        phase: Phase,
+    ) -> Session {
         let seats = Seats::new(&charter.facts);
         Session {
             charter,
@@ -56,6 +78,9 @@ impl Session {
             epoch,
             inputs: 0,
             created_us,
+            since_us,
+            was_moved: created_us != since_us,
+            calls: Calls::default(),
             empty_since: None,
             gave_way: false,
             is_closing: false,
@@ -77,6 +102,12 @@ impl Session {
     /// Whether its worker has it.
     pub fn is_live(&self) -> bool {
         matches!(self.phase, Phase::Live)
+    }
+
+    /// Whether it stays here whatever the ring says: it is pinned, has not begun, or is about to end.
+    pub fn stays(&self) -> bool {
+        let is_over = self.is_closing || self.gave_way || self.seats.entry == Admission::Closed;
+        is_over || !self.is_live() || self.charter.decision.policy != Policy::Ring
     }
 
     /// The worker that leads it, as its followers see it.
@@ -131,6 +162,17 @@ impl Session {
             followers: self.charter.facts.replicas.followers,
             decision: &self.charter.decision,
         }
+    }
+}
+
+impl Calls {
+    /// So long in all by now.
+    pub fn note(&mut self, now: u64, total_us: u64) {
+        let elapsed = u128::from(now.saturating_sub(self.at_us).max(1));
+        // It begins anew where a session comes to another worker.
+        let spent = u128::from(total_us.saturating_sub(self.total_us));
+        self.per_second_us = u64::try_from(spent * 1_000_000 / elapsed).unwrap_or(u64::MAX);
+        (self.total_us, self.at_us) = (total_us, now);
     }
 }
 

@@ -81,6 +81,12 @@ impl Follower {
         if self.is_eligible() { self.heard_at + SUSPICION_US } else { u64::MAX }
     }
 
+    /// Where the next record is made.
+    fn next_home(&self) -> ChainHome {
+        let next = self.record.as_ref().map(|record| record.next_home(&self.terms));
+        next.unwrap_or_else(|| self.terms.home())
+    }
+
     fn leader(&self) -> Option<Member> {
         self.record.as_ref().map(|record| record.leader)
     }
@@ -94,7 +100,7 @@ impl Follower {
                 leader.into_iter().for_each(|leader| self.outputs.push_back(Output::Probe(leader)));
             }
             // It may have come to count without being told.
-            Phase::Following if !self.counts && self.terms.home() == ChainHome::Store && now >= self.promised_until => {
+            Phase::Following if !self.counts && self.next_home() == ChainHome::Store && now >= self.promised_until => {
                 self.forgive(now);
                 self.chain.read(now);
             }
@@ -166,7 +172,7 @@ impl Follower {
         };
         let voice = |whom| (whom, Voice { stand: None, waits_since: silent_since(&whom) });
         let voices = members.chain([Party::Home]).map(voice).collect();
-        let is_read = self.terms.home() == ChainHome::Log;
+        let is_read = self.next_home() == ChainHome::Log;
         self.phase = Phase::Standing(Round {
             epoch,
             record: (record.epoch, record.number),
@@ -233,7 +239,7 @@ impl Follower {
             is_complete: home == ChainHome::Store && self.terms.tier != Tier::Volatile,
             former: record.members().collect(),
         };
-        match home {
+        match self.next_home() {
             ChainHome::Log => self.lead(promotion),
             ChainHome::Store => {
                 self.phase = Phase::Making(promotion);

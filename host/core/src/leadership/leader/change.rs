@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use crate::ids::Position;
 use crate::leadership::message::Output;
-use crate::leadership::record::{Cause, ChainHome, Member, Record};
+use crate::leadership::record::{Cause, ChainHome, Member, Motive, Record};
 use crate::leadership::timing::HOLD_US;
 use crate::limits;
 
@@ -38,14 +38,14 @@ impl Leader {
     ///
     /// # Errors
     /// If it cannot be begun now; nothing has changed.
-    pub fn handle_move(&mut self, now: u64, to: Member) -> Result<(), MoveError> {
+    pub fn handle_move(&mut self, now: u64, to: Member, motive: Motive) -> Result<(), MoveError> {
         if self.phase != Phase::Leading || !self.pending.is_empty() {
             return Err(MoveError::Busy);
         }
         if !self.record.counts(to) {
             return Err(MoveError::NotInSync);
         }
-        self.phase = Phase::Holding { to, until: now + HOLD_US };
+        self.phase = Phase::Holding { to, motive, until: now + HOLD_US };
         self.try_grant(now);
         Ok(())
     }
@@ -61,7 +61,7 @@ impl Leader {
     }
 
     pub(super) fn try_grant(&mut self, now: u64) {
-        let Phase::Holding { to, .. } = self.phase else { return };
+        let Phase::Holding { to, motive, .. } = self.phase else { return };
         let has_all = self.peers.get(&to).is_some_and(|peer| peer.received == self.end && !peer.has_diverged);
         // With the right nobody stands for promotion, nor may while the grant is on its way.
         if !has_all || !self.pending.is_empty() || !self.has_right(now) {
@@ -71,7 +71,7 @@ impl Leader {
         in_sync.remove(&to);
         in_sync.insert(self.me);
         let (epoch, home) = (to.epoch_after(self.seen.max(self.record.epoch.number)), self.terms.home());
-        let record = Arc::new(self.record.succeeded(to, epoch, in_sync, self.end, (Cause::Granted, home)));
+        let record = Arc::new(self.record.succeeded(to, epoch, in_sync, self.end, (motive.into(), home)));
         match home {
             ChainHome::Log => self.granted(record),
             ChainHome::Store => {
@@ -147,7 +147,7 @@ impl Leader {
     }
 
     /// Makes the next record; in the log it is an entry, and its position that entry's.
-    fn propose(&mut self, now: u64, in_sync: BTreeSet<Member>, position: Position, cause: Cause) {
+    pub(super) fn propose(&mut self, now: u64, in_sync: BTreeSet<Member>, position: Position, cause: Cause) {
         let home = self.terms.home();
         let position = if home == ChainHome::Log { self.append(now) } else { position };
         let record = Arc::new(self.newest().with_set(in_sync, position, cause));
@@ -180,9 +180,11 @@ impl Leader {
     }
 
     /// The store has made a record.
-    pub(super) fn made(&mut self, _now: u64, record: Arc<Record>) {
-        if matches!(self.phase, Phase::Granting { .. }) {
-            return self.granted(record);
+    pub(super) fn made(&mut self, now: u64, record: Arc<Record>) {
+        match self.phase {
+            Phase::Granting { .. } => return self.granted(record),
+            Phase::Resting(_) => return self.evicted(now, record),
+            _ => {}
         }
         self.pending.clear();
         self.is_confirmed = true;
@@ -191,7 +193,7 @@ impl Leader {
     }
 
     /// A record of this leader's has come to count.
-    fn counts_now(&mut self, record: Arc<Record>) {
+    pub(super) fn counts_now(&mut self, record: Arc<Record>) {
         let before = std::mem::replace(&mut self.record, record);
         self.former.retain(|who, _| !self.record.counts(*who));
         let removed: Vec<Member> = before.in_sync.difference(&self.record.in_sync).copied().collect();
@@ -201,6 +203,9 @@ impl Leader {
 
     /// Another record than this leader's own try is the newest.
     pub(super) fn overtaken(&mut self, now: u64, record: Arc<Record>) {
+        if self.try_next_number(now, &record) {
+            return;
+        }
         self.pending.clear();
         self.met(now, record);
     }

@@ -5,14 +5,32 @@ mod replication;
 use super::table;
 use crate::api::{ExplainedStep, Explanation, Moved, SessionInfo};
 
+/// Which sessions are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listing {
+    /// Those that are led.
+    Live,
+    /// Those that are in the store until somebody asks for them.
+    Evicted,
+    /// Those that ended last.
+    Ended,
+}
+
 /// Sessions as a table.
-pub fn list(sessions: &[SessionInfo], ended: bool) -> String {
+pub fn list(sessions: &[SessionInfo], listing: Listing) -> String {
     if sessions.is_empty() {
-        let none =
-            if ended { "No session has ended yet." } else { "No sessions. Create one: ringside session create GAME" };
+        let none = match listing {
+            Listing::Ended => "No session has ended yet.",
+            Listing::Evicted => "No session is in the store.",
+            Listing::Live => "No sessions. Create one: ringside session create GAME",
+        };
         return none.to_owned();
     }
-    if ended {
+    if listing == Listing::Evicted {
+        let rows: Vec<Vec<String>> = sessions.iter().map(evicted_row).collect();
+        return table::columns(&["session", "last node", "evicted", "timer"], &rows);
+    }
+    if listing == Listing::Ended {
         let rows: Vec<Vec<String>> = sessions.iter().map(ended_row).collect();
         return table::columns(&["session", "node", "ended", "reason"], &rows);
     }
@@ -29,6 +47,25 @@ fn ended_row(session: &SessionInfo) -> Vec<String> {
         ago,
         table::plain(session.reason.as_deref().unwrap_or_default()),
     ]
+}
+
+/// By its whole name, as those that ended.
+fn evicted_row(session: &SessionInfo) -> Vec<String> {
+    vec![
+        session.session.clone(),
+        session.node.clone(),
+        format!("{} ago", table::duration(session.age_s)),
+        timer(session),
+    ]
+}
+
+/// When a timer of a session is due that nobody leads.
+fn timer(session: &SessionInfo) -> String {
+    match session.timer_in_s {
+        None => "none".to_owned(),
+        Some(0) => "due".to_owned(),
+        Some(seconds) => format!("in {}", table::duration(seconds)),
+    }
 }
 
 fn live_row(session: &SessionInfo) -> Vec<String> {
@@ -54,6 +91,9 @@ pub fn show(session: &SessionInfo) -> String {
     if session.state == "ended" {
         // Nothing is known any more of its players or of whether it was recorded.
         facts.push(("ended", format!("{} ago", table::duration(session.age_s))));
+    } else if session.state == "evicted" {
+        facts.push(("evicted", format!("{} ago", table::duration(session.age_s))));
+        facts.push(("timer", timer(session)));
     } else {
         facts.extend([
             ("players", players(session)),
@@ -153,6 +193,7 @@ mod tests {
             seats: 2,
             reserved: 0,
             age_s: 61,
+            timer_in_s: None,
             record: true,
             reason: None,
             detail: None,
@@ -166,7 +207,7 @@ mod tests {
         assert!(shown.contains("1m01s ago") && shown.contains("finished"), "{shown}");
         assert!(!shown.contains("recorded") && !shown.contains("players"), "not known any more:\n{shown}");
         assert_eq!(
-            list(std::slice::from_ref(&over), true).lines().nth(1),
+            list(std::slice::from_ref(&over), Listing::Ended).lines().nth(1),
             Some("tug/one@000000000000000f  1     1m01s ago  finished")
         );
         let detail = SessionDetail { stats_hex: "2a".into(), ..SessionDetail::default() };
@@ -174,7 +215,7 @@ mod tests {
         assert!(with_stats.contains("statistics    2a (hexadecimal)"), "{with_stats}");
         let live = show(&session("live"));
         assert!(live.contains("recorded") && live.contains("1/2"), "{live}");
-        assert!(list(&[session("live")], false).contains("tug/one  live   1     0       1/2      1m01s  yes"));
+        assert!(list(&[session("live")], Listing::Live).contains("tug/one  live   1     0       1/2      1m01s  yes"));
     }
 
     #[test]

@@ -200,13 +200,7 @@ impl Desk {
             return;
         }
         self.signals_waiting += 1;
-        let open = Open {
-            game: game.clone(),
-            key: key.clone(),
-            record: false,
-            may_create: false,
-            draw: Draw { key: 0, incarnation: 0 },
-        };
+        let open = Open { game: game.clone(), key: key.clone(), record: false, may_create: false, draw: no_draw() };
         let request = self.request(Waiting::Signal(Box::new(Signal { game, key, source, body })));
         self.directory.handle_open(now, request, open);
     }
@@ -228,6 +222,11 @@ impl Desk {
             self.tell(placed.leader, PeerMessage::Signal { game, key, source, body: body.to_vec() });
         }
     }
+}
+
+/// For who creates nothing. A session that was evicted is looked for under a name of its own.
+pub(super) fn no_draw() -> Draw {
+    Draw { key: 0, incarnation: crate::random::u64() }
 }
 
 /// What a player is told whose session's leader cannot be seen: to look again.

@@ -2,6 +2,8 @@
 
 use ringside_core::ids::{Node, NodeId};
 use ringside_core::leadership::leader::MoveError;
+use ringside_core::leadership::record::Motive;
+use ringside_core::rebalance::Going;
 use ringside_worker::Command;
 use ringside_worker::command::MoveRefused;
 
@@ -16,8 +18,23 @@ impl Desk {
         let _ = reply.send(place.ok_or_else(|| ControlError::NoSuchSession(name.to_string())));
     }
 
+    /// What is to go to other nodes by itself now. A node that leaves, or has not arrived, keeps what it has for that.
+    pub(super) fn wave(&mut self, now: u64, at_most: usize, reply: Reply<Vec<Going>>) {
+        let wave = match self.draining || self.joining || self.recovering {
+            true => Vec::new(),
+            false => self.directory.wave(now, at_most),
+        };
+        let _ = reply.send(Ok(wave));
+    }
+
     /// The next step. A session that is followed here is led by whom its follower knows.
-    pub(super) fn move_session(&mut self, now: u64, name: &SessionName, to: Node, reply: Reply<MoveState>) {
+    pub(super) fn move_session(
+        &mut self,
+        now: u64,
+        name: &SessionName,
+        (to, motive): (Node, Motive),
+        reply: Reply<MoveState>,
+    ) {
         let me = self.directory.me();
         let Some(entry) = self.find(name) else {
             let leader =
@@ -55,6 +72,6 @@ impl Desk {
             };
             let _ = reply.send(Ok(state));
         });
-        let _ = self.send(worker, Command::Move { session, to: member, reply: answer });
+        let _ = self.send(worker, Command::Move { session, to: member, motive, reply: answer });
     }
 }

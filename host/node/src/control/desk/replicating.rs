@@ -198,6 +198,10 @@ impl Desk {
         match begun {
             Ok(()) => self.create_on(now, worker, create),
             Err(NotBegun::Failed(why)) => self.directory.handle_created(now, &create.session, worker, Err(why)),
+            Err(NotBegun::Away(why)) => {
+                tracing::debug!(session = %create.session, why, "a session is created later");
+                self.directory.handle_not_created(now, &create.session, &Refusal::TimedOut);
+            }
             Err(NotBegun::Open(other)) => {
                 tracing::debug!(session = %create.session, %other, "another session of the key is not over");
                 self.directory.handle_not_created(now, &create.session, &Refusal::TimedOut);

@@ -3,7 +3,7 @@
 use ringside_core::directory::{self as directory, Charter, GameFacts, Message as Said, NotFollowed, Pace, Replicas};
 use ringside_core::ids::{Certificate, ModuleHash};
 use ringside_core::leadership::message::{Message as Words, Party};
-use ringside_core::leadership::record::{Cause, ChainHome, Member, PartitionPolicy, Record, Tier};
+use ringside_core::leadership::record::{Cause, ChainHome, Member, Motive, PartitionPolicy, Record, Tier};
 use ringside_core::membership::{Contact, Fact, PeerPorts, Seen, State, View};
 use ringside_core::placement;
 use ringside_core::ring::Position;
@@ -359,7 +359,8 @@ fn a_session_is_moved_to_a_node_that_is_made_to_follow_it_first() {
     let (id, players) = (session.clone(), Vec::new());
     bench.event(0, Event::Promoted(Box::new(Promoted { session: id, record: Arc::new(record.clone()), players })));
     bench.commands(0);
-    let step = |bench: &mut Bench, to: u64| bench.ask(|reply| Message::Move(name(&session), node(to), reply));
+    let step =
+        |bench: &mut Bench, to: u64| bench.ask(|reply| Message::Move(name(&session), node(to), Motive::Order, reply));
     assert_eq!(step(&mut bench, 1).try_recv().unwrap(), Ok(MoveState::Led(node(1))));
     let gone = step(&mut bench, 9).try_recv().unwrap();
     assert!(matches!(&gone, Ok(MoveState::Refused(why)) if why.contains("not in the cluster")), "{gone:?}");
@@ -388,9 +389,9 @@ fn a_session_without_followers_is_followed_where_it_is_to_go() {
     let session = bench.session("final");
     bench.desk.handle(0, Message::View(view(&[1, 2])));
     bench.commands(0);
-    let gone = bench.ask(|reply| Message::Move(name(&session), node(3), reply)).try_recv().unwrap();
+    let gone = bench.ask(|reply| Message::Move(name(&session), node(3), Motive::Order, reply)).try_recv().unwrap();
     assert!(matches!(&gone, Ok(MoveState::Refused(why)) if why.contains("not in the cluster")), "{gone:?}");
-    let waits = bench.ask(|reply| Message::Move(name(&session), node(2), reply)).try_recv().unwrap();
+    let waits = bench.ask(|reply| Message::Move(name(&session), node(2), Motive::Order, reply)).try_recv().unwrap();
     assert!(matches!(waits, Ok(MoveState::Waits(_))), "{waits:?}");
     let asked = sent.lock().unwrap().iter().any(|(to, said)| *to == node(2) && matches!(said, Said::Follow { .. }));
     assert!(asked, "the other node is to follow");
@@ -398,10 +399,10 @@ fn a_session_without_followers_is_followed_where_it_is_to_go() {
     let recruited =
         bench.commands(0).into_iter().any(|it| matches!(it, Command::Recruit { member: who, .. } if who == member(2)));
     assert!(recruited, "the leader's worker is told of it");
-    bench.ask(|reply| Message::Move(name(&session), node(2), reply));
+    bench.ask(|reply| Message::Move(name(&session), node(2), Motive::Order, reply));
     let moved = bench.commands(0).into_iter().any(|it| matches!(it, Command::Move { to, .. } if to == member(2)));
     assert!(moved, "it is to move");
     let unknown = SessionName { key: "other".parse().unwrap(), ..name(&session) };
-    let missing = bench.ask(|reply| Message::Move(unknown, node(2), reply)).try_recv().unwrap();
+    let missing = bench.ask(|reply| Message::Move(unknown, node(2), Motive::Order, reply)).try_recv().unwrap();
     assert_eq!(missing, Err(ControlError::NoSuchSession("pong/other".to_owned())));
 }

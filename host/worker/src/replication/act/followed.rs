@@ -91,7 +91,7 @@ impl Worker {
         }
     }
 
-    fn drop_following(&mut self, now: Instant, at: usize) -> Option<Box<Following>> {
+    pub(crate) fn drop_following(&mut self, now: Instant, at: usize) -> Option<Box<Following>> {
         let mut following = self.replication.followed[at].take()?;
         self.replication.by_id.remove(&following.id);
         self.replication.schedule.set(at as u32, None);
@@ -208,7 +208,7 @@ impl Worker {
         let (Some(promotion), Some((fold, base, log))) = (following.promotion.take(), following.take_parts()) else {
             return;
         };
-        let Following { id, terms, branches, history, standbys, keeping, .. } = *following;
+        let Following { id, terms, branches, history, standbys, keeping, slept, .. } = *following;
         let record = Arc::clone(&promotion.record);
         let is_complete = promotion.is_complete;
         tracing::info!(
@@ -223,7 +223,8 @@ impl Worker {
         let first = if rate == 0 { now } else { self.first_tick(now, Duration::from_secs(1) / rate) };
         let players = fold.slots().map(|state| state.player.clone()).collect();
         let parts = (fold, base, log);
-        let session = Session::promoted(id.clone(), parts, (lead, is_complete), now, (first, self.config.cost_of));
+        let mut session = Session::promoted(id.clone(), parts, (lead, is_complete), now, (first, self.config.cost_of));
+        session.has_slept(slept);
         let index = self.put(Box::new(session));
         self.tell(Event::Promoted(Box::new(Promoted { session: id.clone(), record, players })));
         self.after_run(now, index, Ran::Applied);

@@ -76,6 +76,8 @@ impl Worker {
             }
             // What was held back is taken up when it is looked after.
             Output::MoveFailed => self.move_failed(now, index),
+            Output::Evicted(record) => self.evicted(now, index, record),
+            Output::NotEvicted => tracing::debug!(session = %id, "the session is not evicted"),
             Output::Renewed(record) => {
                 tracing::info!(session = %id, %record.leader, ?record.cause, "the session goes on in a new epoch");
             }
@@ -162,7 +164,7 @@ impl Worker {
     }
 
     /// A session is to have followers, be it for a moment.
-    pub(super) fn begin_lead(&mut self, now: Instant, index: usize) {
+    pub(crate) fn begin_lead(&mut self, now: Instant, index: usize) {
         let own = (self.replication.me, self.replication.clock);
         if let Some(session) = self.sessions[index].as_mut().filter(|session| session.lead.is_none()) {
             session.begin_lead(now, own);

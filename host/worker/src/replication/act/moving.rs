@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use ringside_core::ids::SessionId;
 use ringside_core::leadership::leader::MoveError;
-use ringside_core::leadership::record::Member;
+use ringside_core::leadership::record::{Member, Motive};
 use ringside_protocol::frame::ServerFrame;
 
 use super::super::wire::Item;
@@ -31,6 +31,7 @@ const LOOK: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(crate) struct Moving {
     to: Member,
+    motive: Motive,
     /// Until when players may come there before it goes.
     until: Instant,
     /// Until when it is waited for a target that has to fold first.
@@ -41,8 +42,8 @@ pub(crate) struct Moving {
 }
 
 impl Moving {
-    fn begin(now: Instant, to: Member) -> Moving {
-        Moving { to, until: now + ANNOUNCE, warm_by: now + WARMING, tries: 0, is_granting: false }
+    fn begin(now: Instant, to: Member, motive: Motive) -> Moving {
+        Moving { to, motive, until: now + ANNOUNCE, warm_by: now + WARMING, tries: 0, is_granting: false }
     }
 
     /// When something is due.
@@ -65,7 +66,13 @@ impl Moving {
 
 impl Worker {
     /// The lead of a session is to go to one of its followers: its players are told first.
-    pub(crate) fn move_session(&mut self, now: Instant, session: &SessionId, to: Member) -> Result<(), MoveRefused> {
+    pub(crate) fn move_session(
+        &mut self,
+        now: Instant,
+        session: &SessionId,
+        to: Member,
+        motive: Motive,
+    ) -> Result<(), MoveRefused> {
         let index = self.index_of(session).ok_or(MoveRefused::NotHere)?;
         self.begin_lead(now, index);
         let lead = self.lead_mut(index).ok_or(MoveRefused::Leader(MoveError::NotInSync))?;
@@ -78,7 +85,7 @@ impl Worker {
         if lead.moving.is_some() {
             return Err(MoveRefused::Leader(MoveError::Busy));
         }
-        lead.moving = Some(Moving::begin(now, to));
+        lead.moving = Some(Moving::begin(now, to, motive));
         let standing = lead.standing.get(&to).copied().unwrap_or(0);
         self.have_warmed(index, to);
         let links = self.attached_links(index);
@@ -146,8 +153,9 @@ impl Worker {
             return self.reschedule(index);
         }
         moving.is_granting = true;
+        let (to, motive) = (moving.to, moving.motive);
         let mut begun = Ok(());
-        self.with_leader(now, index, |core, us| begun = core.handle_move(us, to));
+        self.with_leader(now, index, |core, us| begun = core.handle_move(us, to, motive));
         if begun.is_err() {
             self.move_failed(now, index);
         }
@@ -188,7 +196,7 @@ mod tests {
     fn a_move_waits_for_players_for_its_time_and_is_tried_a_few_times() {
         let now = Instant::now();
         let to = Member { node: Node { id: NodeId(2), generation: 1 }, worker: WorkerId(0) };
-        let mut moving = Moving::begin(now, to);
+        let mut moving = Moving::begin(now, to, Motive::Order);
         assert_eq!(moving.next_wake(), Some(now + ANNOUNCE));
         moving.is_granting = true;
         assert_eq!(moving.next_wake(), None, "the core decides");

@@ -33,6 +33,8 @@ pub enum Condition {
     NoFalsePromotion,
     /// A session is led again within the time of a failover, and then served.
     LedAgain,
+    /// Whoever activates an evicted session has the state after which it was evicted, and is one.
+    Activated,
     /// Answers do not beget answers without end.
     Subsides,
     /// See [`Promise::ExactlyOnce`].
@@ -68,6 +70,7 @@ impl Condition {
         Condition::DivergenceReported,
         Condition::NoFalsePromotion,
         Condition::LedAgain,
+        Condition::Activated,
         Condition::Subsides,
         Condition::ExactlyOnce,
         Condition::MonotonicWrites,

@@ -134,8 +134,13 @@ pub struct Replica {
 impl Replica {
     /// One that has nothing.
     pub fn new(role: Role) -> Replica {
+        Replica { role: Some(role), ..Replica::empty() }
+    }
+
+    /// The same, before it is anything.
+    pub fn empty() -> Replica {
         Replica {
-            role: Some(role),
+            role: None,
             log: Log::default(),
             saw: None,
             release: None,

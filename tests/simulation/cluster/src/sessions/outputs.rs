@@ -6,13 +6,14 @@ use ringside_core::ids::{Epoch, Position, StateHash};
 use ringside_core::leadership::chain::Request;
 use ringside_core::leadership::leader::{ChainReply, NotNow};
 use ringside_core::leadership::message::{Ack, Append, Mark, Message, Output, Party, Promotion};
-use ringside_core::leadership::record::{Cause, Member, Record, Tier};
+use ringside_core::leadership::record::{Member, Motive, Record, Tier};
 use ringside_core::leadership::{Follower, Leader, newer};
 
 use super::conditions::Condition;
 use super::log::{Entry, Item};
 use super::machine::{Machine, Replica, Role};
 use super::packet::{Packet, Said};
+use super::plan::StoreMood;
 use super::plant::Plant;
 use super::world::{Event, World};
 
@@ -35,6 +36,8 @@ pub enum Act {
     Input { player: usize, number: u64 },
     /// The session is to move.
     Move,
+    /// It is to be evicted.
+    Evict,
     /// A player has seen an epoch.
     Seen(Epoch),
     /// A machine is to follow.
@@ -195,7 +198,8 @@ impl World {
             // One that is of no use is begun anew once nobody speaks to it any more.
             let is_useless = replica.has_diverged && replica.follower().is_some_and(|follower| !follower.counts());
             let is_forgotten = replica.spoken_to_at.is_some_and(|at| now > at + 2_000_000);
-            process.replicas[session] = (!is_useless || !is_forgotten).then_some(replica);
+            let is_gone = replica.role.is_none() || is_useless && is_forgotten;
+            process.replicas[session] = (!is_gone).then_some(replica);
         }
     }
 
@@ -240,7 +244,20 @@ impl World {
             (Act::Move, Some(Role::Leader(leader))) => {
                 if let Some(to) = leader.record().in_sync.first().copied() {
                     // It may be busy: then it is not moved.
-                    let _ = leader.handle_move(clock, to);
+                    let _ = leader.handle_move(clock, to, Motive::Order);
+                }
+            }
+            (Act::Evict, Some(Role::Leader(leader))) => {
+                let at = (session, leader.epoch(), replica.log.end());
+                if leader.handle_evict(clock).is_ok() {
+                    let mut log = replica.log.clone();
+                    if self.plant == Some(Plant::EvictsAnOldState) {
+                        log.truncate(at.2.saturating_sub(5));
+                        while log.end() < at.2 {
+                            log.push(Entry { epoch: at.1, item: Item::Tick });
+                        }
+                    }
+                    self.evicted.insert(at, log);
                 }
             }
             (Act::Tick, Some(Role::Leader(_))) => {
@@ -361,6 +378,11 @@ impl World {
                 }
             }
             Output::MoveFailed => self.say(slot, format_args!("{session}: not moved")),
+            Output::Evicted(record) => {
+                self.say(slot, format_args!("{session}: evicted after {}", record.position));
+                replica.role = None;
+            }
+            Output::NotEvicted => self.say(slot, format_args!("{session}: not evicted")),
             Output::Renewed(record) => {
                 self.say(slot, format_args!("{session}: goes on in {:?}: {:?}", record.epoch, record.cause));
                 self.begins(slot, session, replica, &record);
@@ -439,7 +461,7 @@ impl World {
         let follower = leader.into_follower(clock);
         if let Some(record) = follower.record().cloned() {
             replica.sees(record.epoch);
-            if record.cause == Cause::Granted {
+            if record.cause.is_grant() {
                 let verdict = self.truth.made(self.now(), session, &record);
                 self.checks.check(Condition::Entitled, verdict.is_ok(), || format!("{verdict:?}: {record:?}"));
                 if self.is_planted(Plant::LeadsOnAfterTheGrant) {
@@ -454,6 +476,51 @@ impl World {
         (replica.is_paused, replica.release, replica.safe) = (false, None, 0);
         replica.players.clear();
         replica.role = Some(Role::Follower(Box::new(follower)));
+    }
+
+    /// Somebody asks for a session that is evicted: a machine that does not lead it makes the next record and goes on with
+    /// what is in the store.
+    pub fn activate(&mut self, session: usize) {
+        let Some(before) = self.store.newest(session).filter(|record| record.is_at_rest()).cloned() else { return };
+        let free: Vec<usize> = (0..self.machines.len())
+            .filter(|slot| {
+                let machine = &self.machines[*slot];
+                let leads = machine.replica(session).is_some_and(|replica| replica.leader().is_some());
+                !machine.is_still(self.now()) && machine.process.is_some() && !leads
+            })
+            .collect();
+        if free.is_empty() || self.store.mood(self.now()) != StoreMood::Well {
+            return;
+        }
+        let twice = self.is_planted(Plant::ActivatesTwice) && free.len() > 1;
+        for _ in 0..1 + usize::from(twice) {
+            let slot = free[self.random.below(free.len() as u64) as usize];
+            self.activate_on(slot, session, &before);
+        }
+    }
+
+    fn activate_on(&mut self, slot: usize, session: usize, before: &Arc<Record>) {
+        let Some(me) = self.machines[slot].process.as_ref().map(|process| process.member()) else { return };
+        let end = before.position;
+        let Some(log) = self.evicted.get(&(session, before.epoch, end)).cloned() else { return };
+        let (epoch, home) = (me.epoch_after(before.epoch.number), self.terms[session].home());
+        let record = before.succeeded(me, epoch, Default::default(), end, (Cause::Activated, home));
+        let record = Arc::new(record);
+        let is_made = self.store.newest(session) == Some(before);
+        self.create(session, &record);
+        self.checks.check(Condition::Activated, is_made && log.end() == end, || {
+            format!("m{slot} activates {session} in {epoch:?} with a log up to {}, not {end}", log.end())
+        });
+        let mut replica = self.machines[slot].process.as_mut().and_then(|it| it.replicas[session].take());
+        let saw = replica.take().and_then(|replica| replica.saw);
+        let mut replica = Replica { log, saw, role: None, ..Replica::empty() };
+        let former = Default::default();
+        let promotion = Promotion { record, end, committed: end, is_complete: true, former };
+        self.promoted(slot, session, &mut replica, promotion);
+        self.drain(slot, session, &mut replica, &Batch { from: 0, entries: Vec::new() }, None);
+        if let Some(process) = self.machines[slot].process.as_mut() {
+            process.replicas[session] = Some(replica);
+        }
     }
 
     fn promoted(&mut self, slot: usize, session: usize, replica: &mut Replica, mut promotion: Promotion) {

@@ -60,6 +60,8 @@ pub enum Deed {
     Store { mood: StoreMood, length: Micros },
     /// A session is moved to one of its followers.
     Move { session: usize },
+    /// A session is evicted, and somebody asks for it a while later.
+    Evict { session: usize, after: Micros },
     /// A follower's memory is damaged.
     Damage { session: usize },
 }
@@ -118,7 +120,7 @@ impl Plan {
         while at + SPACING <= PEACE {
             let session = random.below(self.sessions.len() as u64) as usize;
             let slot = random.below(self.machines as u64) as usize;
-            let deed = match random.below(13) {
+            let deed = match random.below(15) {
                 0..3 => Deed::CrashLeader { session, down: random.below(3_000_000) },
                 3 => Deed::Crash { slot, down: random.below(3_000_000) },
                 4 => Deed::StallLeader { session, length: random.below(300_000) },
@@ -133,6 +135,7 @@ impl Plan {
                 9 => Deed::Jump { slot, by: random.below(80_000) },
                 10 => Deed::Damage { session },
                 11 => Deed::CutLink { session, length: 1_000_000 + random.below(1_000_000) },
+                12 | 13 => Deed::Evict { session, after: random.below(1_500_000) },
                 _ => Deed::Move { session },
             };
             self.deeds.push((at + random.below(500_000), deed));
@@ -161,7 +164,7 @@ impl Plan {
     fn deed(&self, random: &mut Random) -> Deed {
         let session = random.below(self.sessions.len() as u64) as usize;
         let slot = random.below(self.machines as u64) as usize;
-        match random.below(16) {
+        match random.below(18) {
             0 => Deed::Crash { slot, down: random.below(4_000_000) },
             1 | 2 => Deed::CrashLeader { session, down: random.below(4_000_000) },
             3 | 4 => Deed::StallLeader { session, length: random.below(3_000_000) },
@@ -185,6 +188,7 @@ impl Plan {
                 Deed::Store { mood, length: 500_000 + random.below(4_000_000) }
             }
             14 => Deed::Damage { session },
+            15 | 16 => Deed::Evict { session, after: random.below(1_500_000) },
             _ => Deed::Move { session },
         }
     }

@@ -60,6 +60,10 @@ pub enum Plant {
     ForgetsItsLineage,
     /// An acknowledgement is acknowledged.
     AcknowledgesAcknowledgements,
+    /// What is put into the store of an evicted session is an older state.
+    EvictsAnOldState,
+    /// Whoever activates a session does not look whether its record is the one that was made.
+    ActivatesTwice,
 }
 
 impl Plant {
@@ -92,5 +96,7 @@ impl Plant {
         (Plant::RecruitsNobody, Condition::LedAgain),
         (Plant::ForgetsItsLineage, Condition::CommittedKept),
         (Plant::AcknowledgesAcknowledgements, Condition::Subsides),
+        (Plant::EvictsAnOldState, Condition::CommittedKept),
+        (Plant::ActivatesTwice, Condition::Activated),
     ];
 }

@@ -37,7 +37,12 @@ impl Truth {
         if all.contains(record) {
             return Ok(());
         }
-        let before = all.iter().filter(|before| before.number + 1 == record.number);
+        // An evicted session's chain is in the store from there on, where branches that are over may have taken numbers.
+        let of_epoch = all.iter().filter(|before| before.epoch == record.epoch && before.number < record.number);
+        let renumbered = of_epoch.max_by_key(|before| before.number).filter(|_| record.is_at_rest());
+        let renumbered =
+            renumbered.map(|before| Arc::new(Record { number: record.number - 1, ..Record::clone(before) }));
+        let before = all.iter().filter(|before| before.number + 1 == record.number).chain(&renumbered);
         let why: Vec<String> = before
             .map(|before| before.entitles(record))
             .map(|it| it.map_or_else(|why| why.to_string(), |()| String::new()))

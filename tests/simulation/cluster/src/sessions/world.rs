@@ -1,5 +1,6 @@
 //! The world of a run: machines, the order in which things happen, and what goes wrong.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ringside_core::ids::{Epoch, Node, NodeId, Position};
@@ -7,7 +8,7 @@ use ringside_core::leadership::Leader;
 use ringside_core::leadership::chain::Request;
 use ringside_core::leadership::leader::ChainReply;
 use ringside_core::leadership::message::Message;
-use ringside_core::leadership::record::{Member, Record, Terms};
+use ringside_core::leadership::record::{Cause, ChainHome, Member, Record, Terms};
 use ringside_simulation_kit::checks::Checks;
 use ringside_simulation_kit::random::Random;
 use ringside_simulation_kit::scheduler::{Micros, Scheduler};
@@ -15,7 +16,7 @@ use ringside_simulation_kit::trace::Trace;
 
 use super::Outcome;
 use super::conditions::Condition;
-use super::log::PLAYERS;
+use super::log::{Log, PLAYERS};
 use super::machine::{Machine, Process, Replica, Role};
 use super::network::Network;
 use super::packet::Packet;
@@ -58,6 +59,8 @@ pub enum Event {
     Resume { slot: usize, node: Node },
     /// Something goes wrong.
     Deed(usize),
+    /// Somebody asks for a session.
+    Activate { session: usize },
     /// Somebody looks whether everything goes on.
     Look,
 }
@@ -72,6 +75,8 @@ pub struct World {
     pub plant: Option<Plant>,
     pub truth: Truth,
     pub store: Store,
+    /// What the store has of sessions that were evicted: of which epoch, after which entry.
+    pub evicted: BTreeMap<(usize, Epoch, Position), Log>,
     pub terms: Vec<Terms>,
     pub players: Vec<Vec<Player>>,
     pub checks: Checks<Condition>,
@@ -113,6 +118,7 @@ impl World {
             machines,
             truth: Truth::new(count),
             store: Store::new(count),
+            evicted: BTreeMap::new(),
             terms: terms.collect(),
             players: (0..count).map(|at| (0..PLAYERS).map(|player| Player::new(at + player)).collect()).collect(),
             checks: Checks::of(Condition::ALL),
@@ -250,6 +256,7 @@ impl World {
                 let deed = self.plan.deeds[number].1.clone();
                 self.commit(deed);
             }
+            Event::Activate { session } => self.activate(session),
             Event::Look => {
                 self.look();
                 self.scheduler.after(500_000, Event::Look);
@@ -356,6 +363,13 @@ impl World {
                     self.act(slot, session, super::outputs::Act::Move);
                 }
             }
+            Deed::Evict { session, after } => {
+                self.troubled_until = self.troubled_until.max(now + after);
+                if let Some(slot) = self.leader_of(session) {
+                    self.act(slot, session, super::outputs::Act::Evict);
+                    self.scheduler.after(after, Event::Activate { session });
+                }
+            }
             Deed::Damage { session } => self.damage(session),
         }
     }
@@ -418,7 +432,7 @@ impl World {
         self.scheduler.after(after, Event::Chain { slot, node, session, reply });
     }
 
-    fn create(&mut self, session: usize, record: &Arc<Record>) {
+    pub fn create(&mut self, session: usize, record: &Arc<Record>) {
         let now = self.now();
         let overwrites = self.is_planted(Plant::MakesANumberTwice);
         // A number that was cleaned away can be made once more, by somebody who will see that it is not the newest.
@@ -436,7 +450,10 @@ impl World {
             );
             let verdict = self.truth.made(now, session, record);
             let all = &self.truth.records[session];
-            let is_once = all.iter().filter(|other| other.number == record.number).count() == 1;
+            let in_store = |other: &Record| {
+                self.terms[session].home() == ChainHome::Store || other.is_at_rest() || other.cause == Cause::Activated
+            };
+            let is_once = all.iter().filter(|other| other.number == record.number && in_store(other)).count() == 1;
             self.checks.check(Condition::Entitled, verdict.is_ok() && is_once, || format!("{verdict:?}: {record:?}"));
         }
         if self.random.happens(0.1) {
@@ -481,6 +498,10 @@ impl World {
         let now = self.now();
         self.looked_at = self.events;
         self.checks.check(Condition::Subsides, true, String::new);
+        // Whoever asked and was not answered asks again.
+        for session in 0..self.terms.len() {
+            self.activate(session);
+        }
         if now >= PEACE && self.network.beyond_bounds_until > now {
             self.network.calm(now);
         }

@@ -54,6 +54,7 @@ impl World<'_> {
                     stage.is_over = true;
                 }
             }
+            Event::Idle { .. } | Event::Resting(_) | Event::Evicted { .. } => {}
             Event::GuestFault { session, position, message } => {
                 self.trace.say(now, "node", format_args!("{session} failed at {position}: {message}"));
             }

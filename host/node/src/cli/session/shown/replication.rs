@@ -66,6 +66,9 @@ fn change(change: &ChangeInfo) -> Vec<String> {
         "created" => "it began",
         "promoted" => "promoted: its leader was gone",
         "granted" => "granted: it was moved",
+        "drained" => "drained: its node left",
+        "rebalanced" => "rebalanced: the ring has it here since it changed",
+        "relieved" => "relieved: its node had too much to do",
         "recovered" => "recovered: it went on from the store",
         other => other,
     };

@@ -1,0 +1,242 @@
+//! Sessions that nobody has anything to do with: a task that puts what workers give up into the store, begins again what is
+//! asked for, and looks for timers that are due. Nothing here decides who leads: that is the record's to say, of which one
+//! is made.
+
+mod activation;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use ringside_core::directory::Origin;
+use ringside_core::idle::due::{Due, Order, Watch};
+use ringside_core::idle::evicted::{self, Evicted};
+use ringside_core::idle::look_every_us;
+use ringside_core::ids::{Node, SessionId, WorkerId};
+use ringside_core::leadership::record::{Cause, Record, Tier};
+use ringside_worker::Create;
+use ringside_worker::command::Resting;
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::catalogue::Catalogue;
+use crate::control::{Control, ControlError, Message};
+use crate::limits::IDLE_QUEUE;
+use crate::store::Store;
+
+/// Sessions that are on their way into the store or out of it at a time; others wait in the queue.
+const TASKS: usize = 64;
+/// How long the shards that are this node's may be out of date.
+const SHARDS: Duration = Duration::from_secs(1);
+
+/// What the task is told.
+pub enum Word {
+    /// A worker gives a session up when the store has this.
+    Rest(WorkerId, Box<Resting>, Bytes),
+    /// A session is to begin, unless one of its key was evicted.
+    Look(WorkerId, Box<Create>, Origin),
+    /// A session was evicted by this record.
+    Evicted(Arc<Record>),
+    /// A session is over.
+    Ended(SessionId),
+}
+
+/// The way to the task; cheap to clone.
+#[derive(Clone)]
+pub struct Idle(mpsc::Sender<Word>);
+
+/// What the task works with.
+pub struct Parts {
+    /// Which run of which node this is.
+    pub me: Node,
+    /// Where sessions are.
+    pub store: Store,
+    /// Where they go on.
+    pub control: Control,
+    /// What has their modules.
+    pub catalogue: Arc<Catalogue>,
+}
+
+impl Idle {
+    /// A way to a task that is started later.
+    pub fn queue() -> (Idle, mpsc::Receiver<Word>) {
+        let (words, queue) = mpsc::channel(IDLE_QUEUE);
+        (Idle(words), queue)
+    }
+
+    /// Tells the task something; gives it back where there is no room.
+    pub fn say(&self, word: Word) -> Result<(), Box<Word>> {
+        self.0.try_send(word).map_err(|error| Box::new(error.into_inner()))
+    }
+}
+
+/// The time, µs since 1970.
+fn now_us() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64)
+}
+
+/// What came of an order.
+enum Outcome {
+    Listed(u8, Option<Vec<Due>>),
+    Activated(Due, bool),
+}
+
+/// Runs the task, as long as anybody may tell it something.
+pub async fn run(parts: Parts, mut queue: mpsc::Receiver<Word>, idle_after: Option<Duration>) {
+    let parts = Arc::new(parts);
+    let places = Arc::new(Semaphore::new(TASKS));
+    let idle_after_us = idle_after.map_or(ringside_core::idle::IDLE_AFTER_US, |after| after.as_micros() as u64);
+    let mut watch = Watch::new(look_every_us(idle_after_us));
+    let (outcomes, mut came) = mpsc::unbounded_channel();
+    let mut asked = None;
+    loop {
+        if asked.is_none_or(|at: tokio::time::Instant| at.elapsed() >= SHARDS) {
+            asked = Some(tokio::time::Instant::now());
+            // A control task that has too much to do says so a moment later.
+            if let Ok(shards) = parts.control.shards().await {
+                watch.handle_shards(&shards);
+            }
+        }
+        watch.handle_timeout(now_us());
+        while let Some(order) = watch.poll() {
+            let (parts, outcomes) = (Arc::clone(&parts), outcomes.clone());
+            tokio::spawn(async move {
+                let _ = outcomes.send(parts.obey(order).await);
+            });
+        }
+        let wait = Duration::from_micros(watch.next_timeout().saturating_sub(now_us())).min(SHARDS);
+        tokio::select! {
+            word = queue.recv() => {
+                let Some(word) = word else { return };
+                let (parts, places) = (Arc::clone(&parts), Arc::clone(&places));
+                // The queue holds what has no place yet.
+                let Ok(place) = places.acquire_owned().await else { return };
+                tokio::spawn(async move {
+                    parts.handle(word).await;
+                    drop(place);
+                });
+            }
+            Some(outcome) = came.recv() => match outcome {
+                Outcome::Listed(_, Some(due)) => watch.handle_listed(due),
+                Outcome::Listed(shard, None) => watch.handle_not_listed(shard),
+                Outcome::Activated(due, is_done) => watch.handle_done(now_us(), &due, is_done),
+            },
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+impl Parts {
+    async fn handle(&self, word: Word) {
+        match word {
+            Word::Rest(worker, resting, charter) => self.rest(worker, *resting, charter).await,
+            Word::Look(worker, create, origin) => self.look(worker, create, origin).await,
+            Word::Evicted(record) => {
+                // Older states are of no use to anybody.
+                let name = evicted::name_by(&record);
+                if let Err(error) = self.store.forget_evicted(&record.session, name.as_deref()).await {
+                    tracing::warn!(session = %record.session, %error, "older states of an evicted session are left");
+                }
+            }
+            Word::Ended(session) => self.ended(&session).await,
+        }
+    }
+
+    /// Puts a session's state into the store, and when its timer is due: both before the record that evicts it.
+    async fn rest(&self, worker: WorkerId, resting: Resting, charter: Bytes) {
+        let Resting { checkpoint, timer } = resting;
+        let at_us = now_us();
+        let due_us = timer.map(|timer| at_us.saturating_add(timer.as_micros() as u64));
+        let (session, epoch, position) = (checkpoint.session.clone(), checkpoint.epoch, checkpoint.position);
+        let evicted = Evicted { charter, checkpoint, at_us, due_us };
+        let put = async {
+            if let Some(at_us) = due_us {
+                self.store.put_due(&Due { at_us, session: session.clone() }).await?;
+            }
+            self.store.put_evicted(&evicted).await
+        };
+        match put.await {
+            Ok(()) => self.control.heard(Message::Rested { worker, session, epoch, position }).await,
+            Err(error) => {
+                tracing::warn!(%session, %error, "an idle session stays in memory: the store does not take it")
+            }
+        }
+    }
+
+    /// A session is over: what the store has of it is deleted, and its chain, if it has one there, says so.
+    async fn ended(&self, session: &SessionId) {
+        let done = async {
+            let states = self.store.states_of(session).await?;
+            for at_us in states.iter().filter_map(|state| state.due_us) {
+                self.store.forget_due(&Due { at_us, session: session.clone() }).await?;
+            }
+            if let Some(newest) = self.store.newest_record(session).await?.filter(|it| it.cause != Cause::Ended) {
+                let last = newest.with_set(BTreeSet::new(), newest.position, Cause::Ended);
+                self.store.put_record(&last).await?;
+            }
+            self.store.forget_evicted(session, None).await
+        };
+        if let Err(error) = done.await {
+            tracing::warn!(%session, %error, "the store still has something of a session that is over");
+        }
+    }
+
+    async fn obey(&self, order: Order) -> Outcome {
+        match order {
+            Order::List { shard, minute, all } => match self.store.due(shard, minute, all).await {
+                Ok(due) => Outcome::Listed(shard, Some(due)),
+                Err(error) => {
+                    tracing::warn!(shard, %error, "timers of evicted sessions are looked for again");
+                    Outcome::Listed(shard, None)
+                }
+            },
+            Order::Activate(due) => {
+                let is_done = self.wake(&due).await;
+                Outcome::Activated(due, is_done)
+            }
+        }
+    }
+
+    /// Has a session go on whose timer is due, wherever. Whether that is done.
+    async fn wake(&self, due: &Due) -> bool {
+        let SessionId { game, key, .. } = due.session.clone();
+        match self.control.open(game, key).await {
+            Ok(_) => {}
+            // It is over.
+            Err(ControlError::Refused(ringside_core::directory::Refusal::NoSuchSession(..))) => {}
+            Err(error) => {
+                tracing::debug!(session = %due.session, %error, "a session whose timer is due is asked for again");
+                return false;
+            }
+        }
+        match self.store.forget_due(due).await {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(session = %due.session, %error, "a timer that is over is taken out of the index later");
+                false
+            }
+        }
+    }
+}
+
+/// Whether what the store has of a session is of use to recovery while it is led.
+fn is_kept(tier: Tier) -> bool {
+    tier == Tier::Durable
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_beyond_the_bound_come_back() {
+        let (idle, mut queue) = Idle::queue();
+        let over = || Word::Ended("lobby/a@0000000000000001".parse().expect("a session"));
+        for _ in 0..IDLE_QUEUE {
+            assert!(idle.say(over()).is_ok());
+        }
+        assert!(matches!(idle.say(over()).map_err(|back| *back), Err(Word::Ended(_))));
+        assert!(queue.try_recv().is_ok());
+        assert!(idle.say(over()).is_ok());
+    }
+}

@@ -1,0 +1,290 @@
+//! Sessions that nobody has anything to do with are in the store, and go on when somebody asks for them or a timer of them
+//! is due, wherever.
+
+use std::path::{Path, PathBuf};
+
+use ringside_client::{Client, Event, Options, Trust};
+use ringside_test_support::cluster::Cluster;
+use ringside_test_support::node::Node;
+use ringside_test_support::wait::{until, within};
+use serde_json::Value;
+
+/// A cluster whose sessions are idle after a second.
+async fn cluster(count: u64, more: &[&str]) -> Cluster {
+    let mut cluster = Cluster::start(0).await;
+    let arguments = [&["--idle-after-s", "1"], more].concat();
+    cluster.begin(1, &arguments);
+    for number in 2..=count {
+        cluster.add(number, &arguments);
+    }
+    cluster.agreed().await;
+    cluster
+}
+
+fn store(cluster: &Cluster) -> PathBuf {
+    cluster.state_of(1).parent().expect("the cluster's directory").join("store")
+}
+
+fn create(node: &Node, game: &str, key: &str) -> String {
+    try_create(node, game, key).expect("a session")
+}
+
+fn try_create(node: &Node, game: &str, key: &str) -> Option<String> {
+    let answer = node.ringside(&["session", "create", game, "--key", key, "--private", "--json"]);
+    (answer.code == Some(0)).then(|| answer.json()["session"].as_str().expect("a name").to_owned())
+}
+
+/// Sits down in a tally for what it is told, and leaves.
+async fn visit(node: &Node, target: &str, says: &[&str]) -> Vec<String> {
+    let trust = Trust::CertificateSha256(vec![node.certificate()]);
+    let options = Options::new([node.address()], trust, node.token("ada"), target).expect("a target");
+    let client = within("the player to be attached", Client::connect(options)).await;
+    let mut client = client.unwrap_or_else(|error| panic!("not let in to {target}: {error}"));
+    let mut answers = Vec::new();
+    for text in says {
+        let body = postcard::to_stdvec(&(*text).to_owned()).expect("plain text");
+        client.send(body).expect("room for a message");
+    }
+    while answers.len() < says.len() {
+        match within("an answer", client.next()).await.expect("the session goes on") {
+            Event::Message { body, .. } => answers.push(postcard::from_bytes(&body).expect("text")),
+            event => assert!(!event.is_last(), "{event:?}"),
+        }
+    }
+    within("the player to have left", client.leave()).await;
+    answers
+}
+
+fn shown(node: &Node, session: &str) -> Option<Value> {
+    let answer = node.ringside(&["session", "show", session, "--json"]);
+    (answer.code == Some(0)).then(|| answer.json())
+}
+
+async fn evicted(node: &Node, session: &str) -> Value {
+    until("the session to be in the store", async || shown(node, session).filter(|shown| shown["state"] == "evicted"))
+        .await
+}
+
+fn list(node: &Node, which: &[&str]) -> String {
+    node.ringside(&[&["session", "list"], which].concat()).succeeded()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_session_is_in_the_store_and_goes_on_when_a_player_comes() {
+    let cluster = cluster(1, &[]).await;
+    let node = cluster.node(1);
+    node.push("tally");
+    let session = create(node, "tally", "north");
+    assert_eq!(visit(node, "tally/north", &["add 3"]).await, ["sum 3, rang 0, told 0"]);
+    let asleep = evicted(node, "tally/north").await;
+    assert_eq!(asleep["session"], *session, "{asleep:#}");
+    assert!(list(node, &["--evicted"]).contains(&session), "{}", list(node, &["--evicted"]));
+    assert!(!list(node, &[]).contains("tally/north"), "{}", list(node, &[]));
+    assert_eq!(node.metric("ringside_sessions"), 0);
+    for time in 1..=3 {
+        assert_eq!(visit(node, "tally/north", &["add 1"]).await, [format!("sum {}, rang 0, told 0", 3 + time)]);
+        evicted(node, "tally/north").await;
+    }
+    assert!(node.metric("ringside_evictions_total") >= 4 && node.metric("ringside_activations_total") >= 3);
+    // Creating it again finds it.
+    assert_eq!(create(node, "tally", "north"), session);
+    assert_eq!(visit(node, "tally/north", &["add 0"]).await, ["sum 6, rang 0, told 0"]);
+    // An end reaches it where it is, and then the key is free.
+    evicted(node, "tally/north").await;
+    node.ringside(&["session", "end", "tally/north"]).succeeded();
+    until("nothing of it to be left", async || {
+        (!store(&cluster)
+            .join("evicted/tally/north")
+            .join(session.split('@').nth(1)?)
+            .read_dir()
+            .is_ok_and(|mut all| all.next().is_some()))
+        .then_some(())
+    })
+    .await;
+    let again = create(node, "tally", "north");
+    assert_ne!(again, session);
+    assert_eq!(visit(node, "tally/north", &["add 0"]).await, ["sum 0, rang 0, told 0"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_timer_of_a_session_in_the_store_fires_when_it_is_due_and_once() {
+    let cluster = cluster(1, &[]).await;
+    let node = cluster.node(1);
+    node.push("tally");
+    create(node, "tally", "north");
+    assert_eq!(visit(node, "tally/north", &["ring 7", "add 2"]).await.len(), 2);
+    let asleep = evicted(node, "tally/north").await;
+    assert!(asleep["timer_in_s"].as_u64().is_some_and(|seconds| seconds <= 7), "{asleep:#}");
+    until("it to be led for its timer", async || shown(node, "tally/north").filter(|it| it["state"] == "live")).await;
+    let asleep = evicted(node, "tally/north").await;
+    assert_eq!(asleep["timer_in_s"], Value::Null, "{asleep:#}");
+    assert_eq!(visit(node, "tally/north", &["add 0"]).await, ["sum 2, rang 1, told 0"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_of_each_tier_go_on_at_another_node_when_theirs_is_gone_and_when_all_are() {
+    let games = ["tally", "tally-replicated", "tally-durable"];
+    let mut cluster = cluster(3, &[]).await;
+    for game in games {
+        cluster.node(1).push(game);
+    }
+    cluster.agreed().await;
+    let mut nodes = Vec::new();
+    for game in games {
+        create(cluster.node(1), game, "north");
+        visit(cluster.node(2), &format!("{game}/north"), &["add 3"]).await;
+    }
+    for game in games {
+        let asleep = evicted(cluster.node(1), &format!("{game}/north")).await;
+        nodes.push(asleep["node"].as_str().and_then(|node| node.parse::<u64>().ok()).expect("a node"));
+    }
+    // Nobody follows them either.
+    until("nobody to follow them", async || {
+        let followed = cluster.nodes().map(|(_, node)| node.metric("ringside_sessions_followed")).sum::<u64>();
+        (followed == 0).then_some(())
+    })
+    .await;
+    let victim = nodes[1];
+    cluster.take(victim).kill();
+    let other = (1..=3).find(|number| *number != victim).expect("another");
+    for game in games {
+        let said = visit(cluster.node(other), &format!("{game}/north"), &["add 4"]).await;
+        assert_eq!(said, ["sum 7, rang 0, told 0"], "{game}");
+    }
+    for game in games {
+        evicted(cluster.node(other), &format!("{game}/north")).await;
+    }
+    let rest: Vec<u64> = cluster.nodes().map(|(number, _)| number).collect();
+    for number in rest {
+        cluster.take(number).kill();
+    }
+    cluster.begin(4, &["--idle-after-s", "1"]);
+    for game in games {
+        let said = visit(cluster.node(4), &format!("{game}/north"), &["add 5"]).await;
+        assert_eq!(said, ["sum 12, rang 0, told 0"], "{game}");
+    }
+}
+
+/// What was acknowledged after it went on is in the log of the run that went on with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_durable_session_that_went_on_loses_nothing_with_its_node() {
+    let mut cluster = cluster(1, &[]).await;
+    cluster.node(1).push("tally-durable");
+    let session = create(cluster.node(1), "tally-durable", "north");
+    visit(cluster.node(1), "tally-durable/north", &["add 3"]).await;
+    evicted(cluster.node(1), &session).await;
+    for (time, sum) in (1..=3).zip([13, 23, 33]) {
+        let said = visit(cluster.node(1), "tally-durable/north", &["add 10"]).await;
+        assert_eq!(said, [format!("sum {sum}, rang 0, told 0")]);
+        // Sooner or later than it is idle.
+        if time == 2 {
+            evicted(cluster.node(1), &session).await;
+        }
+        cluster.take(1).kill();
+        cluster.begin(1, &["--idle-after-s", "1"]);
+    }
+    assert_eq!(visit(cluster.node(1), "tally-durable/north", &["add 0"]).await, ["sum 33, rang 0, told 0"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_addresses_far_more_sessions_than_it_has_room_for() {
+    const ROOM: usize = 6;
+    const SESSIONS: usize = 40;
+    let cluster = cluster(1, &["--sessions", "6"]).await;
+    let node = cluster.node(1);
+    node.push("tally");
+    for number in 0..SESSIONS {
+        let (key, name) = (format!("k{number}"), format!("tally/k{number}"));
+        until("room for another", async || try_create(node, "tally", &key)).await;
+        visit(node, &name, &[&format!("add {number}")]).await;
+        assert!(node.metric("ringside_sessions") <= ROOM as u64);
+    }
+    until("most of them to be in the store", async || {
+        (list(node, &["--evicted"]).lines().filter(|line| line.starts_with("tally/k")).count() == SESSIONS)
+            .then_some(())
+    })
+    .await;
+    for number in (0..SESSIONS).step_by(7).chain([1, SESSIONS - 1]) {
+        let said = visit(node, &format!("tally/k{number}"), &["add 0"]).await;
+        assert_eq!(said, [format!("sum {number}, rang 0, told 0")]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_reaches_a_session_in_the_store() {
+    let cluster = cluster(2, &[]).await;
+    cluster.node(1).push("tally");
+    cluster.agreed().await;
+    for key in ["north", "south"] {
+        create(cluster.node(1), "tally", key);
+    }
+    evicted(cluster.node(2), "tally/south").await;
+    visit(cluster.node(1), "tally/north", &["tell tally/south 5"]).await;
+    until("the signal to have come", async || {
+        (visit(cluster.node(2), "tally/south", &["add 0"]).await == ["sum 5, rang 0, told 1"]).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_evicted_says_why_and_what_is_damaged_is_named() {
+    let cluster = cluster(1, &[]).await;
+    let node = cluster.node(1);
+    node.push("tally");
+    node.push("pong");
+    create(node, "pong", "ticks");
+    let refused = node.ringside(&["session", "evict", "pong/ticks"]).failed();
+    assert!(refused.contains("its game ticks"), "{refused}");
+    let refused = node.ringside(&["session", "evict", "tally/nowhere"]).failed();
+    assert!(refused.contains("tally/nowhere"), "{refused}");
+    let recorded = ["session", "create", "tally", "--key", "recorded", "--private", "--record", "--json"];
+    node.ringside(&recorded).succeeded();
+    let refused = node.ringside(&["session", "evict", "tally/recorded"]).failed();
+    assert!(refused.contains("it is recorded"), "{refused}");
+    let session = create(node, "tally", "north");
+    let said = node.ringside(&["session", "evict", "tally/north"]).succeeded();
+    assert!(said.contains(&session) && said.contains("in the store"), "{said}");
+    // Once more changes nothing.
+    node.ringside(&["session", "evict", "tally/north"]).succeeded();
+    let object = only_file(&store(&cluster).join("evicted/tally/north"));
+    let mut bytes = std::fs::read(&object).expect("the state");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&object, bytes).expect("the state can be written");
+    let answer = node.ringside(&["session", "show", "tally/north"]).failed();
+    assert!(answer.contains("tally/north"), "{answer}");
+    assert_ne!(create(node, "tally", "north"), session, "another has the key");
+    let named = node.logged("an evicted session cannot go on");
+    assert!(named.contains("checksum"), "{named}");
+    let ended = list(node, &["--ended"]);
+    assert!(ended.lines().any(|line| line.contains(&session) && line.contains("cannot go on")), "{ended}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_store_is_away_an_idle_session_stays_in_memory() {
+    let cluster = cluster(1, &[]).await;
+    let node = cluster.node(1);
+    node.push("tally");
+    create(node, "tally", "north");
+    visit(node, "tally/north", &["add 3"]).await;
+    let (store, away) = (store(&cluster), store(&cluster).with_extension("away"));
+    std::fs::rename(&store, &away).expect("the store can be moved");
+    std::fs::write(&store, "in the way").expect("a file");
+    node.logged("an idle session stays in memory: the store does not take it");
+    assert_eq!(visit(node, "tally/north", &["add 4"]).await, ["sum 7, rang 0, told 0"]);
+    std::fs::remove_file(&store).expect("the file");
+    std::fs::rename(&away, &store).expect("the store can be moved back");
+    evicted(node, "tally/north").await;
+    assert_eq!(visit(node, "tally/north", &["add 0"]).await, ["sum 7, rang 0, told 0"]);
+}
+
+fn only_file(directory: &Path) -> PathBuf {
+    let mut path = directory.to_owned();
+    while path.is_dir() {
+        let entries = std::fs::read_dir(&path).expect("a directory");
+        let mut entries: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+        assert_eq!(entries.len(), 1, "{entries:?}");
+        path = entries.remove(0);
+    }
+    path
+}
