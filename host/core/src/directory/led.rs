@@ -424,7 +424,7 @@ impl Led {
         let terms = charter.facts.replicas.terms(session.clone());
         let before = led.pace();
         let phase = Phase::Creating { homes: BTreeSet::new() };
-        *led = Session::new(charter, worker, led.epoch, led.created_us, phase);
+        *led = Session::new(charter, worker, led.epoch, (led.created_us, led.since_us), phase);
         let (lead, pace) = (led.lead(me), led.pace());
         self.workers.left(worker, before);
         self.workers.placed(worker, pace);

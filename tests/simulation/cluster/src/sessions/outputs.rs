@@ -6,7 +6,7 @@ use ringside_core::ids::{Epoch, Position, StateHash};
 use ringside_core::leadership::chain::Request;
 use ringside_core::leadership::leader::{ChainReply, NotNow};
 use ringside_core::leadership::message::{Ack, Append, Mark, Message, Output, Party, Promotion};
-use ringside_core::leadership::record::{Member, Motive, Record, Tier};
+use ringside_core::leadership::record::{Cause, Member, Motive, Record, Tier};
 use ringside_core::leadership::{Follower, Leader, newer};
 
 use super::conditions::Condition;
