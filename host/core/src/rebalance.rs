@@ -197,7 +197,7 @@ impl Rebalance {
         let costs = Costs::of(self.loads.get(&self.me).copied().unwrap_or(0), &led);
         led.retain(|one| !one.stays && !self.is_going(one.session));
         let mut wave = Vec::new();
-        self.to_newcomers(now, at_most, (&ring, &costs, &led), &mut wave);
+        self.fill_newcomers(now, at_most, (&ring, &costs, &led), &mut wave);
         self.relieve(now, at_most, (&ring, &costs, led), &mut wave);
         wave
     }
@@ -233,7 +233,7 @@ impl Rebalance {
         self.begun.get(session).is_some_and(|begun| !begun.is_there)
     }
 
-    fn to_newcomers(
+    fn fill_newcomers(
         &mut self,
         now: u64,
         at_most: usize,

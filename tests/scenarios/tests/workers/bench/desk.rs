@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use ringside_core::directory::{
-    Action, Create, Directory, Draw, Ending, Find, GameFacts, Limits, Open, Pace, Placed, Refusal, Replicas, RequestId,
+    Action, Create, Directory, Draw, Ending, Find, GameFacts, Limits, Open, Origin, Pace, Placed, Refusal, Replicas,
+    RequestId,
 };
 use ringside_core::ids::{GameName, Node, NodeId, SessionId, SessionKey, WorkerId};
 use ringside_core::placement::Policy;
@@ -130,6 +131,12 @@ impl Desk {
     fn act(&mut self) {
         while let Some(action) = self.directory.poll_action() {
             match action {
+                // It has no store.
+                Action::Create { session, origin: Origin::Evicted, .. } => {
+                    let refusal = Refusal::NoSuchSession(session.game.clone(), session.key.clone());
+                    let now = self.now_us();
+                    self.directory.handle_not_created(now, &session, &refusal);
+                }
                 Action::Create { session, worker, epoch, config, record, .. } => {
                     let module = self.modules[&session.game].clone();
                     let create =
