@@ -211,7 +211,7 @@ mod tests {
     fn a_target_that_has_to_fold_first_is_waited_for_and_not_for_ever() {
         let now = Instant::now();
         let to = Member { node: Node { id: NodeId(2), generation: 1 }, worker: WorkerId(0) };
-        let mut moving = Moving::begin(now, to);
+        let mut moving = Moving::begin(now, to, Motive::Order);
         assert!(moving.waits(now + WARMING - LOOK));
         assert_eq!(moving.next_wake(), Some(now + WARMING));
         assert!(!moving.waits(now + WARMING));
