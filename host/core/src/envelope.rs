@@ -28,8 +28,14 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind there is.
-    pub const ALL: [Kind; 6] =
-        [Kind::Checkpoint, Kind::GameVersion, Kind::LeadershipRecord, Kind::NodeLog, Kind::EvictedSession, Kind::Increment];
+    pub const ALL: [Kind; 6] = [
+        Kind::Checkpoint,
+        Kind::GameVersion,
+        Kind::LeadershipRecord,
+        Kind::NodeLog,
+        Kind::EvictedSession,
+        Kind::Increment,
+    ];
 }
 
 /// Why bytes are not the object that was asked for. Nothing was decoded.

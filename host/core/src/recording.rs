@@ -1,25 +1,34 @@
 //! The format of a recording: a header, then batches of records and checkpoints, then its end or a gap; each framed by
 //! length and checksum, so that a file that was cut off is read up to its last whole frame. **A recording without an
-//! end marker may have lost its tail**, wherever it was cut.
+//! end marker may have lost its tail**, wherever it was cut. Each leader of a session writes a part of its own.
 //!
 //! ```text
-//! file  = magic "RSREC" 0, version u16, frame*
+//! file  = part+
+//! part  = magic "RSREC" 0, version u16, frame*
 //! frame = payload length u32, payload (postcard of `Item`), first 8 bytes of BLAKE3(payload)
 //! ```
 //! A part of a log that was kept for a reason, a branch that lost or one side of a divergence, says so in its second frame,
-//! and begins with the state that its records follow. Numbers are little-endian. Segments of one recording are concatenated in order; only the first has the magic.
+//! and begins with the state that its records follow. So does a part of a later leader, after its lineage: of the parts before
+//! it, what that has not got does not count. Numbers are little-endian. Segments of one part are concatenated in order; only
+//! the first has the magic.
+
+mod parts;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Epoch, ModuleHash, Position, SessionId, StateHash};
+use crate::leadership::lineage::Lineage;
 use crate::leadership::record::Member;
 use crate::log::Record;
 
+pub use parts::{Part, parts};
+
 /// First bytes of a recording.
 pub const MAGIC: &[u8; 6] = b"RSREC\0";
-/// Version of the format. Since 3 a log may have entries of leadership, since 4 a recording may be a part that was kept.
-pub const VERSION: u16 = 4;
+/// Version of the format. Since 3 a log may have entries of leadership, since 4 a recording may be a part that was kept,
+/// since 5 there may be several parts.
+pub const VERSION: u16 = 5;
 /// The oldest version that is read.
 pub const OLDEST_VERSION: u16 = 2;
 /// Largest payload of a frame, bytes: a checkpoint of the largest guest memory and room for host state.
@@ -76,6 +85,11 @@ pub enum Item {
     },
     /// Why this part of a log was kept; the second frame of such a recording.
     About(About),
+    /// The session was led by others before; the second frame of such a part.
+    GoesOn {
+        /// The log's lineage, up to the leader of this part.
+        lineage: Lineage,
+    },
 }
 
 /// Why a part of a log was kept.
@@ -112,6 +126,8 @@ pub enum EndReason {
     WorkerStopped,
     /// It is all that was kept of a part; [`About`] says of which.
     Kept,
+    /// The session goes on, and not by this leader: another leads it, or it sleeps in the store.
+    GoesOn,
 }
 
 /// Why a recording cannot be read (further).
@@ -195,8 +211,8 @@ fn damaged(offset: usize, what: &'static str) -> RecordingError {
     RecordingError::Damaged { offset, what }
 }
 
-/// Reads a recording's frames in order.
-#[derive(Debug, Clone)]
+/// Reads the frames of a recording's first part in order.
+#[derive(Debug, Clone, Copy)]
 pub struct Reader<'a> {
     bytes: &'a [u8],
     offset: usize,
@@ -208,23 +224,38 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// Bytes that do not begin like a recording of this version.
     pub fn new(bytes: &'a [u8]) -> Result<Self, RecordingError> {
-        let rest = bytes.strip_prefix(MAGIC.as_slice()).ok_or(RecordingError::Magic)?;
-        let version = rest.first_chunk::<2>().ok_or(RecordingError::Magic)?;
+        Reader::at(bytes, 0)
+    }
+
+    /// A reader of the part that begins there.
+    fn at(bytes: &'a [u8], offset: usize) -> Result<Self, RecordingError> {
+        let rest = bytes.get(offset..).and_then(|part| part.strip_prefix(MAGIC.as_slice()));
+        let version = rest.and_then(<[u8]>::first_chunk::<2>).ok_or(RecordingError::Magic)?;
         let found = u16::from_le_bytes(*version);
         if !(OLDEST_VERSION..=VERSION).contains(&found) {
             return Err(RecordingError::Version { found });
         }
-        Ok(Reader { bytes, offset: MAGIC.len() + 2 })
+        Ok(Reader { bytes, offset: offset + MAGIC.len() + 2 })
     }
 
-    /// The next frame's content; `None` at the end.
+    /// Goes over a frame without a look into it. False at the end of the part, or where there is no whole frame.
+    fn skip(&mut self) -> bool {
+        let rest = self.bytes.get(self.offset..).unwrap_or_default();
+        let Some(length) = rest.first_chunk::<4>().filter(|_| !rest.starts_with(MAGIC)) else { return false };
+        let frame = 4 + u32::from_le_bytes(*length) as usize + CHECKSUM_BYTES;
+        let is_whole = frame <= rest.len();
+        self.offset += if is_whole { frame } else { 0 };
+        is_whole
+    }
+
+    /// The next frame's content; `None` at the end of the part.
     ///
     /// # Errors
     /// A frame that is cut off or damaged; further calls answer the same.
     pub fn next_item(&mut self) -> Result<Option<Item>, RecordingError> {
         let offset = self.offset;
         let rest = &self.bytes[offset..];
-        if rest.is_empty() {
+        if rest.is_empty() || rest.starts_with(MAGIC) {
             return Ok(None);
         }
         let cut_off = RecordingError::CutOff { offset };

@@ -113,7 +113,7 @@ fn the_mutator_reaches_the_decoders_depths() {
     let corpus = corpus();
     let mut mutator = Mutator::new(7);
     let (mut frames, mut names, mut objects) = (0, 0, 0);
-    for _ in 0..8_000 {
+    for _ in 0..10_000 {
         let input = mutator.mutate(&corpus);
         if let Ok(mut reader) = recording::Reader::new(&input) {
             frames += std::iter::from_fn(|| reader.next_item().ok().flatten()).count();

@@ -2,19 +2,20 @@
 //! segments. A worker never waits for it: where the queue is full, the session's recording ends there, and that is
 //! counted. What a recording holds up to that point stays good.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::{Bytes, BytesMut};
-use ringside_core::ids::SessionId;
+use bytes::BytesMut;
+use ringside_core::ids::{Epoch, SessionId};
 use ringside_core::recording::About;
 use ringside_worker::replication::Kept;
+use ringside_worker::{PartHead, Piece};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::limits::{RECORDER_BATCHES, RECORDER_BYTES, SEGMENT_AGE, SEGMENT_BYTES, SEGMENTS};
-use crate::store::Store;
+use crate::store::{Segment, Store};
 
 /// What the recorder has counted since its start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -35,25 +36,29 @@ struct Shared {
     segments: AtomicU64,
     gaps: AtomicU64,
     queued_bytes: AtomicU64,
-    /// Sessions whose recording ended early, until they end.
-    broken: Mutex<HashSet<SessionId>>,
+    /// Parts that ended early, until their sessions end here.
+    broken: Mutex<HashSet<Part>>,
 }
 
 impl Shared {
-    fn broken(&self) -> std::sync::MutexGuard<'_, HashSet<SessionId>> {
+    fn broken(&self) -> std::sync::MutexGuard<'_, HashSet<Part>> {
         self.broken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn gap(&self, session: &SessionId) {
-        if self.broken().insert(session.clone()) {
+    fn gap(&self, part: &Part) {
+        if self.broken().insert(part.clone()) {
             self.gaps.fetch_add(1, Ordering::Relaxed);
-            tracing::warn!(%session, "the recording ends here: the store does not keep up");
+            tracing::warn!(session = %part.0, "the recording ends here: the store does not keep up");
         }
     }
 }
 
+/// A part of a recording: of the leader of an epoch, or the one that the session began with.
+type Part = (SessionId, Option<Epoch>);
+
 enum Item {
-    Batch(SessionId, Bytes),
+    Begin(Box<PartHead>),
+    Batch(SessionId, Piece),
     End(SessionId),
     Flush(SessionId, oneshot::Sender<()>),
     Keep(Box<Kept>),
@@ -72,20 +77,30 @@ impl Recorder {
     pub fn start(store: Store) -> Recorder {
         let (items, queue) = mpsc::channel(RECORDER_BATCHES);
         let shared = Arc::new(Shared::default());
-        tokio::spawn(Writer { shared: shared.clone(), store, open: HashMap::new() }.run(queue));
+        tokio::spawn(Writer { shared: shared.clone(), store, open: BTreeMap::new() }.run(queue));
         Recorder { shared, items }
     }
 
-    /// Takes a batch; never waits.
-    pub fn offer(&self, session: &SessionId, batch: Bytes) {
-        if self.shared.broken().contains(session) {
+    /// Takes what a part begins with; never waits.
+    pub fn begin(&self, head: Box<PartHead>) {
+        let (session, epoch) = head.part();
+        let part = (session.clone(), Some(epoch));
+        if self.items.try_send(Item::Begin(head)).is_err() {
+            self.shared.gap(&part);
+        }
+    }
+
+    /// Takes a piece; never waits.
+    pub fn offer(&self, session: &SessionId, piece: Piece) {
+        let part = (session.clone(), piece.part);
+        if self.shared.broken().contains(&part) {
             return;
         }
-        let bytes = batch.len() as u64;
+        let bytes = piece.frames.len() as u64;
         let queued = self.shared.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
-        if queued + bytes > RECORDER_BYTES || self.items.try_send(Item::Batch(session.clone(), batch)).is_err() {
+        if queued + bytes > RECORDER_BYTES || self.items.try_send(Item::Batch(session.clone(), piece)).is_err() {
             self.shared.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
-            self.shared.gap(session);
+            self.shared.gap(&part);
             return;
         }
         self.shared.taken_bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -137,7 +152,7 @@ impl Recorder {
     }
 }
 
-/// A recording that is being written.
+/// A part that is being written.
 struct Open {
     /// A segment was not written: nothing after it is, for it would not follow.
     lost: bool,
@@ -146,10 +161,16 @@ struct Open {
     since: Instant,
 }
 
+impl Open {
+    fn new() -> Open {
+        Open { lost: false, next: 1, buffer: BytesMut::new(), since: Instant::now() }
+    }
+}
+
 struct Writer {
     shared: Arc<Shared>,
     store: Store,
-    open: HashMap<SessionId, Open>,
+    open: BTreeMap<Part, Open>,
 }
 
 impl Writer {
@@ -178,14 +199,18 @@ impl Writer {
 
     async fn handle(&mut self, item: Item) {
         match item {
-            Item::Batch(session, batch) => self.batch(session, &batch).await,
+            Item::Begin(head) => self.begin(*head).await,
+            Item::Batch(session, piece) => self.batch(session, piece).await,
             Item::End(session) => {
-                self.flush(&session).await;
-                self.open.remove(&session);
-                self.shared.broken().remove(&session);
+                for part in self.parts(&session) {
+                    self.close(&part).await;
+                }
+                self.shared.broken().retain(|(broken, _)| *broken != session);
             }
             Item::Flush(session, done) => {
-                self.flush(&session).await;
+                for part in self.parts(&session) {
+                    self.flush(&part).await;
+                }
                 let _ = done.send(());
             }
             Item::Keep(kept) => self.keep(*kept).await,
@@ -212,46 +237,76 @@ impl Writer {
         }
     }
 
-    async fn batch(&mut self, session: SessionId, batch: &[u8]) {
-        self.shared.queued_bytes.fetch_sub(batch.len() as u64, Ordering::Relaxed);
-        let new = || Open { lost: false, next: 1, buffer: BytesMut::new(), since: Instant::now() };
-        let open = self.open.entry(session.clone()).or_insert_with(new);
-        if open.lost {
-            return;
+    fn parts(&self, session: &SessionId) -> Vec<Part> {
+        let first = (session.clone(), None);
+        let parts = self.open.range(first..).take_while(|((of, _), _)| of == session);
+        parts.map(|(part, _)| part.clone()).collect()
+    }
+
+    async fn begin(&mut self, head: PartHead) {
+        let (session, epoch) = head.part();
+        let part = (session.clone(), Some(epoch));
+        let open = self.open.entry(part.clone()).or_insert_with(Open::new);
+        match tokio::task::spawn_blocking(move || head.encode()).await {
+            Ok(Ok(bytes)) => open.buffer.extend_from_slice(&bytes),
+            Ok(Err(error)) => {
+                tracing::error!(session = %part.0, %error, "the recording does not go on");
+                open.lost = true;
+            }
+            Err(error) => {
+                tracing::error!(session = %part.0, %error, "the recording does not go on");
+                open.lost = true;
+            }
         }
+    }
+
+    async fn batch(&mut self, session: SessionId, Piece { part, frames, is_last, .. }: Piece) {
+        self.shared.queued_bytes.fetch_sub(frames.len() as u64, Ordering::Relaxed);
+        let part = (session, part);
+        let open = self.open.entry(part.clone()).or_insert_with(Open::new);
         if open.buffer.is_empty() {
             open.since = Instant::now();
         }
-        open.buffer.extend_from_slice(batch);
-        if open.buffer.len() >= SEGMENT_BYTES {
-            self.flush(&session).await;
+        if !open.lost {
+            open.buffer.extend_from_slice(&frames);
         }
+        if is_last {
+            self.close(&part).await;
+        } else if open.buffer.len() >= SEGMENT_BYTES {
+            self.flush(&part).await;
+        }
+    }
+
+    /// Nothing of it follows.
+    async fn close(&mut self, part: &Part) {
+        self.flush(part).await;
+        self.open.remove(part);
     }
 
     async fn flush_aged(&mut self) {
         let aged = |open: &Open| !open.buffer.is_empty() && open.since.elapsed() >= SEGMENT_AGE;
-        let due: Vec<SessionId> =
-            self.open.iter().filter(|(_, open)| aged(open)).map(|(session, _)| session.clone()).collect();
-        for session in due {
-            self.flush(&session).await;
+        let due: Vec<Part> = self.open.iter().filter(|(_, open)| aged(open)).map(|(part, _)| part.clone()).collect();
+        for part in due {
+            self.flush(&part).await;
         }
     }
 
     async fn flush_all(&mut self) {
-        let all: Vec<SessionId> = self.open.keys().cloned().collect();
-        for session in all {
-            self.flush(&session).await;
+        let all: Vec<Part> = self.open.keys().cloned().collect();
+        for part in all {
+            self.flush(&part).await;
         }
     }
 
-    async fn flush(&mut self, session: &SessionId) {
-        let Some(open) = self.open.get_mut(session).filter(|open| !open.lost && !open.buffer.is_empty()) else {
+    async fn flush(&mut self, part: &Part) {
+        let (session, epoch) = part;
+        let Some(open) = self.open.get_mut(part).filter(|open| !open.lost && !open.buffer.is_empty()) else {
             return;
         };
         let (number, bytes) = (open.next, open.buffer.split().freeze());
         open.next += 1;
         let written = number <= SEGMENTS
-            && match self.store.put_segment(session, number, bytes).await {
+            && match self.store.put_segment(session, Segment { part: *epoch, number }, bytes).await {
                 Ok(created) => created,
                 Err(error) => {
                     tracing::error!(%session, %error, "a segment of the recording is lost");
@@ -262,13 +317,14 @@ impl Writer {
             self.shared.segments.fetch_add(1, Ordering::Relaxed);
         } else {
             open.lost = true;
-            self.shared.gap(session);
+            self.shared.gap(part);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use ringside_test_support::wait::until;
 
     use super::*;
@@ -277,10 +333,19 @@ mod tests {
         format!("pong/{key}@0000000000000001").parse().unwrap()
     }
 
+    /// A piece of the first part.
+    fn piece(frames: impl Into<Bytes>) -> Piece {
+        Piece { part: None, frames: frames.into(), from: 1, is_last: false }
+    }
+
+    fn segment(number: u32) -> Segment {
+        Segment { part: None, number }
+    }
+
     async fn recorded(store: &Store, session: &SessionId) -> Vec<u8> {
         let mut bytes = Vec::new();
-        for number in store.segments(session).await.unwrap() {
-            bytes.extend_from_slice(&store.segment(session, number).await.unwrap());
+        for segment in store.segments(session).await.unwrap() {
+            bytes.extend_from_slice(&store.segment(session, segment).await.unwrap());
         }
         bytes
     }
@@ -298,8 +363,8 @@ mod tests {
         for number in 0..200u32 {
             let batch = vec![number as u8; 4000];
             expected.extend_from_slice(&batch);
-            recorder.offer(&session("a"), batch.into());
-            recorder.offer(&session("b"), Bytes::from_static(b"x"));
+            recorder.offer(&session("a"), piece(batch));
+            recorder.offer(&session("b"), piece(&b"x"[..]));
         }
         recorder.flush(&session("a")).await;
         assert_eq!(recorded(&store, &session("a")).await, expected);
@@ -315,7 +380,7 @@ mod tests {
     async fn an_end_writes_the_rest() {
         let store = Store::memory();
         let recorder = Recorder::start(store.clone());
-        recorder.offer(&session("a"), Bytes::from_static(b"one"));
+        recorder.offer(&session("a"), piece(&b"one"[..]));
         end(&recorder, "a").await;
         recorder.flush(&session("a")).await;
         assert_eq!(recorded(&store, &session("a")).await, b"one");
@@ -327,30 +392,30 @@ mod tests {
         let store = Store::memory();
         let recorder = Recorder::start(store.clone());
         for _ in 0..RECORDER_BATCHES + 10 {
-            recorder.offer(&session("a"), Bytes::from_static(b"."));
+            recorder.offer(&session("a"), piece(&b"."[..]));
         }
         assert_eq!(recorder.counters().gaps, 1);
         recorder.flush(&session("a")).await;
-        recorder.offer(&session("a"), Bytes::from_static(b"later"));
+        recorder.offer(&session("a"), piece(&b"later"[..]));
         end(&recorder, "a").await;
         recorder.flush(&session("a")).await;
         assert_eq!(recorded(&store, &session("a")).await.len(), RECORDER_BATCHES, "nothing after the gap");
 
         let half = Bytes::from(vec![0; (RECORDER_BYTES / 2 + 1) as usize]);
-        recorder.offer(&session("b"), half.clone());
-        recorder.offer(&session("b"), half);
+        recorder.offer(&session("b"), piece(half.clone()));
+        recorder.offer(&session("b"), piece(half));
         assert_eq!(recorder.counters().gaps, 2, "bytes are bounded too");
     }
 
     #[tokio::test]
     async fn nothing_is_written_behind_a_lost_segment() {
         let store = Store::memory();
-        store.put_segment(&session("a"), 1, Bytes::from_static(b"old")).await.unwrap();
+        store.put_segment(&session("a"), segment(1), Bytes::from_static(b"old")).await.unwrap();
         let recorder = Recorder::start(store.clone());
         let whole = Bytes::from(vec![1; SEGMENT_BYTES]);
-        (0..3).for_each(|_| recorder.offer(&session("a"), whole.clone()));
+        (0..3).for_each(|_| recorder.offer(&session("a"), piece(whole.clone())));
         recorder.flush(&session("a")).await;
-        assert_eq!(store.segments(&session("a")).await.unwrap(), [1]);
+        assert_eq!(store.segments(&session("a")).await.unwrap(), [segment(1)]);
         assert_eq!(recorder.counters().gaps, 1);
         recorder.stop().await;
     }
@@ -359,29 +424,29 @@ mod tests {
     async fn a_small_segment_is_written_in_time() {
         let store = Store::memory();
         let recorder = Recorder::start(store.clone());
-        recorder.offer(&session("a"), Bytes::from_static(b"small"));
+        recorder.offer(&session("a"), piece(&b"small"[..]));
         until("the segment", async || (recorded(&store, &session("a")).await == b"small").then_some(())).await;
     }
 
     #[tokio::test]
     async fn a_recording_ends_at_its_last_segment() {
         let store = Store::memory();
-        let mut writer = Writer { shared: Arc::default(), store: store.clone(), open: HashMap::new() };
+        let mut writer = Writer { shared: Arc::default(), store: store.clone(), open: BTreeMap::new() };
         for (next, body) in [(SEGMENTS, &b"last"[..]), (SEGMENTS + 1, b"beyond")] {
             let open = Open { lost: false, next, buffer: BytesMut::from(body), since: Instant::now() };
-            writer.open.insert(session("a"), open);
-            writer.flush(&session("a")).await;
+            writer.open.insert((session("a"), None), open);
+            writer.flush(&(session("a"), None)).await;
         }
-        assert_eq!(store.segments(&session("a")).await.unwrap(), [SEGMENTS]);
+        assert_eq!(store.segments(&session("a")).await.unwrap(), [segment(SEGMENTS)]);
         assert_eq!(writer.shared.gaps.load(Ordering::Relaxed), 1);
     }
 
     #[tokio::test]
     async fn a_store_that_has_the_segment_already_is_a_gap() {
         let store = Store::memory();
-        store.put_segment(&session("a"), 1, Bytes::from_static(b"old")).await.unwrap();
+        store.put_segment(&session("a"), segment(1), Bytes::from_static(b"old")).await.unwrap();
         let recorder = Recorder::start(store.clone());
-        recorder.offer(&session("a"), Bytes::from_static(b"new"));
+        recorder.offer(&session("a"), piece(&b"new"[..]));
         recorder.flush(&session("a")).await;
         assert_eq!(recorder.counters().gaps, 1);
         assert_eq!(recorded(&store, &session("a")).await, b"old");

@@ -5,6 +5,7 @@
 //! modules/<sha-256>.wasm                     the bytes that were uploaded
 //! games/<game>/versions/<number>             a Version in an envelope
 //! recordings/<game>/<key>@<inc>/<number>     a segment of a recording, as the recorder cut it
+//! recordings/<game>/<key>@<inc>/<epoch>/<number>  a segment of what a later leader recorded
 //! records/<game>/<key>/<inc>/<number>        a leadership record in an envelope
 //! logs/<node>.<generation>/<number>          an object of the log of a run of a node
 //! ```
@@ -22,7 +23,7 @@ use futures_util::TryStreamExt;
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use ringside_core::envelope::{self, Kind};
-use ringside_core::ids::{GameName, ModuleHash, SessionId};
+use ringside_core::ids::{Epoch, GameName, ModuleHash, SessionId};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{KEPT, KEPT_BYTES, KEPT_OF_GAME, VERSIONS};
@@ -222,28 +223,32 @@ impl Store {
         Ok(games)
     }
 
-    /// Keeps the next segment of a recording. False if that number is taken.
+    /// Keeps the next segment of a recording. False if there is one of that name.
     ///
     /// # Errors
     /// [`StoreError::Backend`].
-    pub async fn put_segment(&self, session: &SessionId, number: u32, bytes: Bytes) -> Result<bool, StoreError> {
-        self.create(&recording_path(session).join(format!("{number:06}")), bytes).await
+    pub async fn put_segment(&self, session: &SessionId, segment: Segment, bytes: Bytes) -> Result<bool, StoreError> {
+        self.create(&segment.path(session), bytes).await
     }
 
-    /// The numbers of a recording's segments, in order; empty if there is none.
+    /// A recording's segments, in order; empty if there is none.
     ///
     /// # Errors
     /// [`StoreError::Backend`].
-    pub async fn segments(&self, session: &SessionId) -> Result<Vec<u32>, StoreError> {
-        self.numbers(&recording_path(session)).await
+    pub async fn segments(&self, session: &SessionId) -> Result<Vec<Segment>, StoreError> {
+        let recording = recording_path(session);
+        let names = self.names(&recording).await?;
+        let mut segments: Vec<Segment> = names.iter().filter_map(|path| Segment::read(path, &recording)).collect();
+        segments.sort_unstable();
+        Ok(segments)
     }
 
     /// One segment.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn segment(&self, session: &SessionId, number: u32) -> Result<Bytes, StoreError> {
-        let path = recording_path(session).join(format!("{number:06}"));
+    pub async fn segment(&self, session: &SessionId, segment: Segment) -> Result<Bytes, StoreError> {
+        let path = segment.path(session);
         self.get(&path).await?.ok_or_else(|| StoreError::Missing(format!("segment {path}")))
     }
 
@@ -293,10 +298,9 @@ impl Store {
             .filter(|session| session.key.as_str() == key);
         let mut newest = None;
         for session in sessions {
-            let first = recording_path(&session).join(format!("{:06}", 1));
-            if let Ok(object) = self.objects.head(&first).await {
-                newest = newest.max(Some((object.last_modified, session)));
-            }
+            let segments: Vec<_> = self.objects.list(Some(&recording_path(&session))).try_collect().await?;
+            let first = segments.iter().map(|object| object.last_modified).min();
+            newest = newest.max(first.map(|first| (first, session)));
         }
         Ok(newest.map(|(_, session)| session))
     }
@@ -375,6 +379,44 @@ fn version_path(game: &GameName, number: u32) -> ObjectPath {
 fn kept_path(session: &SessionId) -> ObjectPath {
     let name = format!("{}@{:016x}", session.key, session.incarnation.0);
     ObjectPath::from("kept").join(session.game.as_str()).join(name)
+}
+
+/// A segment of a recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Segment {
+    /// The part that it is of: that of the leader of this epoch; none is the one that the session began with.
+    pub part: Option<Epoch>,
+    /// From 1.
+    pub number: u32,
+}
+
+impl Segment {
+    fn path(self, session: &SessionId) -> ObjectPath {
+        let recording = recording_path(session);
+        let part = self.part.map(|Epoch { number, node, node_generation }| {
+            recording.clone().join(format!("{number:06}-{node:x}-{node_generation:x}"))
+        });
+        part.unwrap_or(recording).join(format!("{:06}", self.number))
+    }
+
+    fn read(path: &ObjectPath, recording: &ObjectPath) -> Option<Segment> {
+        let mut names = path.prefix_match(recording)?;
+        let (first, second) = (names.next()?, names.next());
+        let number = second.as_ref().unwrap_or(&first).as_ref().parse().ok()?;
+        let part = match second {
+            None => None,
+            Some(_) => Some(read_epoch(first.as_ref())?),
+        };
+        names.next().is_none().then_some(Segment { part, number })
+    }
+}
+
+fn read_epoch(name: &str) -> Option<Epoch> {
+    let mut numbers = name.split('-');
+    let number = numbers.next()?.parse().ok()?;
+    let mut hex = || u64::from_str_radix(numbers.next()?, 16).ok();
+    let (node, node_generation) = (hex()?, hex()?);
+    numbers.next().is_none().then_some(Epoch { number, node, node_generation })
 }
 
 fn recording_path(session: &SessionId) -> ObjectPath {

@@ -350,7 +350,8 @@ fn forward(
     };
     while let Ok((worker, event)) = events.recv() {
         match event {
-            Event::Recorded { session, frames, .. } => recorder.offer(&session, frames),
+            Event::Recorded { session, piece } => recorder.offer(&session, piece),
+            Event::Records(head) => recorder.begin(head),
             Event::Log(items) => node_log.take(worker, items),
             Event::Kept(kept) => recorder.keep(kept),
             Event::Flushed(flushed) => flushed.done(),

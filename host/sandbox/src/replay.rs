@@ -1,11 +1,13 @@
 //! Folding a recording again: the proof that a session is its log.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use ringside_core::ids::{Position, SessionTime, StateHash};
 use ringside_core::log::Input;
+use ringside_core::log::Record;
 use ringside_core::output::Output;
-use ringside_core::recording::{About, EndReason, Header, Item, Reader, RecordingError};
+use ringside_core::recording::{self, About, EndReason, Header, Item, Part, Reader, RecordingError};
 
 use crate::error::{FoldError, ReplayError};
 use crate::fold::{Fold, FoldOptions, Role};
@@ -54,6 +56,8 @@ pub struct ReplayReport {
     pub header: Header,
     /// Why it was kept, if it is a part of a log that was.
     pub about: Option<About>,
+    /// Parts that were replayed: one of each leader.
+    pub parts: usize,
     /// The first batch of `outputs_differ`.
     pub first_difference: Option<OutputDifference>,
     /// The first state in the recording that is another: in what the replay's differs.
@@ -70,7 +74,8 @@ pub struct ReplayReport {
     pub last: StateHash,
     /// How long it took.
     pub elapsed: Duration,
-    /// Why the recording is not the whole session, if it is not: its worker was stopped, a gap, or no end marker.
+    /// Why the recording is not the whole session, if it is not: its worker was stopped, a gap, or no end marker. Whatever
+    /// a later part makes up for is not said.
     pub incomplete: Option<String>,
 }
 
@@ -92,9 +97,19 @@ pub enum Replayed {
     End,
 }
 
-/// Replays a recording frame by frame.
+/// Replays a recording frame by frame, part by part: one log, whoever led it.
 pub struct Replayer<'a> {
     reader: Reader<'a>,
+    /// The last position of this part that counts.
+    until: Position,
+    /// Where the parts before it ended.
+    before: Position,
+    /// Those that follow it.
+    parts: std::vec::IntoIter<Part<'a>>,
+    /// States that those begin with: the fold comes by them.
+    bases: BTreeMap<Position, StateHash>,
+    /// What no part has.
+    missing: Vec<String>,
     header: Header,
     module: Module,
     options: FoldOptions,
@@ -122,14 +137,12 @@ impl<'a> Replayer<'a> {
     /// # Errors
     /// A file that is no recording, or one of another module.
     pub fn new(module: &Module, bytes: &'a [u8]) -> Result<Self, ReplayError> {
-        let mut reader = Reader::new(bytes)?;
+        let mut parts = recording::parts(bytes)?.into_iter();
+        let Some(Part { mut reader, until }) = parts.next() else { return Err(ReplayError::NoHeader) };
+        let bases = parts.clone().filter_map(|part| base(part.reader)).collect();
         let Some(Item::Header(header)) = reader.next_item()? else { return Err(ReplayError::NoHeader) };
         if header.module != module.hash() || header.rewriter != module.rewriter_version() {
-            return Err(ReplayError::Module {
-                recorded: header.module.to_string(),
-                rewriter: header.rewriter,
-                given: module.hash().to_string(),
-            });
+            return Err(other_module(&header, module));
         }
         let guest_memory_bytes = usize::try_from(header.guest_memory_bytes).unwrap_or(usize::MAX);
         let options = FoldOptions { role: Role::Replay, guest_memory_bytes };
@@ -137,6 +150,7 @@ impl<'a> Replayer<'a> {
         let report = ReplayReport {
             header: header.clone(),
             about: None,
+            parts: 1,
             first_difference: None,
             state_difference: None,
             checkpoints: Vec::new(),
@@ -148,7 +162,22 @@ impl<'a> Replayer<'a> {
             incomplete: None,
         };
         let (module, outputs, begun) = (module.clone(), Vec::new(), Instant::now());
-        Ok(Replayer { reader, header, module, options, fold, outputs, report, is_over: false, begun })
+        Ok(Replayer {
+            reader,
+            until,
+            before: 0,
+            parts,
+            bases,
+            missing: Vec::new(),
+            header,
+            module,
+            options,
+            fold,
+            outputs,
+            report,
+            is_over: false,
+            begun,
+        })
     }
 
     /// What the recording is of.
@@ -173,7 +202,7 @@ impl<'a> Replayer<'a> {
         let item = match self.reader.next_item() {
             Ok(item) => item,
             Err(error @ RecordingError::CutOff { .. }) => {
-                return Ok(self.ends(Some(error.to_string())));
+                return Ok(self.part_ends(Some(error.to_string())));
             }
             Err(error) => return Err(error.into()),
         };
@@ -181,40 +210,31 @@ impl<'a> Replayer<'a> {
             None => {
                 let at = self.fold.position();
                 let why = format!("it ends at position {at} without an end marker: the tail may be lost");
-                Ok(self.ends(Some(why)))
+                Ok(self.part_ends(Some(why)))
             }
-            Some(Item::Header(_)) => Ok(Replayed::Batch),
+            Some(Item::Header(header)) => {
+                let is_ours = header.module == self.header.module && header.rewriter == self.header.rewriter;
+                is_ours.then_some(Replayed::Batch).ok_or_else(|| other_module(&header, &self.module))
+            }
+            Some(Item::GoesOn { .. }) => Ok(Replayed::Batch),
             Some(Item::About(about)) => {
                 self.report.about = Some(about);
                 Ok(Replayed::Batch)
             }
             Some(Item::Batch { records, outputs }) => {
-                for record in &records {
-                    self.outputs.clear();
-                    let folded = self.fold.replay(record, &mut self.outputs);
-                    folded.map_err(|error| ReplayError::Fold { position: record.position, error })?;
-                    self.report.records += 1;
-                }
-                let got = self.fold.output_hash();
-                if outputs != got {
-                    self.report.outputs_differ.push(self.fold.position());
-                    if let (None, [first, .., last] | [first @ last]) = (&self.report.first_difference, &records[..]) {
-                        self.report.first_difference = Some(OutputDifference {
-                            from: first.position,
-                            to: last.position,
-                            input: last.input.clone(),
-                            expected: outputs,
-                            got,
-                        });
-                    }
-                }
+                self.batch(&records, outputs)?;
+                Ok(Replayed::Batch)
+            }
+            // The part before had that, and it was compared there; or the part after has another.
+            Some(Item::Checkpoint { position, .. }) if self.is_passed(position) || position > self.until => {
                 Ok(Replayed::Batch)
             }
             Some(Item::Checkpoint { position, state, full }) => {
                 let full = full.map(|bytes| State::decode(&bytes)).transpose();
                 let full = full.map_err(|error| ReplayError::State { position, error })?;
-                if let (0, Some(full)) = (self.fold.position(), &full) {
+                if let Some(full) = full.as_ref().filter(|_| self.may_skip_to(position)) {
                     // The state that a part of a log begins with.
+                    self.misses(position);
                     let restored = Fold::restore(&self.module, full, self.options);
                     self.fold = restored.map_err(|error| ReplayError::Fold { position, error })?;
                 }
@@ -231,7 +251,9 @@ impl<'a> Replayer<'a> {
                 self.report.checkpoints.push(result);
                 Ok(Replayed::Checkpoint(result))
             }
-            Some(Item::Gap { from }) => Ok(self.ends(Some(format!("the recorder missed the records from {from} on")))),
+            Some(Item::Gap { from }) => {
+                Ok(self.part_ends(Some(format!("the recorder missed the records from {from} on"))))
+            }
             Some(Item::End { position, reason }) => {
                 let at = self.fold.position();
                 let why = if position != at {
@@ -243,17 +265,83 @@ impl<'a> Replayer<'a> {
                             Some(format!("the node was stopped at position {at}, before the session's end"))
                         }
                         EndReason::Kept => Some(format!("it is a part of the log that was kept, up to position {at}")),
+                        EndReason::GoesOn => {
+                            Some(format!("the session goes on after position {at}, and what came then is not in it"))
+                        }
                     }
                 };
-                Ok(self.ends(why))
+                Ok(self.part_ends(why))
             }
         }
     }
 
-    /// The recording is over.
-    fn ends(&mut self, incomplete: Option<String>) -> Replayed {
+    /// Whether the parts before this one have folded that.
+    fn is_passed(&self, position: Position) -> bool {
+        position <= self.before && position < self.fold.position()
+    }
+
+    /// Whether a state may stand for what is not there: at the beginning of a part.
+    fn may_skip_to(&self, position: Position) -> bool {
+        self.fold.position() == self.before && position > self.before
+    }
+
+    /// What comes before a position is in no part.
+    fn misses(&mut self, position: Position) {
+        if self.report.about.is_none() {
+            let from = self.fold.position() + 1;
+            self.missing.push(format!("the records from {from} to {position} are not in it"));
+        }
+    }
+
+    fn batch(&mut self, records: &[Record], outputs: StateHash) -> Result<(), ReplayError> {
+        let (before, until) = (self.before, self.until);
+        let is_new = |record: &&Record| before == 0 || record.position > before;
+        let mut last = None;
+        for record in records.iter().filter(is_new).take_while(|record| record.position <= until) {
+            self.outputs.clear();
+            let folded = self.fold.replay(record, &mut self.outputs);
+            folded.map_err(|error| ReplayError::Fold { position: record.position, error })?;
+            self.report.records += 1;
+            self.compare_base();
+            last = Some(record);
+        }
+        let got = self.fold.output_hash();
+        // The hash is that after the last record.
+        if let (Some(first), Some(last)) = (records.first(), last)
+            && records.last().is_some_and(|of_hash| of_hash.position == last.position)
+            && outputs != got
+        {
+            self.report.outputs_differ.push(self.fold.position());
+            self.report.first_difference.get_or_insert_with(|| OutputDifference {
+                from: first.position,
+                to: last.position,
+                input: last.input.clone(),
+                expected: outputs,
+                got,
+            });
+        }
+        Ok(())
+    }
+
+    /// A later part begins with a state of a position that is here now: both are one.
+    fn compare_base(&mut self) {
+        let position = self.fold.position();
+        if let Some(expected) = self.bases.remove(&position) {
+            let (time_us, got) = (self.fold.time_us(), self.fold.state_hash());
+            self.report.checkpoints.push(CheckpointResult { position, time_us, expected, got });
+        }
+    }
+
+    /// Another part follows, or the recording is over.
+    fn part_ends(&mut self, why: Option<String>) -> Replayed {
+        if let Some(Part { reader, until }) = self.parts.next() {
+            (self.reader, self.until, self.before) = (reader, until, self.fold.position());
+            self.report.parts += 1;
+            return Replayed::Batch;
+        }
         self.is_over = true;
-        self.report.incomplete = incomplete;
+        self.missing.extend(why);
+        self.report.incomplete = (!self.missing.is_empty()).then(|| self.missing.join("; "));
         Replayed::End
     }
 
@@ -263,6 +351,21 @@ impl<'a> Replayer<'a> {
         self.report.time_us = self.fold.time_us();
         self.report.last = self.fold.state_hash();
         self.report
+    }
+}
+
+fn other_module(header: &Header, given: &Module) -> ReplayError {
+    let (recorded, rewriter) = (header.module.to_string(), header.rewriter);
+    ReplayError::Module { recorded, rewriter, given: given.hash().to_string() }
+}
+
+/// The state that a later part begins with.
+fn base(mut reader: Reader<'_>) -> Option<(Position, StateHash)> {
+    let Ok(Some(Item::Header(_))) = reader.next_item() else { return None };
+    let Ok(Some(Item::GoesOn { .. })) = reader.next_item() else { return None };
+    match reader.next_item() {
+        Ok(Some(Item::Checkpoint { position, state, full: Some(_) })) => Some((position, state)),
+        _ => None,
     }
 }
 

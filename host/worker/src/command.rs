@@ -20,6 +20,7 @@ pub use crate::beside::Beside;
 use crate::durable::{Restore, Stored};
 pub use crate::idle::{Idleness, NotEvicted, Resting};
 use crate::peers::{News, Order, Peer};
+use crate::recording::{PartHead, Piece};
 use crate::relay::{RelayOrder, Relayed};
 use crate::replication::{Done, Follow, Kept, Nodes, Promoted, ReplicationReport};
 use crate::session::Session;
@@ -375,11 +376,11 @@ pub enum Event {
     Recorded {
         /// Whose.
         session: SessionId,
-        /// Frames; the first piece begins with the file's magic.
-        frames: Bytes,
-        /// Position of the first record in it, for naming a gap.
-        from: Position,
+        /// The frames; the first piece of the first part begins with the file's magic.
+        piece: Piece,
     },
+    /// A recorded session is led here from now on: the recording goes on in a part that begins with this, before any piece of it.
+    Records(Box<PartHead>),
     /// What was asked for by [`Command::Flush`] has been said.
     Flushed(Flushed),
     /// A line of a guest's log.
@@ -491,7 +492,8 @@ impl Event {
     /// Bytes of what it carries: what its queue holds beside its items.
     pub(crate) fn body_bytes(&self) -> usize {
         match self {
-            Event::Recorded { frames, .. } => frames.len(),
+            Event::Recorded { piece, .. } => piece.frames.len(),
+            Event::Records(head) => head.size_bytes(),
             Event::Kept(kept) => kept.size_bytes(),
             Event::GuestLog { line, .. } => line.len(),
             Event::GuestEvent { body, .. } | Event::Signal { body, .. } => body.len(),

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use ringside_core::durable::object::Checkpoint;
 use ringside_core::ids::{Epoch, Position, SessionId};
 use ringside_core::leadership::record::Record;
+use ringside_core::recording::EndReason;
 use ringside_protocol::reason::Reason;
 
 use crate::command::Event;
@@ -41,9 +42,6 @@ pub enum NotEvicted {
     /// It is never idle.
     #[error("its game ticks: only sessions that answer at once are evicted")]
     Ticks,
-    /// Its recording would end.
-    #[error("it is recorded")]
-    Recorded,
     /// A timer is due soon.
     #[error("a timer of it is due in a moment")]
     Timer,
@@ -71,8 +69,6 @@ impl Session {
             Err(NotEvicted::Ticks)
         } else if !self.is_empty() {
             Err(NotEvicted::Players)
-        } else if self.recording.is_some() {
-            Err(NotEvicted::Recorded)
         } else if self.timer_in(now).is_some_and(|timer| timer < timer_margin) {
             Err(NotEvicted::Timer)
         } else if self.fold.ending().is_some() || self.is_paused() || self.owes_leaves() {
@@ -181,6 +177,9 @@ impl Worker {
         // Who came meanwhile asks for it, and has it activated.
         for link in self.waiting.remove(&index).unwrap_or_default() {
             self.refuse(now, link, Reason::NotHere, "the session is in the store");
+        }
+        if let Some(piece) = session.finish_recording(now, EndReason::GoesOn) {
+            self.tell(Event::Recorded { session: id.clone(), piece });
         }
         tracing::debug!(session = %id, position = record.position, "the session is evicted");
         self.tell(Event::Evicted { session: id, record });

@@ -33,7 +33,7 @@ pub mod outlet;
 mod peering;
 pub mod peers;
 pub mod receive;
-mod recording;
+pub mod recording;
 pub mod relay;
 pub mod replication;
 mod running;
@@ -46,5 +46,6 @@ pub mod transport;
 mod worker;
 
 pub use command::{Command, Count, Create, Event, MovedSession, Refusal, Resolved, Resumed, SessionReport};
+pub use recording::{PartHead, Piece};
 pub use session::CostOf;
 pub use worker::{Held, PHASE, SERVICE_INTERVAL, Turn, Worker, WorkerConfig};

@@ -1,10 +1,15 @@
 //! A session's recording on its way out: records are taken from the log in batches, written as frames, handed on in
-//! pieces. The log itself belongs to the session; a record is taken once.
+//! pieces. The log itself belongs to the session; a record is taken once. Whoever comes to lead a session writes a part of
+//! its own, which begins with a state that its log follows.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
-use ringside_core::ids::{Position, StateHash};
+use ringside_core::ids::{Epoch, Position, SessionId, StateHash};
+use ringside_core::leadership::lineage::Lineage;
 use ringside_core::log::Record;
-use ringside_core::recording::{self, EndReason, Header, Item};
+use ringside_core::recording::{self, EndReason, Header, Item, RecordingError};
+use ringside_sandbox::State;
 
 use crate::command::Create;
 
@@ -13,7 +18,62 @@ const BATCH: usize = 256;
 /// Bytes that make a piece.
 const PIECE_BYTES: usize = 32 << 10;
 
+/// The next bytes of a recording.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// Of which part: that of the leader of this epoch; none is the one that the session began with.
+    pub part: Option<Epoch>,
+    /// Whole frames.
+    pub frames: Bytes,
+    /// The first position in them that was not in a piece before.
+    pub from: Position,
+    /// Nothing follows in this part.
+    pub is_last: bool,
+}
+
+/// What a part of a recording begins with, if not the session; encoded beside the worker, never by it.
+#[derive(Debug)]
+pub struct PartHead {
+    pub(crate) header: Header,
+    pub(crate) lineage: Lineage,
+    /// The state that its records follow; none if they begin the log.
+    pub(crate) base: Option<Arc<State>>,
+}
+
+impl PartHead {
+    /// Of which session, and of the leader of which epoch.
+    pub fn part(&self) -> (&SessionId, Epoch) {
+        (&self.header.session, self.header.epoch)
+    }
+
+    /// Bytes that it holds in memory, roughly.
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.base.as_deref().map_or(0, State::size_bytes)
+    }
+
+    /// Its bytes.
+    ///
+    /// # Errors
+    /// A state that is larger than a recording's frame may be.
+    pub fn encode(self) -> Result<Bytes, RecordingError> {
+        let mut part = Vec::new();
+        recording::begin(&mut part);
+        recording::append(&mut part, &Item::Header(self.header))?;
+        recording::append(&mut part, &Item::GoesOn { lineage: self.lineage })?;
+        self.base.iter().try_for_each(|state| append_state(&mut part, state))?;
+        Ok(Bytes::from(part))
+    }
+}
+
+/// Writes a whole state.
+pub(crate) fn append_state(file: &mut Vec<u8>, state: &State) -> Result<(), RecordingError> {
+    let full = Some(Bytes::from(state.encode()));
+    recording::append(file, &Item::Checkpoint { position: state.position(), state: state.hash(), full })
+}
+
 pub(crate) struct Recording {
+    part: Option<Epoch>,
+    has_ended: bool,
     frames: Vec<u8>,
     /// The first position that is not taken yet.
     next: Position,
@@ -23,7 +83,7 @@ pub(crate) struct Recording {
 
 impl Recording {
     pub(crate) fn new(create: &Create, guest_memory_bytes: usize) -> Recording {
-        let mut recording = Recording { frames: Vec::new(), next: 1, from: 1 };
+        let mut recording = Recording { part: None, has_ended: false, frames: Vec::new(), next: 1, from: 1 };
         recording::begin(&mut recording.frames);
         recording.append(&Item::Header(Header {
             session: create.session.clone(),
@@ -33,6 +93,11 @@ impl Recording {
             guest_memory_bytes: guest_memory_bytes as u64,
         }));
         recording
+    }
+
+    /// Of one who comes to lead, from an entry on; its [`PartHead`] is handed on before.
+    pub(crate) fn going_on(epoch: Epoch, next: Position) -> Recording {
+        Recording { part: Some(epoch), has_ended: false, frames: Vec::new(), next, from: next }
     }
 
     fn append(&mut self, item: &Item) {
@@ -64,14 +129,16 @@ impl Recording {
     /// Nothing follows. Only where everything was taken: without the marker a replay says that the tail may be lost.
     pub(crate) fn end(&mut self, reason: EndReason) {
         self.append(&Item::End { position: self.next - 1, reason });
+        self.has_ended = true;
     }
 
-    /// The frames so far and the position of their first record, if they make a piece.
-    pub(crate) fn piece(&mut self, all: bool) -> Option<(Bytes, Position)> {
+    /// The frames so far, if they make a piece.
+    pub(crate) fn piece(&mut self, all: bool) -> Option<Piece> {
         if self.frames.is_empty() || (!all && self.frames.len() < PIECE_BYTES) {
             return None;
         }
         let from = std::mem::replace(&mut self.from, self.next);
-        Some((Bytes::from(std::mem::take(&mut self.frames)), from))
+        let frames = Bytes::from(std::mem::take(&mut self.frames));
+        Some(Piece { part: self.part, frames, from, is_last: self.has_ended })
     }
 }

@@ -150,16 +150,16 @@ impl Worker {
     /// Hands on the recording's next piece, if it is time to.
     fn hand_on_recording(&mut self, now: Instant, index: usize) {
         let Some(session) = self.sessions[index].as_mut() else { return };
-        if let Some((frames, from)) = session.recorded_lately(now) {
+        if let Some(piece) = session.recorded_lately(now) {
             let session = session.id.clone();
-            if !self.tell_if_room(Event::Recorded { session, frames, from }) {
+            if !self.tell_if_room(Event::Recorded { session, piece }) {
                 self.end_recording(index);
             }
         }
     }
 
     /// A piece of a recording found no room: what comes after it would not follow, so the recording ends before it.
-    fn end_recording(&mut self, index: usize) {
+    pub(crate) fn end_recording(&mut self, index: usize) {
         if let Some(session) = self.sessions[index].as_mut() {
             session.recording = None;
             tracing::warn!(session = %session.id, "the recording ends here: the node does not keep up");
@@ -502,8 +502,8 @@ impl Worker {
             self.refuse(now, link, Reason::NoSuchSession, "the session is over");
         }
         let id = session.id.clone();
-        if let Some((frames, from)) = session.finish_recording(now, EndReason::SessionEnded) {
-            self.tell(Event::Recorded { session: id.clone(), frames, from });
+        if let Some(piece) = session.finish_recording(now, EndReason::SessionEnded) {
+            self.tell(Event::Recorded { session: id.clone(), piece });
         }
         self.tell(Event::Ended { session: id, reason: why, outcome });
     }

@@ -15,7 +15,7 @@ use ringside_core::leadership::record::{Member, Terms, Tier};
 use ringside_core::limits;
 use ringside_core::log::{Input, LeaveReason, Outcome, Record, SkipCause};
 use ringside_core::output::Output;
-use ringside_core::recording::EndReason;
+use ringside_core::recording::{EndReason, Header};
 use ringside_protocol::frame::ServerFrame;
 use ringside_protocol::ids::Branch;
 use ringside_protocol::reason::Reason;
@@ -26,7 +26,7 @@ use crate::arena::Arena;
 use crate::bucket::Bucket;
 use crate::command::{Create, PlayerReport, SessionReport};
 use crate::endpoint::LinkId;
-use crate::recording::Recording;
+use crate::recording::{PartHead, Piece, Recording};
 use crate::replication::{Branches, Clock, Fork, Lead, Rested};
 use crate::worker::PHASE;
 
@@ -174,6 +174,7 @@ impl Session {
             tier: description.tier,
             policy: description.partition_policy,
             followers: create.followers,
+            is_recorded: create.record,
         });
         let lead = terms.map(|terms| {
             let leader = Leader::create(clock.us(now), me, terms.clone());
@@ -284,7 +285,7 @@ impl Session {
             return;
         }
         let policy = self.fold.module().description().partition_policy;
-        let terms = Terms { session: self.id.clone(), tier: Tier::Volatile, policy, followers: 0 };
+        let terms = Terms { session: self.id.clone(), tier: Tier::Volatile, policy, followers: 0, is_recorded: false };
         let rested = self.rested.take();
         let rested = rested.map_or_else(|| Rested::begin(&self.id, me, self.epoch), |rested| *rested);
         let lead = rested.resume(now, (me, clock), terms, self.end(), self.fold.tick());
@@ -669,8 +670,19 @@ impl Session {
         }
     }
 
+    /// Its leader was another: its recording goes on in a part of this one.
+    pub(crate) fn record_from_here(&mut self) -> PartHead {
+        let first = self.log.first().map_or(self.end() + 1, |record| record.position);
+        let (module, rewriter) = (self.fold.module().hash(), self.fold.module().rewriter_version());
+        let guest_memory_bytes = self.fold.options().guest_memory_bytes as u64;
+        let header = Header { session: self.id.clone(), module, rewriter, epoch: self.epoch, guest_memory_bytes };
+        let lineage = self.lead.as_ref().map(|lead| lead.core.record().lineage.clone());
+        self.recording = Some(Recording::going_on(self.epoch, first));
+        PartHead { header, lineage: lineage.unwrap_or_default(), base: self.checkpoint.clone() }
+    }
+
     /// The recording's next piece, where enough has come together or the last one is [`PIECE_AGE`] old.
-    pub(crate) fn recorded_lately(&mut self, now: Instant) -> Option<(Bytes, u64)> {
+    pub(crate) fn recorded_lately(&mut self, now: Instant) -> Option<Piece> {
         if self.hashing.is_some() {
             return None;
         }
@@ -683,7 +695,7 @@ impl Session {
     }
 
     /// The recording's next piece, where enough has come together or `all` is asked for.
-    pub(crate) fn recorded(&mut self, all: bool) -> Option<(Bytes, u64)> {
+    pub(crate) fn recorded(&mut self, all: bool) -> Option<Piece> {
         if all {
             self.hash(Duration::MAX);
         }
@@ -694,7 +706,7 @@ impl Session {
     }
 
     /// The last piece of the recording: the rest of the log, the hash of the last state, and the end marker.
-    pub(crate) fn finish_recording(&mut self, now: Instant, reason: EndReason) -> Option<(Bytes, u64)> {
+    pub(crate) fn finish_recording(&mut self, now: Instant, reason: EndReason) -> Option<Piece> {
         if self.recording.is_some() && !self.log.is_empty() && !self.is_rebuilding() {
             self.checkpoint_now(now);
         }

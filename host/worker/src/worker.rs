@@ -317,8 +317,8 @@ impl Worker {
             }
             Command::Flush { session, reply } => {
                 let found = self.index_of(&session).and_then(|index| self.sessions[index].as_mut());
-                if let Some((frames, from)) = found.and_then(|found| found.recorded(true)) {
-                    self.tell(Event::Recorded { session, frames, from });
+                if let Some(piece) = found.and_then(|found| found.recorded(true)) {
+                    self.tell(Event::Recorded { session, piece });
                 }
                 self.tell(Event::Flushed(Flushed(reply)));
             }
@@ -547,9 +547,9 @@ impl Worker {
         let reason = self.going_away.unwrap_or(Reason::Stopping);
         for index in 0..self.sessions.len() {
             if let Some(mut session) = self.sessions[index].take()
-                && let Some((frames, from)) = session.finish_recording(now, EndReason::WorkerStopped)
+                && let Some(piece) = session.finish_recording(now, EndReason::WorkerStopped)
             {
-                self.tell(Event::Recorded { session: session.id.clone(), frames, from });
+                self.tell(Event::Recorded { session: session.id.clone(), piece });
             }
         }
         self.names.clear();

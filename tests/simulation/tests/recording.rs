@@ -51,7 +51,7 @@ fn a_recording_that_finds_no_room_ends_and_what_was_taken_is_good() {
     said.extend(play(&mut host, &mut now, until));
 
     let pieces = said.into_iter().filter_map(|event| match event {
-        Event::Recorded { frames, .. } => Some(frames),
+        Event::Recorded { piece, .. } => Some(piece.frames),
         _ => None,
     });
     let recording = pieces.fold(Vec::new(), |mut whole, piece| {

@@ -125,7 +125,7 @@ impl Following {
 
     fn order(&mut self, cx: &mut Context<'_>, session: &SessionId) {
         let Some(Followed { charter, leader, worker, .. }) = self.0.get(session) else { return };
-        let terms = charter.facts.replicas.terms(session.clone());
+        let terms = charter.terms();
         cx.act(Action::Follow { terms, module: charter.facts.module, leader: *leader, worker: *worker });
     }
 

@@ -421,7 +421,7 @@ impl Led {
         let Phase::Creating { homes } = &mut led.phase else { return Err(Refusal::TimedOut) };
         let homes = std::mem::take(homes);
         let (session, worker) = (charter.session.clone(), led.worker);
-        let terms = charter.facts.replicas.terms(session.clone());
+        let terms = charter.terms();
         let before = led.pace();
         let phase = Phase::Creating { homes: BTreeSet::new() };
         *led = Session::new(charter, worker, led.epoch, (led.created_us, led.since_us), phase);
@@ -500,7 +500,7 @@ impl Led {
                 worker
             }
         };
-        let terms = charter.facts.replicas.terms(session.clone());
+        let terms = charter.terms();
         self.following.insert(Followed::orphan(charter, leader, worker, cx.now));
         Ok((worker, terms))
     }

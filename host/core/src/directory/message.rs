@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::types::{Find, GameFacts, ListKey, Open, Placed, Refusal};
 use crate::ids::{Epoch, GameName, Incarnation, Node, PlayerId, SessionId, SessionKey, WorkerId};
-use crate::leadership::record::Member;
+use crate::leadership::record::{Member, Terms};
 use crate::leadership::{Claim, message as leadership};
 use crate::placement::{Decision, Policy};
 use crate::ring::{Position, RingDigest};
@@ -331,6 +331,11 @@ impl Charter {
             ends_when_empty: false,
             decision,
         }
+    }
+
+    /// What it promises.
+    pub fn terms(&self) -> Terms {
+        self.facts.replicas.terms(self.session.clone(), self.record)
     }
 
     /// The list that it is on.

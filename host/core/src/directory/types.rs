@@ -44,10 +44,10 @@ pub struct Replicas {
 
 impl Replicas {
     /// What a session promises by them. One without followers is volatile, whatever its game asks for.
-    pub fn terms(&self, session: SessionId) -> Terms {
+    pub fn terms(&self, session: SessionId, is_recorded: bool) -> Terms {
         let Replicas { tier, policy, followers } = *self;
         let tier = if followers == 0 { Tier::Volatile } else { tier };
-        Terms { session, tier, policy, followers }
+        Terms { session, tier, policy, followers, is_recorded }
     }
 }
 

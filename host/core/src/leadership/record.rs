@@ -81,6 +81,8 @@ pub struct Terms {
     pub policy: PartitionPolicy,
     /// In-sync followers that it should have.
     pub followers: usize,
+    /// Whether whoever leads it records its log.
+    pub is_recorded: bool,
 }
 
 impl Terms {

@@ -22,7 +22,7 @@ fn member(id: u64) -> Member {
 /// A replicated session with its chain in the log.
 fn terms(followers: usize) -> Terms {
     let session = "arena/a@0000000000000001".parse().unwrap();
-    Terms { session, tier: Tier::Replicated, policy: PartitionPolicy::Available, followers }
+    Terms { session, tier: Tier::Replicated, policy: PartitionPolicy::Available, followers, is_recorded: false }
 }
 
 fn mark(position: Position, hash: u8) -> Mark {

@@ -1,6 +1,7 @@
 use super::*;
 use crate::ids::{Incarnation, Node, NodeId, Slot, WorkerId};
 use crate::leadership;
+use crate::leadership::lineage::Lineage;
 use crate::leadership::record::Member;
 use crate::log::{Input, LeaveReason, Outcome, SkipCause};
 
@@ -101,9 +102,86 @@ fn each_version_of_the_format_is_golden_and_read() {
     assert_eq!((items.last(), error), (Some(&leadership()), None));
     let mut fourth = written();
     kept().iter().for_each(|item| append(&mut fourth, item).unwrap());
-    assert_eq!(digest(&fourth), "901715fe6a24bf3956f64f557c54a2e3", "the format changed: give it another version");
+    fourth[MAGIC.len()] = 4;
+    assert_eq!(digest(&fourth), "901715fe6a24bf3956f64f557c54a2e3", "a version that was published does not change");
     let (items, error) = read(&fourth);
     assert_eq!((&items[items.len() - 3..], error), (&kept()[..], None));
+    let fifth = [written(), part(&[1, 2], 1, 5, true)].concat();
+    assert_eq!(digest(&fifth), "", "the format changed: give it another version");
+    assert_eq!(read_parts(&fifth), [(sample(), 4), (items_of(&[1, 2], 1, 5, true), Position::MAX)]);
+}
+
+/// A lineage of epochs, each of which begins ten positions after the one before.
+fn lineage(epochs: &[u64]) -> Lineage {
+    let epoch = |number| Epoch { number, node: 2, node_generation: 3 };
+    let mut lineage = Lineage::new(epoch(epochs[0]));
+    for (before, number) in (1..).zip(&epochs[1..]) {
+        lineage.begin(epoch(*number), before * 4);
+    }
+    lineage
+}
+
+/// What the leader of the last of these epochs wrote.
+fn items_of(epochs: &[u64], from: u64, to: u64, goes_on: bool) -> Vec<Item> {
+    let lineage = lineage(epochs);
+    let [Item::Header(header), ..] = &sample()[..] else { panic!("a header") };
+    let header = Header { epoch: lineage.newest().unwrap(), ..header.clone() };
+    let entry = |position| Record { position, time_us: position, input: Input::Tick, outcome: Outcome::Applied };
+    let records = (from..=to).map(entry).collect();
+    let reason = if goes_on { EndReason::GoesOn } else { EndReason::SessionEnded };
+    let mut items = vec![Item::Header(header)];
+    items.extend((epochs.len() > 1).then_some(Item::GoesOn { lineage }));
+    items.push(Item::Batch { records, outputs: StateHash([5; 32]) });
+    items.push(Item::End { position: to, reason });
+    items
+}
+
+fn part(epochs: &[u64], from: u64, to: u64, goes_on: bool) -> Vec<u8> {
+    let mut file = Vec::new();
+    begin(&mut file);
+    items_of(epochs, from, to, goes_on).iter().for_each(|item| append(&mut file, item).unwrap());
+    file
+}
+
+/// What counts of a recording: of each part its items, and up to where.
+fn read_parts(bytes: &[u8]) -> Vec<(Vec<Item>, Position)> {
+    let parts = parts(bytes).unwrap();
+    let items = |mut reader: Reader<'_>| std::iter::from_fn(|| reader.next_item().unwrap()).collect();
+    parts.into_iter().map(|Part { reader, until }| (items(reader), until)).collect()
+}
+
+#[test]
+fn each_leader_wrote_a_part_and_what_the_last_one_has_not_got_does_not_count() {
+    let counts = |file: &[Vec<u8>]| -> Vec<(u64, Position)> {
+        let of = |(items, until): (Vec<Item>, Position)| match &items[0] {
+            Item::Header(header) => (header.epoch.number, until),
+            other => panic!("{other:?}"),
+        };
+        read_parts(&file.concat()).into_iter().map(of).collect()
+    };
+    const END: Position = Position::MAX;
+    let (first, second) = (part(&[1], 1, 9, true), part(&[1, 2], 5, 9, true));
+    assert_eq!(counts(&[first.clone()]), [(1, END)]);
+    assert_eq!(counts(&[first.clone(), second.clone(), part(&[1, 2, 3], 9, 12, false)]), [(1, 4), (2, 8), (3, END)]);
+    // The second wrote nothing that is here.
+    assert_eq!(counts(&[first.clone(), part(&[1, 2, 3], 9, 12, false)]), [(1, 4), (3, END)]);
+    // The third went on from the first: the second's branch lost.
+    let third = part(&[1, 3], 5, 12, false);
+    assert_eq!(counts(&[first.clone(), second.clone(), third]), [(1, 4), (3, END)]);
+    // A newer branch lost to an older one, and says so.
+    assert_eq!(counts(&[first.clone(), part(&[1, 2], 5, 9, false), part(&[1, 3], 5, 9, true)]), [(1, 4), (2, END)]);
+    // In whatever order they are.
+    assert_eq!(counts(&[second.clone(), first.clone()]), [(1, 4), (2, END)]);
+    // A part that was cut off, and one of which only the beginning is there.
+    let cut = |part: &Vec<u8>, bytes: usize| part[..part.len() - bytes].to_vec();
+    assert_eq!(counts(&[first.clone(), second[..MAGIC.len() + 2].to_vec()]), [(1, END)]);
+    assert!(matches!(parts(&cut(&first, first.len())), Err(RecordingError::Magic)));
+    let file = [cut(&first, 3), second].concat();
+    assert_eq!(parts(&file).unwrap().len(), 1, "what follows a frame that was cut off is not found");
+    // One of another release is named.
+    let mut newer = part(&[1, 2], 5, 9, true);
+    newer[MAGIC.len()] = 99;
+    assert!(matches!(parts(&[first, newer].concat()), Err(RecordingError::Version { found: 99 })));
 }
 
 #[test]

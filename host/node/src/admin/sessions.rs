@@ -152,8 +152,8 @@ pub async fn recording(State(services): Shared, Path(name): Path<(String, String
     let parts = futures_util::stream::unfold(segments.into_iter(), move |mut left| {
         let (store, session) = (store.clone(), session.clone());
         async move {
-            let number = left.next()?;
-            Some((store.segment(&session, number).await, left))
+            let segment = left.next()?;
+            Some((store.segment(&session, segment).await, left))
         }
     });
     Ok(([(CONTENT_TYPE, "application/octet-stream")], ResponseBody::from_stream(parts)).into_response())

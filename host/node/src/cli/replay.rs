@@ -43,6 +43,8 @@ const INCOMPLETE: u8 = 3;
 struct Summary {
     session: String,
     module: String,
+    /// Leaders whose parts were replayed.
+    parts: usize,
     records: u64,
     session_time_us: u64,
     elapsed_ms: f64,
@@ -151,6 +153,7 @@ fn summary(report: &ReplayReport) -> Summary {
     Summary {
         session: report.header.session.to_string(),
         module: report.header.module.to_string(),
+        parts: report.parts,
         records: report.records,
         session_time_us: report.time_us,
         elapsed_ms: elapsed * 1e3,
@@ -233,6 +236,7 @@ fn text(summary: &Summary) -> String {
         ("state at the end", summary.last.clone()),
     ];
     facts.extend(summary.about.clone().map(|about| ("kept as", about)));
+    facts.extend((summary.parts > 1).then(|| ("leaders", format!("{}, one after another", summary.parts))));
     if let Some(first) = &summary.first_difference {
         let at = if first.from == first.to { first.to.to_string() } else { format!("{} to {}", first.from, first.to) };
         facts.push(("first different", format!("entry {at}: {}", table::plain(&first.input))));

@@ -400,6 +400,7 @@ impl Desk {
             }
             // The forwarding thread keeps these for the recorder and the log.
             Event::Recorded { .. }
+            | Event::Records(_)
             | Event::Kept(_)
             | Event::Flushed(_)
             | Event::Relay(_)

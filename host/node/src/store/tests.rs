@@ -84,14 +84,21 @@ async fn damaged_versions_are_named() {
 async fn recordings_are_segments_in_order() {
     let store = Store::memory();
     let (first, second) = (session("final", 1), session("final", 2));
-    for number in [2, 1, 3] {
-        assert!(store.put_segment(&first, number, Bytes::from(vec![number as u8])).await.unwrap());
+    let of = |part: Option<u64>, number| {
+        let part = part.map(|number| Epoch { number, node: 0xa, node_generation: 7 });
+        Segment { part, number }
+    };
+    // Those of later leaders follow, in the order of their epochs.
+    let all = [of(None, 1), of(None, 2), of(None, 3), of(Some(2), 1), of(Some(2), 2), of(Some(10), 1)];
+    for at in [3, 1, 5, 0, 4, 2] {
+        assert!(store.put_segment(&first, all[at], Bytes::from(vec![at as u8])).await.unwrap());
     }
-    assert!(!store.put_segment(&first, 1, Bytes::new()).await.unwrap(), "a segment is written once");
-    store.put_segment(&second, 1, Bytes::new()).await.unwrap();
-    store.put_segment(&session("finals", 3), 1, Bytes::new()).await.unwrap();
-    assert_eq!(store.segments(&first).await.unwrap(), [1, 2, 3]);
-    assert_eq!(store.segment(&first, 2).await.unwrap(), Bytes::from_static(&[2]));
+    assert!(!store.put_segment(&first, all[0], Bytes::new()).await.unwrap(), "a segment is written once");
+    // The first part of it is in another store.
+    store.put_segment(&second, of(Some(2), 1), Bytes::new()).await.unwrap();
+    store.put_segment(&session("finals", 3), all[0], Bytes::new()).await.unwrap();
+    assert_eq!(store.segments(&first).await.unwrap(), all);
+    assert_eq!(store.segment(&first, all[4]).await.unwrap(), Bytes::from_static(&[4]));
     let pong: GameName = "pong".parse().unwrap();
     assert_eq!(store.newest_recording(&pong, "final").await.unwrap(), Some(second));
     assert_eq!(store.newest_recording(&pong, "none").await.unwrap(), None);

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use ringside_core::ids::{Epoch, Incarnation, SessionId, StateHash};
+use ringside_core::leadership::lineage::Lineage;
 use ringside_core::log::{Input, Record};
 use ringside_core::recording::{self, About, EndReason, Header, Item, Reader};
 use ringside_protocol::fuzz::Mutator;
@@ -269,4 +270,75 @@ fn a_part_that_was_kept_is_folded_from_its_state_and_the_first_entry_that_differ
     let full = Some(Bytes::from_static(b"no state"));
     append(&mut garbage, &Item::Checkpoint { position: 5, state: other.hash(), full });
     assert!(matches!(replay_recording(toy(), &garbage), Err(ReplayError::State { position: 5, .. })));
+}
+
+/// What a later leader wrote: from a state of its own on, in batches of three.
+fn led_later(log: &[Record], base: usize, lineage: &Lineage, reason: EndReason) -> Vec<u8> {
+    let mut fold = Fold::new(toy(), REPLAY).expect("a fold");
+    crate::play::replay_into(&mut fold, &log[..base]);
+    let state = fold.capture().expect("a state");
+    let (position, hash) = (state.position(), state.hash());
+    let mut file = Vec::new();
+    recording::begin(&mut file);
+    append(&mut file, &Item::Header(Header { epoch: lineage.newest().expect("an epoch"), ..header() }));
+    append(&mut file, &Item::GoesOn { lineage: lineage.clone() });
+    append(&mut file, &Item::Checkpoint { position, state: hash, full: Some(Bytes::from(state.encode())) });
+    for records in log[base..].chunks(3) {
+        let (_, outputs) = crate::play::replay_into(&mut fold, records);
+        append(&mut file, &Item::Batch { records: records.to_vec(), outputs });
+    }
+    append(&mut file, &Item::End { position: log.len() as u64, reason });
+    file
+}
+
+#[test]
+fn a_session_that_several_led_is_one_log() {
+    let log = played().log;
+    let (whole, last) = (log.len() as u64, hashes(&log).last().expect("one").0);
+    let epoch = |number| Epoch { number, ..header().epoch };
+    let mut lineage = Lineage::new(epoch(1));
+    // The first led up to 40, and more that nobody else had; the second went on from a state before that.
+    lineage.begin(epoch(2), 40);
+    let first = {
+        let mut play = played();
+        play.log.truncate(40);
+        let mut fold = Fold::new(toy(), REPLAY).expect("a fold");
+        crate::play::replay_into(&mut fold, &play.log);
+        let mut file = going_on(&play.log, 7);
+        let tick = |position| Record { position, input: Input::Tick, ..log[39].clone() };
+        let records: Vec<Record> = (41..44).map(tick).collect();
+        let (_, outputs) = crate::play::replay_into(&mut fold, &records);
+        append(&mut file, &Item::Batch { records, outputs });
+        file
+    };
+    let second = led_later(&log, 30, &lineage, EndReason::SessionEnded);
+    let report = replay_recording(toy(), &[first.clone(), second.clone()].concat()).expect("it folds");
+    assert!(report.agrees(), "{report:?}");
+    assert_eq!((report.parts, report.records, report.last), (2, whole, last));
+    assert_eq!(report.incomplete, None, "whatever the first lacks the second has");
+    assert!(report.checkpoints.iter().any(|checkpoint| checkpoint.position == 30), "its state was compared");
+
+    // The tail of the first is lost, and what the second begins with comes later.
+    let report = replay_recording(toy(), &[going_on(&log[..20], 7), second.clone()].concat()).expect("it folds");
+    assert!(report.agrees() && report.last == last, "{report:?}");
+    assert!(report.incomplete.expect("said").contains("from 21 to 30"));
+    // Only the second is there.
+    let report = replay_recording(toy(), &second).expect("it folds");
+    assert!(report.agrees() && report.last == last && report.incomplete.expect("said").contains("from 1 to 30"));
+    // The session sleeps, or is elsewhere.
+    let asleep = led_later(&log, 30, &lineage, EndReason::GoesOn);
+    let report = replay_recording(toy(), &[first.clone(), asleep].concat()).expect("it folds");
+    assert!(report.incomplete.expect("said").contains(&format!("goes on after position {whole}")));
+
+    // A state that is not what the log before it gives is seen, though all after it is by it.
+    let mut fold = Fold::new(toy(), REPLAY).expect("a fold");
+    crate::play::replay_into(&mut fold, &log[..30]);
+    let mut other = Vec::new();
+    recording::begin(&mut other);
+    append(&mut other, &Item::Header(Header { epoch: epoch(2), ..header() }));
+    append(&mut other, &Item::GoesOn { lineage });
+    let full = Some(Bytes::from(fold.capture().expect("a state").encode()));
+    append(&mut other, &Item::Checkpoint { position: 30, state: StateHash([9; 32]), full });
+    let report = replay_recording(toy(), &[first, other].concat()).expect("it folds");
+    assert!(report.checkpoints.iter().any(|checkpoint| checkpoint.position == 30 && !checkpoint.agrees()));
 }

@@ -11,6 +11,8 @@ use ringside_core::log::{Input, Record};
 use ringside_core::recording::{self, About, EndReason, Header, Item, RecordingError};
 use ringside_sandbox::{Fold, State};
 
+use crate::recording::append_state;
+
 /// What is to be kept.
 #[derive(Debug)]
 pub struct Kept {
@@ -91,11 +93,6 @@ impl Kept {
         recording::append(&mut file, &Item::End { position, reason: EndReason::Kept })?;
         Ok(Bytes::from(file))
     }
-}
-
-fn append_state(file: &mut Vec<u8>, state: &State) -> Result<(), RecordingError> {
-    let full = Some(Bytes::from(state.encode()));
-    recording::append(file, &Item::Checkpoint { position: state.position(), state: state.hash(), full })
 }
 
 fn weight(record: &Record) -> usize {

@@ -285,6 +285,7 @@ mod tests {
             tier: Tier::Replicated,
             policy: PartitionPolicy::Available,
             followers: 1,
+            is_recorded: false,
         };
         let clock = Clock::new(now);
         let core = Leader::create(clock.us(now), member(1), terms.clone());

@@ -20,6 +20,7 @@ mod placement;
 mod player;
 mod reach;
 mod rebalance;
+mod recordings;
 mod refusals;
 mod resolve;
 mod twins;

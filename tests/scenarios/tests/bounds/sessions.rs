@@ -242,7 +242,7 @@ fn sessions_that_a_worker_follows_are_bounded() {
     for number in 0..=FOLLOWED {
         let session = format!("echo/room@{number:016x}").parse().expect("a session");
         let (tier, policy) = (Tier::Replicated, PartitionPolicy::Available);
-        let terms = Terms { session, tier, policy, followers: 1 };
+        let terms = Terms { session, tier, policy, followers: 1, is_recorded: false };
         stage.tell(Command::Follow(Box::new(Follow { module: module.clone(), terms, leader })));
     }
     stage.pass(SECOND);

@@ -330,7 +330,7 @@ impl Stage {
             let mut over = false;
             for event in stage.events.drain(..) {
                 match event {
-                    Event::Recorded { frames, .. } => flushed.borrow_mut().extend_from_slice(&frames),
+                    Event::Recorded { piece, .. } => flushed.borrow_mut().extend_from_slice(&piece.frames),
                     Event::Flushed(_) => over = true,
                     _ => {}
                 }

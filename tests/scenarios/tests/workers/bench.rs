@@ -280,8 +280,8 @@ fn serve(inbox: &Receiver<(WorkerId, Event)>, desk: &Mutex<Desk>, news: &Mutex<N
     while let Ok((worker, event)) = inbox.recv() {
         match event {
             Event::GuestFault { session, message, .. } => news.lock().unwrap().faults.push((session, message)),
-            Event::Recorded { session, frames, .. } => {
-                news.lock().unwrap().recorded.entry(session).or_default().extend_from_slice(&frames);
+            Event::Recorded { session, piece } => {
+                news.lock().unwrap().recorded.entry(session).or_default().extend_from_slice(&piece.frames);
             }
             event => {
                 match &event {

@@ -140,7 +140,7 @@ impl Group {
         let member = self.member(node);
         let description = self.module.description();
         let (tier, policy) = (description.tier, description.partition_policy);
-        let terms = Terms { session: id.clone(), tier, policy, followers };
+        let terms = Terms { session: id.clone(), tier, policy, followers, is_recorded: false };
         let follow = Follow { module: self.module.clone(), terms, leader };
         self.running[&member].tell(Command::Follow(Box::new(follow)));
         self.running[&leader].tell(Command::Recruit { session: id.clone(), member });

@@ -80,8 +80,8 @@ pub fn run(options: &Options) -> Result<(), BenchError> {
         ..Counts::default()
     });
     for (_, event) in events {
-        if let (Event::Recorded { frames, .. }, Some(file)) = (event, &mut file) {
-            file.write_all(&frames).map_err(BenchError::setup)?;
+        if let (Event::Recorded { piece, .. }, Some(file)) = (event, &mut file) {
+            file.write_all(&piece.frames).map_err(BenchError::setup)?;
         }
     }
     Ok(())

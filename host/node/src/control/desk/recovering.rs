@@ -26,7 +26,7 @@ impl Desk {
     pub(super) fn note_closed(&mut self, session: &SessionId, why: Closed) {
         let Some(log) = &self.log else { return };
         let has_chain = self.directory.charter(session).is_some_and(|charter| {
-            let terms = charter.facts.replicas.terms(session.clone());
+            let terms = charter.terms();
             terms.tier == Tier::Durable
         });
         log.closed(session.clone(), why);

@@ -225,5 +225,5 @@ fn has_chain(create: &Create) -> bool {
     let replicas =
         Replicas { tier: description.tier, policy: description.partition_policy, followers: create.followers };
     let is_kept = create.followers > 0 || description.tier == Tier::Durable;
-    is_kept && replicas.terms(create.session.clone()).home() == ChainHome::Store
+    is_kept && replicas.terms(create.session.clone(), create.record).home() == ChainHome::Store
 }

@@ -210,7 +210,7 @@ impl Worker {
         };
         let Following { id, terms, branches, history, standbys, keeping, slept, .. } = *following;
         let record = Arc::clone(&promotion.record);
-        let is_complete = promotion.is_complete;
+        let (is_complete, is_recorded) = (promotion.is_complete, terms.is_recorded);
         tracing::info!(
             session = %id, epoch = record.epoch.number, position = promotion.end, cause = ?record.cause,
             "the session is led here from now on"
@@ -225,8 +225,12 @@ impl Worker {
         let parts = (fold, base, log);
         let mut session = Session::promoted(id.clone(), parts, (lead, is_complete), now, (first, self.config.cost_of));
         session.has_slept(slept);
+        let part = is_recorded.then(|| session.record_from_here());
         let index = self.put(Box::new(session));
         self.tell(Event::Promoted(Box::new(Promoted { session: id.clone(), record, players })));
+        if part.is_some_and(|part| !self.tell_if_room(Event::Records(Box::new(part)))) {
+            self.end_recording(index);
+        }
         self.after_run(now, index, Ran::Applied);
         self.obey_leader(now, index);
         // In the log of this node nothing of it counts before a checkpoint.

@@ -295,8 +295,8 @@ impl Worker {
         for link in self.waiting.remove(&index).unwrap_or_default() {
             self.refuse(now, link, Reason::NotHere, "the session is led by another worker");
         }
-        if let Some((frames, from)) = session.finish_recording(now, EndReason::WorkerStopped) {
-            self.tell(Event::Recorded { session: session.id.clone(), frames, from });
+        if let Some(piece) = session.finish_recording(now, EndReason::GoesOn) {
+            self.tell(Event::Recorded { session: session.id.clone(), piece });
         }
         let (id, module) = (session.id.clone(), session.fold.module().clone());
         let us = lead.us(now);

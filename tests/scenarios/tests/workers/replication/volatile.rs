@@ -17,7 +17,7 @@ impl Group {
     fn follow_for_a_move(&self, id: &SessionId, from: u64, to: u64) {
         let (leader, member) = (self.member(from), self.member(to));
         let policy = self.module.description().partition_policy;
-        let terms = Terms { session: id.clone(), tier: Tier::Volatile, policy, followers: 0 };
+        let terms = Terms { session: id.clone(), tier: Tier::Volatile, policy, followers: 0, is_recorded: false };
         self.tell(member, Command::Follow(Box::new(Follow { module: self.module.clone(), terms, leader })));
         self.tell(leader, Command::Recruit { session: id.clone(), member });
     }

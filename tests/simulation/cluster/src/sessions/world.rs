@@ -111,7 +111,7 @@ impl World {
         let count = plan.sessions.len();
         let terms = plan.sessions.iter().enumerate().filter_map(|(number, kind)| {
             let session = format!("arena/match-{number}@{:016x}", number + 1).parse().ok()?;
-            Some(Terms { session, tier: kind.tier, policy: kind.policy, followers: kind.followers })
+            Some(Terms { session, tier: kind.tier, policy: kind.policy, followers: kind.followers, is_recorded: false })
         });
         let mut world = World {
             network: Network::new(random.fork(1)),

@@ -3,7 +3,7 @@
 use ringside_core::ids::{PlayerId, SessionId};
 use ringside_protocol::reason::Reason;
 use ringside_worker::relay::Relayed;
-use ringside_worker::{Command, Event, MovedSession};
+use ringside_worker::{Command, Event, MovedSession, Piece};
 
 use super::World;
 use crate::scheduler::Micros;
@@ -32,7 +32,7 @@ impl World<'_> {
                 self.say_later(now + delay, worker, Command::Resolved { request, answer });
             }
             Event::Overran(moved) => self.overran(worker, seen, moved),
-            Event::Recorded { session, frames, from } => {
+            Event::Recorded { session, piece: Piece { frames, from, .. } } => {
                 self.trace.say(now, "node", format_args!("{session} recorded {} bytes from {from}", frames.len()));
                 let loses = self.plant == Some(Plant::LosesRecording) && from > 1;
                 let pieces = self.node.recorded.entry(session).or_default();
@@ -40,6 +40,7 @@ impl World<'_> {
                     pieces.extend_from_slice(&frames);
                 }
             }
+            Event::Records(head) => self.trace.say(now, "node", format_args!("{} is recorded on", head.part().0)),
             Event::Joined { session, player } => {
                 self.trace.say(now, "node", format_args!("{player} joined {session}"));
             }
