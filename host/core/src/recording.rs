@@ -128,6 +128,8 @@ pub enum EndReason {
     Kept,
     /// The session goes on, and not by this leader: another leads it, or it sleeps in the store.
     GoesOn,
+    /// Another branch of the session goes on, which has not got all of this part.
+    Forked,
 }
 
 /// Why a recording cannot be read (further).

@@ -265,6 +265,9 @@ impl<'a> Replayer<'a> {
                             Some(format!("the node was stopped at position {at}, before the session's end"))
                         }
                         EndReason::Kept => Some(format!("it is a part of the log that was kept, up to position {at}")),
+                        EndReason::Forked => {
+                            Some(format!("another branch of the session goes on; this one ends at {at}"))
+                        }
                         EndReason::GoesOn => {
                             Some(format!("the session goes on after position {at}, and what came then is not in it"))
                         }

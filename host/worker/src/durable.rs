@@ -125,6 +125,7 @@ impl Worker {
             let Some(lead) = self.sessions[index].as_mut().and_then(|session| session.lead.as_mut()) else { continue };
             if lead.core.epoch() == epoch {
                 lead.stored = lead.stored.max(position);
+                self.confirm(index);
                 self.with_leader(now, index, |core, us| core.handle_stored(us, position));
             }
         }

@@ -49,10 +49,23 @@ impl Worker {
             }
             Ok(session) => {
                 tracing::debug!(session = %id, record, "session created");
+                let is_unconfirmed = session.is_unconfirmed;
                 let index = self.put(Box::new(session));
-                self.tell(Event::Created { session: id, result: Ok(()) });
+                if !is_unconfirmed {
+                    self.tell(Event::Created { session: id, result: Ok(()) });
+                }
                 self.after_run(now, index, Ran::Applied);
             }
+        }
+    }
+
+    /// Whoever had a session created is told, unless they were.
+    pub(crate) fn confirm(&mut self, index: usize) {
+        if let Some(session) = self.sessions[index].as_mut()
+            && std::mem::take(&mut session.is_unconfirmed)
+        {
+            let session = session.id.clone();
+            self.tell(Event::Created { session, result: Ok(()) });
         }
     }
 
@@ -502,6 +515,9 @@ impl Worker {
             self.refuse(now, link, Reason::NoSuchSession, "the session is over");
         }
         let id = session.id.clone();
+        if session.is_unconfirmed {
+            self.tell(Event::Created { session: id.clone(), result: Ok(()) });
+        }
         if let Some(piece) = session.finish_recording(now, EndReason::SessionEnded) {
             self.tell(Event::Recorded { session: id.clone(), piece });
         }

@@ -141,6 +141,8 @@ pub(crate) struct Session {
     /// When its last entry was appended, and when it was last said that it is idle.
     pub(crate) quiet_since: Instant,
     pub(crate) said_idle: Option<Instant>,
+    /// Nobody was told that it is created: a durable session is when the store has its beginning.
+    pub(crate) is_unconfirmed: bool,
     /// A tick has left no time for what else was due.
     pub(crate) rest_waits: bool,
     /// Real time of calls that nobody has asked for.
@@ -182,6 +184,7 @@ impl Session {
         });
         let mut session = Session::with(create.session, create.epoch, fold, now, (first_tick, cost_of));
         (session.recording, session.lead) = (recording, lead);
+        session.is_unconfirmed = description.tier == Tier::Durable;
         session.pump();
         let start = Input::Start {
             module: create.module.hash(),
@@ -241,6 +244,7 @@ impl Session {
             quiet_since: now,
             said_idle: None,
             second: Second::default(),
+            is_unconfirmed: false,
             rest_waits: false,
             spent: Duration::ZERO,
             news: Bucket::new(limits::NEWS_RATE, NEWS_BURST),
@@ -707,7 +711,9 @@ impl Session {
 
     /// The last piece of the recording: the rest of the log, the hash of the last state, and the end marker.
     pub(crate) fn finish_recording(&mut self, now: Instant, reason: EndReason) -> Option<Piece> {
-        if self.recording.is_some() && !self.log.is_empty() && !self.is_rebuilding() {
+        // Where it goes on its log and the checkpoint before that are still wanted.
+        let is_over = matches!(reason, EndReason::SessionEnded | EndReason::WorkerStopped);
+        if is_over && self.recording.is_some() && !self.log.is_empty() && !self.is_rebuilding() {
             self.checkpoint_now(now);
         }
         self.hash(Duration::MAX);

@@ -19,14 +19,14 @@ struct Found<'a> {
     reader: Reader<'a>,
     epoch: Epoch,
     lineage: Lineage,
-    /// Its leader did not see it through.
-    goes_on: bool,
+    /// It says that another branch went on.
+    is_forked: bool,
 }
 
 /// The parts of a recording whose records are in one log, in its order.
 ///
-/// Of several branches of a session it is the one that went on: no part of which another branch was chosen ends so. Where
-/// that is said of all or of none, it is that of the newest epoch.
+/// Of several branches of a session it is the one that went on: that of the newest epoch whose part does not say that it
+/// lost.
 ///
 /// # Errors
 /// Bytes that do not begin like a recording, or a part that does not.
@@ -54,7 +54,7 @@ pub fn parts(bytes: &[u8]) -> Result<Vec<Part<'_>>, RecordingError> {
     if begins.len() > 1 {
         found = begins.iter().zip(lasts).filter_map(|(part, last)| look(*part, last)).collect();
     }
-    found.sort_by_key(|part| (!part.goes_on, part.epoch));
+    found.sort_by_key(|part| (!part.is_forked, part.epoch));
     let Some(mut newest) = found.pop() else { return Ok(vec![Part { reader: first, until: Position::MAX }]) };
     found.sort_by_key(|part| part.epoch);
     let mut parts = vec![Part { reader: newest.reader, until: Position::MAX }];
@@ -77,6 +77,6 @@ fn look<'a>(mut frames: Reader<'a>, mut last: Reader<'a>) -> Option<Found<'a>> {
         Ok(Some(Item::GoesOn { lineage })) => lineage,
         _ => Lineage::new(header.epoch),
     };
-    let goes_on = matches!(last.next_item(), Ok(Some(Item::End { reason: EndReason::GoesOn, .. })));
-    Some(Found { reader, epoch: header.epoch, lineage, goes_on })
+    let is_forked = matches!(last.next_item(), Ok(Some(Item::End { reason: EndReason::Forked, .. })));
+    Some(Found { reader, epoch: header.epoch, lineage, is_forked })
 }

@@ -106,9 +106,9 @@ fn each_version_of_the_format_is_golden_and_read() {
     assert_eq!(digest(&fourth), "901715fe6a24bf3956f64f557c54a2e3", "a version that was published does not change");
     let (items, error) = read(&fourth);
     assert_eq!((&items[items.len() - 3..], error), (&kept()[..], None));
-    let fifth = [written(), part(&[1, 2], 1, 5, true)].concat();
-    assert_eq!(digest(&fifth), "", "the format changed: give it another version");
-    assert_eq!(read_parts(&fifth), [(sample(), 4), (items_of(&[1, 2], 1, 5, true), Position::MAX)]);
+    let fifth = [written(), part(&[1, 2], 1, 5, EndReason::Forked)].concat();
+    assert_eq!(digest(&fifth), "01e547bce06b18ff7f5d69c464856d65", "the format changed: give it another version");
+    assert_eq!(read_parts(&fifth), [(sample(), 4), (items_of(&[1, 2], 1, 5, EndReason::Forked), Position::MAX)]);
 }
 
 /// A lineage of epochs, each of which begins ten positions after the one before.
@@ -122,13 +122,12 @@ fn lineage(epochs: &[u64]) -> Lineage {
 }
 
 /// What the leader of the last of these epochs wrote.
-fn items_of(epochs: &[u64], from: u64, to: u64, goes_on: bool) -> Vec<Item> {
+fn items_of(epochs: &[u64], from: u64, to: u64, reason: EndReason) -> Vec<Item> {
     let lineage = lineage(epochs);
     let [Item::Header(header), ..] = &sample()[..] else { panic!("a header") };
     let header = Header { epoch: lineage.newest().unwrap(), ..header.clone() };
     let entry = |position| Record { position, time_us: position, input: Input::Tick, outcome: Outcome::Applied };
     let records = (from..=to).map(entry).collect();
-    let reason = if goes_on { EndReason::GoesOn } else { EndReason::SessionEnded };
     let mut items = vec![Item::Header(header)];
     items.extend((epochs.len() > 1).then_some(Item::GoesOn { lineage }));
     items.push(Item::Batch { records, outputs: StateHash([5; 32]) });
@@ -136,10 +135,10 @@ fn items_of(epochs: &[u64], from: u64, to: u64, goes_on: bool) -> Vec<Item> {
     items
 }
 
-fn part(epochs: &[u64], from: u64, to: u64, goes_on: bool) -> Vec<u8> {
+fn part(epochs: &[u64], from: u64, to: u64, reason: EndReason) -> Vec<u8> {
     let mut file = Vec::new();
     begin(&mut file);
-    items_of(epochs, from, to, goes_on).iter().for_each(|item| append(&mut file, item).unwrap());
+    items_of(epochs, from, to, reason).iter().for_each(|item| append(&mut file, item).unwrap());
     file
 }
 
@@ -159,17 +158,24 @@ fn each_leader_wrote_a_part_and_what_the_last_one_has_not_got_does_not_count() {
         };
         read_parts(&file.concat()).into_iter().map(of).collect()
     };
+    use EndReason::{Forked, GoesOn, SessionEnded};
     const END: Position = Position::MAX;
-    let (first, second) = (part(&[1], 1, 9, true), part(&[1, 2], 5, 9, true));
+    let (first, second) = (part(&[1], 1, 9, GoesOn), part(&[1, 2], 5, 9, GoesOn));
     assert_eq!(counts(&[first.clone()]), [(1, END)]);
-    assert_eq!(counts(&[first.clone(), second.clone(), part(&[1, 2, 3], 9, 12, false)]), [(1, 4), (2, 8), (3, END)]);
+    assert_eq!(
+        counts(&[first.clone(), second.clone(), part(&[1, 2, 3], 9, 12, SessionEnded)]),
+        [(1, 4), (2, 8), (3, END)]
+    );
     // The second wrote nothing that is here.
-    assert_eq!(counts(&[first.clone(), part(&[1, 2, 3], 9, 12, false)]), [(1, 4), (3, END)]);
+    assert_eq!(counts(&[first.clone(), part(&[1, 2, 3], 9, 12, SessionEnded)]), [(1, 4), (3, END)]);
     // The third went on from the first: the second's branch lost.
-    let third = part(&[1, 3], 5, 12, false);
+    let third = part(&[1, 3], 5, 12, SessionEnded);
     assert_eq!(counts(&[first.clone(), second.clone(), third]), [(1, 4), (3, END)]);
     // A newer branch lost to an older one, and says so.
-    assert_eq!(counts(&[first.clone(), part(&[1, 2], 5, 9, false), part(&[1, 3], 5, 9, true)]), [(1, 4), (2, END)]);
+    assert_eq!(
+        counts(&[first.clone(), part(&[1, 2], 5, 9, SessionEnded), part(&[1, 3], 5, 9, Forked)]),
+        [(1, 4), (2, END)]
+    );
     // In whatever order they are.
     assert_eq!(counts(&[second.clone(), first.clone()]), [(1, 4), (2, END)]);
     // A part that was cut off, and one of which only the beginning is there.
@@ -179,7 +185,7 @@ fn each_leader_wrote_a_part_and_what_the_last_one_has_not_got_does_not_count() {
     let file = [cut(&first, 3), second].concat();
     assert_eq!(parts(&file).unwrap().len(), 1, "what follows a frame that was cut off is not found");
     // One of another release is named.
-    let mut newer = part(&[1, 2], 5, 9, true);
+    let mut newer = part(&[1, 2], 5, 9, GoesOn);
     newer[MAGIC.len()] = 99;
     assert!(matches!(parts(&[first, newer].concat()), Err(RecordingError::Version { found: 99 })));
 }

@@ -35,7 +35,7 @@ async fn a_recording_goes_on_where_its_session_was_moved_and_where_its_leader_wa
     let (mut cluster, session) = recorded(3, "echo-replicated", "final").await;
     let (leader, follower) = led_and_followed(&cluster, 1, &session).await;
     let third = (1..=3).find(|number| ![leader, follower].contains(number)).expect("a third");
-    let mut player = Player::join(cluster.node(third), "ada", &session).await;
+    let mut player = Player::join(cluster.node(third), "ada", "echo-replicated/final").await;
     player.exchange(50).await;
     let to = follower.to_string();
     cluster.node(third).ringside(&["session", "move", &session, "--to", &to]).succeeded();

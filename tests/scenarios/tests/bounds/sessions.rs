@@ -143,6 +143,22 @@ fn checkpoints_come_with_many_entries() {
 }
 
 #[test]
+fn a_durable_session_is_created_when_the_store_has_its_beginning() {
+    let mut stage = Stage::new(|_| {});
+    stage.begin("echo-durable");
+    stage.pass(SECOND);
+    assert_eq!(stage.created(), None, "whoever had it created could lose it");
+    stage.store();
+    stage.pass(SECOND / 10);
+    assert_eq!(stage.created(), Some(Ok(())));
+    // One that is not has nothing to wait for.
+    stage.events.clear();
+    stage.begin("echo");
+    stage.pass(SECOND / 10);
+    assert_eq!(stage.created(), Some(Ok(())));
+}
+
+#[test]
 fn a_whole_checkpoint_follows_as_many_increments_as_there_may_be() {
     let mut stage = Stage::new(|_| {});
     let session = stage.create("echo-durable");

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use ringside_client::core::{LinkId, Lost};
+use ringside_core::durable::object::Item;
 use ringside_core::ids::{Epoch, Incarnation, SessionId, WorkerId};
 use ringside_protocol::frame::{Attached, ClientFrame, FrameDecoder, Open, ServerFrame, Target, VERSION, WireFrame};
 use ringside_sandbox::{Module, Sandbox, SandboxConfig};
@@ -17,6 +18,7 @@ use ringside_simulation::worker::dialer::{Dialer, Heard, Packet};
 use ringside_simulation::worker::host::Host;
 use ringside_simulation::worker::identity;
 use ringside_test_support::guests;
+use ringside_worker::durable::Stored;
 use ringside_worker::{Command, Create, Event, Resolved, SessionReport, WorkerConfig};
 
 pub const SECOND: Micros = 1_000_000;
@@ -104,6 +106,42 @@ impl Stage {
     }
 
     fn try_to_create(&mut self, game: &str) -> (SessionId, Result<(), String>) {
+        let session = self.begin(game);
+        let result = self.until("an answer", SECOND, |stage| {
+            stage.store();
+            stage.created()
+        });
+        self.events.clear();
+        (session, result)
+    }
+
+    /// The answer to who had a session created, if there is one.
+    pub fn created(&self) -> Option<Result<(), String>> {
+        self.events.iter().find_map(|event| match event {
+            Event::Created { result, .. } => Some(result.clone()),
+            _ => None,
+        })
+    }
+
+    /// What a node's log does: it stores entries, and says so.
+    pub fn store(&mut self) {
+        let mut stored = Vec::new();
+        for event in &self.events {
+            let Event::Log(items) = event else { continue };
+            for item in items {
+                if let Item::Entries { session, epoch, entries } = item {
+                    let position = entries.last().map_or(0, |entry| entry.position);
+                    stored.push(Stored { session: session.clone(), epoch: *epoch, position });
+                }
+            }
+        }
+        if !stored.is_empty() {
+            self.tell(Command::Stored(stored));
+        }
+    }
+
+    /// Has a session created, and does not wait for it.
+    pub fn begin(&mut self, game: &str) -> SessionId {
         let number = self.sessions.len() + 1;
         let session: SessionId = format!("{game}/room-{number}@{number:016x}").parse().expect("a session");
         let create = Create {
@@ -117,14 +155,7 @@ impl Stage {
         };
         self.sessions.push(session.clone());
         self.tell(Command::Create(Box::new(create)));
-        let result = self.until("an answer", SECOND, |stage| {
-            stage.events.iter().find_map(|event| match event {
-                Event::Created { result, .. } => Some(result.clone()),
-                _ => None,
-            })
-        });
-        self.events.clear();
-        (session, result)
+        session
     }
 
     pub fn tell(&mut self, command: Command) {

@@ -295,14 +295,17 @@ impl Worker {
         for link in self.waiting.remove(&index).unwrap_or_default() {
             self.refuse(now, link, Reason::NotHere, "the session is led by another worker");
         }
-        if let Some(piece) = session.finish_recording(now, EndReason::GoesOn) {
-            self.tell(Event::Recorded { session: session.id.clone(), piece });
-        }
+        let (end, own) = (lead.core.end(), lead.core.record().lineage.clone());
         let (id, module) = (session.id.clone(), session.fold.module().clone());
         let us = lead.us(now);
         let (branches, history, terms, linked) = (lead.branches, lead.history, lead.terms, lead.linked);
         let core = lead.core.into_follower(us);
         let by = superseded.or_else(|| core.record().cloned());
+        let has_all = by.as_ref().is_none_or(|by| by.lineage.common(Position::MAX, &own, end) == end);
+        let reason = if has_all { EndReason::GoesOn } else { EndReason::Forked };
+        if let Some(piece) = session.finish_recording(now, reason) {
+            self.tell(Event::Recorded { session: id.clone(), piece });
+        }
         let (fold, base, log, rebuild) = session.into_parts();
         // One that was being rebuilt folds its log anew.
         let fold = rebuild.is_none().then_some(fold);
