@@ -106,9 +106,10 @@ fn each_version_of_the_format_is_golden_and_read() {
     assert_eq!(digest(&fourth), "901715fe6a24bf3956f64f557c54a2e3", "a version that was published does not change");
     let (items, error) = read(&fourth);
     assert_eq!((&items[items.len() - 3..], error), (&kept()[..], None));
-    let fifth = [written(), part(&[1, 2], 1, 5, EndReason::Forked)].concat();
-    assert_eq!(digest(&fifth), "01e547bce06b18ff7f5d69c464856d65", "the format changed: give it another version");
-    assert_eq!(read_parts(&fifth), [(sample(), 4), (items_of(&[1, 2], 1, 5, EndReason::Forked), Position::MAX)]);
+    let parts = [part(&[1, 2], 1, 5, EndReason::GoesOn), part(&[1, 3], 1, 5, EndReason::Forked)];
+    let fifth = [written(), parts.concat()].concat();
+    assert_eq!(digest(&fifth), "edfe3bb21819053f1bbf74c1915954f8", "the format changed: give it another version");
+    assert_eq!(read_parts(&fifth), [(sample(), 4), (items_of(&[1, 2], 1, 5, EndReason::GoesOn), Position::MAX)]);
 }
 
 /// A lineage of epochs, each of which begins ten positions after the one before.

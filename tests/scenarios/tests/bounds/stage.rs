@@ -10,7 +10,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use ringside_client::core::{LinkId, Lost};
 use ringside_core::durable::object::Item;
-use ringside_core::ids::{Epoch, Incarnation, SessionId, WorkerId};
+use ringside_core::ids::{Incarnation, Node, NodeId, SessionId, WorkerId};
 use ringside_protocol::frame::{Attached, ClientFrame, FrameDecoder, Open, ServerFrame, Target, VERSION, WireFrame};
 use ringside_sandbox::{Module, Sandbox, SandboxConfig};
 use ringside_simulation::scheduler::Micros;
@@ -107,10 +107,12 @@ impl Stage {
 
     fn try_to_create(&mut self, game: &str) -> (SessionId, Result<(), String>) {
         let session = self.begin(game);
-        let result = self.until("an answer", SECOND, |stage| {
-            stage.store();
-            stage.created()
+        let is_log = |event: &Event| matches!(event, Event::Log(_));
+        self.until("an answer, or something to be stored before that", SECOND, |stage| {
+            (stage.created().is_some() || stage.events.iter().any(is_log)).then_some(())
         });
+        self.store();
+        let result = self.until("an answer", SECOND, |stage| stage.created());
         self.events.clear();
         (session, result)
     }
@@ -123,7 +125,7 @@ impl Stage {
         })
     }
 
-    /// What a node's log does: it stores entries, and says so.
+    /// What a node's log does: it stores the entries that were handed in, and says so.
     pub fn store(&mut self) {
         let mut stored = Vec::new();
         for event in &self.events {
@@ -149,7 +151,7 @@ impl Stage {
             module: module(game),
             config: Bytes::new(),
             seed: [5; 32],
-            epoch: Epoch { number: 1, node: 1, node_generation: 1 },
+            epoch: Node { id: NodeId(identity::NODE), generation: identity::GENERATION }.first_epoch(),
             record: true,
             followers: 0,
         };
