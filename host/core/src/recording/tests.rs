@@ -162,7 +162,7 @@ fn each_leader_wrote_a_part_and_what_the_last_one_has_not_got_does_not_count() {
     use EndReason::{Forked, GoesOn, SessionEnded};
     const END: Position = Position::MAX;
     let (first, second) = (part(&[1], 1, 9, GoesOn), part(&[1, 2], 5, 9, GoesOn));
-    assert_eq!(counts(&[first.clone()]), [(1, END)]);
+    assert_eq!(counts(std::slice::from_ref(&first)), [(1, END)]);
     assert_eq!(
         counts(&[first.clone(), second.clone(), part(&[1, 2, 3], 9, 12, SessionEnded)]),
         [(1, 4), (2, 8), (3, END)]

@@ -12,7 +12,7 @@ use super::Branches;
 
 /// First bytes of a frame, a datagram, or something long that is about sessions.
 pub(crate) const MAGIC: [u8; 3] = *b"RSR";
-/// Version of what follows them, but for what [`NEWEST`] brought.
+/// Version of what follows them, but for what `NEWEST` brought.
 pub const VERSION: u8 = 1;
 /// What followers that keep the log and do not replay it, and their leaders, say besides. A frame says the least version that
 /// has what it holds.
