@@ -28,9 +28,11 @@ const LED: usize = 50;
 const BESIDE: usize = 10;
 const PLAYERS: usize = 8;
 /// Between two messages of a player.
-const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_millis(250);
+/// Between two players who come.
+const COMING: Duration = Duration::from_millis(5);
 /// How long players talk before the node dies: those who wait at a follower have gone there by then.
-const BEFORE: Duration = Duration::from_secs(6);
+const BEFORE: Duration = Duration::from_secs(9);
 /// What a follower says that leads a session from now on.
 const PROMOTED: &str = "the session is led here from now on";
 /// A player who is not answered for so long was interrupted.
@@ -65,8 +67,9 @@ struct Death {
     /// Until each of its sessions was promoted, ms, and from then until each of its players was answered.
     promoted_ms: Vec<f64>,
     after_ms: Vec<f64>,
-    /// Sessions of the dead node, and sessions whose players were interrupted.
+    /// Sessions of the dead node, those that it led no longer when it died, and sessions whose players were interrupted.
     led: usize,
+    early: usize,
     interrupted: usize,
     replies: u64,
 }
@@ -142,6 +145,7 @@ fn case(
         .with("promise", PROMISE_US / 1000)
         .with("promoted_p50", quantile(promoted.clone(), 0.5).round())
         .with("promoted_p99", quantile(promoted, 0.99).round())
+        .with("promoted_before", waiting.iter().chain(&asking).map(|death| death.early).sum::<usize>())
         .with("after_p50", quantile(after.clone(), 0.5).round())
         .with("after_p99", quantile(after, 0.99).round());
     waiting.append(&mut asking);
@@ -175,9 +179,12 @@ fn die(cluster: &mut Cluster, fault: Fault, round: u64, standby: bool) -> Result
                 let options = options_of(&endpoint, &door, &who, &format!("{GAME}/{key}"))?;
                 let options = Options { standby, ..options };
                 talks.push((at, tokio::task::spawn_local(talk(options, Rc::clone(&killed)))));
+                tokio::time::sleep(COMING).await;
             }
         }
         tokio::time::sleep(BEFORE).await;
+        // Where the machine stood still, a follower leads already.
+        let early = promoted(cluster, Instant::now());
         let began = Instant::now();
         match fault {
             Fault::Killed => cluster.kill(dead),
@@ -191,12 +198,12 @@ fn die(cluster: &mut Cluster, fault: Fault, round: u64, standby: bool) -> Result
             backs.push((at, back, replies));
         }
         let promoted = promoted(cluster, began);
-        let mut death = Death { led: LED, ..Death::default() };
+        let mut death = Death { led: LED - early.len(), early: early.len(), ..Death::default() };
         let mut interrupted = std::collections::BTreeSet::new();
         for (at, back, replies) in backs {
             let (on, key) = &sessions[at];
             death.replies += replies;
-            if *on == dead {
+            if *on == dead && !early.contains_key(key) {
                 death.back_ms.push(back.as_secs_f64() * 1e3);
                 let promoted = promoted.get(key).ok_or_else(|| BenchError::Child(format!("{key} was not promoted")))?;
                 death.after_ms.push(back.saturating_sub(*promoted).as_secs_f64() * 1e3);

@@ -75,7 +75,8 @@ pub fn speed(context: &Context) -> Result<Vec<Figure>, BenchError> {
             let mut cluster = node(context, &format!("recover-{round}"), RECOVERED)?;
             players(&cluster, RECOVERED, say_and_go)?.finish()?;
             cluster.kill(1);
-            let least = on_core(SERVER_CORE, || Least::of(&module, &cluster.store(), context, RECOVERED))?;
+            let store = cluster.store();
+            let least = on_core(SERVER_CORE, || Least::of(&module, &store, context, RECOVERED))?;
             let begun = Instant::now();
             let node = cluster.add(1)?;
             started.push(begun.elapsed().as_secs_f64() * 1e3);
