@@ -26,9 +26,8 @@ impl Disk {
         let target = c_path(path)?;
         let options = CString::new(format!("size={bytes},mode=0700")).map_err(|error| error.to_string())?;
         // SAFETY: four strings that end with a zero and outlive the call.
-        let made = unsafe {
-            libc::mount(c"tmpfs".as_ptr(), target.as_ptr(), c"tmpfs".as_ptr(), 0, options.as_ptr().cast())
-        };
+        let made =
+            unsafe { libc::mount(c"tmpfs".as_ptr(), target.as_ptr(), c"tmpfs".as_ptr(), 0, options.as_ptr().cast()) };
         if made == 0 {
             return Ok(Disk { path: path.to_owned() });
         }

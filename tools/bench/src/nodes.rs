@@ -19,6 +19,8 @@ use crate::process::Process;
 pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two questions to a node.
 pub const PAUSE: Duration = Duration::from_millis(5);
+/// What a node says in its error that has not come to it in time.
+const BUSY: &str = "\"error\":\"busy\"";
 /// What a network of hosts is like: a rack's.
 const LAN: Quality = Quality { delay: Duration::from_micros(200), loss_permille: 0 };
 
@@ -184,9 +186,17 @@ impl Cluster {
         self.create_of(by, "echo", key, on)
     }
 
-    /// The same of any guest that was pushed.
+    /// The same of any guest that was pushed. A node that is busy is asked again, as it says.
     pub fn create_of(&self, by: u64, game: &str, key: &str, on: u64) -> Result<(), BenchError> {
-        self.ask(by, &["session", "create", game, "--key", key, "--node", &format!("{on:x}")]).map(drop)
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.ask(by, &["session", "create", game, "--key", key, "--node", &format!("{on:x}")]) {
+                Err(BenchError::Setup(why)) if why.contains(BUSY) && Instant::now() < deadline => {
+                    std::thread::sleep(PAUSE);
+                }
+                created => return created.map(drop),
+            }
+        }
     }
 
     /// Waits until a session has a follower that counts.

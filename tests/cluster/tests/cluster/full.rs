@@ -45,8 +45,9 @@ async fn waits_for_room(mut cluster: Cluster, disk: Disk) {
     ada.exchange(10).await;
     disk.fill();
     ada.send();
-    let said = cluster.node(1).logged("the store does not take the log");
-    assert!(said.contains("No space left on device"), "the operator is told why: {said}");
+    // The operator is told why, and what that means.
+    cluster.node(1).logged("No space left on device");
+    cluster.node(1).logged("the store does not take the log");
     let before = show(cluster.node(1), &session).expect("it is live")["detail"]["replication"]["stored"].clone();
     bob.exchange(50).await;
     assert_eq!(cluster.node(1).metric("ringside_log_store_away"), 1);
@@ -61,7 +62,8 @@ async fn waits_for_room(mut cluster: Cluster, disk: Disk) {
     disk.make_room();
     ada.exchange(10).await;
     cluster.node(1).logged("the store takes the log again");
-    until("all of it to be said", async || (cluster.node(1).metric("ringside_log_store_away") == 0).then_some(())).await;
+    until("all of it to be said", async || (cluster.node(1).metric("ringside_log_store_away") == 0).then_some(()))
+        .await;
     cluster.node(1).push("pong");
     let places = kill_all(&mut cluster);
     start_again(&mut cluster, &places);

@@ -116,10 +116,7 @@ pub fn measure(context: &Context) -> Result<Vec<Figure>, BenchError> {
 }
 
 /// A case: a figure, and what each failure did.
-fn case(
-    cluster: &mut Cluster,
-    (fault, nodes, pairs): (Fault, u64, usize),
-) -> Result<(Figure, Vec<Death>), BenchError> {
+fn case(cluster: &mut Cluster, (fault, nodes, pairs): (Fault, u64, usize)) -> Result<(Figure, Vec<Death>), BenchError> {
     let (mut round, mut waiting, mut asking) = (0, Vec::new(), Vec::new());
     let mut turns = Paired::default();
     for _ in 0..pairs {

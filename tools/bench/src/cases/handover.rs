@@ -18,7 +18,7 @@ use crate::statistics::{Paired, quantile};
 
 const GAME: &str = "echo";
 /// Cases: sessions, and the time between two messages of a player. The main one comes last.
-const CASES: [(usize, Duration); 2] = [(50, Duration::from_millis(20)), (1_000, Duration::from_millis(100))];
+const CASES: [(usize, Duration); 2] = [(50, Duration::from_millis(20)), (1_000, Duration::from_millis(400))];
 /// How long it goes on after the old process has ended.
 const AFTERWARDS: Duration = Duration::from_millis(500);
 /// How long players talk before they are watched.
