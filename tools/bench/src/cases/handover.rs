@@ -8,11 +8,12 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use ringside_client::Options;
+use tokio::task::JoinHandle;
 
 use crate::bench::{BenchError, Context};
 use crate::figure::{Figure, rounded};
 use crate::machine::{LOAD_CORE, on_core};
-use crate::nodes::Cluster;
+use crate::nodes::{Cluster, PATIENCE};
 use crate::player::{Talk, endpoint, options_of, runtime};
 use crate::statistics::{Paired, quantile};
 
@@ -21,6 +22,8 @@ const GAME: &str = "echo";
 const CASES: [(usize, Duration); 2] = [(50, Duration::from_millis(20)), (1_000, Duration::from_millis(400))];
 /// How long it goes on after the old process has ended.
 const AFTERWARDS: Duration = Duration::from_millis(500);
+/// Between two players who come.
+const COMING: Duration = Duration::from_millis(3);
 /// How long players talk before they are watched.
 const BEFORE: Duration = Duration::from_secs(2);
 
@@ -73,12 +76,18 @@ fn replace(
     let runtime = runtime()?;
     let door = cluster.door(1)?;
     let phase = Rc::new(Cell::new(Phase::Coming));
+    let seated = Rc::<Cell<usize>>::default();
     runtime.block_on(tokio::task::LocalSet::new().run_until(async {
         let endpoint = endpoint(([127, 0, 0, 1], 0).into())?;
         let mut talks = Vec::new();
         for number in 0..sessions {
             let options = options_of(&endpoint, &door, &format!("p-{number}"), &format!("{GAME}/m{number}"))?;
-            talks.push(tokio::task::spawn_local(talk(options, pause, Rc::clone(&phase))));
+            talks.push(tokio::task::spawn_local(talk(options, pause, Rc::clone(&phase), Rc::clone(&seated))));
+            tokio::time::sleep(COMING).await;
+        }
+        let deadline = Instant::now() + PATIENCE;
+        while seated.get() < sessions && Instant::now() < deadline && !talks.iter().any(JoinHandle::is_finished) {
+            tokio::time::sleep(COMING).await;
         }
         tokio::time::sleep(BEFORE).await;
         phase.set(Phase::Calm);
@@ -102,8 +111,14 @@ fn replace(
 
 /// Says something, waits for its reply and a pause, and says the next, until it is over: the longest waits before the process
 /// is replaced, and while it is.
-async fn talk(options: Options, pause: Duration, phase: Rc<Cell<Phase>>) -> Result<(Duration, Duration), BenchError> {
+async fn talk(
+    options: Options,
+    pause: Duration,
+    phase: Rc<Cell<Phase>>,
+    seated: Rc<Cell<usize>>,
+) -> Result<(Duration, Duration), BenchError> {
     let mut talk = Talk::begin(options).await?;
+    seated.set(seated.get() + 1);
     let (mut calm, mut replacing) = (Duration::ZERO, Duration::ZERO);
     while phase.get() != Phase::Over {
         let asked = Instant::now();
