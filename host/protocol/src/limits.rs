@@ -227,6 +227,9 @@ limits! {
     time CLIENT_SILENCE = Duration::from_millis(250), "ms", Client;
         at: "A client that should be shown views and hears nothing for so long (four views, if that is longer) looks for a newer leader.";
         why: "What a session's follower waits before it suspects its leader.";
+    time CLIENT_SILENCE_AT_REST = Duration::from_millis(1_500), "ms", Client;
+        at: "A client whose session ticks never, and on whose connection nothing came for so long, looks for a newer leader.";
+        why: "Three keep-alives of the server.";
     time CLIENT_FAILOVER = Duration::from_millis(2_000), "ms", Client;
         at: "A client that waits at a follower for so long, or hears nothing where it is attached, asks a front door.";
         why: "Three times what a promotion takes.";

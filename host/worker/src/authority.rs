@@ -5,6 +5,7 @@
 //! their network, cost no signatures again.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::SocketAddr;
 
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use ring::{digest, hmac};
@@ -42,6 +43,15 @@ impl Keys {
     /// What one worker proves and believes addresses with: all that have these keys believe each other.
     pub fn addresses(&self) -> AddressTokens {
         AddressTokens::shared(&self.secret)
+    }
+
+    /// The key by which the worker whose socket is at this address ends connections that it does not know (stateless
+    /// resets). It is the same for whoever has that socket next: clients of a worker that died hear it from its successor,
+    /// at once. No two sockets share one, or a connection of one could be ended by asking the other (RFC 9000, 21.11).
+    pub fn resets(&self, node: NodeId, address: SocketAddr) -> hmac::Key {
+        let socket = format!("ringside resets {:x} {address}", node.0);
+        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &self.secret), socket.as_bytes());
+        hmac::Key::new(hmac::HMAC_SHA256, tag.as_ref())
     }
 }
 

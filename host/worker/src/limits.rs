@@ -30,6 +30,10 @@ pub const ADDRESS_TOKEN_LIFETIME: Duration = Duration::from_secs(10);
 pub const ADDRESS_TOKENS: usize = 16_384;
 /// Answers to packets of no connection (stateless resets, version negotiation) that wait for a turn. Beyond: not answered.
 pub const RESPONSES: usize = 16;
+/// Time between two stateless resets: all 8192 clients of a worker that was started again hear within seconds that their
+/// connections are over, and whoever sends forged packets has a thousand answers a second, shorter than what was asked.
+/// Beyond: not answered; whoever sent it sends again.
+pub const RESET_INTERVAL: Duration = Duration::from_millis(1);
 /// Bytes of frames that wait for a connection's stream. Beyond: further outputs stay in the session's state, which has a
 /// bound of its own.
 pub const STREAM_WAITING_BYTES: usize = 64 << 10;

@@ -166,19 +166,25 @@ pub fn spawn(config: Config, socket: UdpSocket) -> Result<(WorkerHandle, JoinHan
     worker.penalty = config.penalty;
     (worker.generation, worker.node_started) = (config.node.generation, config.node_started);
     let addresses = config.keys.addresses();
+    let resets = |address| Arc::new(config.keys.resets(config.node.id, address));
+    let mut endpoint = transport::endpoint_config(config.worker, &config.seed);
+    endpoint.reset_key(resets(address));
+    let peer_address = config.peers.as_ref().map(|peers| peers.socket.local_addr()).transpose()?;
+    let peer_resets = peer_address.map(resets);
     let mut worker = Worker::new(
         worker,
-        Arc::new(transport::endpoint_config(config.worker, &config.seed)),
+        Arc::new(endpoint),
         Arc::new(transport::server_config(config.crypto, &addresses)),
         Authority::new(config.keys, config.node, config.worker, &config.seed),
         !players.socket.may_fragment(),
     );
-    let (mut peers, mut peer_address) = (None, None);
-    if let Some(PeerConfig { socket, membership }) = config.peers {
-        peer_address = Some(socket.local_addr()?);
+    let mut peers = None;
+    if let Some((PeerConfig { socket, membership }, resets)) = config.peers.zip(peer_resets) {
         let port = Port::new(socket)?;
         let own = Peer { node: config.node, worker: config.worker };
-        worker.open_to_peers(membership.configure(own, &config.seed, !port.socket.may_fragment())?);
+        let mut configured = membership.configure(own, &config.seed, !port.socket.may_fragment())?;
+        Arc::make_mut(&mut configured.endpoint).reset_key(resets);
+        worker.open_to_peers(configured);
         peers = Some(PeerPort { port, looked: Instant::now(), heard: false });
     }
     let (handle, queue) = WorkerHandle::new(Arc::clone(&bell), worker.counters(), address, addresses, peer_address);

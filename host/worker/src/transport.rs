@@ -18,7 +18,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::addresses::AddressTokens;
 use crate::cid::WorkerConnectionIds;
-use crate::limits::{PEER_DATAGRAM_BYTES, PEER_IDLE, PEER_KEEP_ALIVE, PEER_LONGS};
+use crate::limits::{PEER_DATAGRAM_BYTES, PEER_IDLE, PEER_KEEP_ALIVE, PEER_LONGS, RESET_INTERVAL};
 
 /// Bytes of datagrams that wait to leave: the largest views in fragments, with their bookkeeping.
 pub const DATAGRAM_SEND_BYTES: usize = (limits::VIEWS_IN_SEND_BUFFER + 1) * limits::VIEW_BYTES;
@@ -141,7 +141,7 @@ fn with_acknowledge_delay(parameters: &TransportParameters) -> Option<TransportP
 }
 
 /// A worker's endpoint configuration: its connection ids, reset key and random numbers all come from the seed, which
-/// must be secret and used by this worker alone.
+/// must be secret and used by this worker alone. Whoever has a socket that another may have had sets another reset key.
 pub fn endpoint_config(worker: WorkerId, seed: &[u8; 32]) -> EndpointConfig {
     let derive = |purpose: &[u8]| {
         let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, seed), purpose);
@@ -152,7 +152,10 @@ pub fn endpoint_config(worker: WorkerId, seed: &[u8; 32]) -> EndpointConfig {
     let reset_key = hmac::Key::new(hmac::HMAC_SHA256, &derive(b"reset"));
     let ids = WorkerConnectionIds::new(worker, &derive(b"connection ids"));
     let mut config = EndpointConfig::new(Arc::new(reset_key));
-    config.cid_generator(move || Box::new(ids.clone())).rng_seed(Some(derive(b"random")));
+    config
+        .cid_generator(move || Box::new(ids.clone()))
+        .rng_seed(Some(derive(b"random")))
+        .min_reset_interval(RESET_INTERVAL);
     config
 }
 

@@ -4,6 +4,7 @@
 pub mod clock;
 pub mod cluster;
 pub mod directory;
+pub mod disk;
 pub mod guests;
 pub mod members;
 pub mod network;

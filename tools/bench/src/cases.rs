@@ -13,6 +13,7 @@ mod handover;
 mod join;
 mod migration;
 mod promotions;
+mod recovery;
 mod redirect;
 mod relay;
 mod replay;
@@ -74,6 +75,8 @@ cases! {
     "drain_bystander_p99" drain::bystanders, "gaps between a player's views while another node gives all its matches away, against the same player's before";
     "drain_vs_bytes" drain::against_bytes, "giving all matches of a node away against their bytes over one QUIC connection";
     "handover_pause_ms" handover::measure, "a player's longest wait while their node's process is replaced, against the same player's before";
+    "handover_vs_cold" recovery::handover_vs_cold, "a player's wait while their node's process is replaced, against one that is killed and started again";
+    "recover_sessions_per_s" recovery::speed, "durable sessions that a node takes up which was killed, against reading, folding and noting as much";
     "simulate_speed" simulate::speed, "virtual time of the cluster's simulator against real time";
 }
 

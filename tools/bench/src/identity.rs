@@ -7,6 +7,7 @@ use std::str::FromStr;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use ring::rand::SystemRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair};
+use ringside_client::Trust;
 use ringside_protocol::token::SessionClaims;
 
 use crate::bench::BenchError;
@@ -20,18 +21,30 @@ pub struct Door {
     /// Where the worker is.
     pub address: SocketAddr,
     pkcs8: Vec<u8>,
+    /// SHA-256 of its certificate, where that is known. Not written down: on loopback any is believed.
+    certificate: Option<[u8; 32]>,
 }
 
 impl Door {
     /// A door at an address with a fresh key.
     pub fn new(address: SocketAddr) -> Result<Door, BenchError> {
         let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(BenchError::setup)?;
-        Ok(Door { address, pkcs8: pkcs8.as_ref().to_vec() })
+        Ok(Door { address, pkcs8: pkcs8.as_ref().to_vec(), certificate: None })
     }
 
-    /// A door of a node, whose cluster signs with this key.
-    pub fn of(address: SocketAddr, pkcs8: &[u8]) -> Door {
-        Door { address, pkcs8: pkcs8.to_vec() }
+    /// A door of a node with a certificate of this hash (in hexadecimal), whose cluster signs with this key.
+    pub fn of(address: SocketAddr, pkcs8: &[u8], certificate: &str) -> Result<Door, BenchError> {
+        let bytes = bytes_of(certificate).and_then(|bytes| bytes.try_into().ok());
+        let certificate = bytes.ok_or_else(|| BenchError::Setup(format!("{certificate:?} is no hash")))?;
+        Ok(Door { address, pkcs8: pkcs8.to_vec(), certificate: Some(certificate) })
+    }
+
+    /// Whom players believe.
+    pub fn trust(&self) -> Trust {
+        match self.certificate {
+            Some(hash) if !self.address.ip().is_loopback() => Trust::CertificateSha256(vec![hash]),
+            _ => Trust::InsecureLoopback,
+        }
     }
 
     /// What verifies the tokens.
@@ -69,13 +82,18 @@ impl FromStr for Door {
 
     fn from_str(text: &str) -> Result<Door, String> {
         let (address, key) = text.split_once('/').ok_or("expected ADDRESS/KEY")?;
-        let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-        let pkcs8: Option<Vec<u8>> = key.as_bytes().chunks(2).map(byte).collect();
         Ok(Door {
             address: address.parse().map_err(|_| "the address is none")?,
-            pkcs8: pkcs8.ok_or("the key is not hexadecimal")?,
+            pkcs8: bytes_of(key).ok_or("the key is not hexadecimal")?,
+            certificate: None,
         })
     }
+}
+
+/// The bytes that are written in hexadecimal.
+fn bytes_of(text: &str) -> Option<Vec<u8>> {
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    text.as_bytes().chunks(2).map(byte).collect()
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! A cluster of real nodes, each a process on the server's core, and the command line against them.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ringside_node::cluster::secret::ClusterSecret;
+use ringside_test_support::network::{Cut, Network, Quality};
 use serde_json::Value;
 
 use crate::bench::{BenchError, Context};
@@ -18,6 +19,10 @@ use crate::process::Process;
 pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two questions to a node.
 pub const PAUSE: Duration = Duration::from_millis(5);
+/// What a node says in its error that has not come to it in time.
+const BUSY: &str = "\"error\":\"busy\"";
+/// What a network of hosts is like: a rack's.
+const LAN: Quality = Quality { delay: Duration::from_micros(200), loss_permille: 0 };
 
 /// A cluster with a store that its nodes share. Everything ends, and its directory is removed, when it is dropped.
 pub struct Cluster {
@@ -25,6 +30,8 @@ pub struct Cluster {
     nodes: BTreeMap<u64, Process>,
     /// Processes that came in place of others.
     orphans: Vec<i32>,
+    /// Where players reached nodes that are started again.
+    doors: BTreeMap<u64, String>,
     place: Place,
 }
 
@@ -33,15 +40,35 @@ struct Place {
     directory: PathBuf,
     program: PathBuf,
     options: Vec<String>,
+    /// The network whose hosts the nodes are on, one each; loopback if there is none.
+    network: Option<Network>,
 }
 
 impl Cluster {
     /// So many nodes, numbered from 1, started with these options; returns when they agree on who is there.
     pub fn start(context: &Context, name: &str, count: u64, options: &[&str]) -> Result<Cluster, BenchError> {
+        Cluster::found(context, name, count, options, None)
+    }
+
+    /// The same, each on a host of its own, whose link can be cut. Skipped on a machine that has no such hosts to give.
+    pub fn start_on_hosts(context: &Context, name: &str, count: u64) -> Result<Cluster, BenchError> {
+        let hosts = u8::try_from(count).map_err(BenchError::setup)?;
+        let network = Network::new(hosts, LAN).map_err(BenchError::Skipped)?;
+        Cluster::found(context, name, count, &[], Some(network))
+    }
+
+    fn found(
+        context: &Context,
+        name: &str,
+        count: u64,
+        options: &[&str],
+        network: Option<Network>,
+    ) -> Result<Cluster, BenchError> {
         let directory = context.scratch(&format!("{name}-{}", std::process::id()))?;
         let options = options.iter().map(|&option| option.to_owned()).collect();
-        let place = Place { directory, program: context.program().to_owned(), options };
-        let mut cluster = Cluster { nodes: BTreeMap::new(), orphans: Vec::new(), place };
+        let place = Place { directory, program: context.program().to_owned(), options, network };
+        let (nodes, orphans, doors) = Default::default();
+        let mut cluster = Cluster { nodes, orphans, doors, place };
         for number in 1..=count {
             cluster.prepare(number)?;
             cluster.add(number)?;
@@ -63,9 +90,14 @@ impl Cluster {
 
     /// Starts a prepared node, which joins those that are there, and waits until it is ready.
     pub fn add(&mut self, number: u64) -> Result<&Process, BenchError> {
-        let store = self.place.directory.join("store");
+        let store = self.store();
         let mut command = self.place.command(number);
-        command.args(["--json", "node", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--workers", "1"]);
+        let any = self.place.any_port(number);
+        let door = self.doors.get(&number).unwrap_or(&any);
+        command.args(["--json", "node", "--listen", door, "--admin", "127.0.0.1:0", "--workers", "1"]);
+        if self.place.network.is_some() {
+            command.args(["--links", &any, "--gossip", &any]);
+        }
         // Nothing moves but what a benchmark moves.
         command.args(["--rebalance", "false"]);
         command.args(&self.place.options).arg("--store").arg(store);
@@ -92,6 +124,26 @@ impl Cluster {
         drop(self.nodes.remove(&number));
     }
 
+    /// From now on the nodes that are there have the same port for players whenever they are started again.
+    pub fn keep_doors(&mut self) -> Result<(), BenchError> {
+        for (number, node) in &self.nodes {
+            self.doors.insert(*number, node.said("/workers/0")?.to_owned());
+        }
+        Ok(())
+    }
+
+    /// The directory that is the nodes' store.
+    pub fn store(&self) -> PathBuf {
+        self.place.directory.join("store")
+    }
+
+    /// Pulls the cable of a node's host, or plugs it in again.
+    pub fn cut(&self, number: u64, is_cut: bool) -> Result<(), BenchError> {
+        let network = self.place.network.as_ref().ok_or_else(|| BenchError::Setup("it is on loopback".into()))?;
+        network.set_cut(Cut::Host(number as u8), is_cut);
+        Ok(())
+    }
+
     /// Replaces a node's process by a run of a program, which ends with the cluster.
     pub async fn replace(&mut self, number: u64, program: &Path) -> Result<(), BenchError> {
         let mut command = self.place.command(number);
@@ -109,9 +161,10 @@ impl Cluster {
 
     /// Where players reach a node's worker, and with what key their tokens are signed.
     pub fn door(&self, number: u64) -> Result<Door, BenchError> {
-        let address: SocketAddr = self.node(number)?.said("/workers/0")?.parse().map_err(BenchError::setup)?;
+        let node = self.node(number)?;
+        let address: SocketAddr = node.said("/workers/0")?.parse().map_err(BenchError::setup)?;
         let secret = ClusterSecret::read(&self.place.secret()).map_err(BenchError::setup)?;
-        Ok(Door::of(address, secret.token_key()))
+        Door::of(address, secret.token_key(), node.said("/certificate_sha256")?)
     }
 
     /// Asks a node by the command line; the answer must be a document.
@@ -133,9 +186,17 @@ impl Cluster {
         self.create_of(by, "echo", key, on)
     }
 
-    /// The same of any guest that was pushed.
+    /// The same of any guest that was pushed. A node that is busy is asked again, as it says.
     pub fn create_of(&self, by: u64, game: &str, key: &str, on: u64) -> Result<(), BenchError> {
-        self.ask(by, &["session", "create", game, "--key", key, "--node", &format!("{on:x}")]).map(drop)
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.ask(by, &["session", "create", game, "--key", key, "--node", &format!("{on:x}")]) {
+                Err(BenchError::Setup(why)) if why.contains(BUSY) && Instant::now() < deadline => {
+                    std::thread::sleep(PAUSE);
+                }
+                created => return created.map(drop),
+            }
+        }
     }
 
     /// Waits until a session has a follower that counts.
@@ -182,7 +243,15 @@ impl Cluster {
 impl Place {
     /// `ringside` for a node's state directory, without what the surroundings say about others.
     fn command(&self, number: u64) -> Command {
-        let mut command = Command::new(&self.program);
+        let mut command = match &self.network {
+            None => Command::new(&self.program),
+            Some(network) => {
+                // It becomes the program: signals reach that.
+                let mut within = Command::new("ip");
+                within.args(["netns", "exec", &network.namespace(number as u8)]).arg(&self.program);
+                within
+            }
+        };
         for (name, _) in std::env::vars_os() {
             if name.to_str().is_some_and(|name| name.starts_with("RINGSIDE_")) {
                 command.env_remove(name);
@@ -190,6 +259,13 @@ impl Place {
         }
         command.env("RINGSIDE_STATE", self.state(number));
         command
+    }
+
+    /// Where a node's sockets are bound, on any ports.
+    fn any_port(&self, number: u64) -> String {
+        let host = |network: &Network| network.address(number as u8);
+        let address = self.network.as_ref().map_or(Ipv4Addr::LOCALHOST, host);
+        SocketAddr::from((address, 0)).to_string()
     }
 
     fn state(&self, number: u64) -> PathBuf {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use ringside_client::{Arrival, Client, Event, Options, Trust};
+use ringside_client::{Arrival, Client, Event, Options};
 
 use crate::bench::BenchError;
 use crate::identity::Door;
@@ -62,7 +62,7 @@ fn options(endpoint: &quinn::Endpoint, door: &Door, player: &str, key: &str) -> 
 /// What a player says to enter a session.
 pub fn options_of(endpoint: &quinn::Endpoint, door: &Door, player: &str, target: &str) -> Result<Options, BenchError> {
     let token = door.token(player, 0)?;
-    let options = Options::new([door.address], Trust::InsecureLoopback, token, target).map_err(BenchError::setup)?;
+    let options = Options::new([door.address], door.trust(), token, target).map_err(BenchError::setup)?;
     Ok(Options { endpoint: Some(endpoint.clone()), ..options })
 }
 
@@ -122,13 +122,21 @@ pub struct Talk {
     client: Client,
     said: u64,
     hash: u64,
+    /// Replies up to this one are of an earlier time, and may come once more.
+    old: u64,
 }
 
 impl Talk {
     /// Enters.
     pub async fn begin(options: Options) -> Result<Talk, BenchError> {
         let client = patiently(Client::connect(options)).await?.map_err(BenchError::setup)?;
-        Ok(Talk { client, said: 0, hash: echo::EMPTY })
+        Ok(Talk { client, said: 0, hash: echo::EMPTY, old: 0 })
+    }
+
+    /// Comes back, as another process would, to a seat in which so much was said.
+    pub async fn again(options: Options, said: u64) -> Result<Talk, BenchError> {
+        let hash = (1..=said).fold(echo::EMPTY, |hash, number| echo::extend(hash, &number.to_le_bytes()));
+        Ok(Talk { said, hash, old: said, ..Talk::begin(options).await? })
     }
 
     /// How much was said, and answered.
@@ -146,6 +154,9 @@ impl Talk {
             match patiently(self.client.next()).await? {
                 Some(Event::Message { body, .. }) => {
                     let reply: echo::Reply = ringside_guest::decode(&body).map_err(BenchError::setup)?;
+                    if reply.number <= self.old {
+                        continue;
+                    }
                     if (reply.number, reply.hash) != (self.said, self.hash) {
                         return Err(BenchError::Child(format!("reply {} to message {}", reply.number, self.said)));
                     }

@@ -13,13 +13,13 @@ use serde_json::Value;
 use crate::failover::create;
 use crate::player::Player;
 
-fn show(node: &Node, session: &str) -> Option<Value> {
+pub fn show(node: &Node, session: &str) -> Option<Value> {
     let answer = node.ringside(&["session", "show", session, "--json"]);
     (answer.code == Some(0)).then(|| answer.json()).filter(|shown| shown["state"] == "live")
 }
 
 /// A player who may enter by any node of a cluster.
-async fn player(cluster: &Cluster, name: &str, target: &str) -> Player {
+pub async fn player(cluster: &Cluster, name: &str, target: &str) -> Player {
     let nodes: Vec<&Node> = cluster.nodes().map(|(_, node)| node).collect();
     let trust = Trust::CertificateSha256(nodes.iter().map(|node| node.certificate()).collect());
     let doors: Vec<_> = nodes.iter().map(|node| node.address()).collect();
@@ -28,7 +28,7 @@ async fn player(cluster: &Cluster, name: &str, target: &str) -> Player {
 }
 
 /// Ends nodes as a crash would; answers where each was.
-fn kill_all(cluster: &mut Cluster) -> Vec<(u64, String)> {
+pub fn kill_all(cluster: &mut Cluster) -> Vec<(u64, String)> {
     let places: Vec<(u64, String)> =
         cluster.nodes().map(|(number, node)| (number, node.address().to_string())).collect();
     let nodes: Vec<Node> = places.iter().map(|(number, _)| cluster.take(*number)).collect();
@@ -37,13 +37,14 @@ fn kill_all(cluster: &mut Cluster) -> Vec<(u64, String)> {
     places
 }
 
-fn start_again(cluster: &mut Cluster, places: &[(u64, String)]) {
+pub fn start_again(cluster: &mut Cluster, places: &[(u64, String)]) {
     for (number, address) in places {
         cluster.add(*number, &["--listen", address]);
     }
 }
 
-fn store(cluster: &Cluster) -> PathBuf {
+/// The directory that is the nodes' store.
+pub fn store(cluster: &Cluster) -> PathBuf {
     cluster.state_of(1).parent().expect("the cluster's directory").join("store")
 }
 

@@ -102,6 +102,20 @@ impl Player {
         }
     }
 
+    /// Waits until the connection is lost; answers why it was.
+    pub async fn lost(&mut self) -> String {
+        loop {
+            match within("the connection to be lost", self.client.next()).await.expect("the session goes on") {
+                Event::Message { body, .. } => self.take(&body),
+                Event::Disconnected { cause } => {
+                    self.disconnected += 1;
+                    return cause;
+                }
+                event => assert!(!event.is_last(), "{event:?}"),
+            }
+        }
+    }
+
     fn take(&mut self, body: &[u8]) {
         let reply: echo::Reply = postcard::from_bytes(body).expect("a reply of the echo game");
         self.sequence.receive(&reply.body.0).expect("each once and in order");

@@ -8,7 +8,7 @@ use ringside_protocol::frame::ServerFrame;
 use ringside_protocol::limits;
 use ringside_protocol::reason::Reason;
 use ringside_simulation::scheduler::Micros;
-use ringside_worker::limits::{HANDSHAKES, RESPONSES};
+use ringside_worker::limits::{HANDSHAKES, RESET_INTERVAL, RESPONSES};
 use ringside_worker::{Command, WorkerConfig};
 
 use crate::stage::{SECOND, Stage, address, open};
@@ -216,6 +216,22 @@ fn packets_of_no_connection_are_answered_as_far_as_the_bound() {
     }
     let answers = stage.host.turn(stage.now).sent.len();
     assert_eq!(answers, RESPONSES);
+}
+
+#[test]
+fn packets_of_unknown_connections_are_answered_so_often() {
+    let mut stage = Stage::new(|_| {});
+    // A short header and a connection id of this worker, whose first byte is its number.
+    let mut packet = vec![0x40; 100];
+    packet[1] = 0;
+    for wait in [Micros::default(), RESET_INTERVAL.as_micros() as Micros] {
+        for number in 0..10 {
+            stage.host.arrive((address(1, number), packet.clone()));
+        }
+        let sent = stage.host.turn(stage.now + wait).sent;
+        assert_eq!(sent.len(), 1);
+        assert!(sent[0].1.len() < 100, "no more than was sent");
+    }
 }
 
 #[test]

@@ -1,9 +1,11 @@
-//! How soon players are answered again whose sessions were led by a node that is killed (`kill -9`) or stands still: real
-//! nodes, some sessions led by the one that fails and as many by another, eight players in each, all talking. Players who
-//! keep a connection at the follower, against players who do not and ask a door; the two take turns, a node that failed is
-//! whole again in between. Each reply is numbered and hashed over all that was said, so what is lost or doubled ends the run.
+//! How soon players are answered again whose sessions were led by a node that is killed (`kill -9`), stands still, or whose
+//! cable is pulled: real nodes, fifty sessions led by the one that fails and some by another, eight players in each, all
+//! talking. Players who keep a connection at the follower, against players who do not and ask a door; the two take turns, a
+//! node that failed is whole again in between. Each reply is numbered and hashed over all that was said, so what is lost or
+//! doubled ends the run. The part of it that comes after a session was promoted, by the follower's own log, is a field.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -19,12 +21,20 @@ use crate::statistics::{Paired, quantile};
 
 const GAME: &str = "echo-replicated";
 /// Cases: how the node fails, of how many, and how often with each kind of player. The main one comes last.
-const CASES: [(Fault, u64, usize); 3] = [(Fault::Stands, 3, 1), (Fault::Killed, 5, 1), (Fault::Killed, 3, 2)];
+const CASES: [(Fault, u64, usize); 4] =
+    [(Fault::Stands, 3, 1), (Fault::Cut, 3, 1), (Fault::Killed, 5, 1), (Fault::Killed, 3, 2)];
+/// Sessions of the node that fails, and of another.
+const LED: usize = 50;
+const BESIDE: usize = 10;
 const PLAYERS: usize = 8;
 /// Between two messages of a player.
-const PAUSE: Duration = Duration::from_millis(20);
+const PAUSE: Duration = Duration::from_millis(250);
+/// Between two players who come.
+const COMING: Duration = Duration::from_millis(5);
 /// How long players talk before the node dies: those who wait at a follower have gone there by then.
-const BEFORE: Duration = Duration::from_secs(6);
+const BEFORE: Duration = Duration::from_secs(9);
+/// What a follower says that leads a session from now on.
+const PROMOTED: &str = "the session is led here from now on";
 /// A player who is not answered for so long was interrupted.
 const INTERRUPTED: Duration = Duration::from_millis(300);
 
@@ -35,6 +45,8 @@ enum Fault {
     Killed,
     /// `SIGSTOP` until all players were answered elsewhere.
     Stands,
+    /// Its host's cable is pulled, until the same.
+    Cut,
 }
 
 impl Fault {
@@ -42,6 +54,7 @@ impl Fault {
         match self {
             Fault::Killed => "kill -9",
             Fault::Stands => "SIGSTOP",
+            Fault::Cut => "cut link",
         }
     }
 }
@@ -51,8 +64,12 @@ impl Fault {
 struct Death {
     /// Until each player of the dead node's sessions was answered again, ms.
     back_ms: Vec<f64>,
-    /// Sessions of the dead node, and sessions whose players were interrupted.
+    /// Until each of its sessions was promoted, ms, and from then until each of its players was answered.
+    promoted_ms: Vec<f64>,
+    after_ms: Vec<f64>,
+    /// Sessions of the dead node, those that it led no longer when it died, and sessions whose players were interrupted.
     led: usize,
+    early: usize,
     interrupted: usize,
     replies: u64,
 }
@@ -62,9 +79,20 @@ pub fn measure(context: &Context) -> Result<Vec<Figure>, BenchError> {
     on_core(LOAD_CORE, || {
         let (mut figures, mut replies, mut led, mut interrupted) = (Vec::new(), 0, 0, 0);
         for (fault, nodes, usual) in CASES {
-            let mut cluster = Cluster::start(context, "failover", nodes, &[])?;
+            let cluster = match fault {
+                Fault::Cut => Cluster::start_on_hosts(context, "failover", nodes),
+                _ => Cluster::start(context, "failover", nodes, &[]),
+            };
+            let mut cluster = match cluster {
+                Ok(cluster) => cluster,
+                Err(BenchError::Skipped(why)) => {
+                    eprintln!("skipped: failover_ms, {}: {why}", fault.name());
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             cluster.push(context, GAME)?;
-            let (figure, deaths) = case(context, &mut cluster, (fault, nodes, context.pairs(usual)))?;
+            let (figure, deaths) = case(&mut cluster, (fault, nodes, context.pairs(usual)))?;
             figures.push(figure);
             replies += deaths.iter().map(|death| death.replies).sum::<u64>();
             if fault == Fault::Killed {
@@ -88,104 +116,130 @@ pub fn measure(context: &Context) -> Result<Vec<Figure>, BenchError> {
 }
 
 /// A case: a figure, and what each failure did.
-fn case(
-    context: &Context,
-    cluster: &mut Cluster,
-    (fault, nodes, pairs): (Fault, u64, usize),
-) -> Result<(Figure, Vec<Death>), BenchError> {
-    let sessions = context.pairs(3) * 2;
+fn case(cluster: &mut Cluster, (fault, nodes, pairs): (Fault, u64, usize)) -> Result<(Figure, Vec<Death>), BenchError> {
     let (mut round, mut waiting, mut asking) = (0, Vec::new(), Vec::new());
     let mut turns = Paired::default();
     for _ in 0..pairs {
         let mut tails = [0.0; 2];
         for (tail, standby) in tails.iter_mut().zip([true, false]) {
             round += 1;
-            let death = die(cluster, fault, round, sessions, standby)?;
+            let death = die(cluster, fault, round, standby)?;
             *tail = quantile(death.back_ms.clone(), 0.99);
             if standby { waiting.push(death) } else { asking.push(death) }
         }
         turns.push(tails[0], tails[1]);
     }
-    let all = |deaths: &[Death]| deaths.iter().flat_map(|death| death.back_ms.clone()).collect::<Vec<f64>>();
-    let (ours, theirs) = (all(&waiting), all(&asking));
-    let case = format!("{}, {nodes} nodes, {sessions} sessions, {} players", fault.name(), sessions * PLAYERS);
+    let all = |deaths: &[Death], of: fn(&Death) -> &Vec<f64>| deaths.iter().flat_map(of).copied().collect::<Vec<f64>>();
+    let (ours, theirs) = (all(&waiting, |death| &death.back_ms), all(&asking, |death| &death.back_ms));
+    let promoted = [all(&waiting, |death| &death.promoted_ms), all(&asking, |death| &death.promoted_ms)].concat();
+    let after = all(&waiting, |death| &death.after_ms);
+    let case = format!("{}, {nodes} nodes, {LED} sessions, {} players", fault.name(), LED * PLAYERS);
     let p99 = quantile(ours.clone(), 0.99);
     let figure = Figure { value: p99, ..Figure::paired("failover_ms", case, "ms", &turns) }
         .with("p50", quantile(ours, 0.5).round())
         .with("asking_p50", quantile(theirs.clone(), 0.5).round())
         .with("asking_p99", quantile(theirs, 0.99).round())
         .with("promise", PROMISE_US / 1000)
-        .with("after_promise", (p99 - PROMISE_US as f64 / 1e3).round());
+        .with("promoted_p50", quantile(promoted.clone(), 0.5).round())
+        .with("promoted_p99", quantile(promoted, 0.99).round())
+        .with("promoted_before", waiting.iter().chain(&asking).map(|death| death.early).sum::<usize>())
+        .with("after_p50", quantile(after.clone(), 0.5).round())
+        .with("after_p99", quantile(after, 0.99).round());
     waiting.append(&mut asking);
     Ok((figure, waiting))
 }
 
-/// Lets players talk, has the node fail that leads half of their sessions, and makes it whole again.
-fn die(cluster: &mut Cluster, fault: Fault, round: u64, sessions: usize, standby: bool) -> Result<Death, BenchError> {
-    let (dead, other) = (2, 3);
-    let name = |on: u64, number: usize| format!("round-{round}-{on}-{number}");
-    for on in [dead, other] {
-        for number in 0..sessions {
-            cluster.create_of(1, GAME, &name(on, number), on)?;
-        }
+/// Lets players talk, has the node fail that leads most of their sessions, and makes it whole again.
+fn die(cluster: &mut Cluster, fault: Fault, round: u64, standby: bool) -> Result<Death, BenchError> {
+    let dead = 2;
+    let key = |on: u64, number: usize| format!("round-{round}-{on}-{number}");
+    let sessions: Vec<(u64, String)> = [(dead, LED), (3, BESIDE)]
+        .into_iter()
+        .flat_map(|(on, count)| (0..count).map(move |number| (on, key(on, number))))
+        .collect();
+    for (on, key) in &sessions {
+        cluster.create_of(1, GAME, key, *on)?;
     }
-    for on in [dead, other] {
-        for number in 0..sessions {
-            cluster.followed(1, &format!("{GAME}/{}", name(on, number)))?;
-        }
+    for (_, key) in &sessions {
+        cluster.followed(1, &format!("{GAME}/{key}"))?;
     }
     let runtime = runtime()?;
     let door = cluster.door(1)?;
+    cluster.nodes().for_each(|(_, node)| node.logged().for_each(drop));
     let killed: Rc<Cell<Option<Instant>>> = Rc::default();
     let death = runtime.block_on(tokio::task::LocalSet::new().run_until(async {
-        let endpoint = endpoint(([127, 0, 0, 1], 0).into())?;
+        let endpoint = endpoint(door.address)?;
         let mut talks = Vec::new();
-        for on in [dead, other] {
-            for number in 0..sessions {
-                for player in 0..PLAYERS {
-                    let target = format!("{GAME}/{}", name(on, number));
-                    let who = format!("p-{on}-{number}-{player}");
-                    let options = Options { standby, ..options_of(&endpoint, &door, &who, &target)? };
-                    talks.push((on, number, tokio::task::spawn_local(talk(options, Rc::clone(&killed)))));
-                }
+        for (at, (_, key)) in sessions.iter().enumerate() {
+            for player in 0..PLAYERS {
+                let who = format!("p-{at}-{player}");
+                let options = options_of(&endpoint, &door, &who, &format!("{GAME}/{key}"))?;
+                let options = Options { standby, ..options };
+                talks.push((at, tokio::task::spawn_local(talk(options, Rc::clone(&killed)))));
+                tokio::time::sleep(COMING).await;
             }
         }
         tokio::time::sleep(BEFORE).await;
+        // Where the machine stood still, a follower leads already.
+        let early = promoted(cluster, Instant::now());
+        let began = Instant::now();
         match fault {
             Fault::Killed => cluster.kill(dead),
             Fault::Stands => cluster.node(dead)?.stand_still()?,
+            Fault::Cut => cluster.cut(dead, true)?,
         }
-        killed.set(Some(Instant::now()));
-        let mut death = Death { led: sessions, ..Death::default() };
-        let mut interrupted = std::collections::BTreeSet::new();
-        for (on, number, talk) in talks {
+        killed.set(Some(began));
+        let mut backs = Vec::new();
+        for (at, talk) in talks {
             let (back, replies) = talk.await.map_err(BenchError::setup)??;
+            backs.push((at, back, replies));
+        }
+        let promoted = promoted(cluster, began);
+        let mut death = Death { led: LED - early.len(), early: early.len(), ..Death::default() };
+        let mut interrupted = std::collections::BTreeSet::new();
+        for (at, back, replies) in backs {
+            let (on, key) = &sessions[at];
             death.replies += replies;
-            if on == dead {
+            if *on == dead && !early.contains_key(key) {
                 death.back_ms.push(back.as_secs_f64() * 1e3);
+                let promoted = promoted.get(key).ok_or_else(|| BenchError::Child(format!("{key} was not promoted")))?;
+                death.after_ms.push(back.saturating_sub(*promoted).as_secs_f64() * 1e3);
             }
             if back > INTERRUPTED {
-                interrupted.insert((on, number));
+                interrupted.insert(at);
             }
         }
         death.interrupted = interrupted.len();
+        death.promoted_ms = promoted.values().map(|promoted| promoted.as_secs_f64() * 1e3).collect();
         Ok::<Death, BenchError>(death)
     }))?;
-    if fault == Fault::Stands {
-        cluster.node(dead)?.go_on()?;
+    match fault {
+        Fault::Killed => {}
+        Fault::Stands => cluster.node(dead)?.go_on()?,
+        Fault::Cut => cluster.cut(dead, false)?,
+    }
+    if fault != Fault::Killed {
         cluster.agreed()?;
     }
-    for on in [dead, other] {
-        for number in 0..sessions {
-            let session = format!("{GAME}/{}", name(on, number));
-            cluster.ask(1, &["session", "end", &session, "--reason", "the round is over"])?;
-        }
+    for (_, key) in &sessions {
+        cluster.ask(1, &["session", "end", &format!("{GAME}/{key}"), "--reason", "the round is over"])?;
     }
     if fault == Fault::Killed {
         cluster.add(dead)?;
     }
     cluster.agreed()?;
     Ok(death)
+}
+
+/// How long after the fault each session was led by its follower, by its key.
+fn promoted(cluster: &Cluster, began: Instant) -> BTreeMap<String, Duration> {
+    let mut promoted = BTreeMap::new();
+    for line in cluster.nodes().flat_map(|(_, node)| node.logged()).filter(|line| line.text.contains(PROMOTED)) {
+        if let Some(key) = line.text.split(&format!("{GAME}/")).nth(1).and_then(|rest| rest.split('@').next()) {
+            promoted.entry(key.to_owned()).or_insert(line.at.saturating_duration_since(began));
+        }
+    }
+    promoted
 }
 
 /// Says something, waits for its reply and a pause, and says the next, until the node is dead and the player was answered

@@ -52,6 +52,15 @@ impl Core {
         }
     }
 
+    /// Packets of a connection came lately, whatever was in them. For a shell that looks at least every
+    /// [`CLIENT_SILENCE_AT_REST`](ringside_protocol::limits::CLIENT_SILENCE_AT_REST) / 2: from then on a dead connection is
+    /// noticed where no views are due.
+    pub fn handle_alive(&mut self, now: Instant, id: LinkId) {
+        if self.primary.as_ref().is_some_and(|link| link.id == id) {
+            self.standby.alive(now);
+        }
+    }
+
     fn note_heard(&mut self, now: Instant, id: LinkId) {
         if self.primary.as_ref().is_some_and(|link| link.id == id) {
             self.standby.heard(now);

@@ -203,6 +203,8 @@ impl Core {
         let by_route = self.retry.tries() % 2 == 1 && !self.relay_next;
         self.phase = Phase::Trying { deadline: now + limits::CLIENT_ATTACH_TIMEOUT };
         if let Some(way) = self.route.clone().filter(|_| by_route) {
+            // It was there a moment ago, and answers soon or is gone.
+            self.phase = Phase::Trying { deadline: now + limits::CLIENT_REACH_TIMEOUT };
             self.primary = Some(self.connect(way));
             return;
         }

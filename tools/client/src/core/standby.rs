@@ -29,18 +29,29 @@ pub(super) struct Standby {
     heard_at: Option<Instant>,
     /// After which silence there something is amiss; none where silence means nothing.
     silence: Option<Duration>,
+    /// Whether views are due there, so that a connection that is merely alive is silent.
+    shows: bool,
 }
 
 impl Standby {
     /// Views come so often.
     pub fn expect_views(&mut self, tick_rate: u32, view_rate: u32) {
         let interval = Duration::from_secs(1) / view_rate.min(tick_rate).max(1);
-        self.silence = (tick_rate > 0).then(|| (interval * 4).max(limits::CLIENT_SILENCE));
+        self.shows = tick_rate > 0;
+        self.silence = self.shows.then(|| (interval * 4).max(limits::CLIENT_SILENCE));
     }
 
     /// Something was heard where the client is attached.
     pub fn heard(&mut self, now: Instant) {
         self.heard_at = Some(now);
+    }
+
+    /// The connection is alive where the client is attached. Whoever is told so knows by the next such word that it is not.
+    pub fn alive(&mut self, now: Instant) {
+        if !self.shows {
+            self.silence = Some(limits::CLIENT_SILENCE_AT_REST);
+            self.heard(now);
+        }
     }
 
     /// Whether a link waits at a follower.
@@ -74,11 +85,11 @@ impl Standby {
 impl Core {
     /// The server says where the session's follower is.
     pub(super) fn follower_told(&mut self, now: Instant, place: Option<Place>) {
+        self.standby.has_follower = place.is_some();
         if !self.config.standby {
             return;
         }
         let standby = &mut self.standby;
-        standby.has_follower = place.is_some();
         let stays =
             standby.link.as_ref().is_some_and(|link| Some(link.way.address) == place.as_ref().map(|it| it.address));
         if stays {
@@ -102,11 +113,12 @@ impl Core {
         let silent_at = self.standby.silent_at();
         let is_silent = silent_at.is_some_and(|at| at <= now);
         let is_due = self.standby.due.is_some_and(|due| due <= now);
-        if (is_due || is_silent) && self.standby.link.is_none() {
+        if (is_due || is_silent) && self.config.standby && self.standby.link.is_none() {
             self.open_standby(now);
         }
         if silent_at.is_some_and(|at| at + limits::CLIENT_FAILOVER <= now) {
-            // Nobody has come to lead: the doors may know more.
+            // Nobody has come to lead: the doors may know more, and not the place that is silent.
+            self.route = None;
             self.lost_to(now, Reason::Idle, "nothing was heard of the session for too long".into());
         }
     }

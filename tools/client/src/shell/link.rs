@@ -17,6 +17,8 @@ use crate::core::{LinkId, Lost};
 
 /// How long what was written may take to leave before a connection closes anyway.
 const CLOSE_GRACE: Duration = Duration::from_millis(500);
+/// How often it is looked whether anything came, be it the server's keep-alive alone.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// What the core wants of a connection.
 #[derive(Debug)]
@@ -81,9 +83,16 @@ struct Link {
 impl Link {
     /// Carries bytes both ways; `None` where the core closed the connection.
     async fn serve(mut self, shared: &Arc<Shared>, id: LinkId, mut orders: UnboundedReceiver<Order>) -> Option<Lost> {
+        let (mut look, mut came) = (tokio::time::interval(LOOK), 0);
         loop {
             let writing = self.pending.front().cloned();
             tokio::select! {
+                _ = look.tick() => {
+                    let received = self.connection.stats().udp_rx.datagrams;
+                    if std::mem::replace(&mut came, received) != received {
+                        shared.run(|core| core.handle_alive(Instant::now(), id));
+                    }
+                }
                 order = orders.recv() => match order {
                     Some(Order::Write(bytes)) => self.pending.push_back(bytes),
                     Some(Order::Close(reason)) => {

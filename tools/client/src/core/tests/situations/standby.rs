@@ -106,6 +106,40 @@ fn silence_hurries_to_the_follower_and_then_to_a_door() {
 }
 
 #[test]
+fn where_no_views_are_due_a_dead_connection_is_silence() {
+    let mut bench = followed(0);
+    // It lives for a long time, and says nothing.
+    for _ in 0..20 {
+        bench.core.handle_alive(bench.now, FIRST);
+        bench.now += limits::CLIENT_SILENCE_AT_REST / 2;
+    }
+    bench.wake();
+    bench.open(SECOND);
+    bench.say(SECOND, ServerFrame::StandingBy { epoch: None });
+    bench.core.handle_alive(bench.now, FIRST);
+    let due = bench.now + limits::CLIENT_SILENCE_AT_REST + limits::CLIENT_FAILOVER;
+    assert_eq!(bench.core.next_wake(), Some(due));
+    bench.core.handle_alive(bench.now, SECOND);
+    assert_eq!(bench.core.next_wake(), Some(due), "the follower's own life is none of the leader's");
+    bench.wake();
+    assert!(!bench.core.is_attached(), "the follower may know more");
+}
+
+#[test]
+fn a_client_that_waits_nowhere_asks_a_door_when_the_leader_is_silent() {
+    let mut bench = Bench::new();
+    bench.core.config.standby = false;
+    bench.open(FIRST);
+    let attached = Attached { follower: Some(place(2)), tick_rate: 60, ..attached() };
+    bench.say(FIRST, ServerFrame::Attached(Box::new(attached)));
+    assert_eq!(bench.core.next_wake(), Some(bench.now + limits::CLIENT_SILENCE + limits::CLIENT_FAILOVER));
+    bench.did();
+    bench.wake();
+    bench.wake();
+    assert!(matches!(bench.did()[..], [Did::Close(FIRST, _), Did::Connect(SECOND, ..)]), "a door, and no follower");
+}
+
+#[test]
 fn whoever_is_heard_is_not_looked_for() {
     let mut bench = standing(60);
     for _ in 0..20 {
