@@ -87,7 +87,7 @@ mod tests {
     fn the_first_published_hello_is_read_and_written_as_it_was() {
         let Ok(Said::Hello(hello)) = serde_json::from_str::<Said>(GOLDEN) else { panic!("it cannot be read") };
         let first = Formats { handover: 1, links: (1, 1), peers: (1, 1), words: 1, checkpoint: 1, rewriter: 1 };
-        assert_eq!(hello, Hello { release: "0.1.0".to_owned(), formats: first });
+        assert_eq!(hello, Hello { release: "0.1.0".to_owned(), formats: first, objects: false });
         assert_eq!(serde_json::to_string(&Said::Hello(hello)).unwrap(), GOLDEN.trim_end());
     }
 

@@ -20,6 +20,9 @@ pub struct Hello {
     pub release: String,
     /// What it reads and writes.
     pub formats: Formats,
+    /// Whether it takes checkpoints as memory objects.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub objects: bool,
 }
 
 /// What is said, as JSON.

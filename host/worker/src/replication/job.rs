@@ -6,20 +6,21 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ringside_core::ids::Epoch;
+use ringside_core::ids::{Epoch, WorkerId};
 use ringside_core::leadership::record::Member;
 use ringside_sandbox::State;
 
 use super::wire::{self, CheckpointHead};
+use crate::beside::Passage;
 
 /// Something to be done beside the worker.
 pub struct Job(Task);
 
 enum Task {
-    Encode { to: Member, head: CheckpointHead, state: Arc<State> },
+    Encode { to: Member, head: CheckpointHead, state: Arc<State>, passage: Option<(WorkerId, Passage)> },
     Keep { epoch: Epoch, head: CheckpointHead, state: Arc<State> },
     Rest { epoch: Epoch, head: CheckpointHead, state: Arc<State> },
-    Decode { from: Member, body: Bytes },
+    Decode { from: Member, body: Bytes, is_passed: bool },
 }
 
 /// What came of a job.
@@ -28,19 +29,27 @@ pub struct Done(pub(crate) Outcome);
 pub(crate) enum Outcome {
     /// A checkpoint as it is sent.
     Encoded { to: Member, head: CheckpointHead, body: Bytes },
+    /// A checkpoint that is on its way without a link.
+    Passed { to: Member, head: CheckpointHead },
     /// A checkpoint as the log of the node has it.
     Kept { epoch: Epoch, head: CheckpointHead, state: Bytes },
     /// The state of a session that is to be evicted.
     Rested { epoch: Epoch, head: CheckpointHead, state: Bytes },
     /// A checkpoint that came.
-    Decoded { from: Member, head: CheckpointHead, state: Arc<State> },
+    Decoded { from: Member, head: CheckpointHead, state: Arc<State>, is_passed: bool },
     /// One that cannot be read.
     Unreadable { from: Member, why: String },
 }
 
 impl Job {
-    pub(crate) fn encode(to: Member, head: CheckpointHead, state: Arc<State>) -> Job {
-        Job(Task::Encode { to, head, state })
+    /// Goes from a worker by a passage, where there is one and it takes it.
+    pub(crate) fn encode(
+        to: Member,
+        head: CheckpointHead,
+        state: Arc<State>,
+        passage: Option<(WorkerId, Passage)>,
+    ) -> Job {
+        Job(Task::Encode { to, head, state, passage })
     }
 
     pub(crate) fn keep(epoch: Epoch, head: CheckpointHead, state: Arc<State>) -> Job {
@@ -51,21 +60,24 @@ impl Job {
         Job(Task::Rest { epoch, head, state })
     }
 
-    pub(crate) fn decode(from: Member, body: Bytes) -> Job {
-        Job(Task::Decode { from, body })
+    pub(crate) fn decode(from: Member, body: Bytes, is_passed: bool) -> Job {
+        Job(Task::Decode { from, body, is_passed })
     }
 
     /// Does it: a millisecond for each megabyte or so.
     pub fn run(self) -> Done {
         Done(match self.0 {
-            Task::Encode { to, head, state } => {
+            Task::Encode { to, head, state, passage } => {
                 let body = wire::checkpoint(&head, &state.encode());
-                Outcome::Encoded { to, head, body }
+                match passage.is_some_and(|(from, Passage(pass))| pass(from, to.worker, &body)) {
+                    true => Outcome::Passed { to, head },
+                    false => Outcome::Encoded { to, head, body },
+                }
             }
             Task::Keep { epoch, head, state } => Outcome::Kept { epoch, head, state: state.encode().into() },
             Task::Rest { epoch, head, state } => Outcome::Rested { epoch, head, state: state.encode().into() },
-            Task::Decode { from, body } => match decode(&body) {
-                Ok((head, state)) => Outcome::Decoded { from, head, state },
+            Task::Decode { from, body, is_passed } => match decode(&body) {
+                Ok((head, state)) => Outcome::Decoded { from, head, state, is_passed },
                 Err(why) => Outcome::Unreadable { from, why },
             },
         })
@@ -87,7 +99,7 @@ impl fmt::Debug for Job {
             Task::Encode { to, head, .. } => write!(f, "Encode({} at {} for {to})", head.session, head.position),
             Task::Rest { head, .. } => write!(f, "Rest({} at {})", head.session, head.position),
             Task::Keep { head, .. } => write!(f, "Keep({} at {})", head.session, head.position),
-            Task::Decode { from, body } => write!(f, "Decode({} bytes from {from})", body.len()),
+            Task::Decode { from, body, .. } => write!(f, "Decode({} bytes from {from})", body.len()),
         }
     }
 }

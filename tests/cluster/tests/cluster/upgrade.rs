@@ -103,6 +103,38 @@ async fn a_node_of_a_cluster_is_replaced_under_its_matches() {
     replaced(3, 2, &["echo", "echo-replicated", "echo-consistent", "echo-durable"]).await;
 }
 
+/// What a node's workers have counted, all together.
+fn counted(cluster: &Cluster, node: u64, name: &str) -> u64 {
+    let page = cluster.node(node).ask("GET", "/metrics", &Value::Null);
+    let of_workers = page.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('{'));
+    of_workers.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checkpoints_of_a_node_that_is_replaced_go_through_memory() {
+    let cluster = Cluster::start(1).await;
+    cluster.node(1).push("echo-replicated");
+    let mut matches = Vec::new();
+    for number in 0..3 {
+        matches.push(begin(&cluster, "echo-replicated", &format!("m{number}"), 1).await);
+    }
+    // A younger session has none: all of its log goes.
+    for number in 0..3 {
+        let session = format!("echo-replicated/m{number}");
+        until("a checkpoint", async || {
+            let shown = cluster.node(1).ringside(&["session", "show", &session, "--json"]).json();
+            (shown["detail"]["replication"]["checkpoint"].as_u64()? > 0).then_some(())
+        })
+        .await;
+    }
+    upgrade(&cluster, 1, 1, guests::program()).await.succeeded();
+    let _orphans = Orphans(status(&cluster, 1, 1).and_then(|status| status["pid"].as_u64()).into_iter().collect());
+    assert_eq!(counted(&cluster, 1, "ringside_worker_checkpoints_passed_total"), 3);
+    for one in matches {
+        assert_eq!(one.end().await.disconnected, 0, "nobody lost a connection");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_take_over_is_abandoned_and_the_node_goes_on() {
     let cluster = Cluster::start(1).await;
