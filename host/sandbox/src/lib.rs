@@ -39,5 +39,5 @@ pub use query::query;
 pub use rebuild::{Rebuild, Step};
 pub use replay::{CheckpointResult, OutputDifference, ReplayReport, Replayed, Replayer, read_header, replay_recording};
 pub use rewrite::VERSION as REWRITER_VERSION;
-pub use state::{Hashing, State, StateDifference, VERSION as CHECKPOINT_VERSION};
+pub use state::{Hashing, State, StateDifference, VERSION as CHECKPOINT_VERSION, versions as checkpoint_versions};
 pub use upload_error::{Place, UploadError};

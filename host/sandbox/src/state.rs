@@ -2,13 +2,14 @@
 //! calls, written with magic, version and checksum, restored into a fresh instance, hashed the same way live or not.
 
 mod difference;
+pub mod versions;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use ringside_core::envelope::{self, Kind};
+use ringside_core::envelope::{self, EnvelopeError, Kind};
 use ringside_core::ids::{ModuleHash, Position, StateHash};
 use ringside_core::limits;
 
@@ -19,7 +20,7 @@ use crate::module::Module;
 
 pub use difference::StateDifference;
 
-/// Version of a checkpoint's format.
+/// Version of a checkpoint's format; a program may have a later one beside it ([`versions`]).
 pub const VERSION: u16 = 1;
 /// Unit in which memory is written and hashed; pages of zeros are left out.
 const PAGE: usize = 4096;
@@ -275,15 +276,30 @@ impl State {
             host: self.host.clone(),
         };
         // Plain data into memory always serializes.
-        envelope::seal(Kind::Checkpoint, VERSION, &postcard::to_stdvec(&written).unwrap_or_default())
+        let payload = postcard::to_stdvec(&written).unwrap_or_default();
+        match versions::written() {
+            Some(later) => envelope::seal(Kind::Checkpoint, later.version, &(later.write)(payload)),
+            None => envelope::seal(Kind::Checkpoint, VERSION, &payload),
+        }
     }
 
     /// A state from its bytes.
     ///
     /// # Errors
-    /// Bytes that are not a whole, undamaged checkpoint of this version.
+    /// Bytes that are not a whole, undamaged checkpoint of a version that this program reads.
     pub fn decode(bytes: &[u8]) -> Result<State, StateError> {
-        let payload = envelope::open(Kind::Checkpoint, VERSION, PAYLOAD_BYTES, bytes)?;
+        let opened = envelope::open(Kind::Checkpoint, VERSION, PAYLOAD_BYTES, bytes);
+        if let Err(EnvelopeError::Version { found, .. }) = opened
+            && let Some(later) = versions::later(found)
+        {
+            let payload = envelope::open(Kind::Checkpoint, found, PAYLOAD_BYTES, bytes)?;
+            let payload = (later.read)(payload).ok_or(StateError::Content("its later version cannot be read"))?;
+            return State::of_payload(&payload);
+        }
+        State::of_payload(opened?)
+    }
+
+    fn of_payload(payload: &[u8]) -> Result<State, StateError> {
         let written: Written<'_> =
             postcard::from_bytes(payload).map_err(|_| StateError::Content("its fields cannot be read"))?;
         let memory_bytes = usize::try_from(written.memory_bytes).unwrap_or(usize::MAX);

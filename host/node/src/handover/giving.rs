@@ -126,7 +126,7 @@ async fn hand_over(
     });
     let me = desk.peers.me();
     let cluster = desk.control.cluster().await.map_err(|error| error.to_string())?;
-    mouth.say(&Said::Welcome { node: me, cluster });
+    mouth.say(&Said::Welcome { node: me, cluster, checkpoint: Some(Formats::own().checkpoint) });
     let (node, contacts) = match ear.next_said(LOADING).await {
         Some(Said::Ready { node, workers, peers, certificate, .. }) if node.id == me.id => {
             let contacts = contacts(workers, peers, &certificate);

@@ -37,6 +37,9 @@ pub enum Said {
         node: Node,
         /// The cluster.
         cluster: Cluster,
+        /// The version of checkpoints that it writes, and so reads.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        checkpoint: Option<u16>,
     },
     /// The old process does not take it.
     Refused {
