@@ -59,7 +59,9 @@ pub enum Event {
 pub enum Phase {
     /// Things go wrong, and then they do not any more.
     Trouble,
-    /// Everybody agrees, and everybody is asked.
+    /// Everybody agrees, and no match ends any more; that one did arrives, and whoever asked is answered.
+    Quiet,
+    /// Everybody is asked.
     Serving,
     /// Everybody was served; what is on its way arrives.
     Resting,
