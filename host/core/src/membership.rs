@@ -28,6 +28,7 @@ mod view;
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -101,6 +102,15 @@ pub enum Message {
     },
 }
 
+/// Whose message it is: what its link says of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sender {
+    /// Which run of which node.
+    pub node: Node,
+    /// Where its control link is.
+    pub contact: SocketAddr,
+}
+
 /// What the driver must do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
@@ -111,7 +121,7 @@ pub enum Output {
         /// To whom: a message for a later run must not go into a connection to an earlier one.
         to: Node,
         /// Where its control link is.
-        contact: std::net::SocketAddr,
+        contact: SocketAddr,
         /// What.
         message: Message,
     },
@@ -323,23 +333,24 @@ impl Membership {
         }
     }
 
-    /// A message of another node.
-    pub fn handle_message(&mut self, now: u64, from: NodeId, message: Message) {
+    /// A message of another node. Whoever asks whether this node is there is answered, known or not: it may know this one
+    /// and be unknown to it, while it is new or has the number of another that is thought to be here.
+    pub fn handle_message(&mut self, now: u64, from: Sender, message: Message) {
         self.resume(now);
         match message {
             Message::Ping(asked) if asked.id == self.own.node.id => {
-                self.send(from, Message::Pong { node: self.own.node, era: self.own.era });
+                self.answer(from, Message::Pong { node: self.own.node, era: self.own.era });
             }
             Message::Ping(_) => {}
             Message::Pong { node, era } => self.handle_pong(now, node, era),
             Message::Try(node) if node.id == self.own.node.id => {
-                self.send(from, Message::Vouch { node: self.own.node, era: self.own.era });
+                self.answer(from, Message::Vouch { node: self.own.node, era: self.own.era });
             }
             Message::Try(node) => {
                 if self.peers.get(&node.id).is_some_and(|peer| peer.fact.node == node) {
                     let waiting = self.errands.entry(node.id).or_default();
-                    if !waiting.contains(&from) && waiting.len() < limits::ERRANDS {
-                        waiting.push(from);
+                    if !waiting.contains(&from.node.id) && waiting.len() < limits::ERRANDS {
+                        waiting.push(from.node.id);
                     }
                     self.send(node.id, Message::Ping(node));
                 }
@@ -666,6 +677,10 @@ impl Membership {
             let (to, contact) = (peer.fact.node, peer.fact.contact.control);
             self.outputs.push_back(Output::Send { to, contact, message });
         }
+    }
+
+    fn answer(&mut self, to: Sender, message: Message) {
+        self.outputs.push_back(Output::Send { to: to.node, contact: to.contact, message });
     }
 
     fn publish_graves(&mut self) {

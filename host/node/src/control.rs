@@ -271,6 +271,15 @@ pub enum Message {
     Companion(Box<Companion>),
     /// What the other run's tickets must say.
     CompanionEra(u32),
+    /// A checkpoint of a worker of the other run, for a worker of this one.
+    Passed {
+        /// That worker.
+        from: WorkerId,
+        /// This one.
+        to: WorkerId,
+        /// The checkpoint.
+        body: Bytes,
+    },
     /// The other run is over, or about to end as it should.
     Parted {
         /// Which.

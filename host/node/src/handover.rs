@@ -8,7 +8,8 @@
 //!        ─── Welcome: the cluster as it is ───────────►   opens the state directory, compiles the games, starts workers
 //!        ◄── Ready: its workers ───────────────────────   on ports of their own
 //!        ◄─► what directories say to each other, Cluster, Alive
-//!   each session moves there as to any other node: its players are told, connect, and are attached as it is granted
+//!   each session moves there as to any other node: its players are told, connect, and are attached as it is granted;
+//!   its checkpoint goes ahead as a sealed memory object over the socket, the log's tail over the workers' link
 //!        ─── Take, with the sockets of door, resolve, admin, links and gossip ──►   reads none of them yet
 //!        ◄── Taken ────────────────────────────────────
 //!   exits 0 ── (end of the socket) ───────────────────►   takes the lock, serves on those sockets: it is the node
@@ -23,11 +24,13 @@
 //! **Before `Take` nothing is final.** What was granted is followed by the old process, which counts, until the successor
 //! is told to take over: should that one crash, hang or fall silent it is killed, and what it led goes on in the old
 //! process like after any leader's death. **After `Take`** the old process has nothing left but to end. Every wait has a
-//! deadline. Checkpoints go over the workers' links on the loopback interface.
+//! deadline. A memory object that is lost, damaged or not sealed costs time and nothing else: the checkpoint is sent again,
+//! over the workers' link.
 
 pub mod channel;
 pub mod formats;
 pub mod giving;
+pub mod memory;
 pub mod messages;
 pub mod progress;
 pub mod taking;

@@ -150,6 +150,12 @@ pub const STUCK_SHOWN: usize = 16;
 pub const HANDOVER_FRAME_BYTES: usize = 1 << 20;
 /// Things that wait to be said in a handover, each way. Beyond: they are dropped, and what directories say is repeated.
 pub const HANDOVER_QUEUE: usize = 256;
+/// Checkpoints among them, each with a memory object: a quarter of the sessions that go at a time. Beyond: they go over the
+/// workers' links.
+pub const HANDOVER_OBJECTS: usize = 16;
+/// Bytes of one of those: what a link carries. Beyond: it goes over the link, which refuses it; the successor does not read
+/// it.
+pub const HANDOVER_OBJECT_BYTES: usize = ringside_worker::limits::PEER_LONG_BYTES;
 /// Parts of logs (branches that lost, sides of divergences) that the store keeps of a session. Beyond: a further one is not
 /// kept, and an error in the log says so, until somebody deletes some.
 pub const KEPT: usize = 8;

@@ -85,20 +85,26 @@ impl Recorder {
     pub fn begin(&self, head: Box<PartHead>) {
         let (session, epoch) = head.part();
         let part = (session.clone(), Some(epoch));
-        if self.items.try_send(Item::Begin(head)).is_err() {
-            self.shared.gap(&part);
-        }
+        let bytes = head.size_bytes() as u64;
+        self.take(part, bytes, Item::Begin(head));
     }
 
     /// Takes a piece; never waits.
     pub fn offer(&self, session: &SessionId, piece: Piece) {
         let part = (session.clone(), piece.part);
-        if self.shared.broken().contains(&part) {
-            return;
+        let is_broken = match piece.is_last {
+            // Nothing of it follows that would have to be left out.
+            true => self.shared.broken().remove(&part),
+            false => self.shared.broken().contains(&part),
+        };
+        if !is_broken {
+            self.take(part, piece.frames.len() as u64, Item::Batch(session.clone(), piece));
         }
-        let bytes = piece.frames.len() as u64;
+    }
+
+    fn take(&self, part: Part, bytes: u64, item: Item) {
         let queued = self.shared.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
-        if queued + bytes > RECORDER_BYTES || self.items.try_send(Item::Batch(session.clone(), piece)).is_err() {
+        if queued + bytes > RECORDER_BYTES || self.items.try_send(item).is_err() {
             self.shared.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
             self.shared.gap(&part);
             return;
@@ -246,6 +252,7 @@ impl Writer {
     async fn begin(&mut self, head: PartHead) {
         let (session, epoch) = head.part();
         let part = (session.clone(), Some(epoch));
+        self.shared.queued_bytes.fetch_sub(head.size_bytes() as u64, Ordering::Relaxed);
         let open = self.open.entry(part.clone()).or_insert_with(Open::new);
         match tokio::task::spawn_blocking(move || head.encode()).await {
             Ok(Ok(bytes)) => open.buffer.extend_from_slice(&bytes),

@@ -41,5 +41,6 @@ pub use replay::{CheckpointResult, OutputDifference, ReplayReport, Replayed, Rep
 pub use rewrite::VERSION as REWRITER_VERSION;
 pub use state::{
     Encoded, Hashing, INCREMENT_VERSION, Increment, State, StateDifference, VERSION as CHECKPOINT_VERSION,
+    versions as checkpoint_versions,
 };
 pub use upload_error::{Place, UploadError};

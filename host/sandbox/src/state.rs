@@ -3,13 +3,14 @@
 
 mod difference;
 mod increment;
+pub mod versions;
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use ringside_core::envelope::{self, Kind};
+use ringside_core::envelope::{self, EnvelopeError, Kind};
 use ringside_core::ids::{ModuleHash, Position, StateHash};
 use ringside_core::limits;
 
@@ -21,7 +22,7 @@ use crate::module::Module;
 pub use difference::StateDifference;
 pub use increment::{Encoded, Increment, VERSION as INCREMENT_VERSION};
 
-/// Version of a checkpoint's format.
+/// Version of a checkpoint's format; a program may have a later one beside it ([`versions`]).
 pub const VERSION: u16 = 1;
 /// Unit in which memory is written and hashed; pages of zeros are left out.
 const PAGE: usize = 4096;
@@ -274,7 +275,11 @@ impl State {
     /// Its bytes: magic, version, content with the pages that are not zero, checksum.
     pub fn encode(&self) -> Vec<u8> {
         // Plain data into memory always serializes.
-        envelope::seal(Kind::Checkpoint, VERSION, &postcard::to_stdvec(&self.written()).unwrap_or_default())
+        let payload = postcard::to_stdvec(&self.written()).unwrap_or_default();
+        match versions::written() {
+            Some(later) => envelope::seal(Kind::Checkpoint, later.version, &(later.write)(payload)),
+            None => envelope::seal(Kind::Checkpoint, VERSION, &payload),
+        }
     }
 
     /// All of it but its pages.
@@ -313,9 +318,20 @@ impl State {
     /// A state from its bytes.
     ///
     /// # Errors
-    /// Bytes that are not a whole, undamaged checkpoint of this version.
+    /// Bytes that are not a whole, undamaged checkpoint of a version that this program reads.
     pub fn decode(bytes: &[u8]) -> Result<State, StateError> {
-        let payload = envelope::open(Kind::Checkpoint, VERSION, PAYLOAD_BYTES, bytes)?;
+        let opened = envelope::open(Kind::Checkpoint, VERSION, PAYLOAD_BYTES, bytes);
+        if let Err(EnvelopeError::Version { found, .. }) = opened
+            && let Some(later) = versions::later(found)
+        {
+            let payload = envelope::open(Kind::Checkpoint, found, PAYLOAD_BYTES, bytes)?;
+            let payload = (later.read)(payload).ok_or(StateError::Content("its later version cannot be read"))?;
+            return State::of_payload(&payload);
+        }
+        State::of_payload(opened?)
+    }
+
+    fn of_payload(payload: &[u8]) -> Result<State, StateError> {
         let written: Written<'_> =
             postcard::from_bytes(payload).map_err(|_| StateError::Content("its fields cannot be read"))?;
         State::read(written)

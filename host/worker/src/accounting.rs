@@ -151,6 +151,8 @@ counters! {
     peer_bytes_out,
     /// Connections of such workers that were closed because of what they are or say.
     peers_refused,
+    /// Checkpoints of the run before this one that came through memory, and not over a link.
+    checkpoints_passed,
     /// News of guests and pieces of recordings that found the queue to the node full.
     events_lost,
 }

@@ -2,9 +2,12 @@
 //! one that begins. They are linked although they share a number, and what was given is followed where it came from, so
 //! that it goes on there should the successor not last.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Instant;
 
-use ringside_core::ids::{Node, SessionId};
+use bytes::Bytes;
+use ringside_core::ids::{Node, SessionId, WorkerId};
 use ringside_core::leadership::Leader;
 use ringside_core::leadership::record::Member;
 use ringside_core::routing::{self, Arrival};
@@ -13,15 +16,35 @@ use ringside_protocol::reason::Reason;
 
 use crate::command::Resolved;
 use crate::opening::Guest;
+use crate::replication::Job;
 use crate::worker::Worker;
 
+/// A checkpoint on its way from a worker of this run to one of the successor's, and what is sent of it.
+pub type Pass = dyn Fn(WorkerId, WorkerId, &[u8]) -> bool + Send + Sync;
+
+/// How checkpoints get to the other run without a link. Called beside the worker's thread; may take a millisecond for each
+/// megabyte. Answers whether a checkpoint is on its way: else it goes over the link.
+#[derive(Clone)]
+pub struct Passage(pub Arc<Pass>);
+
+impl fmt::Debug for Passage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Passage")
+    }
+}
+
 /// What a worker is told of another run of its node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Beside {
     /// It was here before, and gives its sessions to this run.
     Predecessor(Node),
     /// It takes this run's sessions.
-    Successor(Node),
+    Successor {
+        /// Which.
+        node: Node,
+        /// How checkpoints get there, if otherwise than over links.
+        passage: Option<Passage>,
+    },
     /// It is about to end, as it should: nobody of it is to count any longer.
     Leaves(Node),
     /// It is over: what it led may go on at its followers here.
@@ -35,18 +58,28 @@ pub(crate) struct Companion {
     predecessor: Option<Node>,
     /// Where what was led here is led now.
     successor: Option<Node>,
+    /// How checkpoints get there.
+    passage: Option<Passage>,
+}
+
+impl Companion {
+    /// How checkpoints get to a member otherwise than over a link.
+    pub fn passage_to(&self, member: Member) -> Option<&Passage> {
+        self.passage.as_ref().filter(|_| Some(member.node) == self.successor)
+    }
 }
 
 impl Worker {
     /// Something is so of another run of this node.
     pub(crate) fn beside(&mut self, now: Instant, what: Beside) {
+        let begins_beside = matches!(what, Beside::Predecessor(_));
         let companion = match what {
             Beside::Predecessor(node) => {
-                self.companion = Companion { predecessor: Some(node), successor: None };
+                self.companion = Companion { predecessor: Some(node), ..Companion::default() };
                 Some(node)
             }
-            Beside::Successor(node) => {
-                self.companion = Companion { predecessor: None, successor: Some(node) };
+            Beside::Successor { node, passage } => {
+                self.companion = Companion { predecessor: None, successor: Some(node), passage };
                 Some(node)
             }
             Beside::Leaves(node) => {
@@ -65,9 +98,15 @@ impl Worker {
                 None
             }
         };
-        let begins_beside = matches!(what, Beside::Predecessor(_));
         if let Some(peers) = &mut self.peers {
             peers.beside(companion, begins_beside);
+        }
+    }
+
+    /// A checkpoint of the run before has come without a link. It is checked like any other.
+    pub(crate) fn checkpoint_passed(&mut self, from: WorkerId, body: Bytes) {
+        if let Some(node) = self.companion.predecessor {
+            self.replication.job(Job::decode(Member { node, worker: from }, None, body, true));
         }
     }
 
@@ -84,7 +123,7 @@ impl Worker {
 
     /// Whether somebody is sent to the other run of this node.
     pub(crate) fn is_beside(&self, place: &Resolved) -> bool {
-        let Companion { predecessor, successor } = &self.companion;
+        let Companion { predecessor, successor, .. } = &self.companion;
         let is_it = |node: &Node| (node.id.0, node.generation) == (place.node, place.generation);
         predecessor.iter().chain(successor).any(is_it)
     }

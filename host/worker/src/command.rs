@@ -16,7 +16,7 @@ use ringside_protocol::frame::{Certificate, Target};
 use ringside_protocol::reason::Reason;
 use ringside_sandbox::Module;
 
-pub use crate::beside::Beside;
+pub use crate::beside::{Beside, Pass, Passage};
 use crate::durable::{Restore, Stored};
 pub use crate::idle::{Idleness, NotEvicted, Resting};
 use crate::peers::{News, Order, Peer};
@@ -259,6 +259,13 @@ pub enum Command {
     },
     /// Another run of this node is beside it, or is not any more.
     Beside(Beside),
+    /// A checkpoint of a worker of the run before, by a [`Passage`].
+    Passed {
+        /// Which worker.
+        from: WorkerId,
+        /// The checkpoint, as a link would bring it.
+        body: Bytes,
+    },
     /// Tell every player that the node goes away and accept no further ones.
     GoAway(Reason),
     /// Stop: connections are closed, sessions dropped.

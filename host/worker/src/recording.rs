@@ -47,7 +47,7 @@ impl PartHead {
     }
 
     /// Bytes that it holds in memory, roughly.
-    pub(crate) fn size_bytes(&self) -> usize {
+    pub fn size_bytes(&self) -> usize {
         self.base.as_deref().map_or(0, State::size_bytes)
     }
 

@@ -347,6 +347,7 @@ impl Worker {
             Command::Evict { session, reply } => reply(self.evict(now, &session)),
             Command::Rested { session, epoch, position } => self.rested(now, &session, epoch, position),
             Command::Beside(what) => self.beside(now, what),
+            Command::Passed { from, body } => self.checkpoint_passed(from, body),
             Command::GoAway(reason) => self.go_away(reason),
             Command::Stop => self.stop(now),
         }

@@ -348,6 +348,8 @@ const OF_NODES: &[Reached] = &[
     ("STUCK_SHOWN", "host/node/src/operator/leaving.rs", "only_so_many_sessions_that_stay_are_shown"),
     ("HANDOVER_FRAME_BYTES", "host/node/src/handover/channel.rs", "what_is_too_long_or_makes_no_sense_ends_it"),
     ("HANDOVER_QUEUE", "host/node/src/handover/channel.rs", "what_nobody_reads_is_said_to_find_no_room"),
+    ("HANDOVER_OBJECTS", "host/node/src/handover/channel.rs", "checkpoints_beyond_the_bound_are_not_taken"),
+    ("HANDOVER_OBJECT_BYTES", "host/node/src/handover/memory.rs", "what_is_too_long_is_neither_written_nor_read"),
     ("NODE_RELAYS", RELAYS, "relays_of_a_node_are_bounded_by_what_a_leader_takes_from_one_address"),
     ("OPENING_RELAYS", RELAYS, "relays_of_a_node_are_bounded_by_what_a_leader_takes_from_one_address"),
     ("STOP_TIMEOUT", "host/node/src/node/running.rs", "a_stop_that_does_not_end_is_given_up"),

@@ -83,11 +83,12 @@ impl Town {
         }
         let any = !sent.is_empty();
         for (from, contact, message) in sent {
-            let id = self.nodes[&from].own.node.id;
+            let own = &self.nodes[&from].own;
+            let sender = Sender { node: own.node, contact: own.contact.control };
             for (name, node) in &mut self.nodes {
                 let arrives = node.own.contact.control == contact && !self.cut.contains(&(from, *name));
                 if arrives && !self.still.contains(name) {
-                    node.handle_message(self.now, id, message);
+                    node.handle_message(self.now, sender, message);
                 }
             }
         }
@@ -355,21 +356,45 @@ fn the_era_of_a_node_whose_gossip_is_not_heard_comes_with_its_answers() {
     let (mut node, mut other) = (listener(), listener());
     let there = Node { id: NodeId(2), generation: 1 };
     node.handle_gossip(0, &fact(2, 1, 20), 0);
-    node.handle_message(1, there.id, Message::Pong { node: there, era: 7 });
+    node.handle_message(1, sender(2), Message::Pong { node: there, era: 7 });
     assert_eq!(node.era(there), Some(7));
     node.handle_gossip(2, &Fact { version: 1, era: 6, ..fact(2, 1, 20) }, 0);
     assert_eq!(node.era(there), Some(7), "gossip is slower");
-    node.handle_message(3, NodeId(3), Message::Vouch { node: there, era: 8 });
+    node.handle_message(3, sender(3), Message::Vouch { node: there, era: 8 });
     assert_eq!(node.era(there), Some(8));
-    node.handle_message(4, there.id, Message::Pong { node: Node { generation: 0, ..there }, era: 9 });
+    node.handle_message(4, sender(2), Message::Pong { node: Node { generation: 0, ..there }, era: 9 });
     assert_eq!(node.era(there), Some(8), "of another run");
     // And it answers with its own.
     other.handle_gossip(0, &fact(2, 1, 20), 0);
     other.handle_load(1, 0, 4);
-    other.handle_message(2, there.id, Message::Ping(Node { id: NodeId(1), generation: 1 }));
+    other.handle_message(2, sender(2), Message::Ping(Node { id: NodeId(1), generation: 1 }));
     let said: Vec<Output> = std::iter::from_fn(|| other.poll_output()).collect();
     let pong = Message::Pong { node: Node { id: NodeId(1), generation: 1 }, era: 4 };
     assert!(said.iter().any(|output| matches!(output, Output::Send { message, .. } if *message == pong)), "{said:?}");
+}
+
+/// A node that speaks.
+fn sender(id: u64) -> Sender {
+    Sender { node: Node { id: NodeId(id), generation: 1 }, contact: fact(id, 1, 20).contact.control }
+}
+
+#[test]
+fn whoever_asks_is_answered_known_or_not() {
+    let mut node = listener();
+    let me = Node { id: NodeId(1), generation: 1 };
+    // Nothing was heard of the first; the second has the number of another run, which may be over.
+    node.handle_gossip(0, &fact(3, 2, 30), 0);
+    while node.poll_output().is_some() {}
+    for asker in [sender(2), sender(3)] {
+        for (question, answer) in [
+            (Message::Ping(me), Message::Pong { node: me, era: 0 }),
+            (Message::Try(me), Message::Vouch { node: me, era: 0 }),
+        ] {
+            node.handle_message(1, asker, question);
+            let Sender { node: to, contact } = asker;
+            assert_eq!(node.poll_output(), Some(Output::Send { to, contact, message: answer }));
+        }
+    }
 }
 
 #[test]
@@ -378,7 +403,7 @@ fn an_address_that_changed_hands_says_nothing_about_who_has_it_now() {
     node.handle_gossip(0, &fact(2, 1, 20), 0);
     while node.poll_output().is_some() {}
     // Somebody takes this node for another one, which was here before.
-    node.handle_message(1, NodeId(2), Message::Ping(Node { id: NodeId(3), generation: 1 }));
+    node.handle_message(1, sender(2), Message::Ping(Node { id: NodeId(3), generation: 1 }));
     let answers: Vec<Output> = std::iter::from_fn(|| node.poll_output()).collect();
     assert!(answers.is_empty(), "{answers:?}");
 }
@@ -408,11 +433,11 @@ fn those_for_whom_a_node_is_tried_are_bounded() {
     node.handle_gossip(0, &fact(2, 1, 20), 0);
     for asker in 3..3 + many {
         node.handle_gossip(0, &fact(asker, 1, 100 + asker as u16), 0);
-        node.handle_message(1, NodeId(asker), Message::Try(tried));
-        node.handle_message(1, NodeId(asker), Message::Try(tried));
+        node.handle_message(1, sender(asker), Message::Try(tried));
+        node.handle_message(1, sender(asker), Message::Try(tried));
     }
     while node.poll_output().is_some() {}
-    node.handle_message(2, tried.id, Message::Pong { node: tried, era: 0 });
+    node.handle_message(2, sender(2), Message::Pong { node: tried, era: 0 });
     let said: Vec<Output> = std::iter::from_fn(|| node.poll_output()).collect();
     let vouched = said.iter().filter(|output| matches!(output, Output::Send { message: Message::Vouch { .. }, .. }));
     assert_eq!(vouched.count(), limits::ERRANDS);

@@ -109,6 +109,9 @@ pub struct UpgradeInfo {
     pub sessions: usize,
     /// Those that are there.
     pub moved: usize,
+    /// Checkpoints that went there through memory; the others went over links, or a session was young enough to need none.
+    #[serde(default)]
+    pub passed: usize,
     /// Why it was abandoned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,

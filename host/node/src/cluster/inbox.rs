@@ -24,7 +24,7 @@ pub async fn run(mut arrivals: mpsc::Receiver<Arrival<Message>>, member: Member,
         let sender = arrival.sender();
         let from = sender.node;
         match arrival.message {
-            Message::Member(words) => member.heard(from.id, words).await,
+            Message::Member(words) => member.heard(sender, words).await,
             Message::Directory { to, message } if to == peers.me() => {
                 desk.control.heard(control::Message::Directory(from, message)).await;
             }

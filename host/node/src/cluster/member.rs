@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ringside_core::ids::{Certificate, Node, NodeId};
-use ringside_core::membership::{Config, Fact, Ignored, Membership, Message as Words, Output, View};
+use ringside_core::membership::{Config, Fact, Ignored, Membership, Message as Words, Output, Sender, View};
 use ringside_core::routing::tickets::era;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -32,7 +32,7 @@ enum Order {
     Drain,
     Leave,
     Certified(Certificate),
-    Heard(NodeId, Words),
+    Heard(Destination, Words),
 }
 
 /// Processes that may not link to this node: their numbers belong to others.
@@ -159,7 +159,7 @@ impl Member {
     }
 
     /// Another membership said something.
-    pub async fn heard(&self, from: NodeId, words: Words) {
+    pub async fn heard(&self, from: Destination, words: Words) {
         let _ = self.orders.send(Order::Heard(from, words)).await;
     }
 }
@@ -225,7 +225,10 @@ impl Task {
             Order::Drain => self.membership.drain(now),
             Order::Leave => self.membership.leave(now),
             Order::Certified(certificate) => self.membership.handle_certificate(now, certificate),
-            Order::Heard(from, words) => self.membership.handle_message(now, from, words),
+            Order::Heard(from, words) => {
+                let Destination { node, address: contact } = from;
+                self.membership.handle_message(now, Sender { node, contact }, words);
+            }
         }
     }
 
@@ -301,7 +304,8 @@ mod tests {
         let member = Member { orders, view, duplicate, ignored };
         let node = Node { id: NodeId(1), generation: 1 };
         for _ in 0..MEMBER_ORDERS {
-            member.heard(node.id, Words::Ping(node)).await;
+            let from = Destination { node, address: ([127, 0, 0, 1], 1).into() };
+            member.heard(from, Words::Ping(node)).await;
         }
         let leaving = member.leave();
         tokio::pin!(leaving);

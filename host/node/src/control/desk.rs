@@ -288,6 +288,7 @@ impl Desk {
             Message::Drain => self.drain(),
             Message::Companion(companion) => self.accompany(now, *companion),
             Message::CompanionEra(era) => self.note_companion_era(era),
+            Message::Passed { from, to, body } => self.passed(from, to, body),
             Message::Parted { node, is_over } => self.part(now, node, is_over),
             Message::Cluster(reply) => _ = reply.send(Ok(self.cluster())),
             Message::Door(worker, port) => self.open_door(worker, port),

@@ -7,19 +7,26 @@ use std::io::{self, Write};
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
+use bytes::Bytes;
+use ringside_core::ids::WorkerId;
 use tokio::sync::mpsc;
 
+use super::memory::{self, Label};
 use super::messages::Said;
 use crate::cluster::wire::Message as PeerMessage;
-use crate::limits::{HANDOVER_FRAME_BYTES, HANDOVER_QUEUE};
+use crate::limits::{HANDOVER_FRAME_BYTES, HANDOVER_OBJECTS, HANDOVER_QUEUE};
 
 /// What is JSON.
 const SAID: u8 = 0;
 /// What a directory says, as links carry it.
 const DIRECTORY: u8 = 1;
+/// What is said of a memory object, whose descriptor comes with it.
+const OBJECT: u8 = 2;
 /// Descriptors that come with a frame at most.
 const DESCRIPTORS: usize = 8;
 
@@ -30,6 +37,15 @@ pub enum Heard {
     Said(Said, Vec<OwnedFd>),
     /// Something of the other's directory.
     Directory(Box<PeerMessage>),
+    /// A checkpoint, as it was announced.
+    Checkpoint {
+        /// The worker of the other process that it is from.
+        from: WorkerId,
+        /// The worker of this process that it is for.
+        to: WorkerId,
+        /// The checkpoint.
+        body: Bytes,
+    },
 }
 
 /// The sockets that pass last.
@@ -84,36 +100,74 @@ impl Sockets {
 struct Frame {
     bytes: Vec<u8>,
     descriptors: Vec<OwnedFd>,
+    /// It holds one of the places for memory objects until it is sent.
+    place: Option<Place>,
+}
+
+/// A place for a memory object that waits to be sent.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(taken: &Arc<AtomicUsize>) -> Option<Place> {
+        let more = |taken| (taken < HANDOVER_OBJECTS).then_some(taken + 1);
+        taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(Place(Arc::clone(taken)))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What is said to the other process; cheap to clone.
 #[derive(Clone)]
-pub struct Mouth(SyncSender<Frame>);
+pub struct Mouth {
+    frames: SyncSender<Frame>,
+    /// Memory objects that wait to be sent.
+    objects: Arc<AtomicUsize>,
+}
 
 impl Mouth {
     /// Says something; whether it waits to be sent.
     pub fn say(&self, said: &Said) -> bool {
-        self.send(SAID, serde_json::to_vec(said).unwrap_or_default(), Vec::new())
+        self.send(SAID, serde_json::to_vec(said).unwrap_or_default(), Vec::new(), None)
     }
 
     /// Hands the sockets over.
     pub fn hand_over(&self, sockets: Sockets) -> bool {
-        self.send(SAID, serde_json::to_vec(&Said::Take).unwrap_or_default(), sockets.descriptors())
+        self.send(SAID, serde_json::to_vec(&Said::Take).unwrap_or_default(), sockets.descriptors(), None)
     }
 
     /// Says something of this one's directory.
     pub fn tell(&self, message: &PeerMessage) -> bool {
-        self.send(DIRECTORY, postcard::to_stdvec(message).unwrap_or_default(), Vec::new())
+        self.send(DIRECTORY, postcard::to_stdvec(message).unwrap_or_default(), Vec::new(), None)
     }
 
-    fn send(&self, kind: u8, body: Vec<u8>, descriptors: Vec<OwnedFd>) -> bool {
+    /// Passes a checkpoint to a worker of the other process as a memory object, which is written here: not for a worker's
+    /// thread. Whether it waits to be sent; it may get lost on its way.
+    pub fn pass(&self, from: WorkerId, to: WorkerId, body: &[u8]) -> bool {
+        let Some(place) = Place::take(&self.objects) else { return false };
+        match memory::write(from, to, body) {
+            Ok((label, object)) => {
+                self.send(OBJECT, postcard::to_stdvec(&label).unwrap_or_default(), vec![object], Some(place))
+            }
+            Err(error) => {
+                tracing::warn!(%error, bytes = body.len(), "a checkpoint cannot be passed as a memory object");
+                false
+            }
+        }
+    }
+
+    fn send(&self, kind: u8, body: Vec<u8>, descriptors: Vec<OwnedFd>, place: Option<Place>) -> bool {
         if body.len() > HANDOVER_FRAME_BYTES {
             return false;
         }
         let mut bytes = vec![kind];
         bytes.extend_from_slice(&(body.len() as u32).to_le_bytes());
         bytes.extend_from_slice(&body);
-        self.0.try_send(Frame { bytes, descriptors }).is_ok()
+        self.frames.try_send(Frame { bytes, descriptors, place }).is_ok()
     }
 }
 
@@ -132,7 +186,7 @@ impl Ear {
             loop {
                 match self.next().await? {
                     Heard::Said(said, _) => return Some(said),
-                    Heard::Directory(_) => {}
+                    Heard::Directory(_) | Heard::Checkpoint { .. } => {}
                 }
             }
         };
@@ -150,18 +204,23 @@ pub fn open(stream: UnixStream) -> io::Result<(Mouth, Ear)> {
     let out = stream.try_clone()?;
     std::thread::Builder::new().name("handover-out".into()).spawn(move || write(&out, &queue))?;
     std::thread::Builder::new().name("handover-in".into()).spawn(move || read(&stream, &heard))?;
-    Ok((Mouth(frames), Ear(ear)))
+    Ok((Mouth { frames, objects: Arc::default() }, Ear(ear)))
 }
 
 fn write(stream: &UnixStream, queue: &Receiver<Frame>) {
-    while let Ok(Frame { bytes, descriptors }) = queue.recv() {
+    while let Ok(Frame { bytes, descriptors, place }) = queue.recv() {
         let sent = match descriptors.is_empty() {
             true => (&*stream).write_all(&bytes),
             false => send_with(stream, &bytes, &descriptors),
         };
-        if sent.is_err() {
+        match sent {
+            Ok(()) => {}
+            // Nothing of it was sent: the system has too many descriptors under way. What a worker misses it asks for again.
+            Err(error) if place.is_some() && error.raw_os_error() == Some(libc::ETOOMANYREFS) => {
+                tracing::warn!(%error, "a checkpoint is not passed");
+            }
             // Whoever reads finds the end.
-            return;
+            Err(_) => return,
         }
     }
 }
@@ -203,6 +262,13 @@ fn read(stream: &UnixStream, heard: &mpsc::Sender<Heard>) {
         let Some(frame) = read_frame(stream, &mut descriptors) else { return };
         let what = match frame {
             (SAID, body) => serde_json::from_slice(&body).ok().map(|said| Heard::Said(said, descriptors.split_off(0))),
+            (OBJECT, body) => match postcard::from_bytes(&body) {
+                Ok(label) => match take_object(&label, descriptors.split_off(0)) {
+                    Some(heard) => Some(heard),
+                    None => continue,
+                },
+                Err(_) => None,
+            },
             (DIRECTORY, body) => postcard::from_bytes(&body).ok().map(|message| Heard::Directory(Box::new(message))),
             _ => None,
         };
@@ -212,6 +278,17 @@ fn read(stream: &UnixStream, heard: &mpsc::Sender<Heard>) {
         };
         if heard.blocking_send(what).is_err() {
             return;
+        }
+    }
+}
+
+/// A checkpoint that was passed; none if it is not as it was announced.
+fn take_object(label: &Label, descriptors: Vec<OwnedFd>) -> Option<Heard> {
+    match memory::read(label, descriptors) {
+        Ok(body) => Some(Heard::Checkpoint { from: label.from, to: label.to, body: body.into() }),
+        Err(why) => {
+            tracing::error!(%why, "a checkpoint that was passed as a memory object is not taken: it comes over the link");
+            None
         }
     }
 }
@@ -318,6 +395,39 @@ mod tests {
         let (_mouth, mut ear) = open(other).expect("threads");
         (&one).write_all(&[SAID, 2, 0, 0, 0, b'{', b'}']).expect("written");
         assert!(ear.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn checkpoints_arrive_and_what_is_wrong_with_one_ends_nothing() {
+        let ((mouth, _ear), (_, mut ear)) = pair();
+        let body = vec![3; 1 << 20];
+        // As a peer may send them that is broken, or means ill: damaged, without an object, with one that is no memory.
+        let (label, object) = memory::write(WorkerId(0), WorkerId(1), &body).expect("an object");
+        let damaged = postcard::to_stdvec(&Label { hash: [0; 32], ..label.clone() }).expect("a label");
+        let label = postcard::to_stdvec(&label).expect("a label");
+        let file = std::fs::File::open("/proc/self/exe").expect("a file");
+        assert!(mouth.send(OBJECT, damaged, vec![object], None));
+        assert!(mouth.send(OBJECT, label.clone(), Vec::new(), None));
+        assert!(mouth.send(OBJECT, label, vec![file.into()], None));
+        assert!(mouth.pass(WorkerId(0), WorkerId(1), &body) && mouth.say(&Said::Taken));
+        let Some(Heard::Checkpoint { from, to, body: came }) = ear.next().await else { panic!("the checkpoint") };
+        assert_eq!((from, to), (WorkerId(0), WorkerId(1)));
+        assert!(came == body);
+        assert_eq!(ear.next_said(PATIENCE).await, Some(Said::Taken));
+    }
+
+    #[tokio::test]
+    async fn checkpoints_beyond_the_bound_are_not_taken() {
+        let (one, _other) = UnixStream::pair().expect("two ends");
+        let (frames, queue) = sync_channel(HANDOVER_QUEUE);
+        let mouth = Mouth { frames, objects: Arc::default() };
+        let pass = || mouth.pass(WorkerId(0), WorkerId(1), b"state");
+        assert_eq!((0..2 * HANDOVER_OBJECTS).filter(|_| pass()).count(), HANDOVER_OBJECTS);
+        assert!(mouth.say(&Said::Taken), "there is room for the rest");
+        std::thread::spawn(move || write(&one, &queue));
+        while !pass() {
+            tokio::task::yield_now().await;
+        }
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! What two builds must agree on for one to take the other's sessions while they are played. A difference is named, and
 //! the node goes on with the build that it has.
 
-use ringside_sandbox::{CHECKPOINT_VERSION, REWRITER_VERSION};
+use ringside_sandbox::{REWRITER_VERSION, checkpoint_versions};
 use ringside_worker::peers::frame::{VERSIONS as PEERS, agree};
 use ringside_worker::replication::WORDS;
 use serde::{Deserialize, Serialize};
@@ -22,8 +22,11 @@ pub struct Formats {
     pub peers: (u16, u16),
     /// What workers say of sessions, log entries included.
     pub words: u8,
-    /// Checkpoints.
+    /// Checkpoints: the newest, which it writes.
     pub checkpoint: u16,
+    /// The oldest that it reads, where it reads older ones than it writes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_checkpoint: Option<u16>,
     /// How modules are rewritten: a session's state is of one rewrite.
     pub rewriter: u32,
 }
@@ -40,17 +43,20 @@ pub struct Differs {
 impl Formats {
     /// This build's.
     pub fn own() -> Formats {
+        let (oldest, newest) = checkpoint_versions::versions();
         Formats {
             handover: HANDOVER,
             links: LINKS,
             peers: PEERS,
             words: WORDS,
-            checkpoint: CHECKPOINT_VERSION,
+            checkpoint: newest,
+            oldest_checkpoint: (oldest < newest).then_some(oldest),
             rewriter: REWRITER_VERSION,
         }
     }
 
-    /// Whether a build with these can take sessions of one with those.
+    /// Whether a build with those can take sessions of one with these: it reads what this one writes. What that one writes
+    /// this one need not read, for until it is the node it writes nothing newer than this one does.
     ///
     /// # Errors
     /// The first thing that differs.
@@ -63,7 +69,14 @@ impl Formats {
         };
         number("what is said in a handover", self.handover, theirs.handover)?;
         number("what workers say of sessions", self.words.into(), theirs.words.into())?;
-        number("checkpoints", self.checkpoint.into(), theirs.checkpoint.into())?;
+        let oldest = theirs.oldest_checkpoint.unwrap_or(theirs.checkpoint);
+        if !(oldest..=theirs.checkpoint).contains(&self.checkpoint) {
+            let theirs = match oldest == theirs.checkpoint {
+                true => oldest.to_string(),
+                false => range((oldest, theirs.checkpoint)),
+            };
+            return differs("checkpoints", theirs, self.checkpoint.to_string());
+        }
         number("how modules are rewritten", self.rewriter, theirs.rewriter)?;
         if agree(self.links, theirs.links).is_none() {
             return differs("messages between nodes", range(theirs.links), range(self.links));
@@ -86,8 +99,9 @@ mod tests {
     #[test]
     fn the_first_published_hello_is_read_and_written_as_it_was() {
         let Ok(Said::Hello(hello)) = serde_json::from_str::<Said>(GOLDEN) else { panic!("it cannot be read") };
-        let first = Formats { handover: 1, links: (1, 1), peers: (1, 1), words: 1, checkpoint: 1, rewriter: 1 };
-        assert_eq!(hello, Hello { release: "0.1.0".to_owned(), formats: first });
+        let (links, peers, oldest_checkpoint) = ((1, 1), (1, 1), None);
+        let first = Formats { handover: 1, links, peers, words: 1, checkpoint: 1, oldest_checkpoint, rewriter: 1 };
+        assert_eq!(hello, Hello { release: "0.1.0".to_owned(), formats: first, objects: false });
         assert_eq!(serde_json::to_string(&Said::Hello(hello)).unwrap(), GOLDEN.trim_end());
     }
 
@@ -99,6 +113,11 @@ mod tests {
         assert!(said(Formats { handover: 9, ..own }).contains("in a handover: it has version 9"));
         assert!(said(Formats { words: 9, ..own }).contains("of sessions: it has version 9"));
         assert!(said(Formats { checkpoint: 9, ..own }).contains("checkpoints: it has version 9"));
+        let reads = |oldest, newest| Formats { checkpoint: newest, oldest_checkpoint: Some(oldest), ..own };
+        assert!(said(reads(8, 9)).contains("checkpoints: it has version 8 to 9"));
+        assert_eq!(own.takes(&reads(own.checkpoint, 9)), Ok(()), "it reads what is written here");
+        let later = reads(own.checkpoint, own.checkpoint + 1);
+        assert!(later.takes(&own).unwrap_err().to_string().contains("checkpoints"), "but not the other way");
         assert!(said(Formats { rewriter: 9, ..own }).contains("rewritten: it has version 9"));
         assert!(said(Formats { links: (8, 9), ..own }).contains("between nodes: it has version 8 to 9"));
         assert!(said(Formats { peers: (8, 9), ..own }).contains("between workers: it has version 8 to 9"));

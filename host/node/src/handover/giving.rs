@@ -5,10 +5,12 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringside_core::ids::Node;
 use ringside_core::leadership::record::Motive;
+use ringside_worker::command::Passage;
 use ringside_worker::replication::Contacts;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, timeout};
@@ -112,7 +114,7 @@ async fn hand_over(
         Some(_) => return Err("it does not say what it is".to_owned()),
         None => return Err(format!("it ended, or did not say what it is within {} s", GREETING.as_secs())),
     };
-    let Hello { release, formats } = hello;
+    let Hello { release, formats, objects } = hello;
     if let Err(differs) = Formats::own().takes(&formats) {
         let why = format!("release {release} cannot take over: {differs}");
         mouth.say(&Said::Refused { why: why.clone() });
@@ -124,7 +126,7 @@ async fn hand_over(
     });
     let me = desk.peers.me();
     let cluster = desk.control.cluster().await.map_err(|error| error.to_string())?;
-    mouth.say(&Said::Welcome { node: me, cluster });
+    mouth.say(&Said::Welcome { node: me, cluster, checkpoint: Some(Formats::own().checkpoint) });
     let (node, contacts) = match ear.next_said(LOADING).await {
         Some(Said::Ready { node, workers, peers, certificate, .. }) if node.id == me.id => {
             let contacts = contacts(workers, peers, &certificate);
@@ -136,7 +138,8 @@ async fn hand_over(
     };
     *begun = Some(node);
     tracing::info!(successor = %node, "the sessions of this node go to another run of it");
-    accompany(desk, node, contacts, mouth.clone()).await;
+    let passage = objects.then(|| passage(desk, mouth.clone()));
+    accompany(desk, node, (contacts, passage), mouth.clone()).await;
     desk.upgrades.note(|shown| shown.phase = phase::MOVING.to_owned());
     tokio::select! {
         why = listen(desk, node, mouth, &mut ear) => return Err(why),
@@ -161,10 +164,22 @@ async fn hand_over(
     }
 }
 
+/// Checkpoints go to the successor as memory objects.
+fn passage(desk: &Desk, mouth: Mouth) -> Passage {
+    let upgrades = desk.upgrades.clone();
+    Passage(Arc::new(move |from, to, body| {
+        let is_passed = mouth.pass(from, to, body);
+        if is_passed {
+            upgrades.note(|shown| shown.passed += 1);
+        }
+        is_passed
+    }))
+}
+
 /// Workers and directory learn of the successor.
-async fn accompany(desk: &Desk, node: Node, contacts: Contacts, mouth: Mouth) {
+async fn accompany(desk: &Desk, node: Node, (contacts, passage): (Contacts, Option<Passage>), mouth: Mouth) {
     let outlet = Box::new(move |message: &PeerMessage| mouth.tell(message));
-    let companion = Companion { node, contacts, outlet, is_successor: true };
+    let companion = Companion { node, contacts, outlet, passage, is_successor: true };
     desk.control.heard(control::Message::Companion(Box::new(companion))).await;
 }
 
@@ -204,7 +219,7 @@ async fn hear(desk: &Desk, node: Node, heard: Heard) {
             }
         }
         Heard::Said(Said::Alive { era }, _) => desk.control.heard(control::Message::CompanionEra(era)).await,
-        Heard::Said(..) => {}
+        Heard::Said(..) | Heard::Checkpoint { .. } => {}
     }
 }
 

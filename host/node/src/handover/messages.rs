@@ -20,6 +20,9 @@ pub struct Hello {
     pub release: String,
     /// What it reads and writes.
     pub formats: Formats,
+    /// Whether it takes checkpoints as memory objects.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub objects: bool,
 }
 
 /// What is said, as JSON.
@@ -34,6 +37,9 @@ pub enum Said {
         node: Node,
         /// The cluster.
         cluster: Cluster,
+        /// The version of checkpoints that it writes, and so reads.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        checkpoint: Option<u16>,
     },
     /// The old process does not take it.
     Refused {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use ringside_core::ids::Node;
 use ringside_core::membership::View;
 use ringside_core::routing::tickets::era;
+use ringside_sandbox::checkpoint_versions;
 use ringside_worker::replication::Contacts;
 use tokio::time::timeout;
 
@@ -51,9 +52,13 @@ pub async fn run(mut config: Config) -> Result<Running, NodeError> {
     let stream = std::io::stdin().as_fd().try_clone_to_owned().map_err(NodeError::System)?;
     let (mouth, mut ear) = channel::open(UnixStream::from(stream)).map_err(NodeError::System)?;
     let release = env!("CARGO_PKG_VERSION").to_owned();
-    mouth.say(&Said::Hello(Hello { release, formats: Formats::own() }));
+    mouth.say(&Said::Hello(Hello { release, formats: Formats::own(), objects: true }));
     let (former, cluster) = match ear.next_said(WELCOME).await {
-        Some(Said::Welcome { node, cluster }) => (node, cluster),
+        Some(Said::Welcome { node, cluster, checkpoint }) => {
+            // It follows what it gave, and takes what it is sent of that.
+            checkpoint_versions::write_at_most(checkpoint);
+            (node, cluster)
+        }
         Some(Said::Refused { why }) => return Err(refused(why)),
         Some(_) => return Err(refused("the process that is to be succeeded says what makes no sense")),
         None => return Err(refused("no process that is to be succeeded answers on standard input")),
@@ -96,6 +101,7 @@ pub async fn run(mut config: Config) -> Result<Running, NodeError> {
         }
         None => return Err(refused("the process before ended, or has given this one up")),
     };
+    checkpoint_versions::write_at_most(None);
     begun.succeed(Succession { sockets, former, view }).await
 }
 
@@ -121,7 +127,7 @@ async fn accompany(control: &Control, former: Node, view: &Arc<View>, cluster: &
     });
     let Some(contacts) = contacts else { return };
     let outlet = Box::new(move |message: &PeerMessage| mouth.tell(message));
-    let companion = Companion { node: former, contacts, outlet, is_successor: false };
+    let companion = Companion { node: former, contacts, outlet, passage: None, is_successor: false };
     control.heard(control::Message::Companion(Box::new(companion))).await;
     show(control, view, eras).await;
 }
@@ -149,6 +155,9 @@ async fn take_sessions(
                     {
                         control.heard(control::Message::Directory(former, message)).await;
                     }
+                }
+                Heard::Checkpoint { from, to, body } => {
+                    control.heard(control::Message::Passed { from, to, body }).await;
                 }
                 Heard::Said(Said::Cluster(cluster), _) => {
                     *view = cluster.view();

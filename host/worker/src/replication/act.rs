@@ -125,7 +125,13 @@ impl Worker {
             Outcome::Encoded { to, head, body } => self.send_checkpoint(to, &head.session, body),
             Outcome::Kept { epoch, head, base, state } => self.checkpoint_encoded(epoch, head, (base, state)),
             Outcome::Rested { epoch, head, state } => self.resting_encoded(now, epoch, head, state),
-            Outcome::Decoded { from, head, state } => self.take_checkpoint(now, from, head, state),
+            Outcome::Passed { to, head } => {
+                tracing::debug!(session = %head.session, %to, position = head.position, "a checkpoint goes without a link");
+            }
+            Outcome::Decoded { from, head, state, is_passed } => {
+                crate::accounting::add(&self.counters.checkpoints_passed, u64::from(is_passed));
+                self.take_checkpoint(now, from, head, state);
+            }
             Outcome::Unreadable { from, session, why } => self.unreadable(from, session, &why),
         }
     }
@@ -142,7 +148,7 @@ impl Worker {
                 let Ok(whole) = self.replication.arrivals.take(from, *stream, part, *last) else { return false };
                 self.replication
                     .jobs
-                    .extend(whole.map(|body| Job::decode(from, self.replication.base_of(&body), body)));
+                    .extend(whole.map(|body| Job::decode(from, self.replication.base_of(&body), body, false)));
             }
             News::Down { .. } => {
                 self.replication.arrivals.forget(from);

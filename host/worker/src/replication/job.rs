@@ -6,20 +6,41 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ringside_core::ids::{Epoch, Position, SessionId};
+use ringside_core::ids::{Epoch, Position, SessionId, WorkerId};
 use ringside_core::leadership::record::Member;
 use ringside_sandbox::{Encoded, State};
 
 use super::wire::{self, CheckpointHead};
+use crate::beside::Passage;
 
 /// Something to be done beside the worker.
 pub struct Job(Task);
 
 enum Task {
-    Encode { to: Member, head: CheckpointHead, base: Option<Arc<State>>, state: Arc<State> },
-    Keep { epoch: Epoch, head: CheckpointHead, base: Option<Arc<State>>, state: Arc<State> },
-    Rest { epoch: Epoch, head: CheckpointHead, state: Arc<State> },
-    Decode { from: Member, base: Option<Arc<State>>, body: Bytes },
+    Encode {
+        to: Member,
+        head: CheckpointHead,
+        base: Option<Arc<State>>,
+        state: Arc<State>,
+        passage: Option<(WorkerId, Passage)>,
+    },
+    Keep {
+        epoch: Epoch,
+        head: CheckpointHead,
+        base: Option<Arc<State>>,
+        state: Arc<State>,
+    },
+    Rest {
+        epoch: Epoch,
+        head: CheckpointHead,
+        state: Arc<State>,
+    },
+    Decode {
+        from: Member,
+        base: Option<Arc<State>>,
+        body: Bytes,
+        is_passed: bool,
+    },
 }
 
 /// What came of a job.
@@ -28,20 +49,28 @@ pub struct Done(pub(crate) Outcome);
 pub(crate) enum Outcome {
     /// A checkpoint as it is sent.
     Encoded { to: Member, head: CheckpointHead, body: Bytes },
+    /// A checkpoint that is on its way without a link.
+    Passed { to: Member, head: CheckpointHead },
     /// A checkpoint as the log of the node has it: whole, or an increment of the one at the position `base`.
     Kept { epoch: Epoch, head: CheckpointHead, base: Option<Position>, state: Bytes },
     /// The state of a session that is to be evicted.
     Rested { epoch: Epoch, head: CheckpointHead, state: Bytes },
     /// A checkpoint that came.
-    Decoded { from: Member, head: CheckpointHead, state: Arc<State> },
+    Decoded { from: Member, head: CheckpointHead, state: Arc<State>, is_passed: bool },
     /// One that cannot be read.
     Unreadable { from: Member, session: Option<SessionId>, why: String },
 }
 
 impl Job {
-    /// For a follower, which has `base`, if that is one.
-    pub(crate) fn encode(to: Member, head: CheckpointHead, base: Option<Arc<State>>, state: Arc<State>) -> Job {
-        Job(Task::Encode { to, head, base, state })
+    /// For a follower, which has `base`, if that is one. Goes from a worker by a passage, where there is one and it takes it.
+    pub(crate) fn encode(
+        to: Member,
+        head: CheckpointHead,
+        base: Option<Arc<State>>,
+        state: Arc<State>,
+        passage: Option<(WorkerId, Passage)>,
+    ) -> Job {
+        Job(Task::Encode { to, head, base, state, passage })
     }
 
     /// For the log of the node, which has `base`, if that is one.
@@ -54,25 +83,28 @@ impl Job {
     }
 
     /// What came, be it an increment of `base`.
-    pub(crate) fn decode(from: Member, base: Option<Arc<State>>, body: Bytes) -> Job {
-        Job(Task::Decode { from, base, body })
+    pub(crate) fn decode(from: Member, base: Option<Arc<State>>, body: Bytes, is_passed: bool) -> Job {
+        Job(Task::Decode { from, base, body, is_passed })
     }
 
     /// Does it: a millisecond for each megabyte or so.
     pub fn run(self) -> Done {
         Done(match self.0 {
-            Task::Encode { to, head, base, state } => {
+            Task::Encode { to, head, base, state, passage } => {
                 let Encoded { bytes, base } = state.encode_after(base.as_deref());
                 let body = wire::checkpoint(&head, &bytes, base.is_some());
-                Outcome::Encoded { to, head, body }
+                match passage.is_some_and(|(from, Passage(pass))| pass(from, to.worker, &body)) {
+                    true => Outcome::Passed { to, head },
+                    false => Outcome::Encoded { to, head, body },
+                }
             }
             Task::Keep { epoch, head, base, state } => {
                 let Encoded { bytes, base } = state.encode_after(base.as_deref());
                 Outcome::Kept { epoch, head, base, state: bytes.into() }
             }
             Task::Rest { epoch, head, state } => Outcome::Rested { epoch, head, state: state.encode().into() },
-            Task::Decode { from, base, body } => match decode(base.as_deref(), &body) {
-                Ok((head, state)) => Outcome::Decoded { from, head, state },
+            Task::Decode { from, base, body, is_passed } => match decode(base.as_deref(), &body) {
+                Ok((head, state)) => Outcome::Decoded { from, head, state, is_passed },
                 Err((session, why)) => Outcome::Unreadable { from, session, why },
             },
         })

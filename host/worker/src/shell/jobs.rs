@@ -64,7 +64,7 @@ mod tests {
         let mut hand_on = |jobs: &mut Jobs| {
             jobs.hand_on(|| {
                 taken += 1;
-                Some(Job::decode(from, None, Bytes::new()))
+                Some(Job::decode(from, None, Bytes::new(), false))
             });
             taken
         };

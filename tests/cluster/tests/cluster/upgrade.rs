@@ -1,10 +1,12 @@
 //! A node's process is replaced while its matches go on.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use ringside_core::envelope::{Kind, MAGIC};
 use ringside_test_support::cluster::Cluster;
 use ringside_test_support::guests;
 use ringside_test_support::node::Answer;
@@ -101,6 +103,86 @@ async fn a_node_alone_is_replaced_under_its_matches() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_of_a_cluster_is_replaced_under_its_matches() {
     replaced(3, 2, &["echo", "echo-replicated", "echo-consistent", "echo-durable"]).await;
+}
+
+/// What a node's workers have counted, all together.
+fn counted(cluster: &Cluster, node: u64, name: &str) -> u64 {
+    let page = cluster.node(node).ask("GET", "/metrics", &Value::Null);
+    let of_workers = page.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('{'));
+    of_workers.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checkpoints_of_a_node_that_is_replaced_go_through_memory() {
+    let cluster = Cluster::start(1).await;
+    cluster.node(1).push("echo-replicated");
+    let mut matches = Vec::new();
+    for number in 0..3 {
+        matches.push(begin(&cluster, "echo-replicated", &format!("m{number}"), 1).await);
+    }
+    // A younger session has none: all of its log goes.
+    for number in 0..3 {
+        let session = format!("echo-replicated/m{number}");
+        until("a checkpoint", async || {
+            let shown = cluster.node(1).ringside(&["session", "show", &session, "--json"]).json();
+            (shown["detail"]["replication"]["checkpoint"].as_u64()? > 0).then_some(())
+        })
+        .await;
+    }
+    upgrade(&cluster, 1, 1, guests::program()).await.succeeded();
+    let _orphans = Orphans(status(&cluster, 1, 1).and_then(|status| status["pid"].as_u64()).into_iter().collect());
+    assert_eq!(counted(&cluster, 1, "ringside_worker_checkpoints_passed_total"), 3);
+    for one in matches {
+        assert_eq!(one.end().await.disconnected, 0, "nobody lost a connection");
+    }
+}
+
+/// The versions of checkpoints in a directory's files: in the log of durable sessions, and of those that are asleep.
+fn versions_in(directory: &Path) -> BTreeSet<u16> {
+    let mut versions = BTreeSet::new();
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.path().is_dir() {
+            versions.extend(versions_in(&entry.path()));
+        }
+        let bytes = std::fs::read(entry.path()).unwrap_or_default();
+        let heads = bytes.windows(7).filter(|head| head.starts_with(MAGIC) && head[4] == Kind::Checkpoint as u8);
+        versions.extend(heads.map(|head| u16::from_le_bytes([head[5], head[6]])));
+    }
+    versions
+}
+
+/// The program as the next release may be: its checkpoints have a later version, and it reads both.
+fn next_release() -> PathBuf {
+    env!("CARGO_BIN_EXE_ringside-next").into()
+}
+
+/// A node goes from one release to the next and on to another run of that, and not back: each way it is the checkpoint
+/// that says so, in a match that goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_release_takes_over_and_the_one_before_does_not() {
+    let mut orphans = Orphans::default();
+    let cluster = Cluster::start_with(1, false).await;
+    let store = cluster.node(1).state().join("store");
+    cluster.node(1).push("echo-durable");
+    let one = begin(&cluster, "echo-durable", "m", 1).await;
+    let logged = |version| {
+        let store = store.clone();
+        until("a checkpoint in the log", async move || versions_in(&store).contains(&version).then_some(()))
+    };
+    logged(1).await;
+    for round in 1..=2 {
+        upgrade(&cluster, 1, 1, next_release()).await.succeeded();
+        orphans.0.extend(status(&cluster, 1, 1).and_then(|status| status["pid"].as_u64()));
+        // The first was read as the release before wrote it, the second as this one does.
+        assert_eq!(counted(&cluster, 1, "ringside_worker_checkpoints_passed_total"), 1, "round {round}");
+        logged(2).await;
+    }
+    let before = status(&cluster, 1, 1).expect("the node");
+    let said = upgrade(&cluster, 1, 1, guests::program()).await.failed();
+    assert!(said.contains("goes on") && said.contains("checkpoints: it has version 1, this node 2"), "{said}");
+    let after = status(&cluster, 1, 1).expect("the node");
+    assert_eq!((&before["pid"], &after["sessions"]), (&after["pid"], &1.into()), "{after:#}");
+    assert_eq!(one.end().await.disconnected, 0, "nobody lost a connection");
 }
 
 #[tokio::test(flavor = "multi_thread")]

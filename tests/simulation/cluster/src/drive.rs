@@ -69,7 +69,7 @@ impl World {
                     }
                 }
             }
-            Packet::Member(node, message) => process.membership.handle_message(clock, node.id, message),
+            Packet::Member(from, message) => process.membership.handle_message(clock, from, message),
             Packet::Directory { from, to, message } if to == process.node => {
                 process.directory.handle_message(clock, from, *message);
             }

@@ -16,7 +16,7 @@ pub enum Packet {
     /// Gossip.
     Gossip(Rc<[Rumour]>),
     /// Who is there. Goes to an address, whichever run listens there.
-    Member(Node, membership::Message),
+    Member(membership::Sender, membership::Message),
     /// Between directories. A link knows which runs are at its ends.
     Directory {
         /// The sender.

@@ -179,13 +179,19 @@ impl World {
                 let since = *self.agreed_since.get_or_insert(now);
                 if now >= since + AGREED {
                     self.checks.check(Condition::ViewsAgree, true, || "");
+                    (self.phase, self.phase_began) = (Phase::Quiet, now);
+                }
+            }
+            // A home does not know at once that a session is over: who asks just then is told of what was. And one that waits
+            // for a successor of a session's leader says that the session is lost to all who came meanwhile.
+            Phase::Quiet => {
+                if !self.somebody_waits() {
                     (self.phase, self.phase_began) = (Phase::Serving, now);
                     self.everybody_asks();
                 }
             }
             Phase::Serving => {
-                let waits = self.processes().any(|(_, process)| !process.requests.is_empty());
-                if !waits {
+                if !self.somebody_waits() {
                     (self.phase, self.phase_began) = (Phase::Resting, now);
                 }
             }
@@ -198,6 +204,10 @@ impl World {
                 }
             }
         }
+    }
+
+    fn somebody_waits(&self) -> bool {
+        self.processes().any(|(_, process)| !process.requests.is_empty())
     }
 
     /// Whoever waits too long was forgotten.

@@ -3,7 +3,7 @@
 use ringside_core::directory::Action;
 use ringside_core::ids::{GameName, Node, NodeId, SessionId, WorkerId};
 use ringside_core::leadership::record::Record;
-use ringside_core::membership::Output;
+use ringside_core::membership::{Output, Sender};
 use ringside_simulation_kit::checks::Checks;
 use ringside_simulation_kit::random::Random;
 use ringside_simulation_kit::scheduler::{Micros, Scheduler};
@@ -59,7 +59,9 @@ pub enum Event {
 pub enum Phase {
     /// Things go wrong, and then they do not any more.
     Trouble,
-    /// Everybody agrees, and everybody is asked.
+    /// Everybody agrees, and no match ends any more; that one did arrives, and whoever asked is answered.
+    Quiet,
+    /// Everybody is asked.
     Serving,
     /// Everybody was served; what is on its way arrives.
     Resting,
@@ -302,8 +304,8 @@ impl World {
                 }
             }
             Output::Send { contact, message, .. } => {
-                let (to, node) = (usize::from(contact.port()) / 10, process.node);
-                self.post(slot, to, Packet::Member(node, message));
+                let from = Sender { node: process.node, contact: process.membership.own().contact.control };
+                self.post(slot, usize::from(contact.port()) / 10, Packet::Member(from, message));
             }
             Output::View(view) => self.view(slot, &view),
             Output::Refused(node) => self.say(slot, format_args!("keeps out {node}")),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::super::{Config, Membership, Output, State};
+use super::super::{Config, Membership, Output, Sender, State};
 use super::*;
 use crate::ids::{Certificate, Node, NodeId};
 
@@ -98,7 +98,9 @@ impl Street {
             while let Some(output) = process.membership.poll_output() {
                 match output {
                     Output::Send { contact, message, .. } if !lost() => {
-                        sent.push((process.membership.own().node.id, contact, message));
+                        let own = process.membership.own();
+                        let from = Sender { node: own.node, contact: own.contact.control };
+                        sent.push((from, contact, message));
                     }
                     Output::Duplicate(_) => process.ends = process.ends.or(Some(self.round + 2 * LATE as u64)),
                     _ => {}

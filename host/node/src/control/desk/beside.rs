@@ -1,8 +1,9 @@
 //! Another run of this node beside this one, for as long as a handover takes.
 
+use bytes::Bytes;
 use ringside_core::ids::{Node, WorkerId};
 use ringside_worker::Command;
-use ringside_worker::command::Beside;
+use ringside_worker::command::{Beside, Passage};
 use ringside_worker::replication::Contacts;
 
 use super::{Desk, Outlet, WorkerPort};
@@ -18,6 +19,8 @@ pub struct Companion {
     pub contacts: Contacts,
     /// The way to its directory; must not block. Whether the message waits to be sent.
     pub outlet: Box<dyn FnMut(&PeerMessage) -> bool + Send>,
+    /// How checkpoints get to it otherwise than over links.
+    pub passage: Option<Passage>,
     /// Whether it takes this run's sessions, or gives its own to this run.
     pub is_successor: bool,
 }
@@ -25,11 +28,14 @@ pub struct Companion {
 impl Desk {
     /// Another run is beside this one from now on.
     pub(super) fn accompany(&mut self, now: u64, companion: Companion) {
-        let (node, is_successor) = (companion.node, companion.is_successor);
+        let (node, is_successor, passage) = (companion.node, companion.is_successor, companion.passage.clone());
         self.companion = Some(companion);
         self.directory.handle_companion(now, Some(node));
         self.note_nodes();
-        self.tell_beside(if is_successor { Beside::Successor(node) } else { Beside::Predecessor(node) });
+        self.tell_beside(match is_successor {
+            true => Beside::Successor { node, passage },
+            false => Beside::Predecessor(node),
+        });
     }
 
     /// What its tickets must say.
@@ -59,16 +65,23 @@ impl Desk {
 
     /// All workers are told; one that has too much to do is told a second later.
     fn tell_beside(&mut self, what: Beside) {
-        self.beside.extend(self.workers.keys().map(|worker| (*worker, what)));
+        self.beside.extend(self.workers.keys().map(|worker| (*worker, what.clone())));
         self.inform();
     }
 
     /// Tells workers of the other run what they had no room for before.
     pub(super) fn inform_beside(&mut self) {
         for (worker, what) in std::mem::take(&mut self.beside) {
-            if self.send(worker, Command::Beside(what)).is_err() {
+            if self.send(worker, Command::Beside(what.clone())).is_err() {
                 self.beside.push((worker, what));
             }
+        }
+    }
+
+    /// A checkpoint has come. A worker that has too much to do misses it, and is sent another over its link.
+    pub(super) fn passed(&mut self, from: WorkerId, to: WorkerId, body: Bytes) {
+        if self.send(to, Command::Passed { from, body }).is_err() {
+            tracing::warn!(worker = %to, "a checkpoint was passed to a worker that does not take it");
         }
     }
 

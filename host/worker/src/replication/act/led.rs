@@ -137,7 +137,12 @@ impl Worker {
         let id = session.id.clone();
         let mut word = Word { session: id.clone(), message, entries: Vec::new() };
         if let Message::Append(append) = &mut word.message {
-            match lead.entries(&session.log, append.from, append.to) {
+            // Whoever gets it without a link is spared the log before it.
+            let begins_with_checkpoint = append.from == 0
+                && append.to > 0
+                && self.companion.passage_to(to).is_some()
+                && session.checkpoint.as_ref().is_some_and(|state| state.position() > 0);
+            match lead.entries(&session.log, append.from, append.to).filter(|_| !begins_with_checkpoint) {
                 Some(entries) => word.entries = entries,
                 None => {
                     *append = Append { to: append.from, ..append.clone() };
@@ -180,6 +185,8 @@ impl Worker {
         let Some(session) = self.sessions[index].as_mut() else { return };
         let Some(lead) = &mut session.lead else { return };
         let Some(state) = session.checkpoint.clone() else { return };
+        // One that did not get there is sent by the other way.
+        let is_first = !lead.sending.contains_key(&to);
         if !lead.sends_checkpoint(now, to) {
             return;
         }
@@ -190,7 +197,9 @@ impl Worker {
             branches: lead.branches.clone(),
         };
         lead.updated.insert(to, state.position());
-        self.replication.jobs.push_back(Job::encode(to, head, None, state));
+        let passage = self.companion.passage_to(to).filter(|_| is_first).cloned();
+        let passage = passage.map(|passage| (self.replication.me.worker, passage));
+        self.replication.jobs.push_back(Job::encode(to, head, None, state, passage));
     }
 
     /// A checkpoint is encoded: it leaves behind everything else.

@@ -43,7 +43,8 @@ impl Worker {
         let has = |who: &Member| before.clone().filter(|before| lead.updated.get(who) == Some(&before.position()));
         // Who was begun with it a moment ago has it.
         let lacking = record.in_sync.iter().filter(|who| lead.updated.get(who) != Some(&state.position()));
-        let jobs: Vec<Job> = lacking.map(|who| Job::encode(*who, head.clone(), has(who), Arc::clone(state))).collect();
+        let jobs: Vec<Job> =
+            lacking.map(|who| Job::encode(*who, head.clone(), has(who), Arc::clone(state), None)).collect();
         lead.updated = record.in_sync.iter().map(|who| (*who, state.position())).collect();
         self.replication.jobs.extend(jobs);
     }
