@@ -36,7 +36,7 @@ struct Shared {
     segments: AtomicU64,
     gaps: AtomicU64,
     queued_bytes: AtomicU64,
-    /// Parts that ended early, until their sessions end here.
+    /// Parts that ended early, until their sessions end or leave.
     broken: Mutex<HashSet<Part>>,
 }
 
@@ -85,26 +85,21 @@ impl Recorder {
     pub fn begin(&self, head: Box<PartHead>) {
         let (session, epoch) = head.part();
         let part = (session.clone(), Some(epoch));
-        let bytes = head.size_bytes() as u64;
-        self.take(part, bytes, Item::Begin(head));
+        // The state in it is the session's own, and in memory anyway.
+        if self.items.try_send(Item::Begin(head)).is_err() {
+            self.shared.gap(&part);
+        }
     }
 
     /// Takes a piece; never waits.
     pub fn offer(&self, session: &SessionId, piece: Piece) {
         let part = (session.clone(), piece.part);
-        let is_broken = match piece.is_last {
-            // Nothing of it follows that would have to be left out.
-            true => self.shared.broken().remove(&part),
-            false => self.shared.broken().contains(&part),
-        };
-        if !is_broken {
-            self.take(part, piece.frames.len() as u64, Item::Batch(session.clone(), piece));
+        if self.shared.broken().contains(&part) {
+            return;
         }
-    }
-
-    fn take(&self, part: Part, bytes: u64, item: Item) {
+        let bytes = piece.frames.len() as u64;
         let queued = self.shared.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
-        if queued + bytes > RECORDER_BYTES || self.items.try_send(item).is_err() {
+        if queued + bytes > RECORDER_BYTES || self.items.try_send(Item::Batch(session.clone(), piece)).is_err() {
             self.shared.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
             self.shared.gap(&part);
             return;
@@ -120,7 +115,8 @@ impl Recorder {
         }
     }
 
-    /// The session is over: what was taken of it is written. Waits where the queue is full; not for async code.
+    /// The session is over, or led here no more: what was taken of it is written. Waits where the queue is full; not for
+    /// async code.
     pub fn end(&self, session: &SessionId) {
         let _ = self.items.blocking_send(Item::End(session.clone()));
     }
@@ -252,7 +248,6 @@ impl Writer {
     async fn begin(&mut self, head: PartHead) {
         let (session, epoch) = head.part();
         let part = (session.clone(), Some(epoch));
-        self.shared.queued_bytes.fetch_sub(head.size_bytes() as u64, Ordering::Relaxed);
         let open = self.open.entry(part.clone()).or_insert_with(Open::new);
         match tokio::task::spawn_blocking(move || head.encode()).await {
             Ok(Ok(bytes)) => open.buffer.extend_from_slice(&bytes),

@@ -381,11 +381,14 @@ fn forward(
             Event::GuestFault { session, position, message } => {
                 tracing::warn!(%session, position, %message, "an entry was skipped");
             }
-            Event::Ended { session, reason, outcome } => {
-                recorder.end(&session);
-                control.event(worker, Event::Ended { session, reason, outcome });
+            other => {
+                if let Event::Ended { session, .. } | Event::Deposed { session, .. } | Event::Evicted { session, .. } =
+                    &other
+                {
+                    recorder.end(session);
+                }
+                control.event(worker, other);
             }
-            other => control.event(worker, other),
         }
     }
 }

@@ -500,7 +500,6 @@ impl Event {
     pub(crate) fn body_bytes(&self) -> usize {
         match self {
             Event::Recorded { piece, .. } => piece.frames.len(),
-            Event::Records(head) => head.size_bytes(),
             Event::Kept(kept) => kept.size_bytes(),
             Event::GuestLog { line, .. } => line.len(),
             Event::GuestEvent { body, .. } | Event::Signal { body, .. } => body.len(),

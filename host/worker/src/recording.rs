@@ -46,11 +46,6 @@ impl PartHead {
         (&self.header.session, self.header.epoch)
     }
 
-    /// Bytes that it holds in memory, roughly.
-    pub fn size_bytes(&self) -> usize {
-        self.base.as_deref().map_or(0, State::size_bytes)
-    }
-
     /// Its bytes.
     ///
     /// # Errors

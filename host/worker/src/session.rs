@@ -124,6 +124,8 @@ pub(crate) struct Session {
     pub(crate) checkpoint: Option<Arc<State>>,
     checkpointed: Instant,
     pub(crate) log: Vec<Record>,
+    /// Whether whoever leads it records its log.
+    is_recorded: bool,
     pub(crate) recording: Option<Recording>,
     /// The hash of the last checkpoint on its way into the recording; what came after waits for it.
     hashing: Option<Hashing>,
@@ -168,7 +170,8 @@ impl Session {
     ) -> Result<Session, String> {
         let fold = Fold::new(&create.module, FoldOptions::default()).map_err(|error| error.to_string())?;
         let options = fold.options();
-        let recording = create.record.then(|| Recording::new(&create, options.guest_memory_bytes));
+        let is_recorded = create.record;
+        let recording = is_recorded.then(|| Recording::new(&create, options.guest_memory_bytes));
         let description = create.module.description();
         let is_followed = create.followers > 0 && description.tier == Tier::Replicated;
         let terms = (is_followed || description.tier == Tier::Durable).then(|| Terms {
@@ -176,14 +179,14 @@ impl Session {
             tier: description.tier,
             policy: description.partition_policy,
             followers: create.followers,
-            is_recorded: create.record,
+            is_recorded,
         });
         let lead = terms.map(|terms| {
             let leader = Leader::create(clock.us(now), me, terms.clone());
             Box::new(Lead::new(leader, terms, clock, Branches::new(create.epoch), Vec::new(), 0))
         });
         let mut session = Session::with(create.session, create.epoch, fold, now, (first_tick, cost_of));
-        (session.recording, session.lead) = (recording, lead);
+        (session.recording, session.is_recorded, session.lead) = (recording, is_recorded, lead);
         session.is_unconfirmed = description.tier == Tier::Durable;
         session.pump();
         let start = Input::Start {
@@ -230,6 +233,7 @@ impl Session {
             checkpoint: None,
             checkpointed: now,
             log: Vec::new(),
+            is_recorded: false,
             recording: None,
             hashing: None,
             handed_on: now,
@@ -264,6 +268,7 @@ impl Session {
         let record = Arc::clone(lead.core.record());
         let before = record.lineage.before_newest().unwrap_or(record.epoch);
         let mut session = Session::with(id, before, fold, now, (first_tick, cost_of));
+        session.is_recorded = lead.terms.is_recorded;
         (session.checkpoint, session.log, session.lead) = (checkpoint, log, Some(lead));
         let slots: Vec<(Slot, u64, u64)> =
             session.fold.slots().map(|state| (state.slot, state.last_input, state.outputs.last())).collect();
@@ -289,7 +294,13 @@ impl Session {
             return;
         }
         let policy = self.fold.module().description().partition_policy;
-        let terms = Terms { session: self.id.clone(), tier: Tier::Volatile, policy, followers: 0, is_recorded: false };
+        let terms = Terms {
+            session: self.id.clone(),
+            tier: Tier::Volatile,
+            policy,
+            followers: 0,
+            is_recorded: self.is_recorded,
+        };
         let rested = self.rested.take();
         let rested = rested.map_or_else(|| Rested::begin(&self.id, me, self.epoch), |rested| *rested);
         let lead = rested.resume(now, (me, clock), terms, self.end(), self.fold.tick());

@@ -173,7 +173,8 @@ impl Recruits {
 
     /// The record of a session is another one: who counts follows.
     pub fn handle_record(&mut self, cx: &mut Context<'_>, led: &Led, session: &SessionId, record: &Record) {
-        let Some(one) = led.current(session) else { return };
+        // One that is not created yet is looked after when it is.
+        let Some(one) = led.current(session).filter(|one| one.is_live()) else { return };
         let recruiting = self.0.entry(session.clone()).or_default();
         recruiting.in_sync.clone_from(&record.in_sync);
         for member in &record.in_sync {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::ids::{Certificate, ModuleHash, NodeId};
-use crate::leadership::record::Motive;
+use crate::leadership::record::{Member, Motive, Record};
 use crate::limits;
 use crate::membership::{Contact, Fact, State};
 use crate::placement::Policy;
@@ -103,6 +103,9 @@ impl Cluster {
                     let me = self.nodes[at].me;
                     match action {
                         Action::Create { session, worker, .. } => {
+                            // Its first record may be heard of before it.
+                            let first = Record::first(session.clone(), Member { node: me, worker });
+                            self.nodes[at].handle_record(self.now, &session, &first);
                             self.nodes[at].handle_created(self.now, &session, worker, Ok(()));
                         }
                         Action::End { session, why, .. } => {

@@ -29,8 +29,10 @@ pub struct Track {
     checkpoint: Option<Box<Checkpoint>>,
     /// Those after it, each an increment of the one before.
     increments: Vec<Checkpoint>,
-    /// Entries that are not before all of these, by position.
+    /// Entries after the whole one, by position: an epoch may have gone on elsewhere before the last of its checkpoints.
     entries: BTreeMap<Position, Record>,
+    /// What there was before the whole one, for the same reason.
+    former: Option<Box<Track>>,
 }
 
 impl Track {
@@ -39,39 +41,42 @@ impl Track {
     }
 
     fn add(&mut self, entries: Vec<Record>) {
-        let after = self.newest().unwrap_or(0);
+        let after = self.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.position);
         let entries = entries.into_iter().filter(|entry| entry.position > after);
         self.entries.extend(entries.map(|entry| (entry.position, entry)));
     }
 
     fn restart(&mut self, checkpoint: Box<Checkpoint>) {
         if self.newest().is_none_or(|known| known <= checkpoint.position) {
-            self.entries = self.entries.split_off(&(checkpoint.position + 1));
-            self.increments.clear();
-            self.checkpoint = Some(checkpoint);
+            let entries = self.entries.split_off(&(checkpoint.position + 1));
+            let mut former = std::mem::take(self);
+            former.former = None;
+            *self = Track { checkpoint: Some(checkpoint), entries, former: Some(Box::new(former)), ..Track::default() };
         }
     }
 
     fn extend(&mut self, base: Position, checkpoint: Checkpoint) {
         if self.newest() == Some(base) {
-            self.entries = self.entries.split_off(&(checkpoint.position + 1));
             self.increments.push(checkpoint);
         }
     }
 
     /// From where a session goes on, with no entry after `last`; none if the track does not begin.
     fn start(&self, last: Position) -> Option<Start> {
-        let base = self.checkpoint.as_ref().filter(|checkpoint| checkpoint.position <= last);
-        if base.is_none() && (self.checkpoint.is_some() || !self.entries.contains_key(&1)) {
+        let base = self.checkpoint.as_ref();
+        if base.is_some_and(|checkpoint| checkpoint.position > last) {
+            return self.former.as_ref()?.start(last);
+        }
+        if base.is_none() && !self.entries.contains_key(&1) {
             return None;
         }
         let increments = self.increments.iter().take_while(|checkpoint| checkpoint.position <= last);
         let increments: Vec<Checkpoint> = increments.cloned().collect();
         let mut end = increments.last().or(base.map(|base| &**base)).map_or(0, |checkpoint| checkpoint.position);
-        // Entries before an increment that is not used are not kept.
+        // An increment that is not used says that there were entries before it.
         let is_cut = self.newest().is_some_and(|newest| newest > end);
         let mut log = Vec::new();
-        for (position, entry) in &self.entries {
+        for (position, entry) in self.entries.range(end + 1..) {
             if *position != end + 1 || *position > last {
                 break;
             }
@@ -133,7 +138,7 @@ pub struct Chain {
     ended: BTreeSet<SessionId>,
     damage: Vec<Damage>,
     /// Checkpoints that were found to be of no use, though their objects are undamaged.
-    useless: BTreeSet<(SessionId, Position)>,
+    useless: BTreeSet<(SessionId, Epoch, Position)>,
     first: u64,
     next: u64,
     sealed_by: Option<Node>,
@@ -141,7 +146,7 @@ pub struct Chain {
 
 impl Chain {
     /// One that is read without these checkpoints, as if they had never been.
-    pub fn without(useless: BTreeSet<(SessionId, Position)>) -> Chain {
+    pub fn without(useless: BTreeSet<(SessionId, Epoch, Position)>) -> Chain {
         Chain { useless, ..Chain::default() }
     }
 
@@ -184,7 +189,8 @@ impl Chain {
     }
 
     fn is_useless(&self, checkpoint: &Checkpoint) -> bool {
-        !self.useless.is_empty() && self.useless.contains(&(checkpoint.session.clone(), checkpoint.position))
+        !self.useless.is_empty()
+            && self.useless.contains(&(checkpoint.session.clone(), checkpoint.epoch, checkpoint.position))
     }
 
     fn track(&mut self, session: SessionId, epoch: Epoch) -> &mut Track {

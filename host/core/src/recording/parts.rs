@@ -61,13 +61,20 @@ pub fn parts(bytes: &[u8]) -> Result<Vec<Part<'_>>, RecordingError> {
     while let Some(part) = found.pop() {
         let mut terms = newest.lineage.terms().iter();
         if part.epoch < newest.epoch && terms.any(|term| term.epoch == part.epoch) {
-            let end = terms.next().map_or(Position::MAX, |Term { first, .. }| first.saturating_sub(1));
+            // Epochs that its leader began without a part of their own are in it.
+            let is_other = |term: &&Term| term.epoch == newest.epoch || !is_of(term.epoch, part.epoch);
+            let end = terms.find(is_other).map_or(Position::MAX, |Term { first, .. }| first.saturating_sub(1));
             parts.push(Part { reader: part.reader, until: end });
             newest = part;
         }
     }
     parts.reverse();
     Ok(parts)
+}
+
+/// Whether two epochs are of one run of a node.
+fn is_of(one: Epoch, other: Epoch) -> bool {
+    (one.node, one.node_generation) == (other.node, other.node_generation)
 }
 
 fn look<'a>(mut frames: Reader<'a>, mut last: Reader<'a>) -> Option<Found<'a>> {

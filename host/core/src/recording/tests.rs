@@ -177,6 +177,17 @@ fn each_leader_wrote_a_part_and_what_the_last_one_has_not_got_does_not_count() {
         counts(&[first.clone(), part(&[1, 2], 5, 9, SessionEnded), part(&[1, 3], 5, 9, Forked)]),
         [(1, 4), (2, END)]
     );
+    // Its leader began another epoch, and went on in the same part.
+    let by = |number, node| Epoch { number, node, node_generation: 3 };
+    let mut lineage = Lineage::new(by(1, 2));
+    lineage.begin(by(3, 2), 4);
+    lineage.begin(by(4, 9), 9);
+    let [Item::Header(header), ..] = &sample()[..] else { panic!("a header") };
+    let mut later = Vec::new();
+    begin(&mut later);
+    append(&mut later, &Item::Header(Header { epoch: by(4, 9), ..header.clone() })).unwrap();
+    append(&mut later, &Item::GoesOn { lineage }).unwrap();
+    assert_eq!(counts(&[first.clone(), later]), [(1, 9), (4, END)]);
     // In whatever order they are.
     assert_eq!(counts(&[second.clone(), first.clone()]), [(1, 4), (2, END)]);
     // A part that was cut off, and one of which only the beginning is there.

@@ -86,7 +86,7 @@ pub struct Recovery {
 struct Logs {
     by_run: BTreeMap<Node, Chain>,
     /// Checkpoints that say what they are not: logs are read as if they had never been.
-    useless: BTreeSet<(SessionId, Position)>,
+    useless: BTreeSet<(SessionId, Epoch, Position)>,
 }
 
 impl Logs {
@@ -95,8 +95,8 @@ impl Logs {
     }
 
     /// A checkpoint is of no use: whatever was read is read again without it.
-    fn distrust(&mut self, session: &SessionId, position: Position) {
-        self.useless.insert((session.clone(), position));
+    fn distrust(&mut self, session: &SessionId, epoch: Epoch, position: Position) {
+        self.useless.insert((session.clone(), epoch, position));
         self.by_run.clear();
     }
 }
@@ -299,9 +299,9 @@ impl Recovery {
             }
             match state_of(&start).await {
                 Ok(state) => break (start, state),
-                Err((position, error)) => {
+                Err((epoch, position, error)) => {
                     tracing::error!(%session, %run, position, %error, "a checkpoint is of no use: the one before is taken");
-                    logs.distrust(session, position);
+                    logs.distrust(session, epoch, position);
                 }
             }
         };
@@ -328,9 +328,8 @@ impl Recovery {
                 from = Some(run_of(epoch));
                 return Some(start);
             }
-            let is_useless = |at| logs.useless.contains(&(record.session.clone(), at));
-            let is_it =
-                |state: &Checkpoint| state.epoch == epoch && state.position <= last && !is_useless(state.position);
+            let is_useless = |at: &Checkpoint| logs.useless.contains(&(record.session.clone(), at.epoch, at.position));
+            let is_it = |state: &Checkpoint| state.epoch == epoch && state.position <= last && !is_useless(state);
             let state = states.iter().map(|state| &state.checkpoint).filter(|state| is_it(state));
             let checkpoint = Box::new(state.max_by_key(|state| state.position)?.clone());
             from = Some(run);
@@ -380,22 +379,23 @@ impl Recovery {
 }
 
 /// The state that a session goes on from; or which of its checkpoints is of no use, and why.
-async fn state_of(start: &Start) -> Result<Option<Arc<State>>, (Position, StateError)> {
-    let steps: Vec<(Position, Bytes)> = start.checkpoints().map(|step| (step.position, step.state.clone())).collect();
-    let first = steps.first().map_or(0, |(position, _)| *position);
+async fn state_of(start: &Start) -> Result<Option<Arc<State>>, (Epoch, Position, StateError)> {
+    let steps: Vec<(Epoch, Position, Bytes)> =
+        start.checkpoints().map(|step| (step.epoch, step.position, step.state.clone())).collect();
+    let Some((epoch, first, _)) = steps.first().cloned() else { return Ok(None) };
     let compose = move || {
         let mut state: Option<State> = None;
-        for (position, bytes) in steps {
-            let next = State::decode_after(state.as_ref(), &bytes).map_err(|error| (position, error))?;
+        for (epoch, position, bytes) in steps {
+            let next = State::decode_after(state.as_ref(), &bytes).map_err(|error| (epoch, position, error))?;
             if next.position() != position {
-                return Err((position, StateError::Content("it is of another position")));
+                return Err((epoch, position, StateError::Content("it is of another position")));
             }
             state = Some(next);
         }
         Ok(state.map(Arc::new))
     };
     let composed = tokio::task::spawn_blocking(compose).await;
-    composed.unwrap_or(Err((first, StateError::Content("it could not be looked at"))))
+    composed.unwrap_or(Err((epoch, first, StateError::Content("it could not be looked at"))))
 }
 
 /// The module that a session runs.

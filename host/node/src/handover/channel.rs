@@ -7,9 +7,9 @@ use std::io::{self, Write};
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -118,6 +118,42 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Room for memory objects that came and are not decoded yet.
+#[derive(Default)]
+struct Room {
+    held: Mutex<usize>,
+    freed: Condvar,
+}
+
+/// A memory object that came, which holds its place until nobody has it any more.
+struct Held {
+    body: Vec<u8>,
+    room: Arc<Room>,
+}
+
+impl Held {
+    /// Waits for a place: meanwhile nothing is read, and whoever passes checkpoints sends them over the link.
+    fn new(body: Vec<u8>, room: &Arc<Room>) -> Held {
+        let held = room.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = room.freed.wait_while(held, |held| *held >= HANDOVER_OBJECTS);
+        *held.unwrap_or_else(PoisonError::into_inner) += 1;
+        Held { body, room: Arc::clone(room) }
+    }
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        *self.room.held.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        self.room.freed.notify_one();
     }
 }
 
@@ -257,13 +293,14 @@ fn send_with(mut stream: &UnixStream, bytes: &[u8], descriptors: &[OwnedFd]) -> 
 }
 
 fn read(stream: &UnixStream, heard: &mpsc::Sender<Heard>) {
+    let room = Arc::new(Room::default());
     let mut descriptors = Vec::new();
     loop {
         let Some(frame) = read_frame(stream, &mut descriptors) else { return };
         let what = match frame {
             (SAID, body) => serde_json::from_slice(&body).ok().map(|said| Heard::Said(said, descriptors.split_off(0))),
             (OBJECT, body) => match postcard::from_bytes(&body) {
-                Ok(label) => match take_object(&label, descriptors.split_off(0)) {
+                Ok(label) => match take_object(&label, descriptors.split_off(0), &room) {
                     Some(heard) => Some(heard),
                     None => continue,
                 },
@@ -283,9 +320,12 @@ fn read(stream: &UnixStream, heard: &mpsc::Sender<Heard>) {
 }
 
 /// A checkpoint that was passed; none if it is not as it was announced.
-fn take_object(label: &Label, descriptors: Vec<OwnedFd>) -> Option<Heard> {
+fn take_object(label: &Label, descriptors: Vec<OwnedFd>, room: &Arc<Room>) -> Option<Heard> {
     match memory::read(label, descriptors) {
-        Ok(body) => Some(Heard::Checkpoint { from: label.from, to: label.to, body: body.into() }),
+        Ok(body) => {
+            let body = Bytes::from_owner(Held::new(body, room));
+            Some(Heard::Checkpoint { from: label.from, to: label.to, body })
+        }
         Err(why) => {
             tracing::error!(%why, "a checkpoint that was passed as a memory object is not taken: it comes over the link");
             None

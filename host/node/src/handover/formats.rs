@@ -95,6 +95,8 @@ mod tests {
 
     /// What the first release with handovers says first. It must be read for ever, be it to be refused by name.
     const GOLDEN: &str = include_str!("../../golden/handover-hello-1.json");
+    /// What a later one says that has all that came to be said since.
+    const GROWN: &str = include_str!("../../golden/handover-hello-2.json");
 
     #[test]
     fn the_first_published_hello_is_read_and_written_as_it_was() {
@@ -103,6 +105,14 @@ mod tests {
         let first = Formats { handover: 1, links, peers, words: 1, checkpoint: 1, oldest_checkpoint, rewriter: 1 };
         assert_eq!(hello, Hello { release: "0.1.0".to_owned(), formats: first, objects: false });
         assert_eq!(serde_json::to_string(&Said::Hello(hello)).unwrap(), GOLDEN.trim_end());
+    }
+
+    #[test]
+    fn a_hello_that_has_grown_is_read_and_written_as_it_was() {
+        let Ok(Said::Hello(hello)) = serde_json::from_str::<Said>(GROWN) else { panic!("it cannot be read") };
+        let Formats { checkpoint, oldest_checkpoint, .. } = hello.formats;
+        assert_eq!((checkpoint, oldest_checkpoint, hello.objects), (2, Some(1), true));
+        assert_eq!(serde_json::to_string(&Said::Hello(hello)).unwrap(), GROWN.trim_end());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use ringside_core::ids::Node;
 use ringside_core::membership::View;
 use ringside_core::routing::tickets::era;
-use ringside_sandbox::checkpoint_versions;
+use ringside_sandbox::{CHECKPOINT_VERSION, checkpoint_versions};
 use ringside_worker::replication::Contacts;
 use tokio::time::timeout;
 
@@ -55,8 +55,8 @@ pub async fn run(mut config: Config) -> Result<Running, NodeError> {
     mouth.say(&Said::Hello(Hello { release, formats: Formats::own(), objects: true }));
     let (former, cluster) = match ear.next_said(WELCOME).await {
         Some(Said::Welcome { node, cluster, checkpoint }) => {
-            // It follows what it gave, and takes what it is sent of that.
-            checkpoint_versions::write_at_most(checkpoint);
+            // It follows what it gave, and takes what it is sent of that. One that says nothing of versions knows the first.
+            checkpoint_versions::write_at_most(Some(checkpoint.unwrap_or(CHECKPOINT_VERSION)));
             (node, cluster)
         }
         Some(Said::Refused { why }) => return Err(refused(why)),

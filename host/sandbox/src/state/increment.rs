@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use ringside_core::envelope::{self, Kind};
 use ringside_core::ids::{Position, StateHash};
 
-use super::{PAGE, PAYLOAD_BYTES, Page, State, Written};
+use super::{PAGE, PAYLOAD_BYTES, Page, State, Written, versions};
 use crate::error::StateError;
 
 /// Version of an increment's format.
@@ -190,8 +190,10 @@ pub struct Encoded {
 }
 
 impl State {
-    /// Its bytes for whoever has `base`: an increment where that is much less.
+    /// Its bytes for whoever has `base`: an increment where that is much less. Of a later version than this library's own there
+    /// are no increments.
     pub fn encode_after(&self, base: Option<&State>) -> Encoded {
+        let base = base.filter(|_| versions::written().is_none());
         match base.and_then(|base| Increment::between(base, self)) {
             Some(increment) => Encoded { bytes: increment.encode(), base: Some(increment.base) },
             None => Encoded { bytes: self.encode(), base: None },

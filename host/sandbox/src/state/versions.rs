@@ -1,4 +1,5 @@
-//! Which versions of checkpoints this program reads and writes. A release of this library has one, which it reads for ever;
+//! Which versions of checkpoints this program reads and writes: for the release that has a second one, and until then for the
+//! program that tests a handover to it. A release of this library has one, which it reads for ever;
 //! a program that has a later one as well says so once, when it begins. It writes the newest, unless who gets them reads
 //! older ones alone.
 

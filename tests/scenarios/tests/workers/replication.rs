@@ -2,6 +2,7 @@
 //! when it is gone; what it granted goes on elsewhere.
 
 mod keeping;
+mod passed;
 mod volatile;
 
 use std::collections::BTreeMap;

@@ -35,6 +35,12 @@ impl Lost {
 impl Core {
     /// A connection's handshake is done and its stream can be written.
     pub fn handle_connected(&mut self, now: Instant, id: LinkId) {
+        // Whoever is reached is there, and may have much to do.
+        if let Phase::Trying { deadline } = &mut self.phase
+            && self.primary.as_ref().is_some_and(|link| link.id == id)
+        {
+            *deadline = (*deadline).max(now + limits::CLIENT_ATTACH_TIMEOUT);
+        }
         let is_move = self.moving.as_ref().is_some_and(|link| link.id == id);
         let is_standby = self.standby.link.as_ref().is_some_and(|link| link.id == id);
         let target = self.current_target();

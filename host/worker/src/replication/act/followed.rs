@@ -225,11 +225,10 @@ impl Worker {
         let parts = (fold, base, log);
         let mut session = Session::promoted(id.clone(), parts, (lead, is_complete), now, (first, self.config.cost_of));
         session.has_slept(slept);
-        let part = is_recorded.then(|| session.record_from_here());
         let index = self.put(Box::new(session));
         self.tell(Event::Promoted(Box::new(Promoted { session: id.clone(), record, players })));
-        if part.is_some_and(|part| !self.tell_if_room(Event::Records(Box::new(part)))) {
-            self.end_recording(index);
+        if is_recorded {
+            self.begin_part(index);
         }
         self.after_run(now, index, Ran::Applied);
         self.obey_leader(now, index);

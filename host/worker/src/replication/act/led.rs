@@ -80,6 +80,7 @@ impl Worker {
             Output::NotEvicted => tracing::debug!(session = %id, "the session is not evicted"),
             Output::Renewed(record) => {
                 tracing::info!(session = %id, %record.leader, ?record.cause, "the session goes on in a new epoch");
+                self.record_anew(now, index);
             }
             Output::Deposed => self.depose(now, index, None),
             Output::Superseded { by, fork } => {
@@ -293,6 +294,25 @@ impl Worker {
             self.unlink(now, &id, linked);
         }
         self.reschedule(index);
+    }
+
+    /// What was recorded is of one branch, and this one went on: a part of its own says so.
+    fn record_anew(&mut self, now: Instant, index: usize) {
+        let Some(session) = self.sessions[index].as_mut().filter(|session| session.recording.is_some()) else { return };
+        let id = session.id.clone();
+        if let Some(piece) = session.finish_recording(now, EndReason::GoesOn) {
+            self.tell(Event::Recorded { session: id, piece });
+        }
+        self.begin_part(index);
+    }
+
+    /// The recording of a session goes on here.
+    pub(super) fn begin_part(&mut self, index: usize) {
+        let Some(session) = self.sessions[index].as_mut() else { return };
+        let part = Box::new(session.record_from_here());
+        if !self.tell_if_room(Event::Records(part)) {
+            self.end_recording(index);
+        }
     }
 
     /// A session that was led here is led by another: it is followed, and its players are sent on.

@@ -39,11 +39,21 @@ pub(crate) struct Moving {
     /// Grants that came to nothing.
     tries: usize,
     is_granting: bool,
+    /// The target was told once more, in this try, to fold.
+    is_warming: bool,
 }
 
 impl Moving {
     fn begin(now: Instant, to: Member, motive: Motive) -> Moving {
-        Moving { to, motive, until: now + ANNOUNCE, warm_by: now + WARMING, tries: 0, is_granting: false }
+        Moving {
+            to,
+            motive,
+            until: now + ANNOUNCE,
+            warm_by: now + WARMING,
+            tries: 0,
+            is_granting: false,
+            is_warming: false,
+        }
     }
 
     /// When something is due.
@@ -60,7 +70,13 @@ impl Moving {
     /// A grant came to nothing: another is tried a little later, a few times.
     fn again(self, now: Instant) -> Option<Moving> {
         let tries = self.tries + 1;
-        (tries < GRANTS).then(|| Moving { until: now + ANNOUNCE / 4, tries, is_granting: false, ..self })
+        (tries < GRANTS).then(|| Moving {
+            until: now + ANNOUNCE / 4,
+            tries,
+            is_granting: false,
+            is_warming: false,
+            ..self
+        })
     }
 }
 
@@ -150,6 +166,10 @@ impl Worker {
             return;
         }
         if is_cold && moving.waits(now) {
+            // What it was told at the beginning may be over.
+            if !std::mem::replace(&mut moving.is_warming, true) {
+                self.have_warmed(index, to);
+            }
             return self.reschedule(index);
         }
         moving.is_granting = true;

@@ -80,9 +80,9 @@ impl Worker {
 
     /// The lead of a session is to go to a follower: one that keeps the log folds it first.
     pub(super) fn have_warmed(&mut self, index: usize, to: Member) {
-        if self.is_cold(index, to)
-            && let Some(session) = self.sessions[index].as_ref().map(|session| session.id.clone())
-        {
+        let Some(session) = self.sessions.get(index).and_then(Option::as_ref) else { return };
+        if session.lead.as_ref().is_some_and(|lead| keeps_log(session.fold.module(), &lead.terms)) {
+            let session = session.id.clone();
             self.say(to, Item::Warm { session });
         }
     }

@@ -14,7 +14,7 @@ use super::{Group, Talker};
 
 impl Group {
     /// Somebody follows a session that asks for nobody.
-    fn follow_for_a_move(&self, id: &SessionId, from: u64, to: u64) {
+    pub(super) fn follow_for_a_move(&self, id: &SessionId, from: u64, to: u64) {
         let (leader, member) = (self.member(from), self.member(to));
         let policy = self.module.description().partition_policy;
         let terms = Terms { session: id.clone(), tier: Tier::Volatile, policy, followers: 0, is_recorded: false };
