@@ -151,7 +151,7 @@ pub const HANDOVER_FRAME_BYTES: usize = 1 << 20;
 /// Things that wait to be said in a handover, each way. Beyond: they are dropped, and what directories say is repeated.
 pub const HANDOVER_QUEUE: usize = 256;
 /// Checkpoints among them, each with a memory object: a quarter of the sessions that go at a time. Beyond: they go over the
-/// workers' links.
+/// workers' links; the successor reads no further while so many that came are not decoded.
 pub const HANDOVER_OBJECTS: usize = 16;
 /// Bytes of one of those: what a link carries. Beyond: it goes over the link, which refuses it; the successor does not read
 /// it.

@@ -423,6 +423,23 @@ mod tests {
         drop(mouth);
     }
 
+    #[test]
+    fn no_more_objects_are_held_than_there_is_room_for() {
+        let room = Arc::<Room>::default();
+        let mut held: Vec<Held> = (0..HANDOVER_OBJECTS).map(|_| Held::new(vec![1], &room)).collect();
+        let (came, waits) = sync_channel(1);
+        let more = Arc::clone(&room);
+        let waiting = std::thread::spawn(move || came.send(Held::new(vec![2], &more)).expect("it is taken"));
+        assert!(waits.try_recv().is_err(), "there is no room");
+        assert_eq!(*room.held.lock().expect("a count"), HANDOVER_OBJECTS);
+        held.pop();
+        held.push(waits.recv().expect("one more"));
+        waiting.join().expect("it came");
+        assert_eq!(held.last().expect("the last").as_ref(), [2]);
+        drop(held);
+        assert_eq!(*room.held.lock().expect("a count"), 0);
+    }
+
     #[tokio::test]
     async fn what_is_too_long_or_makes_no_sense_ends_it() {
         let (one, other) = UnixStream::pair().expect("two ends");
