@@ -246,6 +246,18 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn a_socket_has_one_key_for_resets_and_no_two_have_the_same() {
+        let signed = |secret, node, address: &str| {
+            let key = Keys::new(&[], &[secret; 32]).resets(NodeId(node), address.parse().unwrap());
+            hmac::sign(&key, b"id").as_ref().to_vec()
+        };
+        let sockets = [(7, 1, "10.0.0.1:1"), (7, 1, "10.0.0.1:2"), (7, 2, "10.0.0.1:1"), (8, 1, "10.0.0.1:1")];
+        let keys: HashSet<Vec<u8>> = sockets.iter().map(|(secret, node, at)| signed(*secret, *node, at)).collect();
+        assert_eq!(keys.len(), sockets.len());
+        assert!(keys.contains(&signed(7, 1, "10.0.0.1:1")), "the same for each run");
+    }
+
     fn authority(worker: u8) -> Authority {
         Authority::new(Keys::new(&[], &[9; 32]), NODE, WorkerId(worker), &[worker; 32])
     }

@@ -48,4 +48,4 @@ mod worker;
 pub use command::{Command, Count, Create, Event, MovedSession, Refusal, Resolved, Resumed, SessionReport};
 pub use recording::{PartHead, Piece};
 pub use session::CostOf;
-pub use worker::{Held, PHASE, SERVICE_INTERVAL, Turn, Worker, WorkerConfig};
+pub use worker::{HANDSHAKE_SHARE, Held, PHASE, SERVICE_INTERVAL, Turn, Worker, WorkerConfig};

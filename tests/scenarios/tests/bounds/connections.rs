@@ -9,7 +9,7 @@ use ringside_protocol::limits;
 use ringside_protocol::reason::Reason;
 use ringside_simulation::scheduler::Micros;
 use ringside_worker::limits::{HANDSHAKES, RESET_INTERVAL, RESPONSES};
-use ringside_worker::{Command, WorkerConfig};
+use ringside_worker::{Command, HANDSHAKE_SHARE, WorkerConfig};
 
 use crate::stage::{SECOND, Stage, address, open};
 
@@ -216,6 +216,27 @@ fn packets_of_no_connection_are_answered_as_far_as_the_bound() {
     }
     let answers = stage.host.turn(stage.now).sent.len();
     assert_eq!(answers, RESPONSES);
+}
+
+/// Each look at the clock takes a part of the share: who comes with many others is let in after them.
+#[test]
+fn handshakes_have_a_share_of_a_turn_and_the_rest_waits() {
+    let mut stage = Stage::new(|_| {});
+    stage.host.look = HANDSHAKE_SHARE.as_micros() as Micros / 4;
+    for number in 0..40 {
+        // A first packet: QUIC's first version, an id of eight bytes, no token.
+        let mut packet = vec![0; 1200];
+        packet[..7].copy_from_slice(&[0xc0, 0, 0, 0, 1, 8, number]);
+        packet[16..18].copy_from_slice(&(0x4000_u16 | (1200 - 18)).to_be_bytes());
+        stage.host.arrive((address(1, usize::from(number)), packet));
+    }
+    let mut answered = Vec::new();
+    while answered.iter().sum::<usize>() < 40 {
+        answered.push(stage.host.turn(stage.now).sent.len());
+        stage.now += 2_000;
+        assert!((1..=4).contains(answered.last().unwrap()), "{answered:?}");
+    }
+    assert!(answered.len() >= 10, "{answered:?}");
 }
 
 #[test]

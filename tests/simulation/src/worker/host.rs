@@ -30,6 +30,8 @@ pub struct Host {
     pub worker: Worker,
     /// Where it is reached.
     pub address: SocketAddr,
+    /// How long a look at the clock takes.
+    pub look: Micros,
     base: Instant,
     inbox: VecDeque<Packet>,
     commands: VecDeque<Command>,
@@ -56,6 +58,7 @@ pub struct Done {
 
 struct Surroundings<'a> {
     base: Instant,
+    look: Micros,
     clock: Micros,
     buffer: &'a mut Vec<u8>,
     sent: Vec<Packet>,
@@ -63,7 +66,7 @@ struct Surroundings<'a> {
 
 impl Outlet for Surroundings<'_> {
     fn now(&mut self) -> Instant {
-        self.clock += LOOK + WORKED.take();
+        self.clock += self.look + WORKED.take();
         self.base + Duration::from_micros(self.clock)
     }
 
@@ -97,6 +100,7 @@ impl Host {
         Host {
             worker: Worker::new(config, endpoint, Arc::new(server), authority, true),
             address: SocketAddr::from(([10, 0, 0, number + 1], 4433)),
+            look: LOOK,
             base,
             inbox: VecDeque::new(),
             commands: VecDeque::new(),
@@ -134,7 +138,8 @@ impl Host {
         for command in self.commands.drain(..) {
             self.worker.handle_command(now, command);
         }
-        let mut around = Surroundings { base: self.base, clock: begun, buffer: &mut self.buffer, sent: Vec::new() };
+        let (base, look) = (self.base, self.look);
+        let mut around = Surroundings { base, look, clock: begun, buffer: &mut self.buffer, sent: Vec::new() };
         let turn = self.worker.turn(&mut around);
         (turn, around.clock, around.sent)
     }

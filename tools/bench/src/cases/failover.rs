@@ -35,8 +35,9 @@ const COMING: Duration = Duration::from_millis(5);
 const BEFORE: Duration = Duration::from_secs(9);
 /// What a follower says that leads a session from now on.
 const PROMOTED: &str = "the session is led here from now on";
-/// A player who is not answered for so long was interrupted.
-const INTERRUPTED: Duration = Duration::from_millis(300);
+/// A player who is not answered for so long was interrupted: longer than replies wait for a follower that is gone (0.3 s, and
+/// what it takes to go on without), shorter than any promotion takes.
+const INTERRUPTED: Duration = Duration::from_millis(450);
 
 /// How a node fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
