@@ -1,5 +1,5 @@
-//! Hundreds of players who lose their node at the same moment, and come back: let in a few at a time, and nobody else's
-//! concern.
+//! Hundreds of players who lose their node at the same moment, and come back: each exactly once, and no connection of anybody
+//! else is lost.
 
 use std::time::Duration;
 
