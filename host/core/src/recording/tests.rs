@@ -114,7 +114,7 @@ fn each_version_of_the_format_is_golden_and_read() {
 
 /// A lineage of epochs, each of which begins ten positions after the one before.
 fn lineage(epochs: &[u64]) -> Lineage {
-    let epoch = |number| Epoch { number, node: 2, node_generation: 3 };
+    let epoch = |number| Epoch { number, node: number + 1, node_generation: 3 };
     let mut lineage = Lineage::new(epoch(epochs[0]));
     for (before, number) in (1..).zip(&epochs[1..]) {
         lineage.begin(epoch(*number), before * 4);
