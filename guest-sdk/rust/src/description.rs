@@ -25,7 +25,7 @@ pub enum PartitionPolicy {
 pub enum Followers {
     /// Folds it as it comes, and leads at once where its leader ends.
     Replay,
-    /// Keeps it, from the last checkpoint on, for a tenth of the cost. It folds that much before it leads, and players wait
+    /// Keeps it, from the last checkpoint on, and calls nothing. It folds that much before it leads, and players wait
     /// so long.
     KeepLog,
 }
