@@ -316,15 +316,20 @@ fn a_session_moves_and_moves_back_without_a_tick_missing() {
 }
 
 impl Group {
+    /// Plays the home and the node for what was said so far.
+    fn drain(&mut self) {
+        while let Ok((from, event)) = self.events.try_recv() {
+            self.serve(from, &event);
+            self.heard.push((from, event));
+        }
+    }
+
     /// Up to where nothing is withdrawn, once that is far enough.
     fn until_committed(&mut self, node: u64, id: &SessionId, position: u64) -> u64 {
         let begun = Instant::now();
         loop {
             assert!(begun.elapsed() < PATIENCE, "waited for position {position}; {:?}", self.replication(node, id));
-            while let Ok((from, event)) = self.events.try_recv() {
-                self.serve(from, &event);
-                self.heard.push((from, event));
-            }
+            self.drain();
             let committed = self.replication(node, id).committed;
             if committed >= position {
                 return committed;
@@ -437,17 +442,19 @@ impl Group {
     }
 }
 
-fn echoed(number: u64) -> SessionId {
-    format!("echo-replicated/match-{number}@{number:016x}").parse().unwrap()
+/// Workers of which the first leads a session of this game, the second follows it, and a player talks to it.
+fn talking(count: u64, game: &str) -> (Group, SessionId, Talker) {
+    let mut group = Group::start(count, game);
+    let id: SessionId = format!("{game}/match-1@0000000000000001").parse().unwrap();
+    group.create(&id, 1, &[2]);
+    group.until_in_sync(&id, 1);
+    let talker = Talker::start(&group, "ann", &id);
+    (group, id, talker)
 }
 
 #[test]
 fn a_player_who_waits_at_the_follower_loses_nothing_with_the_leader() {
-    let mut group = Group::start(3, "echo-replicated");
-    let id = echoed(1);
-    group.create(&id, 1, &[2]);
-    group.until_in_sync(&id, 1);
-    let talker = Talker::start(&group, "ann", &id);
+    let (mut group, id, talker) = talking(3, "echo-replicated");
     group.pump("replies", || talker.replies() > 100);
     // The client goes to the follower at a time of its own.
     talker.until_standing_by(&mut group);
@@ -462,14 +469,15 @@ fn a_player_who_waits_at_the_follower_loses_nothing_with_the_leader() {
 
 #[test]
 fn a_player_loses_nothing_when_a_session_moves_to_and_fro() {
-    let mut group = Group::start(2, "echo-replicated");
-    let id = echoed(1);
-    group.create(&id, 1, &[2]);
-    group.until_in_sync(&id, 1);
-    let talker = Talker::start(&group, "ann", &id);
+    moves_to_and_fro("echo-replicated", 200);
+}
+
+/// Its session is moved again and again, after so many replies each time.
+fn moves_to_and_fro(game: &str, replies: u64) {
+    let (mut group, id, talker) = talking(2, game);
     for (number, (from, to)) in [(1, 2), (2, 1), (1, 2), (2, 1)].into_iter().enumerate() {
         let before = talker.replies();
-        group.pump("replies", || talker.replies() > before + 200);
+        group.pump("replies", || talker.replies() > before + replies);
         // Be it that the player waits there already, or that it is told to come.
         if number >= 2 {
             talker.until_standing_by(&mut group);
@@ -495,10 +503,7 @@ impl Group {
             if answers.recv_timeout(PATIENCE).unwrap().is_ok() {
                 break;
             }
-            while let Ok((from, event)) = self.events.try_recv() {
-                self.serve(from, &event);
-                self.heard.push((from, event));
-            }
+            self.drain();
         }
         self.until_promoted(id);
     }

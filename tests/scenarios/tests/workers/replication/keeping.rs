@@ -8,22 +8,9 @@ use ringside_core::limits::CHECKPOINT_ENTRIES;
 use ringside_test_support::wait::PATIENCE;
 use ringside_worker::Command;
 
-use super::{Group, Talker};
-
-fn echoed(number: u64) -> SessionId {
-    format!("echo-kept/match-{number}@{number:016x}").parse().unwrap()
-}
+use super::{Group, moves_to_and_fro, talking};
 
 impl Group {
-    /// Plays the home and the node for what was said so far.
-    fn drain(&mut self) {
-        while let Ok((from, event)) = self.events.try_recv() {
-            self.serve(from, &event);
-            self.heard.push((from, event));
-        }
-        std::thread::yield_now();
-    }
-
     /// The checkpoint of a session that is led, and how many entries its log and its follower's have after theirs.
     fn after_checkpoints(&self, leader: u64, id: &SessionId) -> (u64, u64, u64) {
         let report = self.replication(leader, id);
@@ -41,11 +28,7 @@ impl Group {
 
 #[test]
 fn a_follower_that_keeps_the_log_folds_it_and_leads() {
-    let mut group = Group::start(3, "echo-kept");
-    let id = echoed(1);
-    group.create(&id, 1, &[2]);
-    group.until_in_sync(&id, 1);
-    let talker = Talker::start(&group, "ann", &id);
+    let (mut group, id, talker) = talking(3, "echo-kept");
     group.pump("replies", || talker.replies() > 100);
     talker.until_standing_by(&mut group);
     assert!(group.unfolded(1, &id) > 100, "it does not replay");
@@ -67,11 +50,7 @@ fn a_follower_that_keeps_the_log_folds_it_and_leads() {
 
 #[test]
 fn what_is_kept_stays_short_by_the_leaders_checkpoints_and_is_whole() {
-    let mut group = Group::start(2, "echo-kept");
-    let id = echoed(1);
-    group.create(&id, 1, &[2]);
-    group.until_in_sync(&id, 1);
-    let talker = Talker::start(&group, "ann", &id);
+    let (mut group, id, talker) = talking(2, "echo-kept");
     // A whole one, and two increments.
     for checkpoints in 1..=3 {
         group.pump("entries", || talker.replies() > checkpoints * CHECKPOINT_ENTRIES);
@@ -83,6 +62,7 @@ fn what_is_kept_stays_short_by_the_leaders_checkpoints_and_is_whole() {
             }
             assert!(begun.elapsed() < PATIENCE, "{:?}", group.replication(1, &id));
             group.drain();
+            std::thread::yield_now();
         }
     }
     talker.until_standing_by(&mut group);
@@ -97,33 +77,12 @@ fn what_is_kept_stays_short_by_the_leaders_checkpoints_and_is_whole() {
 
 #[test]
 fn a_session_moves_to_a_follower_that_keeps_the_log_once_that_has_folded() {
-    let mut group = Group::start(2, "echo-kept");
-    let id = echoed(1);
-    group.create(&id, 1, &[2]);
-    group.until_in_sync(&id, 1);
-    let talker = Talker::start(&group, "ann", &id);
-    for (number, (from, to)) in [(1, 2), (2, 1), (1, 2), (2, 1)].into_iter().enumerate() {
-        let before = talker.replies();
-        group.pump("replies", || talker.replies() > before + 500);
-        if number >= 2 {
-            talker.until_standing_by(&mut group);
-        }
-        group.move_to(&id, from, to);
-    }
-    let before = talker.replies();
-    group.pump("replies", || talker.replies() > before + 200);
-    let told = talker.finish(&mut group);
-    println!("{told:?}");
-    assert_eq!((told.moved, told.disconnected), (4, 0), "{told:?}");
+    moves_to_and_fro("echo-kept", 500);
 }
 
 #[test]
 fn who_keeps_the_log_of_a_session_that_is_over_finds_that_out_and_lets_go() {
-    let mut group = Group::start(2, "echo-kept");
-    let id = echoed(1);
-    group.create(&id, 1, &[2]);
-    group.until_in_sync(&id, 1);
-    let talker = Talker::start(&group, "ann", &id);
+    let (mut group, id, talker) = talking(2, "echo-kept");
     group.pump("replies", || talker.replies() > 100);
     talker.finish(&mut group);
     let follower = group.member(2);
@@ -143,5 +102,6 @@ fn who_keeps_the_log_of_a_session_that_is_over_finds_that_out_and_lets_go() {
     while !unfollow(&group) {
         assert!(begun.elapsed() < PATIENCE, "it is kept");
         group.drain();
+        std::thread::yield_now();
     }
 }
