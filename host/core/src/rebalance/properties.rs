@@ -153,12 +153,18 @@ impl Model {
         self.nodes.get_mut(&from).unwrap().handle_given(self.now, &going.session, is_there);
     }
 
-    /// Runs until all is at rest; nothing moves after that.
+    /// Runs until all is at rest, which takes a while where readings are wrong: a load just below its bound is seen above it
+    /// ten times in a row once in so many minutes.
     fn settle(&mut self) {
         self.run(600);
-        let moved = self.moves.len();
-        self.run(300);
-        assert_eq!(self.moves.len(), moved, "it comes to rest: {:?}", &self.moves[moved..]);
+        for _ in 0..20 {
+            let moved = self.moves.len();
+            self.run(300);
+            if self.moves.len() == moved {
+                return;
+            }
+        }
+        panic!("it does not come to rest: {:?}", self.moves);
     }
 }
 
