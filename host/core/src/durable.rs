@@ -4,7 +4,9 @@
 //! **A run of a node has one log**: a chain of numbered objects without gaps, each made by conditional create, one at a
 //! time; what comes while one is on its way is the next ([`writer`]). Durable output leaves when the object that holds its
 //! entries exists. Whoever takes a run's sessions over makes the next number as a *seal*: from then on the run can write
-//! nothing, and so can release nothing durable.
+//! nothing, and so can release nothing durable. A run that was only cut off finds the seal, fences what it led, and begins
+//! another log whose numbers go on ([`LogName`]): what is led in an epoch that begins after that goes there
+//! ([`Leader::handle_reopened`](crate::leadership::Leader::handle_reopened) says why that is safe).
 //!
 //! ```text
 //!   1 entries of a, b │ 2 checkpoint of a, entries of b │ 3 list of all, entries │ … │ n seal
@@ -23,9 +25,63 @@
 //! newest record ([`recovery::start`]): the newest track that can be used holds everything that was released as durable,
 //! for a leader releases nothing of its own before its checkpoint is stored.
 
+use std::fmt;
+use std::str::FromStr;
+
+use crate::ids::Node;
+
 pub mod object;
 pub mod recovery;
 pub mod writer;
 
 #[cfg(test)]
 mod model;
+
+/// One of the logs of a run: `<node>.<generation>`, and of those that were begun after a seal `<node>.<generation>.<first>`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LogName {
+    /// Whose.
+    pub run: Node,
+    /// The number of its first object.
+    pub first: u64,
+}
+
+impl LogName {
+    /// The first of a run.
+    pub fn first_of(run: Node) -> LogName {
+        LogName { run, first: 1 }
+    }
+
+    /// The one that its run begins when it finds object `seal` to be a seal.
+    pub fn after(self, seal: u64) -> LogName {
+        LogName { first: seal + 1, ..self }
+    }
+}
+
+impl fmt::Display for LogName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.first {
+            1 => write!(f, "{}", self.run),
+            first => write!(f, "{}.{first}", self.run),
+        }
+    }
+}
+
+/// That no log has such a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no log has this name")]
+pub struct NoLogName;
+
+impl FromStr for LogName {
+    type Err = NoLogName;
+
+    fn from_str(name: &str) -> Result<LogName, NoLogName> {
+        let mut parts = name.split('.');
+        let (Some(id), Some(generation), first, None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+            return Err(NoLogName);
+        };
+        let number = |text: &str| text.parse::<u64>().map_err(|_| NoLogName);
+        let run = Node { id: id.parse().map_err(|_| NoLogName)?, generation: number(generation)? };
+        Ok(LogName { run, first: first.map_or(Ok(1), number)? })
+    }
+}

@@ -36,7 +36,7 @@
 //! | the turn's entries are in the log | [`Leader::handle_flush`] | |
 //! | the fold came to a hash | [`Leader::handle_mark`] | [`Follower::handle_applied`] |
 //! | the object of the log's chain exists | [`Leader::handle_stored`] | |
-//! | the log of its node was sealed | [`Leader::handle_sealed`] | |
+//! | the log of its node was sealed; opened anew | [`Leader::handle_sealed`]; [`Leader::handle_reopened`] | |
 //! | the store answered [`Output::Chain`](message::Output::Chain) | [`Leader::handle_chain`] | [`Follower::handle_chain`] |
 //! | another node reached a party | | [`Follower::handle_reached`] |
 //! | placement names a follower | [`Leader::handle_recruit`] | |

@@ -1,6 +1,7 @@
 //! The log of this run's durable sessions: a task that writes what workers and the control task hand in, as
 //! `ringside_core::durable::writer` decides, and tells workers what is stored. Where the store is away it goes on trying:
-//! durable output waits meanwhile, and nothing else does.
+//! durable output waits meanwhile, and nothing else does. Where another node has sealed the log, every worker is told so
+//! before another log is begun, and that it was begun after that, each in this order.
 
 pub mod recovery;
 
@@ -40,6 +41,7 @@ struct Counters {
     bytes: AtomicU64,
     errors: AtomicU64,
     left_out: AtomicU64,
+    seals: AtomicU64,
     waiting_bytes: AtomicU64,
     is_away: AtomicU64,
 }
@@ -59,12 +61,13 @@ impl NodeLog {
         let (replies, answers) = mpsc::unbounded_channel();
         let task = Task {
             store,
-            run,
             writer: Writer::new(run, crate::random::u64()),
             counters: Arc::clone(&counters),
             workers: Handles::default(),
             places: HashMap::new(),
             untold: BTreeMap::new(),
+            turns: 0,
+            told: BTreeMap::new(),
             replies,
             stopping: Vec::new(),
         };
@@ -108,12 +111,13 @@ impl NodeLog {
 
     /// What was counted, by name.
     pub fn counted(&self) -> Vec<(&'static str, u64)> {
-        let Counters { objects, bytes, errors, left_out, waiting_bytes, is_away } = &*self.counters;
+        let Counters { objects, bytes, errors, left_out, seals, waiting_bytes, is_away } = &*self.counters;
         vec![
             ("ringside_log_objects_total", objects.load(Relaxed)),
             ("ringside_log_bytes_total", bytes.load(Relaxed)),
             ("ringside_log_errors_total", errors.load(Relaxed)),
             ("ringside_log_left_out_total", left_out.load(Relaxed)),
+            ("ringside_log_seals_total", seals.load(Relaxed)),
             ("ringside_log_waiting_bytes", waiting_bytes.load(Relaxed)),
             ("ringside_log_store_away", is_away.load(Relaxed)),
         ]
@@ -122,13 +126,16 @@ impl NodeLog {
 
 struct Task {
     store: Store,
-    run: Node,
     writer: Writer,
     counters: Arc<Counters>,
     workers: Handles,
     places: HashMap<SessionId, WorkerId>,
     /// What workers had no room to be told.
     untold: BTreeMap<SessionId, Stored>,
+    /// How often the log was sealed or begun anew: it is sealed where that is odd.
+    turns: u64,
+    /// How many of those turns each worker has been told.
+    told: BTreeMap<usize, u64>,
     replies: mpsc::UnboundedSender<(u64, Reply)>,
     stopping: Vec<oneshot::Sender<()>>,
 }
@@ -142,7 +149,7 @@ impl Task {
         while is_open || !self.writer.is_idle() {
             let due = self.writer.next_timeout();
             let due = due.map(|due| start + Duration::from_micros(due.saturating_sub(1_000_000)));
-            let again = (!self.untold.is_empty()).then(|| Instant::now() + TELL_AGAIN);
+            let again = (!self.untold.is_empty() || !self.all_told()).then(|| Instant::now() + TELL_AGAIN);
             tokio::select! {
                 word = queue.recv(), if is_open => match word {
                     Some(word) => self.handle(now(), word),
@@ -152,7 +159,7 @@ impl Task {
                 () = sleep_until(due) => self.writer.handle_timeout(now()),
                 () = sleep_until(again) => {}
             }
-            self.act();
+            self.act(now());
         }
     }
 
@@ -186,7 +193,24 @@ impl Task {
         }
     }
 
-    fn act(&mut self) {
+    fn act(&mut self, now: u64) {
+        self.act_on_outputs();
+        self.tell_turns();
+        if self.writer.is_sealed() && self.turns % 2 == 1 && self.all_told() {
+            self.writer.handle_reopen(now);
+            self.act_on_outputs();
+        }
+        self.tell();
+        self.counters.left_out.store(self.writer.left_out(), Relaxed);
+        self.counters.waiting_bytes.store(self.writer.waiting_bytes() as u64, Relaxed);
+        if self.writer.is_idle() && self.untold.is_empty() {
+            for done in self.stopping.drain(..) {
+                let _ = done.send(());
+            }
+        }
+    }
+
+    fn act_on_outputs(&mut self) {
         while let Some(output) = self.writer.poll() {
             match output {
                 Output::Ask(question, request) => self.ask(question, request),
@@ -202,9 +226,9 @@ impl Task {
                     }
                 }
                 Output::Forget { first } => {
-                    let (store, run) = (self.store.clone(), self.run);
+                    let (store, log) = (self.store.clone(), self.writer.log());
                     tokio::spawn(async move {
-                        if let Err(error) = store.forget_log(run, first).await {
+                        if let Err(error) = store.forget_log(log, first).await {
                             tracing::warn!(%error, "what the log needs no more is deleted later");
                         }
                     });
@@ -219,21 +243,41 @@ impl Task {
                     }
                 }
                 Output::Sealed => {
-                    tracing::error!(run = %self.run, "another node has taken over this one's durable sessions: they are given up here");
-                    for worker in self.handles().iter() {
-                        let _ = worker.send(Command::Sealed);
-                    }
+                    self.counters.seals.fetch_add(1, Relaxed);
+                    tracing::error!(
+                        log = %self.writer.log(),
+                        "others believed that this node was gone and sealed its log: durable sessions wait until another \
+                         log is begun, and go on there unless another node has taken them over"
+                    );
+                    // Where it was sealed before the other log was open they know.
+                    self.turns += 1 - self.turns % 2;
+                }
+                Output::Reopened => {
+                    tracing::info!(log = %self.writer.log(), "another log was begun: durable sessions go on");
+                    self.turns += 1;
                 }
             }
         }
-        self.tell();
-        self.counters.left_out.store(self.writer.left_out(), Relaxed);
-        self.counters.waiting_bytes.store(self.writer.waiting_bytes() as u64, Relaxed);
-        if self.writer.is_idle() && self.untold.is_empty() {
-            for done in self.stopping.drain(..) {
-                let _ = done.send(());
+    }
+
+    /// Tells workers, each in order, how the log has turned.
+    fn tell_turns(&mut self) {
+        let workers = self.handles().clone();
+        for (at, worker) in workers.iter().enumerate() {
+            let told = self.told.entry(at).or_default();
+            while *told < self.turns {
+                let turn = if *told % 2 == 0 { Command::Sealed } else { Command::Reopened };
+                if worker.send(turn).is_err() {
+                    break;
+                }
+                *told += 1;
             }
         }
+    }
+
+    fn all_told(&self) -> bool {
+        let workers = self.handles().len();
+        (0..workers).all(|at| self.told.get(&at).copied().unwrap_or_default() == self.turns)
     }
 
     fn handles(&self) -> MutexGuard<'_, Vec<WorkerHandle>> {
@@ -261,20 +305,20 @@ impl Task {
     }
 
     fn ask(&self, question: u64, request: Request) {
-        let (store, run, replies, counters) =
-            (self.store.clone(), self.run, self.replies.clone(), Arc::clone(&self.counters));
+        let (store, log, replies, counters) =
+            (self.store.clone(), self.writer.log(), self.replies.clone(), Arc::clone(&self.counters));
         tokio::spawn(async move {
             let reply = match request {
                 Request::Create { number, object } => {
                     let bytes = object.len() as u64;
-                    store.put_log(run, number, object).await.map(|is_made| {
+                    store.put_log(log, number, object).await.map(|is_made| {
                         counters.objects.fetch_add(1, Relaxed);
                         counters.bytes.fetch_add(bytes, Relaxed);
                         if is_made { Reply::Created } else { Reply::Exists }
                     })
                 }
                 Request::Read { number } => {
-                    store.log_object(run, number).await.map(|found| found.map_or(Reply::Missing, Reply::Found))
+                    store.log_object(log, number).await.map(|found| found.map_or(Reply::Missing, Reply::Found))
                 }
             };
             let reply = reply.unwrap_or_else(|error| {

@@ -8,6 +8,7 @@
 //! recordings/<game>/<key>@<inc>/<epoch>/<number>  a segment of what a later leader recorded
 //! records/<game>/<key>/<inc>/<number>        a leadership record in an envelope
 //! logs/<node>.<generation>/<number>          an object of the log of a run of a node
+//! logs/<node>.<generation>.<first>/<number>  the same, of the log that it began after a seal
 //! ```
 
 mod evicted;

@@ -217,8 +217,10 @@ pub enum Command {
         /// Which.
         session: SessionId,
     },
-    /// The log of the node was sealed: another run has taken over, and nothing durable is stored any more.
+    /// The log of the node was sealed: another run may take over what is durable, and nothing of it is stored any more.
     Sealed,
+    /// The log of the node was opened anew after that.
+    Reopened,
     /// Begin a session again; [`Event::Promoted`] follows, or [`Event::NotRestored`].
     Restore(Box<Restore>),
     /// When sessions are idle from now on.

@@ -11,7 +11,7 @@ use ringside_core::durable::recovery::Start;
 use ringside_core::ids::{Epoch, Position, SessionId};
 use ringside_core::leadership::Follower;
 use ringside_core::leadership::message::Promotion;
-use ringside_core::leadership::record::{Cause, Record, Terms, Tier};
+use ringside_core::leadership::record::{Cause, Record, Terms};
 use ringside_core::limits::INCREMENTS;
 use ringside_sandbox::{Module, State};
 
@@ -46,13 +46,25 @@ pub struct Stored {
     pub position: Position,
 }
 
+/// How the log of this worker's node is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum NodeLog {
+    /// As it was begun.
+    #[default]
+    First,
+    /// Sealed.
+    Sealed,
+    /// Opened anew after a seal.
+    Reopened,
+}
+
 impl Worker {
     /// What these sessions have appended since, for the log of the node.
     pub(crate) fn hand_on_entries(&mut self, sessions: &[usize]) {
         let mut items = Vec::new();
         for index in sessions {
             let Some(session) = self.sessions.get_mut(*index).and_then(Option::as_mut) else { continue };
-            let Some(lead) = session.lead.as_mut().filter(|lead| lead.terms.tier == Tier::Durable) else { continue };
+            let Some(lead) = session.lead.as_mut().filter(|lead| lead.writes_log()) else { continue };
             let (from, to) = (lead.logged, lead.core.end());
             if from >= to {
                 continue;
@@ -71,7 +83,7 @@ impl Worker {
     /// The newest checkpoint of a durable session is for the log of the node, if it has not got it yet.
     pub(crate) fn hand_on_checkpoint(&mut self, index: usize) {
         let Some(session) = self.sessions.get_mut(index).and_then(Option::as_mut) else { return };
-        let Some(lead) = session.lead.as_mut().filter(|lead| lead.terms.tier == Tier::Durable) else { return };
+        let Some(lead) = session.lead.as_mut().filter(|lead| lead.writes_log()) else { return };
         let kept = lead.kept.as_ref().map_or(0, |state| state.position());
         let Some(state) = session.checkpoint.clone().filter(|state| state.position() > kept) else { return };
         // What it is compared with is in memory only until that is done, but for the newest, which the session has anyway.
@@ -112,7 +124,7 @@ impl Worker {
     pub(crate) fn checkpoint(&mut self, now: Instant, session: &SessionId) {
         let Some(index) = self.index_of(session) else { return };
         let Some(session) = self.sessions[index].as_mut() else { return };
-        let Some(lead) = session.lead.as_mut().filter(|lead| lead.terms.tier == Tier::Durable) else { return };
+        let Some(lead) = session.lead.as_mut().filter(|lead| lead.writes_log()) else { return };
         lead.kept = None;
         session.checkpoint_for_log(now);
         self.hand_on_checkpoint(index);
@@ -131,10 +143,29 @@ impl Worker {
         }
     }
 
-    /// Another has taken over from this run of the node: whose records are in the store looks there who leads.
-    pub(crate) fn sealed(&mut self, now: Instant) {
+    /// The log of this node was sealed, or opened anew: what that means for each session is its leader's to say.
+    pub(crate) fn node_log_is(&mut self, now: Instant, is: NodeLog) {
+        self.node_log = is;
         for index in 0..self.sessions.len() {
-            self.with_leader(now, index, |core, us| core.handle_sealed(us));
+            match is {
+                NodeLog::First => {}
+                NodeLog::Sealed => self.with_leader(now, index, |core, us| core.handle_sealed(us)),
+                NodeLog::Reopened => self.with_leader(now, index, |core, us| core.handle_reopened(us)),
+            }
+        }
+    }
+
+    /// A session has come to be led here: where the log was sealed once, nobody can tell whether the record by which it is
+    /// led was made before that.
+    pub(crate) fn fence_if_sealed(&mut self, now: Instant, index: usize) {
+        let is = self.node_log;
+        if is != NodeLog::First {
+            self.with_leader(now, index, |core, us| {
+                core.handle_sealed(us);
+                if is == NodeLog::Reopened {
+                    core.handle_reopened(us);
+                }
+            });
         }
     }
 

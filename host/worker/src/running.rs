@@ -54,6 +54,7 @@ impl Worker {
                 if !is_unconfirmed {
                     self.tell(Event::Created { session: id, result: Ok(()) });
                 }
+                self.fence_if_sealed(now, index);
                 self.after_run(now, index, Ran::Applied);
             }
         }

@@ -288,6 +288,13 @@ impl Session {
         session
     }
 
+    /// Its leader has begun an epoch by this record, whether or not the log says so.
+    pub(crate) fn has_epoch(&mut self, record: &Arc<leadership::record::Record>) {
+        if record.epoch != self.epoch {
+            self.lead_changed(record, Branches::begins(record.cause));
+        }
+    }
+
     /// Gives it a leadership, where it has none, because it is to have a follower. What left before has left.
     pub(crate) fn begin_lead(&mut self, now: Instant, (me, clock): (Member, Clock)) {
         if self.lead.is_some() {
@@ -413,9 +420,7 @@ impl Session {
             lead.note(position, &entry.input, &[], self.fold.tick());
             lead.recorded(record);
         }
-        if record.epoch != self.epoch {
-            self.lead_changed(record, Branches::begins(record.cause));
-        }
+        self.has_epoch(record);
         self.log.push(entry);
     }
 

@@ -28,6 +28,7 @@ use crate::authority::Authority;
 use crate::beside::Companion;
 use crate::command::{Command, Count, Event, Flushed};
 use crate::connection::Connection;
+use crate::durable::NodeLog;
 use crate::endpoint::{Endpoint, LinkId, LinkLimits};
 use crate::idle::Idleness;
 use crate::limits::{EVENT_BYTES, EVENTS, HANDSHAKES, SESSIONS};
@@ -177,6 +178,7 @@ pub struct Worker {
     pub(crate) live_sessions: usize,
     pub(crate) created: u64,
     pub(crate) requests: u64,
+    pub(crate) node_log: NodeLog,
     pub(crate) authority: Authority,
     pub(crate) events: VecDeque<Event>,
     pub(crate) event_bytes: usize,
@@ -232,6 +234,7 @@ impl Worker {
             live_sessions: 0,
             created: 0,
             requests: 0,
+            node_log: NodeLog::default(),
             authority,
             events: VecDeque::new(),
             event_bytes: 0,
@@ -340,7 +343,8 @@ impl Worker {
             Command::Done(done) => self.job_done(now, done),
             Command::Stored(stored) => self.stored(now, stored),
             Command::Checkpoint { session } => self.checkpoint(now, &session),
-            Command::Sealed => self.sealed(now),
+            Command::Sealed => self.node_log_is(now, NodeLog::Sealed),
+            Command::Reopened => self.node_log_is(now, NodeLog::Reopened),
             Command::Restore(restore) => self.restore(now, *restore),
             Command::Move { session, to, motive, reply } => reply(self.move_session(now, &session, to, motive)),
             Command::Idleness(idleness) => self.set_idleness(idleness),

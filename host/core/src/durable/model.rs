@@ -1,8 +1,8 @@
 //! A store that is slow, fails, says that it failed when it did not, and answers late; a writer that is killed anywhere,
 //! and a reader that seals its log at any time: nothing that was said to be stored is lost, and nothing is stored after
-//! the seal.
+//! the seal, but in another log that the writer begins, and there only what is of later epochs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -39,6 +39,8 @@ enum Deed {
     Delete,
     /// Somebody seals the log.
     Seal,
+    /// Whoever leads something knows of the seal.
+    Reopen,
 }
 
 fn deeds() -> impl Strategy<Value = Vec<Deed>> {
@@ -54,6 +56,7 @@ fn deeds() -> impl Strategy<Value = Vec<Deed>> {
         2 => (1..3_000_000_u64).prop_map(Deed::Wait),
         1 => Just(Deed::Delete),
         1 => Just(Deed::Seal),
+        1 => Just(Deed::Reopen),
     ];
     proptest::collection::vec(deed, 1..300)
 }
@@ -64,6 +67,12 @@ struct World {
     /// Ends of the sessions' logs.
     ends: [Position; 3],
     stored: [Position; 3],
+    /// Numbers of epochs that are over, with where each began and up to where it was said to be stored.
+    over: Vec<(u64, [Position; 3], [Position; 3])>,
+    /// Where the epoch began.
+    began: [Position; 3],
+    /// The first objects of its logs.
+    logs: Vec<u64>,
     /// Positions of the sessions' last checkpoints.
     handed: [Option<Position>; 3],
     question: Option<(u64, Request)>,
@@ -77,8 +86,8 @@ fn session(who: usize) -> SessionId {
     format!("arena/s{who}@0000000000000001").parse().unwrap()
 }
 
-fn epoch() -> Epoch {
-    run().first_epoch()
+fn epoch(number: u64) -> Epoch {
+    Epoch { number, ..run().first_epoch() }
 }
 
 impl World {
@@ -89,6 +98,9 @@ impl World {
             // The last was promoted here.
             ends: [0, 0, 20],
             stored: [0, 0, 20],
+            over: Vec::new(),
+            began: [0, 0, 20],
+            logs: vec![1],
             handed: [None; 3],
             question: None,
             late: Vec::new(),
@@ -96,6 +108,11 @@ impl World {
             is_sealed: false,
             now: 0,
         }
+    }
+
+    /// The epoch in which all is led.
+    fn epoch(&self) -> Epoch {
+        epoch(self.over.len() as u64 + 1)
     }
 
     fn execute(&mut self) -> Option<(u64, Reply)> {
@@ -112,7 +129,7 @@ impl World {
     }
 
     fn checkpoint(&mut self, who: usize, is_whole: bool) {
-        let (session, epoch, position) = (session(who), epoch(), self.ends[who]);
+        let (session, epoch, position) = (session(who), self.epoch(), self.ends[who]);
         if position == 0 {
             return self.writer.handle_no_checkpoint(&session);
         }
@@ -136,7 +153,8 @@ impl World {
                 let entry =
                     |position| Record { position, time_us: position, input: Input::Tick, outcome: Outcome::Applied };
                 let entries = (from..from + count).map(entry).collect();
-                self.writer.handle_item(self.now, Item::Entries { session: session(who), epoch: epoch(), entries });
+                self.writer
+                    .handle_item(self.now, Item::Entries { session: session(who), epoch: self.epoch(), entries });
             }
             Deed::Lose(who) => self.ends[who] += 1,
             Deed::Checkpoint(who) => self.checkpoint(who, true),
@@ -167,13 +185,18 @@ impl World {
                     self.writer.handle_reply(self.now, question, reply);
                 }
             }
-            Deed::Delete => self.objects.retain(|number, _| *number >= self.first),
+            Deed::Delete => {
+                // Of the log that is written now.
+                let log = self.logs.last().copied().unwrap_or(1);
+                self.objects.retain(|number, _| *number < log || *number >= self.first);
+            }
             Deed::Seal if !self.is_sealed => {
                 let number = self.objects.last_key_value().map_or(1, |(number, _)| number + 1);
                 self.objects.insert(number, seal(run(), number, 9, run()));
                 self.is_sealed = true;
             }
             Deed::Seal => {}
+            Deed::Reopen => self.writer.handle_reopen(self.now),
         }
         self.hear();
     }
@@ -183,7 +206,8 @@ impl World {
         while let Some(output) = self.writer.poll() {
             match output {
                 Output::Ask(number, request) => self.question = Some((number, request)),
-                Output::Stored { session: of, position, .. } => {
+                Output::Stored { session: of, position, epoch } => {
+                    assert_eq!(epoch, self.epoch(), "what is of an epoch that is over is not stored");
                     let who = (0..3).find(|who| session(*who) == of).expect("one of them");
                     assert!(position <= self.ends[who], "what was never appended is not stored");
                     self.stored[who] = self.stored[who].max(position);
@@ -194,22 +218,47 @@ impl World {
                 }
                 Output::Forget { first } => self.first = first,
                 Output::Sealed => assert!(was_sealed, "nobody else has written"),
+                Output::Reopened => self.reopened(),
                 Output::Away(_) => {}
             }
         }
     }
 
+    /// Another log was begun: each session goes on in an epoch that begins now.
+    fn reopened(&mut self) {
+        let number = self.over.len() as u64 + 1;
+        self.over.push((number, self.began, self.stored));
+        (self.began, self.stored, self.handed) = (self.ends, self.ends, [None; 3]);
+        self.logs.push(self.writer.log().first);
+        self.first = 0;
+        self.is_sealed = false;
+    }
+
     /// It is killed now: what recovery finds.
     fn check(&self) {
-        let mut chain = Chain::default();
-        self.objects.iter().for_each(|(number, bytes)| chain.handle_object(run(), *number, bytes));
-        assert_eq!(chain.damage().count(), 0, "{:?}", chain.damage().next());
-        assert_eq!(chain.sealed_by().is_some(), self.is_sealed);
+        let mut chains = Vec::new();
+        for (at, first) in self.logs.iter().enumerate() {
+            let end = self.logs.get(at + 1).copied().unwrap_or(u64::MAX);
+            let mut chain = Chain::beginning(*first, BTreeSet::new());
+            self.objects.range(first..&end).for_each(|(number, bytes)| chain.handle_object(run(), *number, bytes));
+            assert_eq!(chain.damage().count(), 0, "{:?}", chain.damage().next());
+            let is_last = at + 1 == self.logs.len();
+            assert_eq!(chain.sealed_by().is_some(), self.is_sealed || !is_last);
+            chains.push(chain);
+        }
+        for (number, began, stored) in self.over.iter().chain([&(self.over.len() as u64 + 1, self.began, self.stored)])
+        {
+            self.check_epoch(&chains, epoch(*number), began, stored);
+        }
+    }
+
+    fn check_epoch(&self, chains: &[Chain], epoch: Epoch, began: &[Position; 3], stored: &[Position; 3]) {
         for who in 0..3 {
-            let begun = if who == 2 { 20 } else { 0 };
-            if self.stored[who] > begun {
-                let start = chain.start(&session(who), epoch(), Position::MAX).expect("it was stored");
-                assert!(start.end >= self.stored[who], "session {who}: {} of {}", start.end, self.stored[who]);
+            if stored[who] > began[who] {
+                let mut starts = chains.iter().filter_map(|chain| chain.start(&session(who), epoch, Position::MAX));
+                let start = starts.next().expect("it was stored");
+                assert!(starts.next().is_none(), "an epoch is in one log");
+                assert!(start.end >= stored[who], "session {who}: {} of {}", start.end, stored[who]);
                 assert!(start.end <= self.ends[who]);
                 // Each is of the one before, by the bytes that stand for its state.
                 for one in start.checkpoints() {
@@ -233,10 +282,10 @@ proptest! {
     #[test]
     fn after_its_seal_a_log_stands_still(deeds in deeds(), later in deeds()) {
         let mut world = World::new();
-        deeds.iter().for_each(|deed| world.act(deed));
+        deeds.iter().filter(|deed| !matches!(deed, Deed::Reopen)).for_each(|deed| world.act(deed));
         world.act(&Deed::Seal);
         let objects = world.objects.clone();
-        for deed in later.iter().filter(|deed| !matches!(deed, Deed::Delete)) {
+        for deed in later.iter().filter(|deed| !matches!(deed, Deed::Delete | Deed::Reopen)) {
             world.act(deed);
             world.check();
             prop_assert_eq!(&world.objects, &objects);

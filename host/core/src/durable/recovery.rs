@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
+use super::LogName;
 use super::object::{Checkpoint, Closed, Content, Item, Object, Opened};
 use crate::ids::{Epoch, Node, Position, SessionId};
 use crate::leadership::lineage::Term;
@@ -145,9 +146,9 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// One that is read without these checkpoints, as if they had never been.
-    pub fn without(useless: BTreeSet<(SessionId, Epoch, Position)>) -> Chain {
-        Chain { useless, ..Chain::default() }
+    /// Of a log whose first object has this number, read without these checkpoints, as if they had never been.
+    pub fn beginning(first: u64, useless: BTreeSet<(SessionId, Epoch, Position)>) -> Chain {
+        Chain { useless, next: first, ..Chain::default() }
     }
 
     /// Takes the next object that is there; numbers between the last and this one are missing.
@@ -200,6 +201,11 @@ impl Chain {
     /// Who sealed it, if anybody has.
     pub fn sealed_by(&self) -> Option<Node> {
         self.sealed_by
+    }
+
+    /// Whether it has something of an epoch of a session. Once it is sealed, nothing of that epoch is ever released any more.
+    pub fn has(&self, session: &SessionId, epoch: Epoch) -> bool {
+        self.tracks.get(session).is_some_and(|epochs| epochs.contains_key(&epoch))
     }
 
     /// The number after the last that was taken.
@@ -257,8 +263,8 @@ pub fn start(record: &Leadership, mut track: impl FnMut(Epoch, Position) -> Opti
 }
 
 /// Names an object that could not be read for the operator.
-pub fn unreadable(run: Node, damage: &Damage) -> String {
-    format!("object {} of the log of node {run}: {}", damage.number, damage.what)
+pub fn unreadable(log: LogName, damage: &Damage) -> String {
+    format!("object {} of the log of node {log}: {}", damage.number, damage.what)
 }
 
 /// An object's bytes that seal a log.

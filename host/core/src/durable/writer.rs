@@ -7,8 +7,11 @@
 //!          an error ──┘ │  └──► reading ──► its own: made
 //!      tried again after a pause      ├──► nothing there: creating
 //!                       └─────────────┤
-//!                                     └──► anybody else's: sealed, for good
+//!                                     └──► anybody else's: sealed
 //! ```
+//!
+//! **Sealed**, the run may begin another log ([`Writer::handle_reopen`]), whose first object lists what it leads. What comes
+//! of durable sessions until that exists is of epochs that are fenced, and goes nowhere.
 //!
 //! One object at a time; what comes meanwhile is the next. An answer is never believed but for the bytes: an error may
 //! hide a success, so the same create is tried again, and if something is there already it is read and compared.
@@ -20,6 +23,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
+use super::LogName;
 use super::object::{Checkpoint, Closed, Content, Item, Object, Opened};
 use crate::ids::{Epoch, Node, Position, SessionId};
 use crate::limits::{LOG_BACKLOG_BYTES, LOG_HELD_OBJECTS, LOG_ITEM_BYTES, LOG_OBJECT_BYTES, LOG_ROSTER_OBJECTS};
@@ -34,6 +38,14 @@ pub const ANSWER_US: u64 = 10_000_000;
 pub const NOTES_US: u64 = 500_000;
 /// How long after its first error the store counts as away, µs.
 pub const AWAY_US: u64 = 1_000_000;
+
+/// Sealed again so soon after it was opened anew, a log is opened later each time, µs: who seals it cannot be reached, and will
+/// do so again.
+pub const CALM_US: u64 = 60_000_000;
+/// By how much later at first, µs; twice as much each time.
+pub const FIRST_REOPEN_US: u64 = 1_000_000;
+/// And at most, µs.
+pub const LONGEST_REOPEN_US: u64 = 30_000_000;
 
 /// What the store is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,8 +102,11 @@ pub enum Output {
     },
     /// The store does not answer, or does again.
     Away(bool),
-    /// Another has taken over: nothing will be stored any more.
+    /// Another may take over: nothing is stored any more, until the shell has told whoever leads something, and then says so
+    /// ([`Writer::handle_reopen`]).
     Sealed,
+    /// Another log was begun. It takes what is of epochs that begin from now on.
+    Reopened,
 }
 
 /// A durable session in this log.
@@ -156,10 +171,19 @@ struct Flight {
     question: u64,
 }
 
+/// Whether the log takes anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Open,
+    Sealed,
+    /// The first object of another log is on its way.
+    Reopening,
+}
+
 /// The writer of this run's log.
 #[derive(Debug)]
 pub struct Writer {
-    run: Node,
+    log: LogName,
     maker: u64,
     next: u64,
     first: u64,
@@ -174,7 +198,9 @@ pub struct Writer {
     pause_us: u64,
     failing_since: Option<u64>,
     is_away: bool,
-    is_sealed: bool,
+    phase: Phase,
+    /// When another log was begun last, and how long it took to be begun after the seal.
+    reopened: Option<(u64, u64)>,
     questions: u64,
     outputs: VecDeque<Output>,
     /// Sessions whose entries found no room: a checkpoint is asked for when there is some.
@@ -187,7 +213,7 @@ impl Writer {
     /// Of a run whose log is empty. `maker` is drawn at random.
     pub fn new(run: Node, maker: u64) -> Writer {
         Writer {
-            run,
+            log: LogName::first_of(run),
             maker,
             next: 1,
             first: 1,
@@ -201,7 +227,8 @@ impl Writer {
             pause_us: FIRST_PAUSE_US,
             failing_since: None,
             is_away: false,
-            is_sealed: false,
+            phase: Phase::Open,
+            reopened: None,
             questions: 0,
             outputs: VecDeque::new(),
             unasked: BTreeSet::new(),
@@ -211,12 +238,17 @@ impl Writer {
 
     /// Whether another has taken over.
     pub fn is_sealed(&self) -> bool {
-        self.is_sealed
+        self.phase != Phase::Open
+    }
+
+    /// The log that is written, or was until it was sealed.
+    pub fn log(&self) -> LogName {
+        self.log
     }
 
     /// Whether everything that was handed in is stored.
     pub fn is_idle(&self) -> bool {
-        self.is_sealed || self.flight.is_none() && self.backlog.is_empty()
+        self.is_sealed() || self.flight.is_none() && self.backlog.is_empty()
     }
 
     /// The number of the next object.
@@ -236,8 +268,8 @@ impl Writer {
 
     /// Something happened. Order matters, within a session.
     pub fn handle_item(&mut self, now: u64, item: Item) {
-        if self.is_sealed {
-            return;
+        if self.is_sealed() {
+            return self.notes(item);
         }
         let is_urgent = match &item {
             Item::Opened(opened) => {
@@ -275,6 +307,36 @@ impl Writer {
         self.backlog.push_back(item);
         let due = if is_urgent { now } else { now.saturating_add(NOTES_US) };
         self.due = Some(self.due.map_or(due, |known| known.min(due)));
+        self.write(now);
+    }
+
+    /// What comes while nothing is written: whom the first object of the next log has to list.
+    fn notes(&mut self, item: Item) {
+        match item {
+            Item::Opened(opened) => _ = self.open.insert(opened.session.clone(), opened),
+            Item::Closed { session, .. } => _ = self.open.remove(&session),
+            _ => {}
+        }
+    }
+
+    /// Whoever leads something knows of the seal: another log is begun, at once or after a pause. Until it is
+    /// ([`Output::Reopened`]) nothing is stored.
+    pub fn handle_reopen(&mut self, now: u64) {
+        if self.phase != Phase::Sealed {
+            return;
+        }
+        let pause = match self.reopened {
+            Some((at, pause)) if now < at.saturating_add(CALM_US) => {
+                (2 * pause).clamp(FIRST_REOPEN_US, LONGEST_REOPEN_US)
+            }
+            _ => 0,
+        };
+        self.reopened = Some((now.saturating_add(pause), pause));
+        (self.phase, self.due) = (Phase::Reopening, Some(now.saturating_add(pause)));
+        self.log = self.log.after(self.next);
+        (self.next, self.first) = (self.log.first, self.log.first);
+        self.tracks.clear();
+        self.unasked.clear();
         self.write(now);
     }
 
@@ -356,7 +418,7 @@ impl Writer {
     /// When [`Writer::handle_timeout`] is due.
     pub fn next_timeout(&self) -> Option<u64> {
         match &self.flight {
-            _ if self.is_sealed => None,
+            _ if self.phase == Phase::Sealed => None,
             Some(flight) => Some(flight.due),
             None => self.due,
         }
@@ -378,7 +440,8 @@ impl Writer {
             }
             (Request::Read { .. }, Reply::Found(bytes)) if bytes == flight.object => self.made(now),
             (Request::Read { .. }, Reply::Found(_)) => {
-                (self.is_sealed, self.flight, self.due) = (true, None, None);
+                self.next = flight.number;
+                (self.phase, self.flight, self.due) = (Phase::Sealed, None, None);
                 self.backlog.clear();
                 self.backlog_bytes = 0;
                 self.outputs.push_back(Output::Sealed);
@@ -412,11 +475,11 @@ impl Writer {
 
     /// Begins the next object, if something is due and none is on its way.
     fn write(&mut self, now: u64) {
-        if self.is_sealed || self.flight.is_some() || self.due.is_none_or(|due| due > now) {
+        if self.phase == Phase::Sealed || self.flight.is_some() || self.due.is_none_or(|due| due > now) {
             return;
         }
         let (mut items, mut bytes) = (Vec::new(), 0);
-        if self.next >= self.roster_at + LOG_ROSTER_OBJECTS {
+        if self.phase == Phase::Reopening || self.next >= self.roster_at + LOG_ROSTER_OBJECTS {
             self.roster_at = self.next;
             let roster = Item::Roster(self.open.values().cloned().collect());
             bytes += roster.weight();
@@ -432,7 +495,7 @@ impl Writer {
             items.extend(self.backlog.pop_front());
         }
         self.due = (!self.backlog.is_empty()).then_some(now);
-        let (run, number, maker, first) = (self.run, self.next, self.maker, self.first);
+        let (run, number, maker, first) = (self.log.run, self.next, self.maker, self.first);
         let object = Object { run, number, maker, first, content: Content::Items(items) };
         let bytes = object.encode();
         let Content::Items(content) = object.content else { return };
@@ -449,6 +512,10 @@ impl Writer {
             self.outputs.push_back(Output::Away(false));
         }
         self.next = flight.number + 1;
+        if self.phase == Phase::Reopening {
+            self.phase = Phase::Open;
+            self.outputs.push_back(Output::Reopened);
+        }
         let has_roster = matches!(flight.content.first(), Some(Item::Roster(_)));
         for item in flight.content {
             match item {

@@ -21,6 +21,7 @@
 //! [`Output::Deposed`] or [`Output::Superseded`] turn it into a follower at once.
 
 mod change;
+mod fence;
 mod meeting;
 mod peer;
 mod release;
@@ -33,11 +34,12 @@ use std::sync::Arc;
 use super::chain::{Chain, Settled};
 use super::follower::Follower;
 use super::message::{Ack, Answer, Append, Ask, Mark, Message, Output, Party, Promotion, Release, Stand};
-use super::record::{Cause, ChainHome, Member, Motive, Record, Terms, Tier};
-use super::timing::{HEARTBEAT_US, STALL_US, STORE_US, WANTED_US};
+use super::record::{Cause, ChainHome, Member, Motive, Record, Terms};
+use super::timing::{HEARTBEAT_US, STALL_US, WANTED_US};
 use crate::ids::{Epoch, Node, Position};
 use crate::limits;
 pub use change::MoveError;
+use fence::NodeLog;
 use meeting::Rival;
 use peer::Peer;
 use telling::Reminder;
@@ -117,8 +119,8 @@ pub struct Leader {
     chain: Chain,
     is_paused: bool,
     is_degraded: bool,
-    /// If the log of its node was sealed: when it looks next for who leads.
-    sealed: Option<u64>,
+    /// Whether the log of its node takes what is of this epoch.
+    node_log: NodeLog,
     /// After which entry it is being evicted.
     resting_at: Position,
     outputs: VecDeque<Output>,
@@ -207,7 +209,7 @@ impl Leader {
             chain: Chain::default(),
             is_paused: false,
             is_degraded: false,
-            sealed: None,
+            node_log: NodeLog::Open,
             resting_at: 0,
             outputs: VecDeque::new(),
         }
@@ -276,8 +278,8 @@ impl Leader {
         if !self.is_confirmed && self.counted().is_empty() {
             self.chain.read(now);
         }
-        self.look_if_sealed(now);
         self.end_hold(now);
+        self.go_on_fenced(now);
         self.go_on_resting(now);
         self.pursue_rival(now);
         if now >= self.next_beat {
@@ -305,7 +307,7 @@ impl Leader {
     /// As [`Leader::handle_append`].
     pub fn may_append(&self) -> Result<(), NotNow> {
         match self.phase {
-            Phase::Leading if self.sealed.is_some() && self.terms.tier == Tier::Durable => Err(NotNow::Unsettled),
+            Phase::Leading if self.is_fenced() => Err(NotNow::Unsettled),
             Phase::Leading => Ok(()),
             Phase::Holding { .. } | Phase::Granting { .. } | Phase::Resting(_) => Err(NotNow::Moving),
             Phase::Claiming | Phase::Yielding => Err(NotNow::Unsettled),
@@ -336,24 +338,11 @@ impl Leader {
 
     /// The store has this node's log up to a position.
     pub fn handle_stored(&mut self, now: u64, position: Position) {
+        if self.is_fenced() {
+            return;
+        }
         self.stored = self.stored.max(position.min(self.end));
         self.release(now);
-    }
-
-    /// The log of this node was sealed: another run takes over what is durable. Where the store has the chain it is looked
-    /// at until it says who leads; a durable session takes nothing any more, for nothing of it would ever be released.
-    pub fn handle_sealed(&mut self, now: u64) {
-        if self.terms.home() == ChainHome::Store && self.sealed.is_none() {
-            self.sealed = Some(now);
-            self.look_if_sealed(now);
-        }
-    }
-
-    fn look_if_sealed(&mut self, now: u64) {
-        if self.sealed.is_some_and(|due| due <= now) {
-            self.sealed = Some(now + STORE_US);
-            self.chain.read(now);
-        }
     }
 
     /// The fold came to a hash, for followers to compare.

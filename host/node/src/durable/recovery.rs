@@ -1,7 +1,8 @@
 //! What becomes of the durable sessions of runs of nodes that are gone: their logs are sealed, read, and each session goes
 //! on here from its newest checkpoint and the entries after it, by the next record of its chain. A node takes over its own
 //! earlier runs before anybody is let in; those of others, when they are gone for [`GONE`], the node that the ring names
-//! for the log. Two that try the same are settled by conditional create: the seal, and the record.
+//! for the log. A run that was believed to be gone and is not finds the seal, and begins another log: all are read, and the
+//! newest must be sealed ([`Recovery::is_fenced`]). Two that try the same are settled by conditional create: the seal, and the record.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _};
 use ringside_core::directory::Charter;
+use ringside_core::durable::LogName;
 use ringside_core::durable::object::{Checkpoint, Opened};
 use ringside_core::durable::recovery::{self, Chain, Start};
 use ringside_core::ids::{Epoch, ModuleHash, Node, NodeId, Position, SessionId};
@@ -84,20 +86,39 @@ pub struct Recovery {
 /// Logs that were read.
 #[derive(Default)]
 struct Logs {
-    by_run: BTreeMap<Node, Chain>,
+    by_name: BTreeMap<LogName, Chain>,
     /// Checkpoints that say what they are not: logs are read as if they had never been.
     useless: BTreeSet<(SessionId, Epoch, Position)>,
 }
 
 impl Logs {
-    fn get(&self, run: Node) -> Option<&Chain> {
-        self.by_run.get(&run)
+    /// Those of a run, oldest first.
+    fn of(&self, run: Node) -> impl DoubleEndedIterator<Item = (&LogName, &Chain)> {
+        self.by_name.iter().filter(move |(name, _)| name.run == run)
+    }
+
+    fn newest(&self, run: Node) -> Option<(&LogName, &Chain)> {
+        self.of(run).next_back()
+    }
+
+    fn is_sealed(&self, run: Node) -> bool {
+        self.newest(run).is_some_and(|(_, log)| log.sealed_by().is_some())
+    }
+
+    fn forget(&mut self, run: Node) {
+        self.by_name.retain(|name, _| name.run != run);
+    }
+
+    /// From where a session goes on by what the logs of an epoch's run have of that epoch.
+    fn start(&self, session: &SessionId, epoch: Epoch, last: Position) -> Option<Start> {
+        let found = self.of(run_of(epoch)).filter_map(|(_, log)| log.start(session, epoch, last));
+        found.max_by_key(|start| start.end)
     }
 
     /// A checkpoint is of no use: whatever was read is read again without it.
     fn distrust(&mut self, session: &SessionId, epoch: Epoch, position: Position) {
         self.useless.insert((session.clone(), epoch, position));
-        self.by_run.clear();
+        self.by_name.clear();
     }
 }
 
@@ -111,8 +132,9 @@ impl Recovery {
         let mut said = BTreeSet::new();
         loop {
             tokio::time::sleep(LOOK).await;
-            let Ok(runs) = self.store.log_runs().await else { continue };
-            let others: Vec<Node> = runs.into_iter().filter(|run| *run != self.me && !done.contains(run)).collect();
+            let Ok(logs) = self.store.logs().await else { continue };
+            let others = logs.into_iter().filter(|log| log.run != self.me && !done.contains(log)).map(|log| log.run);
+            let others: Vec<Node> = others.collect::<BTreeSet<Node>>().into_iter().collect();
             let Ok(presence) = self.control.presence(others.clone()).await else { continue };
             for (run, presence) in others.into_iter().zip(presence) {
                 if presence.is_present {
@@ -128,39 +150,46 @@ impl Recovery {
         }
     }
 
-    async fn own(&self, done: &mut BTreeSet<Node>) {
-        let runs = match self.store.log_runs().await {
-            Ok(runs) => runs,
+    async fn own(&self, done: &mut BTreeSet<LogName>) {
+        let logs = match self.store.logs().await {
+            Ok(logs) => logs,
             Err(error) => return tracing::error!(%error, "the logs of this node's earlier runs are looked for later"),
         };
         let mut said = BTreeSet::new();
+        let runs: BTreeSet<Node> = logs.into_iter().map(|log| log.run).collect();
         for run in runs.into_iter().filter(|run| run.id == self.me.id && run.generation < self.me.generation) {
             self.take_over(run, done, &mut said).await;
         }
     }
 
-    /// Takes over a run; it is done with when nothing of it is left to be tried again.
-    async fn take_over(&self, run: Node, done: &mut BTreeSet<Node>, said: &mut BTreeSet<Node>) {
+    /// Takes over a run; its logs are done with when nothing of them is left to be tried again.
+    async fn take_over(&self, run: Node, done: &mut BTreeSet<LogName>, said: &mut BTreeSet<LogName>) {
         let mut logs = Logs::default();
         if let Err(error) = self.read(&mut logs, run, true).await {
             return tracing::warn!(%run, %error, "the log of a run that is gone is read again");
         }
-        let Some(log) = logs.get(run) else { return };
-        let is_first = said.insert(run);
-        if is_first {
-            for damage in log.damage() {
-                tracing::error!("{}", recovery::unreadable(run, damage));
-            }
+        let names: Vec<LogName> = logs.of(run).map(|(name, _)| *name).collect();
+        if let Some((name, log)) = logs.newest(run)
+            && said.insert(*name)
+        {
             self.say_what_is_lost(run, log);
+            for (name, damage) in logs.of(run).flat_map(|(name, log)| log.damage().map(move |damage| (name, damage))) {
+                tracing::error!("{}", recovery::unreadable(*name, damage));
+            }
         }
-        for session in log.ended().filter(|session| session.incarnation.0 != 0) {
-            self.chains.end(session.clone());
+        let mut sessions: BTreeMap<SessionId, Option<Opened>> = BTreeMap::new();
+        for (_, log) in logs.of(run).filter(|(name, _)| !done.contains(name)) {
+            for session in log.ended().filter(|session| session.incarnation.0 != 0) {
+                self.chains.end(session.clone());
+            }
+            for session in log.durable() {
+                let known = sessions.entry(session.clone()).or_default();
+                *known = log.opened(session).cloned().or(known.take());
+            }
         }
-        let mut sessions: Vec<(SessionId, Option<Opened>)> =
-            log.durable().into_iter().map(|session| (session.clone(), log.opened(session).cloned())).collect();
         let (mut recovered, mut waits) = (Vec::new(), 0);
-        if log.damage().next().is_some() {
-            match self.unnamed(run, log).await {
+        if logs.of(run).any(|(_, log)| log.damage().next().is_some()) {
+            match self.unnamed(run, &sessions).await {
                 Ok(unnamed) => sessions.extend(unnamed.into_iter().map(|session| (session, None))),
                 Err(error) => {
                     waits += 1;
@@ -188,16 +217,20 @@ impl Recovery {
             tracing::info!(%run, sessions = recovered.len(), "durable sessions of a run that is gone go on here");
         }
         if waits == 0 {
-            done.insert(run);
+            done.extend(names);
         }
     }
 
     /// Sessions that the run led by their records, and of which nothing is left in its log: all of it was in objects that are
     /// damaged or missing.
-    async fn unnamed(&self, run: Node, log: &Chain) -> Result<Vec<SessionId>, StoreError> {
+    async fn unnamed(
+        &self,
+        run: Node,
+        named: &BTreeMap<SessionId, Option<Opened>>,
+    ) -> Result<Vec<SessionId>, StoreError> {
         let mut unnamed = Vec::new();
         for session in self.store.recorded().await? {
-            if log.durable().contains(&session) || log.opened(&session).is_some() {
+            if named.contains_key(&session) {
                 continue;
             }
             match self.store.newest_record(&session).await {
@@ -229,14 +262,33 @@ impl Recovery {
         });
     }
 
-    /// Reads a run's log, and seals it first if `seal`.
+    /// Reads a run's logs, and has the newest sealed if `seal`.
     async fn read(&self, logs: &mut Logs, run: Node, seal: bool) -> Result<(), StoreError> {
-        if logs.get(run).is_some_and(|log| !seal || log.sealed_by().is_some()) {
+        if logs.newest(run).is_some() && (!seal || logs.is_sealed(run)) {
             return Ok(());
         }
-        let mut chain = Chain::without(logs.useless.clone());
-        let numbers = self.store.log_numbers(run).await?;
-        let read = |number| async move { (number, self.store.log_object(run, number).await) };
+        let mut names: Vec<LogName> = self.store.logs().await?.into_iter().filter(|name| name.run == run).collect();
+        if names.is_empty() {
+            names.push(LogName::first_of(run));
+        }
+        let newest = names.last().copied();
+        for name in names {
+            let chain = self.read_one(name, logs.useless.clone(), seal && Some(name) == newest).await?;
+            logs.by_name.insert(name, chain);
+        }
+        Ok(())
+    }
+
+    async fn read_one(
+        &self,
+        name: LogName,
+        useless: BTreeSet<(SessionId, Epoch, Position)>,
+        seal: bool,
+    ) -> Result<Chain, StoreError> {
+        let run = name.run;
+        let mut chain = Chain::beginning(name.first, useless);
+        let numbers = self.store.log_numbers(name).await?;
+        let read = |number| async move { (number, self.store.log_object(name, number).await) };
         let mut reads = stream::iter(numbers.into_iter().map(read)).buffered(READ_AHEAD);
         while let Some((number, read)) = reads.next().await {
             let bytes = read?;
@@ -247,14 +299,27 @@ impl Recovery {
         while seal && chain.sealed_by().is_none() {
             let number = chain.next_number();
             let object = recovery::seal(run, number, crate::random::u64(), self.me);
-            self.store.put_log(run, number, object).await?;
+            self.store.put_log(name, number, object).await?;
             // Whatever is there now, this node's seal or not.
-            if let Some(bytes) = self.store.log_object(run, number).await? {
+            if let Some(bytes) = self.store.log_object(name, number).await? {
                 chain.handle_object(run, number, &bytes);
             }
         }
-        logs.by_run.insert(run, chain);
-        Ok(())
+        Ok(chain)
+    }
+
+    /// Whether nothing is released any more by the leader of a record that was read before this is asked: its epoch is in a
+    /// log that is sealed, or the newest object of all of the run's logs is a seal. A log that was begun after a seal takes
+    /// only what is of epochs that begin after that.
+    async fn is_fenced(&self, logs: &Logs, record: &Record) -> Result<bool, StoreError> {
+        let run = record.leader.node;
+        let has = |log: &Chain| log.sealed_by().is_some() && log.has(&record.session, record.epoch);
+        if logs.of(run).any(|(_, log)| has(log)) {
+            return Ok(true);
+        }
+        let Some((name, log)) = logs.newest(run).filter(|(_, log)| log.sealed_by().is_some()) else { return Ok(false) };
+        let next = log.next_number();
+        Ok(self.store.log_object(name.after(next - 1), next).await?.is_none())
     }
 
     /// Has a session go on here, if it is this run's to give.
@@ -281,10 +346,10 @@ impl Recovery {
             }
             // A node that has just begun sees nobody. Whoever seals the log of one that is there takes its sessions from it.
             self.read(logs, leader, leader.id == self.me.id || self.began.elapsed() >= GONE).await?;
-            if logs.get(leader).is_none_or(|log| log.sealed_by().is_none()) {
-                logs.by_run.remove(&leader);
-                return Err(NotNow::Led(leader));
-            }
+        }
+        if !self.is_fenced(logs, &record).await? {
+            logs.forget(leader);
+            return Err(NotNow::Led(leader));
         }
         if presence.iter().skip(1).any(|presence| presence.is_present) {
             return Err(NotNow::Followed);
@@ -308,14 +373,13 @@ impl Recovery {
         if let Some(position) = start.lacks {
             tracing::error!(%session, position, end = start.end, "entries are missing: the session goes on without what came after");
         }
-        let seal = logs.get(run).map_or(0, |log| log.next_number() - 1);
+        let seal = logs.newest(run).map_or(0, |(_, log)| log.next_number() - 1);
         self.go_on(session, opened, record, (start, state), seal).await
     }
 
     /// From where a session goes on that a run led, and whose log that is. One that was evicted before goes on from there, if the
     /// run had not written more.
     async fn start(&self, logs: &mut Logs, run: Node, record: &Record) -> Result<Option<(Start, Node)>, NotNow> {
-        let run_of = |epoch: Epoch| Node { id: NodeId(epoch.node), generation: epoch.node_generation };
         let runs: BTreeSet<Node> = record.lineage.terms().iter().map(|term| run_of(term.epoch)).collect();
         // Who led it before wrote nothing of it any more when another began to: that log needs no seal.
         for run in runs {
@@ -324,7 +388,7 @@ impl Recovery {
         let states = self.store.states_of(&record.session).await?;
         let mut from = None;
         let start = recovery::start(record, |epoch, last| {
-            if let Some(start) = logs.get(run_of(epoch)).and_then(|log| log.start(&record.session, epoch, last)) {
+            if let Some(start) = logs.start(&record.session, epoch, last) {
                 from = Some(run_of(epoch));
                 return Some(start);
             }
@@ -376,6 +440,11 @@ impl Recovery {
         }
         Ok(Outcome::Recovered)
     }
+}
+
+/// Whose an epoch is.
+fn run_of(epoch: Epoch) -> Node {
+    Node { id: NodeId(epoch.node), generation: epoch.node_generation }
 }
 
 /// The state that a session goes on from; or which of its checkpoints is of no use, and why.

@@ -1,5 +1,6 @@
 //! The log's task against a store in memory.
 
+use ringside_core::durable::LogName;
 use ringside_core::durable::recovery::Chain;
 use ringside_core::ids::{Epoch, NodeId};
 use ringside_core::leadership::record::Tier;
@@ -26,8 +27,8 @@ fn entries(key: &str, positions: std::ops::RangeInclusive<u64>) -> Item {
 
 async fn read(store: &Store) -> Chain {
     let mut chain = Chain::default();
-    for number in store.log_numbers(run()).await.unwrap() {
-        chain.handle_object(run(), number, &store.log_object(run(), number).await.unwrap().unwrap());
+    for number in store.log_numbers(LogName::first_of(run())).await.unwrap() {
+        chain.handle_object(run(), number, &store.log_object(LogName::first_of(run()), number).await.unwrap().unwrap());
     }
     chain
 }
@@ -78,7 +79,7 @@ async fn a_log_that_was_sealed_takes_nothing_any_more_and_ends() {
     let store = Store::memory();
     let log = NodeLog::start(store.clone(), run());
     let seal = ringside_core::durable::recovery::seal(run(), 1, 9, Node { id: NodeId(2), generation: 1 });
-    assert!(store.put_log(run(), 1, seal).await.unwrap());
+    assert!(store.put_log(LogName::first_of(run()), 1, seal).await.unwrap());
     let handed = log.clone();
     tokio::task::spawn_blocking(move || handed.take(WorkerId(0), vec![entries("a", 1..=3)])).await.unwrap();
     log.stop().await;

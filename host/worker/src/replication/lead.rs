@@ -146,6 +146,11 @@ impl Lead {
         is_bounded && self.core.may_append().is_ok()
     }
 
+    /// Whether what it appends goes into the log of its node.
+    pub fn writes_log(&self) -> bool {
+        self.terms.tier == Tier::Durable && !self.core.is_fenced()
+    }
+
     /// Whether something waits for followers or the store.
     pub fn waits(&self) -> bool {
         !self.gates.is_released(self.core.end())

@@ -89,7 +89,7 @@ fn damaged_and_missing_objects_are_named_and_lose_what_they_held_alone() {
         (5, object(5, vec![checkpoint("b", epoch, 7), entries("d", epoch, 9..=9)])),
         (6, seal(run(), 6, 2, run())),
     ]);
-    let damage: Vec<String> = chain.damage().map(|damage| unreadable(run(), damage)).collect();
+    let damage: Vec<String> = chain.damage().map(|damage| unreadable(LogName::first_of(run()), damage)).collect();
     assert_eq!(damage.len(), 2, "{damage:?}");
     assert!(damage[0].contains("object 2 of the log of node a.7: it is missing"), "{damage:?}");
     assert!(damage[1].contains("object 3") && damage[1].contains("checksum"), "{damage:?}");
@@ -224,7 +224,7 @@ fn a_checkpoint_that_is_of_no_use_is_read_over() {
     let epoch = run().first_epoch();
     for (useless, goes_on) in [(vec![10], vec![8]), (vec![8], vec![2, 4, 6]), (vec![8, 2], vec![])] {
         let useless = useless.into_iter().map(|position| (session("a"), epoch, position)).collect();
-        let mut chain = Chain::without(useless);
+        let mut chain = Chain::beginning(1, useless);
         chained(epoch).iter().for_each(|(number, bytes)| chain.handle_object(run(), *number, bytes));
         assert_eq!(steps(chain.start(&session("a"), epoch, Position::MAX)), (goes_on, 12, None));
     }

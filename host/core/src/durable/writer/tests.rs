@@ -339,3 +339,74 @@ fn an_increment_fills_a_hole_and_its_base_stays_though_it_did_not() {
     let (_, first) = writer.sessions().next().unwrap();
     assert!(first.is_some_and(|first| first <= 3), "{first:?}");
 }
+
+/// Seals the log under the object that is on its way.
+fn seal(writer: &mut Writer, now: u64) {
+    let (question, number, _) = create(writer);
+    writer.handle_reply(now, question, Reply::Exists);
+    let Some((question, Request::Read { .. })) = said(writer).0 else { panic!("it is looked at") };
+    let seal = super::super::recovery::seal(run(), number, 9, run());
+    writer.handle_reply(now, question, Reply::Found(seal));
+    assert_eq!(said(writer), (None, vec![Output::Sealed]));
+}
+
+#[test]
+fn after_a_seal_another_log_begins_with_whom_the_run_leads_and_nothing_else() {
+    let mut writer = Writer::new(run(), 1);
+    let opened = |key| Opened { session: session(key), tier: Tier::Volatile, charter: Bytes::new() };
+    writer.handle_item(0, Item::Opened(opened("v")));
+    writer.handle_item(0, entries("a", 1..=2));
+    let (question, ..) = create(&mut writer);
+    writer.handle_reply(0, question, Reply::Created);
+    said(&mut writer);
+    writer.handle_item(0, entries("a", 3..=3));
+    seal(&mut writer, 0);
+    // Others come and go meanwhile.
+    writer.handle_item(1, Item::Opened(opened("w")));
+    writer.handle_item(1, Item::Closed { session: session("v"), why: Closed::Ended });
+    writer.handle_reopen(1);
+    writer.handle_item(1, entries("a", 4..=4));
+    let (question, number, object) = create(&mut writer);
+    assert_eq!((number, writer.log()), (3, LogName { run: run(), first: 3 }));
+    assert_eq!(object.content, Content::Items(vec![Item::Roster(vec![opened("w")])]));
+    assert_eq!(object.first, 3);
+    assert!(writer.is_sealed());
+    writer.handle_reply(2, question, Reply::Created);
+    assert_eq!(said(&mut writer), (None, vec![Output::Reopened]));
+    assert!(!writer.is_sealed());
+    // It has nothing of what came before.
+    writer.handle_item(3, entries("a", 5..=5));
+    let (asked, others) = said(&mut writer);
+    assert_eq!(others, [Output::Checkpoint(session("a"))]);
+    let Some((question, _)) = asked else { panic!("it is written") };
+    writer.handle_reply(3, question, Reply::Created);
+    assert_eq!(said(&mut writer), (None, Vec::new()), "not stored: it lacks what came before");
+}
+
+#[test]
+fn a_log_that_is_sealed_again_and_again_is_begun_anew_later_each_time() {
+    let mut writer = Writer::new(run(), 1);
+    let mut now = 0;
+    let mut sealed = |writer: &mut Writer, now: u64| {
+        writer.handle_item(now, entries("a", 1..=2));
+        seal(writer, now);
+        writer.handle_reopen(now);
+        let is_at_once = writer.flight.is_some();
+        let due = if is_at_once { now } else { writer.next_timeout().unwrap() };
+        writer.handle_timeout(due);
+        let (question, ..) = create(writer);
+        writer.handle_reply(due, question, Reply::Created);
+        assert_eq!(said(writer), (None, vec![Output::Reopened]));
+        due - now
+    };
+    let mut pauses = Vec::new();
+    for _ in 0..8 {
+        let pause = sealed(&mut writer, now);
+        now += pause;
+        pauses.push(pause);
+    }
+    assert_eq!(pauses[..3], [0, FIRST_REOPEN_US, 2 * FIRST_REOPEN_US]);
+    assert_eq!(pauses.last(), Some(&LONGEST_REOPEN_US));
+    // Whoever sealed it can be reached again.
+    assert_eq!(sealed(&mut writer, now + CALM_US), 0);
+}

@@ -39,7 +39,7 @@ impl Leader {
     /// # Errors
     /// If it cannot be begun now; nothing has changed.
     pub fn handle_move(&mut self, now: u64, to: Member, motive: Motive) -> Result<(), MoveError> {
-        if self.phase != Phase::Leading || !self.pending.is_empty() {
+        if self.phase != Phase::Leading || !self.pending.is_empty() || self.is_raising() {
             return Err(MoveError::Busy);
         }
         if !self.record.counts(to) {
@@ -184,12 +184,14 @@ impl Leader {
         match self.phase {
             Phase::Granting { .. } => return self.granted(record),
             Phase::Resting(_) => return self.evicted(now, record),
+            _ if record.epoch != self.record.epoch => return self.raised(now, record),
             _ => {}
         }
         self.pending.clear();
         self.is_confirmed = true;
         self.counts_now(record);
         self.note_degraded();
+        self.go_on_fenced(now);
     }
 
     /// A record of this leader's has come to count.

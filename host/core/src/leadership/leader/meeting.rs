@@ -142,9 +142,16 @@ impl Leader {
         let epoch = self.me.epoch_after(self.seen);
         let newest = self.newest().clone();
         let in_sync = newest.in_sync.clone();
-        self.record = Arc::new(newest.succeeded(self.me, epoch, in_sync, self.end, (cause, ChainHome::Log)));
-        self.pending.clear();
+        let record = Arc::new(newest.succeeded(self.me, epoch, in_sync, self.end, (cause, ChainHome::Log)));
         self.append(now);
+        self.outputs.push_back(Output::Record(record.clone()));
+        self.begin_epoch(now, record, whom);
+    }
+
+    /// An epoch of this leader's begins, by a record that counts.
+    pub(super) fn begin_epoch(&mut self, now: u64, record: Arc<Record>, whom: Option<Member>) {
+        self.record = record;
+        self.pending.clear();
         (self.phase, self.rival) = (Phase::Leading, None);
         (self.began, self.confirmed_from) = (now, now);
         self.peers.values_mut().for_each(|peer| {
@@ -152,7 +159,6 @@ impl Leader {
             peer.excuse(now);
         });
         self.tell_former(whom);
-        self.outputs.push_back(Output::Record(self.record.clone()));
         self.outputs.push_back(Output::Renewed(self.record.clone()));
         self.next_beat = now;
         self.tell_home();

@@ -230,6 +230,7 @@ impl Worker {
         if is_recorded {
             self.begin_part(index);
         }
+        self.fence_if_sealed(now, index);
         self.after_run(now, index, Ran::Applied);
         self.obey_leader(now, index);
         // In the log of this node nothing of it counts before a checkpoint.

@@ -80,7 +80,11 @@ impl Worker {
             Output::NotEvicted => tracing::debug!(session = %id, "the session is not evicted"),
             Output::Renewed(record) => {
                 tracing::info!(session = %id, %record.leader, ?record.cause, "the session goes on in a new epoch");
+                session.has_epoch(&record);
                 self.record_anew(now, index);
+                // In the log of this node nothing of the epoch counts before a checkpoint.
+                self.checkpoint(now, &id);
+                self.flush_later(index);
             }
             Output::Deposed => self.depose(now, index, None),
             Output::Superseded { by, fork } => {

@@ -1,0 +1,213 @@
+//! The log of the leader's node was sealed by who believed that the node is gone: what is durable in it is fenced.
+//!
+//! ```text
+//!            handle_sealed                handle_reopened                 the record is made
+//!   open ──────────────────────► sealed ───────────────────► reopened ──────► raising ──────────────► open, in a new epoch
+//!                                   └── somebody else has made the next record: deposed ──┘
+//! ```
+//!
+//! **Why a new epoch.** Who takes a session over has read its record, then seen that the newest object of the node's log
+//! is a seal, then makes the next record. So all that a node stores after it has opened its log anew must be of epochs
+//! whose records were made after that: then either the other's record comes first and this leader hears of it, or the
+//! other's finds its number taken. Of an epoch that began before, nothing is stored or released any more. For the same
+//! reason a leader that comes to lead at a node whose log was opened anew once takes an epoch first: when the record by
+//! which it leads was made, nobody can tell.
+//!
+//! Nothing durable is appended meanwhile. The state is in memory with all that was appended, so nothing is lost of it where
+//! nobody else takes it over.
+
+use std::sync::Arc;
+
+use super::{Leader, Phase};
+use crate::leadership::record::{Cause, ChainHome, Record, Tier};
+use crate::leadership::timing::STORE_US;
+
+/// Whether the log of the leader's node takes what is of its epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NodeLog {
+    /// It does.
+    Open,
+    /// It was sealed: then it is looked again for who leads.
+    Sealed { look: u64 },
+    /// It was opened anew: an epoch is to be begun.
+    Reopened,
+    /// Its record is being made.
+    Raising,
+}
+
+impl Leader {
+    /// The log of this node was sealed: another run may take over what is durable. Where the store has the chain it is
+    /// looked at until it says who leads, or [`Leader::handle_reopened`].
+    pub fn handle_sealed(&mut self, now: u64) {
+        if self.terms.home() == ChainHome::Store && !matches!(self.node_log, NodeLog::Sealed { .. }) {
+            self.node_log = NodeLog::Sealed { look: now };
+            self.go_on_fenced(now);
+        }
+    }
+
+    /// The log of this node was opened anew. What is durable goes on in an epoch that begins after that.
+    pub fn handle_reopened(&mut self, now: u64) {
+        if let NodeLog::Sealed { .. } = self.node_log {
+            self.node_log = if self.terms.tier == Tier::Durable { NodeLog::Reopened } else { NodeLog::Open };
+            self.go_on_fenced(now);
+        }
+    }
+
+    /// Whether nothing of this epoch is stored any more, so that nothing is appended.
+    pub fn is_fenced(&self) -> bool {
+        self.node_log != NodeLog::Open && self.terms.tier == Tier::Durable
+    }
+
+    /// Whether a record of the next epoch is on its way.
+    pub(super) fn is_raising(&self) -> bool {
+        self.node_log == NodeLog::Raising
+    }
+
+    /// Looks for who leads, or begins the next epoch as soon as no other record is on its way.
+    pub(super) fn go_on_fenced(&mut self, now: u64) {
+        match self.node_log {
+            NodeLog::Sealed { look } if look <= now => {
+                self.node_log = NodeLog::Sealed { look: now + STORE_US };
+                self.chain.read(now);
+            }
+            NodeLog::Reopened if self.phase == Phase::Leading && self.pending.is_empty() && !self.chain.is_making() => {
+                self.node_log = NodeLog::Raising;
+                let epoch = self.me.epoch_after(self.seen.max(self.record.epoch.number));
+                let (in_sync, cause) = (self.record.in_sync.clone(), (Cause::Raised, ChainHome::Store));
+                self.chain.make(now, Arc::new(self.record.succeeded(self.me, epoch, in_sync, self.end, cause)));
+            }
+            _ => {}
+        }
+    }
+
+    /// The record of the next epoch is made. If the log was sealed meanwhile, it is fenced like the one before.
+    pub(super) fn raised(&mut self, now: u64, record: Arc<Record>) {
+        if self.node_log == NodeLog::Raising {
+            self.node_log = NodeLog::Open;
+        }
+        self.seen = self.seen.max(record.epoch.number);
+        self.is_confirmed = true;
+        self.begin_epoch(now, record, None);
+        self.go_on_fenced(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{Node, NodeId, Position, WorkerId};
+    use crate::leadership::chain::Request;
+    use crate::leadership::leader::{ChainReply, NotNow};
+    use crate::leadership::message::{Output, Release};
+    use crate::leadership::record::{Member, PartitionPolicy, Terms};
+
+    fn member(id: u64) -> Member {
+        Member { node: Node { id: NodeId(id), generation: 1 }, worker: WorkerId(0) }
+    }
+
+    fn terms(tier: Tier) -> Terms {
+        let session = "arena/a@0000000000000001".parse().unwrap();
+        Terms { session, tier, policy: PartitionPolicy::Consistent, followers: 0, is_recorded: false }
+    }
+
+    /// A leader that has appended three entries, of which the store has two.
+    fn leader(tier: Tier) -> Leader {
+        let mut leader = Leader::create(0, member(1), terms(tier));
+        (0..3).for_each(|_| _ = leader.handle_append(0).unwrap());
+        leader.handle_stored(0, 2);
+        leader.handle_flush(0);
+        said(&mut leader);
+        leader
+    }
+
+    fn said(leader: &mut Leader) -> Vec<Output> {
+        std::iter::from_fn(|| leader.poll()).collect()
+    }
+
+    fn made(said: &[Output]) -> Option<Arc<Record>> {
+        said.iter().find_map(|output| match output {
+            Output::Chain(Request::Create(record)) => Some(record.clone()),
+            _ => None,
+        })
+    }
+
+    fn released(said: &[Output]) -> Option<Position> {
+        said.iter().rev().find_map(|output| match output {
+            Output::Release(Release { up_to, .. }) => Some(*up_to),
+            _ => None,
+        })
+    }
+
+    fn answer(leader: &mut Leader, newest: &Arc<Record>) {
+        leader.handle_chain(1, ChainReply::Created);
+        said(leader);
+        leader.handle_chain(1, ChainReply::Newest(Some(newest.clone())));
+    }
+
+    #[test]
+    fn what_is_durable_goes_on_in_an_epoch_that_begins_after_the_log_was_opened_anew() {
+        let mut leader = leader(Tier::Durable);
+        let before = leader.record().clone();
+        leader.handle_sealed(1);
+        assert_eq!(said(&mut leader), [Output::Chain(Request::Newest)]);
+        assert_eq!(leader.handle_append(1), Err(NotNow::Unsettled));
+        leader.handle_chain(1, ChainReply::Newest(Some(before.clone())));
+        leader.handle_stored(1, 3);
+        assert_eq!(released(&said(&mut leader)), None, "whatever the store had of it since");
+        leader.handle_turn(1 + STORE_US);
+        assert_eq!(made(&said(&mut leader)), None, "not before");
+
+        leader.handle_chain(1 + STORE_US, ChainReply::Newest(Some(before.clone())));
+        leader.handle_reopened(1 + STORE_US);
+        let next = made(&said(&mut leader)).expect("it takes an epoch");
+        assert_eq!(before.entitles(&next), Ok(()));
+        assert_eq!(leader.handle_append(1), Err(NotNow::Unsettled), "not before it is made");
+        answer(&mut leader, &next);
+        assert!(said(&mut leader).contains(&Output::Renewed(next.clone())));
+        assert_eq!((leader.epoch(), leader.handle_append(2)), (next.epoch, Ok(4)));
+        leader.handle_stored(2, 4);
+        assert_eq!(released(&said(&mut leader)), Some(4));
+    }
+
+    #[test]
+    fn who_finds_another_leader_is_deposed() {
+        let mut leader = leader(Tier::Durable);
+        let by = member(2);
+        let cause = (Cause::Recovered { seal: 4 }, ChainHome::Store);
+        let theirs = leader.record().succeeded(by, by.epoch_after(1), [].into(), 2, cause);
+        leader.handle_sealed(1);
+        leader.handle_reopened(1);
+        assert!(made(&said(&mut leader)).is_some());
+        answer(&mut leader, &Arc::new(theirs));
+        assert!(said(&mut leader).contains(&Output::Deposed) && leader.is_over());
+    }
+
+    #[test]
+    fn an_epoch_that_was_begun_before_the_log_was_opened_once_more_is_fenced_too() {
+        let mut leader = leader(Tier::Durable);
+        leader.handle_sealed(1);
+        leader.handle_chain(1, ChainReply::Newest(Some(leader.record().clone())));
+        leader.handle_reopened(1);
+        let first = made(&said(&mut leader)).unwrap();
+        leader.handle_sealed(2);
+        leader.handle_reopened(2);
+        assert_eq!(made(&said(&mut leader)), None, "one at a time");
+        answer(&mut leader, &first);
+        let second = made(&said(&mut leader)).expect("another");
+        assert!(
+            (leader.is_fenced(), leader.epoch()) == (true, first.epoch) && second.epoch.number > first.epoch.number
+        );
+        answer(&mut leader, &second);
+        assert!(!leader.is_fenced());
+    }
+
+    #[test]
+    fn what_is_not_durable_goes_on() {
+        let mut leader = leader(Tier::Replicated);
+        let epoch = leader.epoch();
+        leader.handle_sealed(1);
+        assert_eq!(leader.handle_append(1), Ok(4));
+        leader.handle_reopened(1);
+        assert_eq!((made(&said(&mut leader)), leader.epoch()), (None, epoch));
+    }
+}
