@@ -50,13 +50,15 @@ pub fn store(cluster: &Cluster) -> PathBuf {
 
 /// The objects of the logs of a store, in order.
 fn objects(store: &Path) -> Vec<PathBuf> {
-    let list = |directory: &Path| {
-        let entries = std::fs::read_dir(directory).expect("a directory");
-        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
-        paths.sort();
-        paths
-    };
-    list(&store.join("logs")).iter().flat_map(|run| list(run)).collect()
+    objects_of(&store.join("logs")).iter().flat_map(|log| objects_of(log)).collect()
+}
+
+/// What is in a directory, in order.
+pub fn objects_of(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).expect("a directory");
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    paths.sort();
+    paths
 }
 
 #[tokio::test(flavor = "multi_thread")]

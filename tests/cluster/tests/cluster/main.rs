@@ -25,6 +25,7 @@ mod recordings;
 mod refusals;
 mod resets;
 mod resolve;
+mod sealed;
 mod storms;
 mod twins;
 mod upgrade;

@@ -18,7 +18,7 @@ const MUCH_PERMILLE: u64 = 200;
 const LONG: Duration = Duration::from_secs(5);
 
 /// Cuts a node off from the other nodes, not from players; or no longer.
-fn cut_off(cluster: &Cluster, node: u64, is_cut: bool) {
+pub fn cut_off(cluster: &Cluster, node: u64, is_cut: bool) {
     for other in (1..=3).filter(|other| *other != node) {
         for (from, to) in [(node as u8, other as u8), (other as u8, node as u8)] {
             cluster.network().set_cut(Cut::OneWay { from, to }, is_cut);
