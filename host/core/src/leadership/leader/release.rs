@@ -14,6 +14,7 @@ use crate::leadership::message::{Output, Release};
 use crate::leadership::record::{PartitionPolicy, Tier};
 use crate::leadership::timing::{PAUSE_US, RIGHT_US};
 
+use super::resting::Step;
 use super::{Leader, Phase};
 
 impl Leader {
@@ -78,9 +79,10 @@ impl Leader {
             let stamp = self.peers.get(&who).and_then(|peer| peer.stamp_us);
             stamp.unwrap_or(self.began) + RIGHT_US
         });
-        // Once a grant is on its way the other may lead, and this one has no right.
+        // Once a grant is on its way the other may lead, and this one has no right. Once an eviction is, anybody may who
+        // activates it.
         let granted = match self.phase {
-            Phase::Granting { since } => Some(since),
+            Phase::Granting { since } | Phase::Resting(Step::Making { since }) => Some(since),
             _ => None,
         };
         let lapsed = until.chain(granted).min().is_some_and(|until| now >= until + PAUSE_US);

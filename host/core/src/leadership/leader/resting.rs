@@ -37,8 +37,8 @@ use super::{Leader, MoveError, NodeLog, Phase};
 pub(super) enum Step {
     /// The record that hands the chain to the store is to count by then.
     Handing { until: u64 },
-    /// The record that evicts it is being made.
-    Making,
+    /// The record that evicts it is being made, since then.
+    Making { since: u64 },
     /// Those who counted are told, until then.
     Telling { until: u64 },
 }
@@ -67,7 +67,7 @@ impl Leader {
     }
 
     fn make_evicted(&mut self, now: u64, number: u64) {
-        self.phase = Phase::Resting(Step::Making);
+        self.phase = Phase::Resting(Step::Making { since: now });
         let evicted = self.record.with_set(BTreeSet::new(), self.resting_at, Cause::Evicted);
         self.chain.make(now, Arc::new(Record { number, ..evicted }));
     }
@@ -103,7 +103,7 @@ impl Leader {
     /// Whether it was that.
     pub(super) fn try_next_number(&mut self, now: u64, record: &Record) -> bool {
         let is_older = !newer(record.epoch, self.record.epoch) && record.epoch != self.record.epoch;
-        let tries = self.phase == Phase::Resting(Step::Making) && is_older;
+        let tries = matches!(self.phase, Phase::Resting(Step::Making { .. })) && is_older;
         if tries {
             self.make_evicted(now, record.number + 1);
         }
