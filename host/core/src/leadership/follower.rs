@@ -27,7 +27,7 @@ use super::lineage::Lineage;
 use super::message::{Ack, Append, Mark, Message, Output, Party, Promotion};
 use super::newer;
 use super::record::{ChainHome, Member, Record, Terms};
-use super::timing::{HEARTBEAT_US, PROBE_US, PROMISE_US, STALL_US};
+use super::timing::{HEARTBEAT_US, PROBE_US, PROMISE_US, RIGHT_US, STALL_US};
 use crate::ids::{Epoch, Node, Position};
 use crate::limits;
 use candidate::Round;
@@ -76,6 +76,8 @@ pub struct Follower {
     heard_at: u64,
     promised_until: u64,
     last_turn: u64,
+    /// When it had stood still last.
+    woke_at: Option<u64>,
     phase: Phase,
     bound: Option<Bound>,
     /// It granted the lead, and tells whom it granted it to until that one leads.
@@ -114,6 +116,7 @@ impl Follower {
             heard_at: now,
             promised_until: now + PROMISE_US,
             last_turn: now,
+            woke_at: None,
             phase: Phase::Following,
             bound: None,
             is_granter: false,
@@ -201,6 +204,7 @@ impl Follower {
     /// not have listened to, so its silence begins anew.
     pub fn handle_turn(&mut self, now: u64) {
         if now >= self.last_turn + STALL_US {
+            self.woke_at = Some(now);
             self.forgive(now);
         }
         self.last_turn = now;
@@ -363,11 +367,11 @@ impl Follower {
                 self.outputs.push_back(Output::Counts(counts));
             }
         }
-        self.take_up();
+        self.take_up(now);
     }
 
     /// It was granted the lead, and has all of the log that goes with it.
-    fn take_up(&mut self) {
+    fn take_up(&mut self, now: u64) {
         let Some(record) = self.record.clone() else { return };
         let end = record.position - u64::from(self.terms.home() == ChainHome::Log && record.position > 0);
         let follows_source = record.lineage.before_newest() == self.epoch && self.epoch.is_some();
@@ -375,8 +379,14 @@ impl Follower {
         if is_granted && self.end == end && self.bound.is_none() && matches!(self.phase, Phase::Following) {
             let former = record.in_sync.clone();
             // The source has released nothing since this position.
-            self.lead(Promotion { record, end, committed: self.committed, is_complete: true, former });
+            let (committed, has_stalled) = (self.committed, self.has_stalled(now));
+            self.lead(Promotion { record, end, committed, is_complete: true, former, has_stalled });
         }
+    }
+
+    /// Whether it stood still a short while ago.
+    pub(super) fn has_stalled(&self, now: u64) -> bool {
+        self.woke_at.is_some_and(|at| now < at + RIGHT_US)
     }
 
     fn lead(&mut self, promotion: Promotion) {
@@ -469,7 +479,7 @@ impl Follower {
             ChainReply::Newest(newest) => self.chain.handle_newest(now, newest),
         };
         match settled {
-            Some(Settled::Made(record)) => self.made(&record),
+            Some(Settled::Made(record)) => self.made(now, &record),
             Some(Settled::Overtaken(record)) => {
                 if matches!(self.phase, Phase::Making(_)) {
                     self.phase = Phase::Following;
@@ -485,9 +495,11 @@ impl Follower {
         }
     }
 
-    fn made(&mut self, record: &Arc<Record>) {
+    fn made(&mut self, now: u64, record: &Arc<Record>) {
         match std::mem::replace(&mut self.phase, Phase::Following) {
-            Phase::Making(promotion) if promotion.record == *record => self.lead(promotion),
+            Phase::Making(promotion) if promotion.record == *record => {
+                self.lead(Promotion { has_stalled: self.has_stalled(now), ..promotion });
+            }
             other => self.phase = other,
         }
     }

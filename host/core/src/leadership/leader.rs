@@ -35,7 +35,7 @@ use super::chain::{Chain, Settled};
 use super::follower::Follower;
 use super::message::{Ack, Answer, Append, Ask, Mark, Message, Output, Party, Promotion, Release, Stand};
 use super::record::{Cause, ChainHome, Member, Motive, Record, Terms};
-use super::timing::{HEARTBEAT_US, STALL_US, WANTED_US};
+use super::timing::{HEARTBEAT_US, PAUSE_US, RIGHT_US, STALL_US, WANTED_US};
 use crate::ids::{Epoch, Node, Position};
 use crate::limits;
 pub use change::MoveError;
@@ -138,7 +138,7 @@ impl Leader {
 
     /// Of a follower that was promoted.
     pub fn promoted(now: u64, me: Member, terms: Terms, promotion: Promotion) -> Leader {
-        let Promotion { record, end, committed, former, .. } = promotion;
+        let Promotion { record, end, committed, former, has_stalled, .. } = promotion;
         let mut leader = Leader::new(now, me, terms, record, end);
         leader.committed = committed;
         leader.stored = committed;
@@ -149,6 +149,10 @@ impl Leader {
         }
         leader.tell_home();
         leader.note_degraded();
+        if has_stalled {
+            leader.began = now.saturating_sub(RIGHT_US + PAUSE_US);
+            leader.note_pause(now);
+        }
         leader
     }
 

@@ -173,6 +173,9 @@ pub struct Promotion {
     pub is_complete: bool,
     /// Those of the record before, who must hear of it.
     pub former: BTreeSet<Member>,
+    /// Whether it had stood still just before it heard so: others may have gone on since. Its views pause until its followers
+    /// have answered.
+    pub has_stalled: bool,
 }
 
 /// What the shell must do, in this order.

@@ -387,7 +387,7 @@ fn after_a_seal_another_log_begins_with_whom_the_run_leads_and_nothing_else() {
 fn a_log_that_is_sealed_again_and_again_is_begun_anew_later_each_time() {
     let mut writer = Writer::new(run(), 1);
     let mut now = 0;
-    let mut sealed = |writer: &mut Writer, now: u64| {
+    let sealed = |writer: &mut Writer, now: u64| {
         writer.handle_item(now, entries("a", 1..=2));
         seal(writer, now);
         writer.handle_reopen(now);

@@ -82,7 +82,8 @@ impl Leader {
         // Once a grant is on its way the other may lead, and this one has no right. Once an eviction is, anybody may who
         // activates it.
         let granted = match self.phase {
-            Phase::Granting { since } | Phase::Resting(Step::Making { since }) => Some(since),
+            Phase::Granting { since } => Some(since),
+            Phase::Resting(Step::Making { since } | Step::Telling { since, .. }) => Some(since),
             _ => None,
         };
         let lapsed = until.chain(granted).min().is_some_and(|until| now >= until + PAUSE_US);

@@ -39,8 +39,8 @@ pub(super) enum Step {
     Handing { until: u64 },
     /// The record that evicts it is being made, since then.
     Making { since: u64 },
-    /// Those who counted are told, until then.
-    Telling { until: u64 },
+    /// Those who counted are told, until then; the record was on its way since then.
+    Telling { until: u64, since: u64 },
 }
 
 impl Leader {
@@ -84,7 +84,7 @@ impl Leader {
                 self.phase = Phase::Leading;
                 self.outputs.push_back(Output::NotEvicted);
             }
-            Step::Telling { until } if self.former.is_empty() || now >= until => {
+            Step::Telling { until, .. } if self.former.is_empty() || now >= until => {
                 self.over(Output::Evicted(self.record.clone()));
             }
             _ => {}
@@ -94,7 +94,11 @@ impl Leader {
     /// The record is made: it is evicted.
     pub(super) fn evicted(&mut self, now: u64, record: Arc<Record>) {
         self.pending.clear();
-        self.phase = Phase::Resting(Step::Telling { until: now + TELL_US });
+        let since = match self.phase {
+            Phase::Resting(Step::Making { since }) => since,
+            _ => now,
+        };
+        self.phase = Phase::Resting(Step::Telling { until: now + TELL_US, since });
         self.counts_now(record);
         self.go_on_resting(now);
     }

@@ -50,6 +50,7 @@ impl World {
         let hash = replica.log.state(release.committed).map_or(0, |state| state.hash);
         if release.committed > self.truth.committed[session].0 {
             self.truth.committed[session] = (release.committed, hash);
+            self.truth.committed_in[session] = Some(epoch);
         }
         replica.release = Some(release);
     }
@@ -114,11 +115,13 @@ impl World {
         replica.sees(record.epoch);
     }
 
-    /// Whoever comes to lead a consistent session has what was committed.
-    pub fn inherits(&mut self, session: usize, replica: &Replica) {
+    /// Whoever comes to lead a consistent session has what was committed in the epochs before. One that stood still since its
+    /// record was made hears at once of the epoch that followed, in which more may have been committed.
+    pub fn inherits(&mut self, session: usize, replica: &Replica, epoch: Epoch) {
         let (position, hash) = self.truth.committed[session];
         let has = replica.log.state(position).map(|state| state.hash);
-        if self.keeps_committed(session) {
+        let is_later = self.truth.committed_in[session].is_some_and(|committed_in| newer(committed_in, epoch));
+        if self.keeps_committed(session) && !is_later {
             self.checks.check(Condition::CommittedKept, position == 0 || has == Some(hash), || {
                 format!("{session}: {position} was committed as {hash:x}, the new leader has {has:x?}")
             });

@@ -515,7 +515,7 @@ impl World {
         let saw = replica.take().and_then(|replica| replica.saw);
         let mut replica = Replica { log, saw, role: None, ..Replica::empty() };
         let former = Default::default();
-        let promotion = Promotion { record, end, committed: end, is_complete: true, former };
+        let promotion = Promotion { record, end, committed: end, is_complete: true, former, has_stalled: false };
         self.promoted(slot, session, &mut replica, promotion);
         self.drain(slot, session, &mut replica, &Batch { from: 0, entries: Vec::new() }, None);
         if let Some(process) = self.machines[slot].process.as_mut() {
@@ -547,7 +547,7 @@ impl World {
         }
         self.false_promotion(session, me, &promotion);
         self.begins(slot, session, replica, &promotion.record.clone());
-        self.inherits(session, replica);
+        self.inherits(session, replica, promotion.record.epoch);
         (replica.storing, replica.stored) = ((promotion.committed, 0), promotion.committed);
         (replica.release, replica.safe, replica.is_paused) = (None, 0, false);
         let leader = Leader::promoted(clock, me, self.terms[session].clone(), promotion);

@@ -18,6 +18,10 @@ pub struct Truth {
     pub newest: Vec<Option<(Epoch, Micros)>>,
     /// The last position of which anybody said that it is committed, and the log's hash there.
     pub committed: Vec<(Position, u64)>,
+    /// In which epoch that was.
+    pub committed_in: Vec<Option<Epoch>>,
+    /// What was made in the store.
+    in_store: Vec<Vec<Arc<Record>>>,
 }
 
 impl Truth {
@@ -28,6 +32,8 @@ impl Truth {
             led: BTreeMap::new(),
             newest: vec![None; sessions],
             committed: vec![(0, 0); sessions],
+            committed_in: vec![None; sessions],
+            in_store: vec![Vec::new(); sessions],
         }
     }
 
@@ -53,6 +59,15 @@ impl Truth {
             self.newest[session] = Some((record.epoch, now));
         }
         if is_good { Ok(()) } else { Err(why.join(", ")) }
+    }
+
+    /// A record was made in the store. Whether it is the only one of its number there.
+    pub fn stored(&mut self, session: usize, record: &Arc<Record>) -> bool {
+        let all = &mut self.in_store[session];
+        if !all.contains(record) {
+            all.push(record.clone());
+        }
+        all.iter().filter(|other| other.number == record.number).count() == 1
     }
 
     /// Somebody begins to lead. Whether nobody did in that epoch.

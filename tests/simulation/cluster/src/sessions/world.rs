@@ -8,7 +8,7 @@ use ringside_core::leadership::Leader;
 use ringside_core::leadership::chain::Request;
 use ringside_core::leadership::leader::ChainReply;
 use ringside_core::leadership::message::Message;
-use ringside_core::leadership::record::{Cause, ChainHome, Member, Record, Terms};
+use ringside_core::leadership::record::{Member, Record, Terms};
 use ringside_simulation_kit::checks::Checks;
 use ringside_simulation_kit::random::Random;
 use ringside_simulation_kit::scheduler::{Micros, Scheduler};
@@ -449,11 +449,7 @@ impl World {
                 ),
             );
             let verdict = self.truth.made(now, session, record);
-            let all = &self.truth.records[session];
-            let in_store = |other: &Record| {
-                self.terms[session].home() == ChainHome::Store || other.is_at_rest() || other.cause == Cause::Activated
-            };
-            let is_once = all.iter().filter(|other| other.number == record.number && in_store(other)).count() == 1;
+            let is_once = self.truth.stored(session, record);
             self.checks.check(Condition::Entitled, verdict.is_ok() && is_once, || format!("{verdict:?}: {record:?}"));
         }
         if self.random.happens(0.1) {
