@@ -16,7 +16,7 @@ use ringside_protocol::reason::Reason;
 use super::super::following::Remains;
 use super::super::job::Job;
 use super::super::wire::{CheckpointHead, Item, Word};
-use super::super::{Following, Freed, Kept, Lead};
+use super::super::{Following, Freed, Kept, Lead, Phase};
 use crate::command::{Event, Resolved};
 use crate::connection::Stage;
 use crate::endpoint::LinkId;
@@ -197,6 +197,7 @@ impl Worker {
             lineage: lead.core.record().lineage.clone(),
             branches: lead.branches.clone(),
         };
+        Phase::Checkpoint.at_source(&session.id, to);
         lead.updated.insert(to, state.position());
         let passage = self.companion.passage_to(to).filter(|_| is_first).cloned();
         let passage = passage.map(|passage| (self.replication.me.worker, passage));
@@ -275,6 +276,7 @@ impl Worker {
         let is_news = lead.told.replace(number) != Some(number);
         let session = id;
         if is_news {
+            lead.note_phases(&session);
             let first = record.in_sync.first().copied();
             lead.standing.retain(|member, _| record.counts(*member));
             // Of one that asks for none they are told when it is about to move there.
@@ -330,6 +332,9 @@ impl Worker {
         let (branches, history, terms, linked) = (lead.branches, lead.history, lead.terms, lead.linked);
         let core = lead.core.into_follower(us);
         let by = superseded.or_else(|| core.record().cloned());
+        if let Some(by) = &by {
+            Phase::Switch.at_source(&id, by.leader);
+        }
         let has_all = by.as_ref().is_none_or(|by| by.lineage.common(Position::MAX, &own, end) == end);
         let reason = if has_all { EndReason::GoesOn } else { EndReason::Forked };
         if let Some(piece) = session.finish_recording(now, reason) {
@@ -383,6 +388,7 @@ impl Worker {
     /// A worker follows a session that is led here.
     pub(crate) fn recruit(&mut self, now: Instant, session: &SessionId, member: Member) {
         if let Some(index) = self.index_of(session) {
+            Phase::Offer.at_source(session, member);
             self.begin_lead(now, index);
             self.with_leader(now, index, |core, us| core.handle_recruit(us, member));
             self.flush_later(index);
