@@ -300,11 +300,9 @@ impl Worker {
 
     /// What was recorded is of one branch, and this one went on: a part of its own says so.
     fn record_anew(&mut self, now: Instant, index: usize) {
-        let Some(session) = self.sessions[index].as_mut().filter(|session| session.recording.is_some()) else { return };
-        let id = session.id.clone();
-        if let Some(piece) = session.finish_recording(now, EndReason::GoesOn) {
-            self.tell(Event::Recorded { session: id, piece });
-        }
+        let Some(mut session) = self.sessions[index].take_if(|session| session.recording.is_some()) else { return };
+        self.finish_recording(now, &mut session, EndReason::GoesOn);
+        self.sessions[index] = Some(session);
         self.begin_part(index);
     }
 
@@ -337,9 +335,7 @@ impl Worker {
         }
         let has_all = by.as_ref().is_none_or(|by| by.lineage.common(Position::MAX, &own, end) == end);
         let reason = if has_all { EndReason::GoesOn } else { EndReason::Forked };
-        if let Some(piece) = session.finish_recording(now, reason) {
-            self.tell(Event::Recorded { session: id.clone(), piece });
-        }
+        self.finish_recording(now, &mut session, reason);
         let (fold, base, log, rebuild) = session.into_parts();
         // One that was being rebuilt folds its log anew.
         let fold = rebuild.is_none().then_some(fold);
