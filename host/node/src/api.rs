@@ -286,6 +286,9 @@ pub struct SessionDetail {
     /// Objects of the store that keep parts of its log: branches that lost, sides of divergences.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept: Vec<String>,
+    /// Why its recording ended while it goes on, if it did: what was recorded up to there stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording_ended: Option<String>,
     /// How it is replicated, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replication: Option<ReplicationInfo>,
@@ -314,6 +317,7 @@ impl From<SessionReport> for SessionDetail {
             counters,
             players: report.players.into_iter().map(player).collect(),
             kept: Vec::new(),
+            recording_ended: None,
             replication: report.replication.and_then(|report| ReplicationInfo::of(*report)),
         }
     }

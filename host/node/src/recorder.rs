@@ -2,7 +2,8 @@
 //! segments. A worker never waits for it: where the queue is full, the session's recording ends there, and that is
 //! counted. What a recording holds up to that point stays good.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -36,22 +37,26 @@ struct Shared {
     segments: AtomicU64,
     gaps: AtomicU64,
     queued_bytes: AtomicU64,
-    /// Parts that ended early, until their sessions end or leave.
-    broken: Mutex<HashSet<Part>>,
+    /// Parts that ended early and why, until their sessions end or leave.
+    broken: Mutex<HashMap<Part, String>>,
 }
 
 impl Shared {
-    fn broken(&self) -> std::sync::MutexGuard<'_, HashSet<Part>> {
+    fn broken(&self) -> std::sync::MutexGuard<'_, HashMap<Part, String>> {
         self.broken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn gap(&self, part: &Part) {
-        if self.broken().insert(part.clone()) {
+    fn gap(&self, part: &Part, why: &str) {
+        if let Entry::Vacant(sound) = self.broken().entry(part.clone()) {
+            sound.insert(why.to_owned());
             self.gaps.fetch_add(1, Ordering::Relaxed);
-            tracing::warn!(session = %part.0, "the recording ends here: the store does not keep up");
+            tracing::warn!(session = %part.0, why, "the recording ends here");
         }
     }
 }
+
+/// Why a part ends where the queue has no room.
+const LATE: &str = "the store does not keep up";
 
 /// A part of a recording: of the leader of an epoch, or the one that the session began with.
 type Part = (SessionId, Option<Epoch>);
@@ -87,21 +92,21 @@ impl Recorder {
         let part = (session.clone(), Some(epoch));
         // The state in it is the session's own, and in memory anyway.
         if self.items.try_send(Item::Begin(head)).is_err() {
-            self.shared.gap(&part);
+            self.shared.gap(&part, LATE);
         }
     }
 
     /// Takes a piece; never waits.
     pub fn offer(&self, session: &SessionId, piece: Piece) {
         let part = (session.clone(), piece.part);
-        if self.shared.broken().contains(&part) {
+        if self.shared.broken().contains_key(&part) {
             return;
         }
         let bytes = piece.frames.len() as u64;
         let queued = self.shared.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
         if queued + bytes > RECORDER_BYTES || self.items.try_send(Item::Batch(session.clone(), piece)).is_err() {
             self.shared.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
-            self.shared.gap(&part);
+            self.shared.gap(&part, LATE);
             return;
         }
         self.shared.taken_bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -140,6 +145,12 @@ impl Recorder {
     /// Returns when the task has ended: it does without [`Recorder::stop`] only if it broke.
     pub async fn broken(&self) {
         self.items.closed().await;
+    }
+
+    /// Why the recording of a session that goes on here ended, if it did.
+    pub fn ended_early(&self, session: &SessionId) -> Option<String> {
+        let broken = self.shared.broken();
+        broken.iter().find(|((of, _), _)| of == session).map(|(_, why)| why.clone())
     }
 
     /// What was counted.
@@ -207,7 +218,7 @@ impl Writer {
                 for part in self.parts(&session) {
                     self.close(&part).await;
                 }
-                self.shared.broken().retain(|(broken, _)| *broken != session);
+                self.shared.broken().retain(|(broken, _), _| *broken != session);
             }
             Item::Flush(session, done) => {
                 for part in self.parts(&session) {
@@ -307,19 +318,20 @@ impl Writer {
         };
         let (number, bytes) = (open.next, open.buffer.split().freeze());
         open.next += 1;
-        let written = number <= SEGMENTS
-            && match self.store.put_segment(session, Segment { part: *epoch, number }, bytes).await {
-                Ok(created) => created,
-                Err(error) => {
-                    tracing::error!(%session, %error, "a segment of the recording is lost");
-                    false
-                }
-            };
-        if written {
-            self.shared.segments.fetch_add(1, Ordering::Relaxed);
-        } else {
-            open.lost = true;
-            self.shared.gap(part);
+        let written = match number {
+            beyond if beyond > SEGMENTS => Err("it is as long as a recording may be".to_owned()),
+            number => match self.store.put_segment(session, Segment { part: *epoch, number }, bytes).await {
+                Ok(true) => Ok(()),
+                Ok(false) => Err(format!("the store has a segment {number} of it already")),
+                Err(error) => Err(format!("the store does not take segment {number}: {error}")),
+            },
+        };
+        match written {
+            Ok(()) => _ = self.shared.segments.fetch_add(1, Ordering::Relaxed),
+            Err(why) => {
+                open.lost = true;
+                self.shared.gap(part, &why);
+            }
         }
     }
 }

@@ -198,7 +198,7 @@ limits! {
         at: "The client begins again at a front door after a pause and asks to be relayed.";
         why: "One is normal, two happen while a session moves; a circle must end.";
     time CLIENT_REACH_TIMEOUT = Duration::from_millis(1_000), "ms", Client;
-        at: "A place that a client was redirected to, or where its session was, and that it cannot reach by then is given up: it asks to be relayed, or a door.";
+        at: "A place that a client was redirected to, or where its session was, and that it cannot reach by then is given up: it asks to be relayed, or a door. So is one of several doors for the next, where each round of all has twice as long.";
         why: "A handshake over the longest paths takes 0.6 s.";
     count CLIENT_ADDRESS_TOKENS = 2, "tokens", Client;
         at: "The oldest proof of its address that servers gave the client is forgotten.";

@@ -141,9 +141,7 @@ impl<'a> Replayer<'a> {
         let Some(Part { mut reader, until }) = parts.next() else { return Err(ReplayError::NoHeader) };
         let bases = parts.clone().filter_map(|part| base(part.reader)).collect();
         let Some(Item::Header(header)) = reader.next_item()? else { return Err(ReplayError::NoHeader) };
-        if header.module != module.hash() || header.rewriter != module.rewriter_version() {
-            return Err(other_module(&header, module));
-        }
+        is_of(&header, module)?;
         let guest_memory_bytes = usize::try_from(header.guest_memory_bytes).unwrap_or(usize::MAX);
         let options = FoldOptions { role: Role::Replay, guest_memory_bytes };
         let mut fold = Fold::new(module, options).map_err(|error| ReplayError::Fold { position: 0, error })?;
@@ -212,10 +210,7 @@ impl<'a> Replayer<'a> {
                 let why = format!("it ends at position {at} without an end marker: the tail may be lost");
                 Ok(self.part_ends(Some(why)))
             }
-            Some(Item::Header(header)) => {
-                let is_ours = header.module == self.header.module && header.rewriter == self.header.rewriter;
-                is_ours.then_some(Replayed::Batch).ok_or_else(|| other_module(&header, &self.module))
-            }
+            Some(Item::Header(header)) => is_of(&header, &self.module).map(|()| Replayed::Batch),
             Some(Item::GoesOn { .. }) => Ok(Replayed::Batch),
             Some(Item::About(about)) => {
                 self.report.about = Some(about);
@@ -357,9 +352,13 @@ impl<'a> Replayer<'a> {
     }
 }
 
-fn other_module(header: &Header, given: &Module) -> ReplayError {
+/// Whether a part is of a module, as it was rewritten.
+fn is_of(header: &Header, given: &Module) -> Result<(), ReplayError> {
+    if header.module == given.hash() && header.rewriter == given.rewriter_version() {
+        return Ok(());
+    }
     let (recorded, rewriter) = (header.module.to_string(), header.rewriter);
-    ReplayError::Module { recorded, rewriter, given: given.hash().to_string() }
+    Err(ReplayError::Module { recorded, rewriter, given: given.hash().to_string() })
 }
 
 /// The state that a later part begins with.

@@ -178,9 +178,7 @@ impl Worker {
         for link in self.waiting.remove(&index).unwrap_or_default() {
             self.refuse(now, link, Reason::NotHere, "the session is in the store");
         }
-        if let Some(piece) = session.finish_recording(now, EndReason::GoesOn) {
-            self.tell(Event::Recorded { session: id.clone(), piece });
-        }
+        self.finish_recording(now, &mut session, EndReason::GoesOn);
         tracing::debug!(session = %id, position = record.position, "the session is evicted");
         self.tell(Event::Evicted { session: id, record });
     }

@@ -11,6 +11,7 @@ mod job;
 mod keeping;
 mod kept;
 mod lead;
+mod phase;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -32,6 +33,7 @@ pub use job::{Done, Job};
 pub(crate) use keeping::{Keeping, keeps_log};
 pub use kept::Kept;
 pub(crate) use lead::{Lead, Rested};
+pub(crate) use phase::Phase;
 pub(crate) use wire::CheckpointHead;
 pub use wire::VERSION as WORDS;
 

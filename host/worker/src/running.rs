@@ -180,6 +180,13 @@ impl Worker {
         }
     }
 
+    /// The last piece of what a session recorded here, if it did, goes to the recorder; it says why it is the last.
+    pub(crate) fn finish_recording(&mut self, now: Instant, session: &mut Session, reason: EndReason) {
+        if let Some(piece) = session.finish_recording(now, reason) {
+            self.tell(Event::Recorded { session: session.id.clone(), piece });
+        }
+    }
+
     /// Puts the players whose views may leave on the list.
     fn mark_views(&mut self, now: Instant, index: usize) {
         for seat in 0..self.sessions[index].as_ref().map_or(0, |session| session.seats.len()) {
@@ -519,9 +526,7 @@ impl Worker {
         if session.is_unconfirmed {
             self.tell(Event::Created { session: id.clone(), result: Ok(()) });
         }
-        if let Some(piece) = session.finish_recording(now, EndReason::SessionEnded) {
-            self.tell(Event::Recorded { session: id.clone(), piece });
-        }
+        self.finish_recording(now, &mut session, EndReason::SessionEnded);
         self.tell(Event::Ended { session: id, reason: why, outcome });
     }
 

@@ -551,10 +551,8 @@ impl Worker {
     fn stop(&mut self, now: Instant) {
         let reason = self.going_away.unwrap_or(Reason::Stopping);
         for index in 0..self.sessions.len() {
-            if let Some(mut session) = self.sessions[index].take()
-                && let Some(piece) = session.finish_recording(now, EndReason::WorkerStopped)
-            {
-                self.tell(Event::Recorded { session: session.id.clone(), piece });
+            if let Some(mut session) = self.sessions[index].take() {
+                self.finish_recording(now, &mut session, EndReason::WorkerStopped);
             }
         }
         self.names.clear();

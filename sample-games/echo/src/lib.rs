@@ -31,7 +31,18 @@ const fn described(name: &'static str, tier: Tier, policy: PartitionPolicy) -> D
 /// A session: what each player has said so far.
 pub struct Echo {
     players: Vec<(u64, u64)>,
+    /// Nothing but bytes, of which some change each tick, where a session is wanted that has much to hand over.
+    ballast: Vec<u8>,
 }
+
+/// Bytes of ballast.
+const fn ballast() -> usize {
+    if cfg!(feature = "ticking") { 4 << 20 } else { 0 }
+}
+
+/// Bytes of ballast in which one changes at a time, and how many of them change each tick.
+const PAGE: usize = 4 << 10;
+const CHANGES: usize = 16;
 
 impl Game for Echo {
     type Config = ();
@@ -46,6 +57,8 @@ impl Game for Echo {
         described("echo-kept", Tier::Replicated, PartitionPolicy::Available).followers(Followers::KeepLog)
     } else if cfg!(feature = "consistent") {
         described("echo-consistent", Tier::Replicated, PartitionPolicy::Consistent)
+    } else if cfg!(feature = "ticking") {
+        described("echo-ticking", Tier::Replicated, PartitionPolicy::Available).tick_rate(60).view_rate(60)
     } else if cfg!(feature = "durable") {
         described("echo-durable", Tier::Durable, PartitionPolicy::Consistent)
     } else {
@@ -53,7 +66,7 @@ impl Game for Echo {
     };
 
     fn start(_: (), _: &mut Context<Self>) -> Result<Self, Refusal> {
-        Ok(Echo { players: vec![(0, EMPTY); 256] })
+        Ok(Echo { players: vec![(0, EMPTY); 256], ballast: Vec::with_capacity(ballast()) })
     }
 
     fn leave(&mut self, slot: Slot, _: LeaveReason, _: &mut Context<Self>) {
@@ -69,6 +82,17 @@ impl Game for Echo {
 
     fn datagram(&mut self, slot: Slot, body: Bytes, context: &mut Context<Self>) {
         context.send_datagram(slot, &Reply { number: 0, hash: 0, body });
+    }
+
+    fn tick(&mut self, tick: u64, _: &mut Context<Self>) {
+        // Filled bit by bit: all at once takes longer than a call may.
+        self.ballast.resize((self.ballast.len() + CHANGES * PAGE).min(ballast()), 1);
+        for change in 0..CHANGES {
+            let at = (tick as usize * CHANGES + change) * PAGE % self.ballast.len().max(1);
+            if let Some(byte) = self.ballast.get_mut(at) {
+                *byte = byte.wrapping_add(1);
+            }
+        }
     }
 
     fn view(&self, _: Slot) {}

@@ -116,7 +116,16 @@ impl Switch {
         if let Some(udp) = packet.udp.filter(|udp| self.tapped == Some((packet.from, udp.from))) {
             self.kept.push(udp.payload.to_vec());
         }
-        !self.cuts.iter().any(|cut| cut.holds_back(packet))
+        !self.holds_back(packet)
+    }
+
+    /// Whether a cut came while the packet was on its way.
+    fn cuts(&self, bytes: &[u8]) -> bool {
+        !self.cuts.is_empty() && Packet::parse(bytes).is_some_and(|packet| self.holds_back(&packet))
+    }
+
+    fn holds_back(&self, packet: &Packet<'_>) -> bool {
+        self.cuts.iter().any(|cut| cut.holds_back(packet))
     }
 }
 
@@ -178,7 +187,8 @@ impl Network {
                 (device.clone(), sender.clone(), self.switch.clone(), self.stop.clone());
             self.threads.push(std::thread::spawn(move || take_in(host, &device, &sender, quality, &switch, &stop)));
         }
-        self.threads.push(std::thread::spawn(move || hand_out(&devices, &flying)));
+        let switch = self.switch.clone();
+        self.threads.push(std::thread::spawn(move || hand_out(&devices, &flying, &switch)));
     }
 
     /// The namespace of a host, for `ip netns exec`.
@@ -249,11 +259,12 @@ fn take_in(
     }
 }
 
-/// Hands packets out when they are due, until nobody takes any in.
-fn hand_out(devices: &BTreeMap<u8, Arc<File>>, flying: &Receiver<Flying>) {
+/// Hands packets out when they are due, until nobody takes any in. Where a cut came meanwhile, they are lost with it.
+fn hand_out(devices: &BTreeMap<u8, Arc<File>>, flying: &Receiver<Flying>, switch: &Mutex<Switch>) {
     while let Ok((due, to, packet)) = flying.recv() {
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        if let Some(device) = devices.get(&to) {
+        let is_cut = switch.lock().unwrap_or_else(PoisonError::into_inner).cuts(&packet);
+        if let Some(device) = devices.get(&to).filter(|_| !is_cut) {
             let _ = (&**device).write(&packet);
         }
     }

@@ -306,7 +306,14 @@ impl Node {
 
     /// Runs the command line against it.
     pub fn ringside(&self, arguments: &[&str]) -> Answer {
-        Answer::of(self.place.command(&self.state).args(arguments).stdin(Stdio::null()))
+        Answer::of(&mut self.command(arguments))
+    }
+
+    /// The command line against it, to be run beside the test.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.place.command(&self.state);
+        command.args(arguments).stdin(Stdio::null());
+        command
     }
 
     /// What its admin API answers to a request with this body, which must succeed.
@@ -387,6 +394,11 @@ impl Node {
         panic!("the node never logged {text:?}");
     }
 
+    /// The lines of its log that nobody has asked for, up to now.
+    pub fn log_so_far(&self) -> Vec<String> {
+        self.lines().try_iter().collect()
+    }
+
     /// Uploads a built sample game.
     ///
     /// # Panics
@@ -409,8 +421,17 @@ impl Node {
     /// # Panics
     /// If it is gone.
     pub fn signal(&self, signal: &str) {
-        let sent = Command::new("kill").args([signal, &self.pid().to_string()]).status();
-        assert!(sent.is_ok_and(|status| status.success()), "the node is there to get {signal}");
+        let number = match signal {
+            "-KILL" => libc::SIGKILL,
+            "-STOP" => libc::SIGSTOP,
+            "-CONT" => libc::SIGCONT,
+            "-TERM" => libc::SIGTERM,
+            "-INT" => libc::SIGINT,
+            other => panic!("{other} is no signal that tests send"),
+        };
+        // SAFETY: no memory is touched. A child that nobody has waited for has its number still.
+        let sent = unsafe { libc::kill(self.pid() as libc::pid_t, number) };
+        assert_eq!(sent, 0, "the node is there to get {signal}");
     }
 
     /// Ends it in order; answers how it ended and what it had logged.

@@ -53,7 +53,7 @@ pub async fn games(desk: &Desk) -> Result<GameList, ApiError> {
 
 /// A session, wherever it is led, or what is left of one that ended lately.
 pub async fn session(desk: &Desk, name: SessionName) -> Result<SessionInfo, ApiError> {
-    let own = desk.control.session(name.clone()).await;
+    let own = here::session(desk, name.clone()).await;
     let own_ended = match own {
         Ok(info) if info.state != "ended" => return Ok(info),
         Ok(ended) => Some(ended),

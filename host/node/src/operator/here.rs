@@ -9,11 +9,11 @@ use serde::Serialize;
 
 use super::{Desk, idling, moving};
 use crate::admin::ApiError;
-use crate::api::{DoorInfo, Draining, Failure, Killed, NodeInfo, NodeStatus, SeenNode, Upgrading};
+use crate::api::{DoorInfo, Draining, Failure, Killed, NodeInfo, NodeStatus, SeenNode, SessionInfo, Upgrading};
 use crate::catalogue::PushError;
 use crate::cluster::peers::Outcome;
 use crate::cluster::wire::Ask;
-use crate::control::SessionName;
+use crate::control::{ControlError, SessionName};
 
 /// How long an answer has to leave before the node that gives it ends itself.
 const LAST_WORDS: Duration = Duration::from_millis(100);
@@ -27,7 +27,7 @@ pub async fn answer(desk: &Desk, from: NodeId, ask: Ask) -> Vec<u8> {
         Ask::Sessions { ended: false } => json(desk.control.sessions().await.map_err(ApiError::from)),
         Ask::Sessions { ended: true } => json(desk.control.ended().await.map_err(ApiError::from)),
         Ask::Show(name) => match name.parse::<SessionName>() {
-            Ok(name) => json(desk.control.session(name).await.map_err(ApiError::from)),
+            Ok(name) => json(session(desk, name).await.map_err(ApiError::from)),
             Err(error) => json::<()>(Err(error.into())),
         },
         Ask::Explain(name) => match name.parse::<SessionName>() {
@@ -159,6 +159,15 @@ pub fn kill(desk: &Desk) -> Killed {
         unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
     });
     Killed { node, pid }
+}
+
+/// A session that this node leads, or what is left of one that ended lately.
+pub async fn session(desk: &Desk, name: SessionName) -> Result<SessionInfo, ControlError> {
+    let mut info = desk.control.session(name).await?;
+    if let (Some(detail), Ok(session)) = (&mut info.detail, info.session.parse()) {
+        detail.recording_ended = desk.recorder.ended_early(&session);
+    }
+    Ok(info)
 }
 
 /// Everything that is recorded of a session so far is in the store; which session it is, where it is known.

@@ -18,7 +18,7 @@ use ringside_core::recording::About;
 use ringside_sandbox::{Fold, FoldError, FoldOptions, Module, Rebuild, State, Step};
 
 use super::wire::CheckpointHead;
-use super::{Branches, Change, Clock, Keeping, Kept, Lead, keeps_log};
+use super::{Branches, Change, Clock, Keeping, Kept, Lead, Phase, keeps_log};
 use crate::standby::Standbys;
 
 /// A session that is followed.
@@ -160,7 +160,10 @@ impl Following {
             match output {
                 Output::Keep { from, to } => self.keep(from, to),
                 Output::Truncate { to } => self.truncate(to),
-                Output::Lead(promotion) => self.promotion = Some(promotion),
+                Output::Lead(promotion) => {
+                    Phase::Grant.at_target(&self.id);
+                    self.promotion = Some(promotion);
+                }
                 output => self.todo.push_back(output),
             }
         }

@@ -16,7 +16,7 @@ use ringside_protocol::reason::Reason;
 use ringside_sandbox::{Module, State};
 
 use super::gates::{self, Gates};
-use super::{Branches, Change, Clock, Moving, ReplicationReport, keeps_log};
+use super::{Branches, Change, Clock, Moving, Phase, ReplicationReport, keeps_log};
 use crate::limits::{CHECKPOINT_SENDING, UNRELEASED_ENTRIES, WINDOW_ENTRIES};
 
 /// A session's leadership.
@@ -57,6 +57,8 @@ pub(crate) struct Lead {
     pub first: Option<Member>,
     /// Number and epoch of the record that the node was told last.
     pub told: Option<(Epoch, u64)>,
+    /// Who counts by that.
+    in_sync: BTreeSet<Member>,
     /// Up to where the log of the node was handed the entries of a durable session.
     pub logged: Position,
     /// The newest checkpoint that it was handed, and how many increments follow the last whole one there.
@@ -110,6 +112,7 @@ impl Lead {
     pub fn new(core: Leader, terms: Terms, clock: Clock, branches: Branches, history: Vec<Change>, tick: u64) -> Lead {
         let gates = Gates::new(core.committed(), tick);
         let (logged, stored) = (core.end(), core.committed());
+        let in_sync = core.record().in_sync.clone();
         Lead {
             core,
             terms,
@@ -133,6 +136,7 @@ impl Lead {
             diverged_since: None,
             first: None,
             told: None,
+            in_sync,
             logged,
             kept: None,
             increments: 0,
@@ -206,6 +210,17 @@ impl Lead {
     pub fn inputs_after(&self, since: Position) -> u64 {
         let before = self.counts.iter().rev().find(|(position, _)| *position <= since.saturating_add(1));
         self.inputs - before.map_or(0, |(_, inputs)| *inputs)
+    }
+
+    /// Its record is another: who has come to count, and who does not any more.
+    pub fn note_phases(&mut self, session: &SessionId) {
+        let before = std::mem::replace(&mut self.in_sync, self.core.record().in_sync.clone());
+        for &come in self.in_sync.difference(&before) {
+            Phase::CatchUp.at_source(session, come);
+        }
+        if !before.is_subset(&self.in_sync) {
+            Phase::Release.at_target(session);
+        }
     }
 
     /// The fold is at its end, with this hash of outputs; the turn's entries are sent.

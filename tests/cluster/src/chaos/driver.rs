@@ -135,8 +135,8 @@ impl Driver {
         let by = to % NODES + 1;
         let moves = (0..MOVED).filter_map(|_| {
             let (game, key) = &self.promised[self.random.below(self.promised.len() as u64) as usize];
-            let mut order = ringside_test_support::node::command(self.cluster.node(by).state());
-            order.args(["session", "move", &format!("{game}/{key}"), "--to", &to.to_string()]);
+            let session = format!("{game}/{key}");
+            let mut order = self.cluster.node(by).command(&["session", "move", &session, "--to", &to.to_string()]);
             order.stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()
         });
         let moves = moves.collect();

@@ -10,7 +10,7 @@ use ringside_test_support::skip;
 use ringside_test_support::wait::until;
 use serde_json::Value;
 
-use crate::failover::create;
+use crate::failover::{create, led_and_followed};
 use crate::player::Player;
 
 pub fn show(node: &Node, session: &str) -> Option<Value> {
@@ -147,6 +147,27 @@ fn lossy(path: &Path) -> String {
 /// The key of a session, which an object has in it as it is written.
 fn incarnation(session: &str) -> &str {
     session.split(['/', '@']).nth(1).expect("a key")
+}
+
+/// Who led it and who followed it are not started again: the node that the ring names takes their logs over after a while.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_of_nodes_that_stay_away_goes_on_at_another() {
+    let mut cluster = Cluster::start(3).await;
+    cluster.node(1).push("echo-durable");
+    cluster.agreed().await;
+    let session = create(cluster.node(1), "echo-durable", "final");
+    let (leader, follower) = led_and_followed(&cluster, 1, &session).await;
+    let third = (1..=3).find(|number| ![leader, follower].contains(number)).expect("a third");
+    let mut ada = player(&cluster, "ada", "echo-durable/final").await;
+    ada.exchange(30).await;
+    let gone = [leader, follower].map(|number| cluster.take(number));
+    gone.iter().for_each(|node| node.signal("-STOP"));
+    gone.into_iter().for_each(Node::kill);
+    let shown = until("the session to go on", async || show(cluster.node(third), &session)).await;
+    assert_eq!(shown["node"], third.to_string(), "{shown:#}");
+    let history = shown["detail"]["replication"]["history"].as_array();
+    assert_eq!(history.and_then(|changes| changes.last()).expect("a change")["cause"], "recovered", "{shown:#}");
+    ada.exchange(30).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

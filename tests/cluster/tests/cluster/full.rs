@@ -1,4 +1,5 @@
-//! A disk without room: what is durable waits and says so, the rest goes on, and all of it does when there is room again.
+//! A disk without room: what is durable waits and says so, the rest goes on, and all of it does when there is room again,
+//! but for recordings: they end.
 
 use ringside_test_support::cluster::Cluster;
 use ringside_test_support::disk::Disk;
@@ -7,6 +8,7 @@ use ringside_test_support::wait::until;
 
 use crate::durable::{kill_all, player, show, start_again, store};
 use crate::failover::create;
+use crate::recordings::replayed;
 
 /// Room for modules, a few records and what is played here.
 const BYTES: u64 = 8 << 20;
@@ -69,4 +71,42 @@ async fn waits_for_room(mut cluster: Cluster, disk: Disk) {
     start_again(&mut cluster, &places);
     ada.exchange(10).await;
     drop(cluster);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recording_ends_where_its_store_is_full_and_says_so_and_the_match_goes_on() {
+    let mut cluster = Cluster::start(0).await;
+    let disk = match Disk::mount(&store(&cluster), BYTES) {
+        Ok(disk) => disk,
+        Err(why) => skip!("{why}"),
+    };
+    cluster.begin(1, &[]);
+    cluster.agreed().await;
+    cluster.node(1).push("echo");
+    let create = ["session", "create", "echo", "--key", "final", "--record", "--json"];
+    let created = cluster.node(1).ringside(&create).json();
+    let session = created["session"].as_str().expect("a session").to_owned();
+    let mut ada = player(&cluster, "ada", "echo/final").await;
+    ada.exchange(50).await;
+    // What was asked for is in the store.
+    let before = replayed(&cluster, 1, &session);
+    disk.fill();
+    ada.exchange(50).await;
+    let told = cluster.node(1).logged("the recording ends here");
+    assert!(told.contains(&session) && told.contains("No space left on device"), "the operator is told why: {told}");
+    ada.exchange(50).await;
+    let shown = show(cluster.node(1), &session).expect("it is live");
+    let why = shown["detail"]["recording_ended"].as_str().expect("a reason");
+    assert!(why.contains("No space left on device"), "{why}");
+    let text = cluster.node(1).ringside(&["session", "show", &session]).succeeded();
+    assert!(text.contains("no longer: the store does not take segment"), "{text}");
+    disk.make_room();
+    ada.exchange(50).await;
+    // Nothing is written behind what is missing, and a replay says that something is.
+    cluster.node(1).ringside(&["session", "end", &session]).succeeded();
+    let after = replayed(&cluster, 1, &session);
+    assert_eq!(after["records"], before["records"], "{after:#}");
+    let incomplete = after["incomplete"].as_str().expect("it is not whole");
+    assert!(incomplete.contains("without an end marker"), "{incomplete}");
+    assert!(cluster.take(1).stop().0.success());
 }

@@ -1,11 +1,14 @@
 //! A node that is drained.
 
+use std::time::Duration;
+
 use ringside_client::Event;
 use ringside_protocol::reason::Reason;
 use ringside_test_support::cluster::Cluster;
 use ringside_test_support::wait::{until, within};
 
-use crate::player::Player;
+use crate::failover::led_and_followed;
+use crate::player::{Match, Player};
 
 async fn pinned(cluster: &Cluster, key: &str) -> Player {
     cluster.node(1).ringside(&["session", "create", "echo", "--key", key, "--node", "2"]).succeeded();
@@ -155,4 +158,66 @@ async fn a_node_that_is_not_there_cannot_be_drained() {
     assert!(error.contains("no node \"7\"") && error.contains("ringside node list"), "{error}");
     let error = cluster.node(1).ringside(&["node", "drain", "1", "--grace", "soon"]).err;
     assert!(error.contains("is no grace"), "{error}");
+}
+
+/// Games whose sessions outlive a node.
+const GAMES: [&str; 3] = ["echo-replicated", "echo-consistent", "echo-durable"];
+/// So many of each.
+const EACH: usize = 8;
+
+/// Matches on the second of three nodes, all played.
+async fn played(cluster: &Cluster) -> Vec<Match> {
+    let mut matches = Vec::new();
+    for game in GAMES {
+        cluster.node(1).push(game);
+    }
+    for (number, game) in GAMES.into_iter().cycle().take(GAMES.len() * EACH).enumerate() {
+        let (key, session) = (format!("m{number}"), format!("{game}/m{number}"));
+        cluster.node(1).ringside(&["session", "create", game, "--key", &key, "--node", "2"]).succeeded();
+        let player = crate::durable::player(cluster, &format!("in-{key}"), &session).await;
+        matches.push(Match::play(player, 5, Duration::from_millis(20)));
+        // One whose leader dies before anybody follows it is lost, or comes back with its node.
+        led_and_followed(cluster, 1, &session).await;
+    }
+    matches
+}
+
+/// Each goes on, once.
+async fn go_on(cluster: &Cluster, matches: Vec<Match>) {
+    for one in &matches {
+        one.goes_on(20).await;
+    }
+    cluster.agreed().await;
+    let places = cluster.directories_agree().await;
+    assert_eq!(places.len(), matches.len(), "{places:?}");
+    for one in matches {
+        one.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drained_node_is_killed_while_it_gives_its_matches_away_and_they_go_on() {
+    let mut cluster = Cluster::start_at_rest(None, 3).await;
+    let matches = played(&cluster).await;
+    cluster.node(1).ringside(&["node", "drain", "2", "--grace", "1h", "--no-wait"]).succeeded();
+    // Some are there, and others are not, unless this machine stood still.
+    cluster.node(2).logged("the session is led by another worker");
+    cluster.take(2).kill();
+    go_on(&cluster, matches).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_is_killed_while_it_takes_the_matches_of_a_drained_one_and_they_go_on() {
+    let mut cluster = Cluster::start_at_rest(None, 3).await;
+    let matches = played(&cluster).await;
+    cluster.node(1).ringside(&["node", "drain", "2", "--grace", "1h", "--no-wait"]).succeeded();
+    cluster.node(3).logged("the session is led here from now on");
+    cluster.take(3).kill();
+    for one in &matches {
+        one.goes_on(20).await;
+    }
+    // What it had goes to who is left, and so does the rest.
+    let status = cluster.take(2).wait_for_end();
+    assert!(status.success(), "{status}");
+    go_on(&cluster, matches).await;
 }

@@ -15,6 +15,7 @@ mod idle;
 mod kept;
 mod leaving;
 mod links;
+mod moves;
 mod network;
 mod partitions;
 mod placement;

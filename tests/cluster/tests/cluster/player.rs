@@ -1,13 +1,13 @@
 //! A player of the echo game who knows that nothing was lost or doubled.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use ringside_client::{Attachment, Client, Event, Options, Trust};
 use ringside_test_support::node::Node;
 use ringside_test_support::sequence::Sequence;
-use ringside_test_support::wait::within;
+use ringside_test_support::wait::{until, within};
 use tokio::task::JoinHandle;
 
 pub struct Player {
@@ -22,6 +22,8 @@ pub struct Player {
 pub struct Match {
     player: JoinHandle<Player>,
     stops: Arc<AtomicBool>,
+    /// How many things its player has said that were answered.
+    answered: Arc<AtomicU64>,
 }
 
 impl Match {
@@ -29,14 +31,27 @@ impl Match {
     pub fn play(mut player: Player, count: u64, pause: Duration) -> Match {
         let stops = Arc::<AtomicBool>::default();
         let ends = Arc::clone(&stops);
+        let answered = Arc::<AtomicU64>::default();
+        let counted = Arc::clone(&answered);
         let player = tokio::spawn(async move {
             while !ends.load(Ordering::Relaxed) {
                 player.exchange(count).await;
+                counted.fetch_add(count, Ordering::Relaxed);
                 tokio::time::sleep(pause).await;
             }
             player
         });
-        Match { player, stops }
+        Match { player, stops, answered }
+    }
+
+    /// Waits until its player was answered so many times more.
+    pub async fn goes_on(&self, count: u64) {
+        let goal = self.answered.load(Ordering::Relaxed) + count;
+        let is_there = async || {
+            assert!(!self.player.is_finished(), "something was lost or doubled, or took too long");
+            (self.answered.load(Ordering::Relaxed) >= goal).then_some(())
+        };
+        until("play to go on", is_there).await;
     }
 
     /// Each message came once and in order, or it would have ended. Its player.
@@ -87,10 +102,15 @@ impl Player {
 
     /// Sends bodies and takes them back, a few at a time on their way.
     pub async fn exchange(&mut self, count: u64) {
+        self.exchange_at_once(count, 4).await;
+    }
+
+    /// The same, so many at a time on their way.
+    pub async fn exchange_at_once(&mut self, count: u64, at_once: u64) {
         let goal = self.sequence.returned() + count;
         let mut unsent = count;
         while self.sequence.returned() < goal {
-            while unsent > 0 && self.sequence.outstanding() < 4 {
+            while unsent > 0 && self.sequence.outstanding() < at_once {
                 self.send();
                 unsent -= 1;
             }

@@ -19,7 +19,7 @@ async fn recorded(count: u64, game: &str, key: &str) -> (Cluster, String) {
 }
 
 /// Has it folded again: what came of that.
-fn replayed(cluster: &Cluster, by: u64, session: &str) -> Value {
+pub fn replayed(cluster: &Cluster, by: u64, session: &str) -> Value {
     let directory = cluster.state_of(1).parent().expect("the cluster's directory").to_owned();
     let file = directory.join("saved.recording").to_string_lossy().into_owned();
     let store = directory.join("store").to_string_lossy().into_owned();

@@ -1,7 +1,7 @@
 //! Connections that come and go: tries and their pauses, redirects, the target of a move, and what each kind of end
 //! means for the session.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ringside_protocol::frame::{ClientFrame, Mode, Open, Place, Refused, Target, VERSION};
 use ringside_protocol::limits;
@@ -229,8 +229,20 @@ impl Core {
         self.knock_next = false;
         let Some(way) = self.door() else { return false };
         self.primary = Some(self.connect(way));
-        self.phase = Phase::Trying { deadline: now + limits::CLIENT_ATTACH_TIMEOUT };
+        self.phase = Phase::Trying { deadline: now + self.patience_at_door() };
         true
+    }
+
+    /// How long a door has to be reached: the machine of one of several may be gone, and the next knows as much. Once all
+    /// were tried they have longer, for then the network is slow or they have much to do.
+    fn patience_at_door(&self) -> Duration {
+        match self.config.doors.len() {
+            0 | 1 => limits::CLIENT_ATTACH_TIMEOUT,
+            doors => {
+                let rounds = (self.retry.tries() / doors as u32).min(10);
+                (limits::CLIENT_REACH_TIMEOUT * (1 << rounds)).min(limits::CLIENT_ATTACH_TIMEOUT)
+            }
+        }
     }
 
     fn resolve(&mut self) {
@@ -323,7 +335,7 @@ impl Core {
             Reaction::Retry | Reaction::RefreshRoute => {
                 self.try_again(now, refused.cause, String::new());
                 self.refusal = Some((refused.cause, message));
-                let earliest = now + std::time::Duration::from_millis(u64::from(refused.retry_after_ms));
+                let earliest = now + Duration::from_millis(u64::from(refused.retry_after_ms));
                 if let Phase::Waiting { until } = &mut self.phase {
                     *until = (*until).max(earliest);
                 }

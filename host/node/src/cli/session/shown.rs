@@ -85,6 +85,14 @@ fn players(session: &SessionInfo) -> String {
     format!("{}/{}{expected}", session.players, session.seats)
 }
 
+fn recorded(session: &SessionInfo) -> String {
+    let ended = session.detail.as_ref().and_then(|detail| detail.recording_ended.as_deref());
+    match ended {
+        Some(why) => format!("no longer: {}", table::plain(why)),
+        None => if session.record { "yes" } else { "no" }.to_owned(),
+    }
+}
+
 /// One session.
 pub fn show(session: &SessionInfo) -> String {
     let mut facts = vec![("session", session.session.clone()), ("state", session.state.clone())];
@@ -98,7 +106,7 @@ pub fn show(session: &SessionInfo) -> String {
         facts.extend([
             ("players", players(session)),
             ("age", table::duration(session.age_s)),
-            ("recorded", if session.record { "yes" } else { "no" }.to_owned()),
+            ("recorded", recorded(session)),
         ]);
     }
     facts.push(("node", session.node.clone()));

@@ -13,7 +13,7 @@ use ringside_sandbox::State;
 
 use super::super::following::Remains;
 use super::super::wire::{CheckpointHead, Item, Word};
-use super::super::{Branches, Follow, Following, Lead, Promoted};
+use super::super::{Branches, Follow, Following, Lead, Phase, Promoted};
 use crate::command::Event;
 use crate::limits::FOLLOWED;
 use crate::session::{Ran, Session};
@@ -42,7 +42,7 @@ impl Worker {
         if self.link(now, &id, follow.leader) {
             following.linked.insert(follow.leader);
         }
-        tracing::debug!(session = %id, leader = %follow.leader, "the session is followed");
+        Phase::Offer.at_target(&id);
         self.follow(now, Box::new(following));
     }
 
@@ -128,7 +128,8 @@ impl Worker {
                 }
                 Output::Chain(request) => self.tell(Event::Chain { session: id, request }),
                 Output::Probe(party) => self.tell(Event::Probe { session: id, party }),
-                Output::Counts(counts) => tracing::debug!(session = %id, counts, "whether the follower counts"),
+                Output::Counts(true) => Phase::CatchUp.at_target(&id),
+                Output::Counts(false) => tracing::debug!(session = %id, "the follower does not count any more"),
                 Output::Diverged { leader, own } => {
                     tracing::error!(
                         session = %id, position = leader.position, leader = %leader.hash, own = %own.hash,
@@ -194,7 +195,7 @@ impl Worker {
     /// The leader's checkpoint has come.
     pub(super) fn take_checkpoint(&mut self, now: Instant, from: Member, head: CheckpointHead, state: Arc<State>) {
         let Some(at) = self.replication.index_of(&head.session) else { return };
-        tracing::debug!(session = %head.session, %from, position = head.position, "a checkpoint has come");
+        Phase::Checkpoint.at_target(&head.session);
         self.with_follower(now, at, |following| following.restore_from(now, from, head, state));
     }
 
@@ -211,6 +212,7 @@ impl Worker {
         let Following { id, terms, branches, history, standbys, keeping, slept, .. } = *following;
         let record = Arc::clone(&promotion.record);
         let (is_complete, is_recorded) = (promotion.is_complete, terms.is_recorded);
+        Phase::Switch.at_target(&id);
         tracing::info!(
             session = %id, epoch = record.epoch.number, position = promotion.end, cause = ?record.cause,
             "the session is led here from now on"

@@ -16,7 +16,7 @@ use ringside_protocol::reason::Reason;
 use super::super::following::Remains;
 use super::super::job::Job;
 use super::super::wire::{CheckpointHead, Item, Word};
-use super::super::{Following, Freed, Kept, Lead};
+use super::super::{Following, Freed, Kept, Lead, Phase};
 use crate::command::{Event, Resolved};
 use crate::connection::Stage;
 use crate::endpoint::LinkId;
@@ -201,6 +201,7 @@ impl Worker {
             lineage: lead.core.record().lineage.clone(),
             branches: lead.branches.clone(),
         };
+        Phase::Checkpoint.at_source(&session.id, to);
         lead.updated.insert(to, state.position());
         let passage = self.companion.passage_to(to).filter(|_| is_first).cloned();
         let passage = passage.map(|passage| (self.replication.me.worker, passage));
@@ -279,6 +280,7 @@ impl Worker {
         let is_news = lead.told.replace(number) != Some(number);
         let session = id;
         if is_news {
+            lead.note_phases(&session);
             let first = record.in_sync.first().copied();
             lead.standing.retain(|member, _| record.counts(*member));
             // Of one that asks for none they are told when it is about to move there.
@@ -302,11 +304,9 @@ impl Worker {
 
     /// What was recorded is of one branch, and this one went on: a part of its own says so.
     fn record_anew(&mut self, now: Instant, index: usize) {
-        let Some(session) = self.sessions[index].as_mut().filter(|session| session.recording.is_some()) else { return };
-        let id = session.id.clone();
-        if let Some(piece) = session.finish_recording(now, EndReason::GoesOn) {
-            self.tell(Event::Recorded { session: id, piece });
-        }
+        let Some(mut session) = self.sessions[index].take_if(|session| session.recording.is_some()) else { return };
+        self.finish_recording(now, &mut session, EndReason::GoesOn);
+        self.sessions[index] = Some(session);
         self.begin_part(index);
     }
 
@@ -334,11 +334,12 @@ impl Worker {
         let (branches, history, terms, linked) = (lead.branches, lead.history, lead.terms, lead.linked);
         let core = lead.core.into_follower(us);
         let by = superseded.or_else(|| core.record().cloned());
+        if let Some(by) = &by {
+            Phase::Switch.at_source(&id, by.leader);
+        }
         let has_all = by.as_ref().is_none_or(|by| by.lineage.common(Position::MAX, &own, end) == end);
         let reason = if has_all { EndReason::GoesOn } else { EndReason::Forked };
-        if let Some(piece) = session.finish_recording(now, reason) {
-            self.tell(Event::Recorded { session: id.clone(), piece });
-        }
+        self.finish_recording(now, &mut session, reason);
         let (fold, base, log, rebuild) = session.into_parts();
         // One that was being rebuilt folds its log anew.
         let fold = rebuild.is_none().then_some(fold);
@@ -387,6 +388,7 @@ impl Worker {
     /// A worker follows a session that is led here.
     pub(crate) fn recruit(&mut self, now: Instant, session: &SessionId, member: Member) {
         if let Some(index) = self.index_of(session) {
+            Phase::Offer.at_source(session, member);
             self.begin_lead(now, index);
             self.with_leader(now, index, |core, us| core.handle_recruit(us, member));
             self.flush_later(index);

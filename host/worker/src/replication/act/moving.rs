@@ -17,6 +17,7 @@ use ringside_core::leadership::leader::MoveError;
 use ringside_core::leadership::record::{Member, Motive};
 use ringside_protocol::frame::ServerFrame;
 
+use super::super::Phase;
 use super::super::wire::Item;
 use crate::command::MoveRefused;
 use crate::connection::Stage;
@@ -101,6 +102,7 @@ impl Worker {
         if lead.moving.is_some() {
             return Err(MoveRefused::Leader(MoveError::Busy));
         }
+        Phase::Announce.at_source(session, to);
         lead.moving = Some(Moving::begin(now, to, motive));
         let standing = lead.standing.get(&to).copied().unwrap_or(0);
         self.have_warmed(index, to);
@@ -174,6 +176,9 @@ impl Worker {
         }
         moving.is_granting = true;
         let (to, motive) = (moving.to, moving.motive);
+        if let Some(session) = self.sessions[index].as_ref() {
+            Phase::Grant.at_source(&session.id, to);
+        }
         let mut begun = Ok(());
         self.with_leader(now, index, |core, us| begun = core.handle_move(us, to, motive));
         if begun.is_err() {
@@ -202,6 +207,9 @@ impl Worker {
         let Some(following) = self.replication.get_mut(session) else { return };
         let players = following.standbys.count();
         let Some(leader) = following.core.record().map(|record| record.leader) else { return };
+        if players > 0 {
+            Phase::Announce.at_target(session);
+        }
         self.say(leader, Item::Standing { session: session.clone(), players });
     }
 }

@@ -722,6 +722,32 @@ fn a_try_that_nobody_answers_is_made_again() {
 }
 
 #[test]
+fn a_door_that_is_not_reached_is_left_for_the_next_and_each_round_has_longer() {
+    let mut bench = Bench::new();
+    let mut patience = Vec::new();
+    for number in 0..8 {
+        assert!(bench.did().iter().any(|did| matches!(did, Did::Connect(..))));
+        let begun = bench.now;
+        bench.wake();
+        patience.push((bench.now - begun).as_millis() / limits::CLIENT_REACH_TIMEOUT.as_millis());
+        if number < 7 {
+            bench.wake();
+        }
+    }
+    assert_eq!(patience, [1, 1, 2, 2, 4, 4, 8, 8]);
+    // One that is reached has all the time that a try has.
+    let mut bench = Bench::new();
+    bench.open(FIRST);
+    assert_eq!(bench.core.next_wake(), Some(bench.now + limits::CLIENT_ATTACH_TIMEOUT));
+    // And so has the only one.
+    let mut bench = Bench::new();
+    bench.core.config.doors.truncate(1);
+    bench.wake();
+    bench.wake();
+    assert_eq!(bench.core.next_wake(), Some(bench.now + limits::CLIENT_ATTACH_TIMEOUT));
+}
+
+#[test]
 fn a_stranger_at_the_door_is_told_at_once() {
     let mut bench = Bench::new();
     bench.core.handle_lost(bench.now, FIRST, Lost::Untrusted("another certificate".into()));
