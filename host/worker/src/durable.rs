@@ -162,7 +162,8 @@ impl Worker {
         let remains = Remains { fold: None, restore: None, base: state, log: start.log, branches, history: Vec::new() };
         let mut following = Following::new(id.clone(), module, terms, (core, clock), remains, now);
         let (end, former) = (start.end, Default::default());
-        following.promotion = Some(Promotion { record, end, committed: end, is_complete, former });
+        let killers = Vec::new();
+        following.promotion = Some(Promotion { record, end, committed: end, is_complete, former, killers });
         following.is_restored = true;
         following.slept = slept;
         tracing::debug!(session = %id, position = end, "the session is restored from the store");

@@ -10,11 +10,16 @@ use crate::leadership::lineage::Lineage;
 use crate::leadership::record::Tier;
 use crate::limits;
 use crate::log::{Input, Record};
+#[cfg(doc)]
+use crate::log::SkipCause;
 
-/// Newest format of an object's payload. One that holds no increment is written as the first, which older releases read.
-pub const FORMAT: u16 = 2;
+/// Newest format of an object's payload, which has entries that are [`SkipCause::Suspect`]. An object is written in the first
+/// format that has what it holds, for older releases read that.
+pub const FORMAT: u16 = 3;
 /// The first, which had no [`Item::Increment`].
 const FIRST_FORMAT: u16 = 1;
+/// The one that brought it.
+const INCREMENTAL_FORMAT: u16 = 2;
 /// Largest payload that is read: an item that alone is as large as one may be, and what else fits with it.
 const PAYLOAD_BYTES: usize = limits::LOG_ITEM_BYTES + limits::LOG_OBJECT_BYTES + (1 << 20);
 
@@ -183,10 +188,14 @@ impl Object {
 
     /// The first format that has what it holds.
     fn format(&self) -> u16 {
-        let is_increment = |item: &Item| matches!(item, Item::Increment { .. });
-        match &self.content {
-            Content::Items(items) if items.iter().any(is_increment) => FORMAT,
+        let format = |item: &Item| match item {
+            Item::Entries { entries, .. } if entries.iter().any(Record::is_suspect) => FORMAT,
+            Item::Increment { .. } => INCREMENTAL_FORMAT,
             _ => FIRST_FORMAT,
+        };
+        match &self.content {
+            Content::Items(items) => items.iter().map(format).max().unwrap_or(FIRST_FORMAT),
+            Content::Seal { .. } => FIRST_FORMAT,
         }
     }
 

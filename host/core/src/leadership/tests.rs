@@ -235,7 +235,7 @@ fn former_followers_beyond_the_bound_are_not_told() {
     let former = (2..).take(limits::FORMER + 5).map(member).collect();
     let created = Leader::create(0, member(1), terms(1));
     let record = created.record().clone();
-    let promotion = Promotion { record, end: 5, committed: 5, is_complete: true, former };
+    let promotion = Promotion { record, end: 5, committed: 5, is_complete: true, former, killers: Vec::new() };
     let mut leader = Leader::promoted(0, member(1), terms(1), promotion);
     leader.handle_turn(HEARTBEAT_US);
     let told = std::iter::from_fn(|| leader.poll())

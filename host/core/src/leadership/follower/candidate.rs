@@ -238,6 +238,7 @@ impl Follower {
             // A leader that lost this follower may have gone on degraded, which only the store would tell.
             is_complete: home == ChainHome::Store && self.terms.tier != Tier::Volatile,
             former: record.members().collect(),
+            killers: self.remembered.killers(true),
         };
         match self.next_home() {
             ChainHome::Log => self.lead(promotion),

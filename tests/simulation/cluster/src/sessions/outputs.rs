@@ -515,7 +515,7 @@ impl World {
         let saw = replica.take().and_then(|replica| replica.saw);
         let mut replica = Replica { log, saw, role: None, ..Replica::empty() };
         let former = Default::default();
-        let promotion = Promotion { record, end, committed: end, is_complete: true, former };
+        let promotion = Promotion { record, end, committed: end, is_complete: true, former, killers: Vec::new() };
         self.promoted(slot, session, &mut replica, promotion);
         self.drain(slot, session, &mut replica, &Batch { from: 0, entries: Vec::new() }, None);
         if let Some(process) = self.machines[slot].process.as_mut() {
