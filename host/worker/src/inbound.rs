@@ -268,9 +268,8 @@ impl Worker {
     /// Whether a session takes nothing of a player at this moment.
     fn is_deaf(&self, now: Instant, session: usize, slot: Slot) -> bool {
         let session = self.sessions.get(session).and_then(Option::as_ref);
-        session.is_some_and(|session| {
-            session.is_paused() || session.is_leaving(slot) || session.holds_too_much(now, slot)
-        })
+        session
+            .is_some_and(|session| session.is_paused() || session.is_leaving(slot) || session.holds_too_much(now, slot))
     }
 
     /// Whether reading ends here because the socket wants to be served; then it goes on with the next turn.

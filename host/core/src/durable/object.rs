@@ -9,9 +9,9 @@ use crate::ids::{Epoch, Node, Position, SessionId};
 use crate::leadership::lineage::Lineage;
 use crate::leadership::record::Tier;
 use crate::limits;
-use crate::log::{Input, Record};
 #[cfg(doc)]
 use crate::log::SkipCause;
+use crate::log::{Input, Record};
 
 /// Newest format of an object's payload, which has entries that are [`SkipCause::Suspect`]. An object is written in the first
 /// format that has what it holds, for older releases read that.

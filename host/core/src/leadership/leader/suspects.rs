@@ -113,6 +113,11 @@ impl Leader {
         caution.waiting.push_back(Waiting { suspect, number: caution.number, came_at: now });
     }
 
+    /// Messages that are never to run.
+    pub fn killers(&self) -> &[Suspect] {
+        &self.caution.killers
+    }
+
     /// Whether another message may be held back.
     pub fn has_room_for_suspects(&self) -> bool {
         self.caution.waiting.len() < limits::SUSPECTS
