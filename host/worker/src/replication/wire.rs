@@ -164,8 +164,9 @@ pub(crate) fn open_checkpoint(body: &[u8]) -> Result<(CheckpointHead, &[u8]), Wi
 
 #[cfg(test)]
 mod tests {
-    use ringside_core::ids::Epoch;
-    use ringside_core::log::{Input, Outcome};
+    use ringside_core::ids::{Epoch, Slot};
+    use ringside_core::leadership::suspect::{Suspect, Suspects};
+    use ringside_core::log::{Input, Outcome, SkipCause};
 
     use super::*;
 
@@ -194,6 +195,28 @@ mod tests {
         let newer = [Item::Warm { session: session.clone() }, Item::Lacks { session }, Item::Word(word(3, 1))];
         newer.iter().for_each(|item| append(&mut body, item));
         assert_eq!((body[3], items(&body).unwrap().split_off(said.len())), (KEEPING, newer.to_vec()));
+    }
+
+    #[test]
+    fn what_is_said_of_suspects_is_golden_and_of_the_newest_version() {
+        let session: SessionId = "arena/b@0000000000000001".parse().unwrap();
+        let epoch = Epoch { number: 2, node: 1, node_generation: 1 };
+        let suspect = |slot, number| Suspect { slot: Slot(slot), joined: 2, number, body: 9 };
+        let suspects = Suspects { epoch, number: 3, waiting: vec![suspect(0, 7)], killers: vec![suspect(1, 4)] };
+        let word = |message| Item::Word(Word { session: session.clone(), message, entries: Vec::new() });
+        let said = [word(Message::Suspects(suspects)), word(Message::Suspected { epoch, number: 3 })];
+        let mut body = Vec::new();
+        begin(&mut body);
+        said.iter().for_each(|item| append(&mut body, item));
+        assert!(said.iter().all(Item::is_news));
+        assert_eq!(items(&body).unwrap(), said);
+        let hex: String = body.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "WORDS");
+        // An entry that is skipped as one is new as well, and no other.
+        let mut skipped = self::word(0, 2);
+        assert_eq!(Item::Word(skipped.clone()).version(), VERSION);
+        skipped.entries[1].outcome = Outcome::Skipped(SkipCause::Suspect);
+        assert_eq!(Item::Word(skipped).version(), NEWEST);
     }
 
     #[test]

@@ -26,5 +26,6 @@ mod refusals;
 mod resets;
 mod resolve;
 mod storms;
+mod suspects;
 mod twins;
 mod upgrade;
