@@ -49,6 +49,7 @@
 //! | one that was told says that it has nothing of the session | [`Leader::handle_absent`] | |
 //! | a client shows a newer epoch that the cluster sealed | [`Leader::handle_seen`] | |
 //! | a checkpoint was restored | | [`Follower::handle_checkpoint`] |
+//! | no node is there that could follow | [`Leader::handle_lonely`] | |
 //! | a player's stay is over | [`Leader::handle_left`] | |
 //! | somebody tells the home; a candidate asks it | [`record::Copy::told`]; [`record::Copy::answer`] | |
 //!

@@ -74,7 +74,7 @@ impl Worker {
         let us = lead.us(now);
         let Some(turn) = lead.core.next_suspect(us) else { return };
         let (SuspectTurn::Run(suspect) | SuspectTurn::Skip(suspect)) = turn;
-        let Some(body) = session.suspects.take(&suspect) else { return };
+        let Some(body) = session.suspects.take(&suspect) else { return self.flush_later(index) };
         let Suspect { slot, number, .. } = suspect;
         let input = Input::Message { slot, number, body };
         let ran = match turn {

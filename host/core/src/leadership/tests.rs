@@ -589,6 +589,11 @@ fn what_is_suspect_waits_for_no_follower_for_long() {
     group.leader.handle_flush(began + SUSPECT_WAIT_US);
     group.leader.handle_suspect(began + SUSPECT_WAIT_US, suspect(0, 8));
     assert!(group.leader.next_suspect(began + SUSPECT_WAIT_US).is_some());
+    // Where no node is there that could follow it runs at once.
+    let mut group = after_a_death(false);
+    group.leader.handle_lonely();
+    group.leader.handle_suspect(group.now, suspect(0, 7));
+    assert!(group.leader.next_suspect(group.now).is_some());
     // One that counts and does not answer, be it of a release that knows no suspects, is waited for once.
     let mut group = after_a_death(true);
     group.cut.push(member(9));

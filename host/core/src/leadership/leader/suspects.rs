@@ -30,6 +30,8 @@ pub(super) struct Caution {
     killers: Vec<Suspect>,
     /// Counts what followers are to know; nothing before the first.
     number: u64,
+    /// No node is there that could come to follow.
+    is_lonely: bool,
     /// The entry of the last one is not sent.
     is_running: bool,
 }
@@ -147,7 +149,7 @@ impl Leader {
         let alone_until = self.caution.since.unwrap_or(0) + SUSPECT_WAIT_US;
         // Where nobody counts somebody may soon, and could go on should this process not last.
         let waits_until = match counted.is_empty() {
-            true => Some(alone_until),
+            true => Some(alone_until).filter(|_| !self.caution.is_lonely),
             false => counted.iter().filter_map(|who| self.lacks_until(who, first.number)).max(),
         };
         Some(waits_until.map_or(0, |until| until.min(first.came_at + SUSPECT_WAIT_US)))
@@ -155,6 +157,11 @@ impl Leader {
 
     fn lacks_until(&self, who: &Member, number: u64) -> Option<u64> {
         self.peers.get(who).map_or(Some(u64::MAX), |peer| peer.told.waits_until(number))
+    }
+
+    /// No node is there that could come to follow: nobody is waited for.
+    pub fn handle_lonely(&mut self) {
+        self.caution.is_lonely = true;
     }
 
     /// A slot's player has left: what it sent does not run.
