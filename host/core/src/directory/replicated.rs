@@ -232,6 +232,8 @@ fn who_led_until_now_and_fell_silent_is_not_asked_to_follow_before_others() {
     let (follower, third, session) = (stage.follower, stage.third(), stage.session.clone());
     stage.cluster.told.clear();
     // Nobody has found out that it is gone.
+    let leader = node(stage.leader);
+    stage.cluster.nodes.retain(|directory| directory.me != leader);
     stage.promote(&[], &[]);
     assert_eq!(followers(&stage.cluster, &session), [(node(follower), member(third))]);
 }

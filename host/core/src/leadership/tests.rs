@@ -460,7 +460,7 @@ fn said(suspect: &Suspect) -> Input {
 
 /// The leader of a group is gone, and its first follower leads.
 fn promote(group: &mut Group) {
-    group.cut.push(member(1));
+    group.cut.push(group.leader.record().leader);
     let (next, promotion) = loop {
         group.run(10_000);
         let found = group.said.iter().find_map(|(who, output)| match output {
@@ -534,7 +534,6 @@ fn what_ran_last_when_a_second_leader_died_is_skipped_and_nothing_else() {
     newcomer.handle_entry(&said(&suspect(0, 7)));
     assert_eq!(group.leader.next_suspect(group.now), Some(SuspectTurn::Run(suspect(1, 3))));
     // That one ends the process.
-    group.cut.push(group.leader.record().leader);
     promote(&mut group);
     let again = [suspect(2, 5), suspect(1, 3), suspect(1, 4), suspect(0, 8)];
     again.iter().for_each(|suspect| group.leader.handle_suspect(group.now, *suspect));

@@ -211,7 +211,7 @@ mod tests {
         assert!(said.iter().all(Item::is_news));
         assert_eq!(items(&body).unwrap(), said);
         let hex: String = body.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, "WORDS");
+        assert_eq!(hex, "5253520300056172656e610162010802010103010002070901010204090000056172656e61016201090201010300");
         // An entry that is skipped as one is new as well, and no other.
         let mut skipped = self::word(0, 2);
         assert_eq!(Item::Word(skipped.clone()).version(), VERSION);
