@@ -10,6 +10,7 @@ use ringside_test_support::wait::within;
 
 use crate::failover::{create, led_and_followed, shown};
 use crate::player::{Match, Player, options};
+use crate::upgrade::counted;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_ends_two_nodes_is_skipped_by_the_third_and_play_goes_on() {
@@ -59,7 +60,7 @@ async fn survives(game: &str) {
     }
     let shown = shown(&cluster, third, &name).expect("it is shown");
     assert_eq!((&shown["session"], &shown["node"]), (&session.into(), &third.to_string().into()), "{shown:#}");
-    assert_eq!(cluster.node(third).metric("ringside_worker_suspects_skipped_total"), 1);
+    assert_eq!(counted(&cluster, third, "ringside_worker_suspects_skipped_total"), 1);
 }
 
 /// The next reply, or the number of a message that had no effect and why.
