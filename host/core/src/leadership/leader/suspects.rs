@@ -128,8 +128,8 @@ impl Leader {
     /// The next one that may run now, or is to be skipped: to be done at once. The one after it comes when this turn's
     /// entries were sent.
     pub fn next_suspect(&mut self, now: u64) -> Option<Turn> {
-        let is_due = self.suspects_due().is_some_and(|due| due <= now);
-        let next = self.caution.waiting.pop_front_if(|_| is_due)?.suspect;
+        self.suspects_due().filter(|due| *due <= now)?;
+        let next = self.caution.waiting.pop_front()?.suspect;
         let caution = &mut self.caution;
         caution.is_running = true;
         caution.changed();
