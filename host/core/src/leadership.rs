@@ -13,6 +13,7 @@
 //! | [`lineage`] | what two logs have in common |
 //! | [`leader`] | output commit, the right to release, the in-sync set, the grant, the end of leadership |
 //! | [`follower`] | promises, suspicion, promotion |
+//! | [`suspect`] | inputs that may kill a process |
 //! | [`healing`] | which of two branches goes on |
 //! | [`message`] | what members say, and what the shell is asked to do |
 //!
@@ -33,7 +34,9 @@
 //! | a turn, or a timeout | [`Leader::handle_turn`] | [`Follower::handle_turn`] |
 //! | a frame of a member, or of the home | [`Leader::handle_message`] | [`Follower::handle_message`], entries at hand |
 //! | an entry was applied and is to be logged | [`Leader::handle_append`]: its position, or keep the input | |
+//! | a player sends what [`Leader::is_suspicious`] | [`Leader::handle_suspect`]; it runs when [`Leader::next_suspect`] says so | |
 //! | the turn's entries are in the log | [`Leader::handle_flush`] | |
+//! | an entry that came is kept | | [`Follower::handle_entry`] |
 //! | the fold came to a hash | [`Leader::handle_mark`] | [`Follower::handle_applied`] |
 //! | the object of the log's chain exists | [`Leader::handle_stored`] | |
 //! | the log of its node was sealed; opened anew | [`Leader::handle_sealed`]; [`Leader::handle_reopened`] | |
@@ -46,6 +49,8 @@
 //! | one that was told says that it has nothing of the session | [`Leader::handle_absent`] | |
 //! | a client shows a newer epoch that the cluster sealed | [`Leader::handle_seen`] | |
 //! | a checkpoint was restored | | [`Follower::handle_checkpoint`] |
+//! | no node is there that could follow | [`Leader::handle_lonely`] | |
+//! | a player's stay is over | [`Leader::handle_left`] | |
 //! | somebody tells the home; a candidate asks it | [`record::Copy::told`]; [`record::Copy::answer`] | |
 //!
 //! | output | what the shell does | only after |
@@ -82,6 +87,7 @@ pub mod leader;
 pub mod lineage;
 pub mod message;
 pub mod record;
+pub mod suspect;
 pub mod timing;
 
 use serde::{Deserialize, Serialize};

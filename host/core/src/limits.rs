@@ -178,6 +178,12 @@ pub const PENDING_RECORDS: usize = 4;
 pub const BATCH_ENTRIES: u64 = 512;
 /// Hashes of its fold that a follower keeps to compare. Beyond: the oldest is forgotten, and is not compared.
 pub const MARKS: usize = 64;
+/// Messages of a session that wait after the death of its leader until its followers know of them. Beyond: players' streams
+/// are left unread until there is room.
+pub const SUSPECTS: usize = 64;
+/// Messages of which a session's leader knows that a process died when they were about to run. Beyond: the oldest is
+/// forgotten, and is suspect when it comes again.
+pub const KILLERS: usize = 16;
 
 // Of the log of a node's durable sessions.
 

@@ -109,6 +109,8 @@ pub enum SkipCause {
     OutputQuota,
     /// The call broke the contract (an invalid pointer, length or UTF-8 in a host call).
     Contract,
+    /// It did not run: it was about to when a process died that led the session, and may have killed it.
+    Suspect,
 }
 
 /// What became of an entry.
@@ -131,4 +133,11 @@ pub struct Record {
     pub input: Input,
     /// What became of it.
     pub outcome: Outcome,
+}
+
+impl Record {
+    /// Whether it was skipped as what may have killed a process: releases before do not know that.
+    pub fn is_suspect(&self) -> bool {
+        self.outcome == Outcome::Skipped(SkipCause::Suspect)
+    }
 }

@@ -27,8 +27,8 @@ pub use parts::{Part, parts};
 /// First bytes of a recording.
 pub const MAGIC: &[u8; 6] = b"RSREC\0";
 /// Version of the format. Since 3 a log may have entries of leadership, since 4 a recording may be a part that was kept,
-/// since 5 there may be several parts.
-pub const VERSION: u16 = 5;
+/// since 5 there may be several parts, since 6 an entry may be skipped because it may have killed a process.
+pub const VERSION: u16 = 6;
 /// The oldest version that is read.
 pub const OLDEST_VERSION: u16 = 2;
 /// Largest payload of a frame, bytes: a checkpoint of the largest guest memory and room for host state.

@@ -159,6 +159,8 @@ reasons! {
     MessageFlooded = 82, CorrectInput, "the game put out too much on the message";
     /// The guest broke its contract on the message; it changed nothing.
     MessageBrokeContract = 83, CorrectInput, "the game broke its contract on the message";
+    /// The message was about to run when the process died that led the session: it changed nothing, and does not run again.
+    MessageSuspected = 84, CorrectInput, "the message may have ended a process, and was not run again";
 }
 
 /// `NoSuchGame` as `no-such-game`.

@@ -137,6 +137,8 @@ counters! {
     overruns,
     /// Entries skipped.
     skipped,
+    /// Messages skipped because a process died when they were about to run.
+    suspects_skipped,
     /// Inputs dropped at a bound.
     inputs_dropped,
     /// Datagrams of players that did not parse.

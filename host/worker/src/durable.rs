@@ -193,7 +193,9 @@ impl Worker {
         let remains = Remains { fold: None, restore: None, base: state, log: start.log, branches, history: Vec::new() };
         let mut following = Following::new(id.clone(), module, terms, (core, clock), remains, now);
         let (end, former) = (start.end, Default::default());
-        following.promotion = Some(Promotion { record, end, committed: end, is_complete, former, has_stalled: false });
+        let (has_stalled, killers) = (false, Vec::new());
+        let committed = end;
+        following.promotion = Some(Promotion { record, end, committed, is_complete, former, has_stalled, killers });
         following.is_restored = true;
         following.slept = slept;
         tracing::debug!(session = %id, position = end, "the session is restored from the store");

@@ -240,7 +240,7 @@ impl Worker {
                 return Flow::On;
             }
             let attached = connection.attached();
-            if attached.is_some_and(|(index, slot)| self.is_deaf(index, slot)) || self.leaves_off(link) {
+            if attached.is_some_and(|(index, slot)| self.is_deaf(now, index, slot)) || self.leaves_off(link) {
                 return Flow::Later;
             }
             let Some(connection) = self.connection(link) else { return Flow::Later };
@@ -266,9 +266,10 @@ impl Worker {
     }
 
     /// Whether a session takes nothing of a player at this moment.
-    fn is_deaf(&self, session: usize, slot: Slot) -> bool {
+    fn is_deaf(&self, now: Instant, session: usize, slot: Slot) -> bool {
         let session = self.sessions.get(session).and_then(Option::as_ref);
-        session.is_some_and(|session| session.is_paused() || session.is_leaving(slot))
+        session
+            .is_some_and(|session| session.is_paused() || session.is_leaving(slot) || session.holds_too_much(now, slot))
     }
 
     /// Whether reading ends here because the socket wants to be served; then it goes on with the next turn.
@@ -328,7 +329,12 @@ impl Worker {
             }
             return;
         }
-        if number != last + 1 {
+        let waits = session.suspects.last(slot);
+        if waits.is_some_and(|waits| number <= waits) {
+            // It came on another connection already, and is answered when it has run.
+            return;
+        }
+        if number != waits.unwrap_or(last) + 1 {
             self.close(now, link, Reason::Protocol);
             return;
         }
@@ -338,7 +344,19 @@ impl Worker {
             connection.messages.take(now);
         }
         let Some(session) = self.sessions[index].as_mut() else { return };
+        if session.is_suspicious(now, slot) {
+            session.hold_back(now, slot, number, body);
+            self.flush_later(index);
+            self.reschedule(index);
+            return;
+        }
         let ran = session.run(now, Input::Message { slot, number, body }, &mut self.outputs);
+        self.message_ran(now, index, (slot, number), ran);
+    }
+
+    /// A player's message is an entry, or could not become one.
+    pub(crate) fn message_ran(&mut self, now: Instant, index: usize, (slot, number): (Slot, u64), ran: Ran) {
+        let Some(session) = self.sessions[index].as_mut() else { return };
         let rejected = match ran {
             Ran::Skipped(cause) => Some(rejection(cause)),
             Ran::Applied | Ran::Refused => None,
@@ -347,14 +365,13 @@ impl Worker {
             seat.reject(number, cause);
         }
         let position = session.fold.position();
-        match ran {
-            Ran::Refused => {}
-            _ if let Some(lead) = &mut session.lead => lead.acknowledge_later(position, slot, number, rejected),
-            Ran::Applied => self.acknowledge_input(link, number),
-            Ran::Skipped(cause) => {
-                let cause = rejection(cause);
+        let link = session.seat_mut(slot).and_then(|seat| seat.link);
+        match (ran, &mut session.lead, link) {
+            (Ran::Refused, _, _) | (_, None, None) => {}
+            (_, Some(lead), _) => lead.acknowledge_later(position, slot, number, rejected),
+            (_, None, Some(link)) => {
                 self.acknowledge_input(link, number);
-                if let Some(connection) = self.connection(link) {
+                if let (Some(cause), Some(connection)) = (rejected, self.connection(link)) {
                     connection.write(&ServerFrame::Rejected { number, cause });
                 }
             }
@@ -521,5 +538,6 @@ fn rejection(cause: SkipCause) -> Reason {
         SkipCause::Runaway => Reason::MessageRanAway,
         SkipCause::OutputQuota => Reason::MessageFlooded,
         SkipCause::Contract => Reason::MessageBrokeContract,
+        SkipCause::Suspect => Reason::MessageSuspected,
     }
 }

@@ -40,6 +40,7 @@ mod running;
 mod session;
 pub mod shell;
 mod standby;
+mod suspects;
 pub mod timers;
 pub mod transmit;
 pub mod transport;

@@ -379,7 +379,7 @@ impl Worker {
         let input_rate = description.input_rate;
         let mut rejections = Vec::new();
         if let Some(seat) = session.seat_mut(slot) {
-            seat.link = Some(link);
+            seat.attach(now, link);
             seat.view_due = true;
             seat.next_view = now;
             if open.resume.is_some() {

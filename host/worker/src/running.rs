@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use ringside_core::ids::{GameName, SessionKey, Slot};
 use ringside_core::limits;
-use ringside_core::log::{Input, LeaveReason};
+use ringside_core::log::{Input, LeaveReason, SkipCause};
 use ringside_core::output::Output;
 use ringside_core::recording::EndReason;
 use ringside_protocol::frame::ServerFrame;
@@ -129,6 +129,9 @@ impl Worker {
             let reason = Reason::SeatExpired;
             self.leave(now, index, slot, LeaveReason::TimedOut, reason, reason.text());
         }
+        if self.sessions[index].is_some() && !self.is_service_due() {
+            self.run_suspect(now, index);
+        }
         self.let_in(now, index);
         if had_tick && !self.is_service_due() {
             self.run_tick(now, index);
@@ -235,7 +238,11 @@ impl Worker {
         if let Ran::Skipped(cause) = ran {
             add(&self.counters.skipped, 1);
             let position = session.fold.position();
-            let message = format!("skipped ({cause:?}): {}", session.fold.last_fault().unwrap_or("no details"));
+            let why = match cause {
+                SkipCause::Suspect => "the process that led the session died when it was about to run",
+                _ => session.fold.last_fault().unwrap_or("no details"),
+            };
+            let message = format!("skipped ({cause:?}): {why}");
             let (id, often) = (session.id.clone(), session.has_failed_too_often(now));
             self.tell_if_room(Event::GuestFault { session: id, position, message });
             if often {
@@ -243,8 +250,10 @@ impl Worker {
                 self.end_session(now, index, &why);
                 return;
             }
-            self.tell_players(index, &ServerFrame::Paused);
-            self.work_on(index);
+            if self.sessions[index].as_ref().is_some_and(|session| session.is_rebuilding()) {
+                self.tell_players(index, &ServerFrame::Paused);
+                self.work_on(index);
+            }
         }
         let Some(session) = self.sessions[index].as_mut() else { return };
         if let Some(ending) = session.fold.ending().cloned() {
@@ -341,7 +350,8 @@ impl Worker {
         let is_service_due = self.is_service_due();
         let Some(session) = self.sessions[index].as_mut() else { return };
         let Some(player) = session.fold.slot(slot).map(|state| state.player.clone()) else { return };
-        if session.is_paused() || is_service_due {
+        let is_early = why == LeaveReason::Left && session.suspects.holds(slot);
+        if session.is_paused() || is_service_due || is_early {
             session.owe_leave(OwedLeave { slot, why, reason, message: message.to_owned() });
             self.reschedule(index);
             return;
@@ -439,7 +449,7 @@ impl Worker {
     }
 
     /// Reads on where a pause had left players' streams unread.
-    fn take_up(&mut self, now: Instant, index: usize) {
+    pub(crate) fn take_up(&mut self, now: Instant, index: usize) {
         let seats = self.sessions[index].as_ref().map_or(0, |session| session.seats.len());
         for seat in 0..seats {
             let link = self.sessions[index].as_ref().and_then(|session| session.seats[seat].as_ref()?.link);

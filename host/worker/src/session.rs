@@ -28,6 +28,7 @@ use crate::command::{Create, PlayerReport, SessionReport};
 use crate::endpoint::LinkId;
 use crate::recording::{PartHead, Piece, Recording};
 use crate::replication::{Branches, Clock, Fork, Lead, Rested};
+use crate::suspects::Suspected;
 use crate::worker::PHASE;
 
 /// A node that dies takes at most about this much of a recording with it, and what the store has not written.
@@ -42,6 +43,10 @@ const NEWS_BURST: Duration = Duration::from_secs(2);
 pub(crate) struct Seat {
     /// The attached connection.
     pub(crate) link: Option<LinkId>,
+    /// Its player sat there before this worker led the session.
+    pub(crate) was_there: bool,
+    /// When its first connection came.
+    pub(crate) back_at: Option<Instant>,
     /// Since when there is none.
     pub(crate) away_since: Instant,
     /// Whether the view was written since it was last offered.
@@ -62,6 +67,8 @@ impl Seat {
     fn new(now: Instant) -> Seat {
         Seat {
             link: None,
+            was_there: false,
+            back_at: None,
             away_since: now,
             view_due: false,
             next_view: now,
@@ -70,6 +77,12 @@ impl Seat {
             released_output: 0,
             rejected: VecDeque::new(),
         }
+    }
+
+    /// A connection is attached to it.
+    pub(crate) fn attach(&mut self, now: Instant, link: LinkId) {
+        self.link = Some(link);
+        self.back_at.get_or_insert(now);
     }
 
     /// A message of the player had no effect.
@@ -152,6 +165,8 @@ pub(crate) struct Session {
     /// How often its guest may tell the node something.
     pub(crate) news: Bucket,
     owed: Vec<OwedLeave>,
+    /// Messages that wait because they may kill the process.
+    pub(crate) suspects: Suspected,
     arena: Arena<ARENA_BYTES>,
 }
 
@@ -253,6 +268,7 @@ impl Session {
             spent: Duration::ZERO,
             news: Bucket::new(limits::NEWS_RATE, NEWS_BURST),
             owed: Vec::new(),
+            suspects: Suspected::default(),
             arena: Arena::new(),
         }
     }
@@ -275,6 +291,7 @@ impl Session {
         let end = session.fold.position();
         for (slot, last_input, last_output) in slots {
             session.take_seat(slot, now);
+            session.seat_mut(slot).into_iter().for_each(|seat| seat.was_there = true);
             if let Some(lead) = &mut session.lead {
                 lead.acknowledge_later(end, slot, last_input, None);
                 lead.gates.output(end, slot, last_output);
@@ -446,6 +463,31 @@ impl Session {
         self.arena.copy(body)
     }
 
+    /// Appends an entry of an input that is not run.
+    pub(crate) fn skip(&mut self, now: Instant, input: Input, cause: SkipCause) -> Ran {
+        if self.is_paused() {
+            return Ran::Refused;
+        }
+        self.slip(now);
+        let (position, time_us) = (self.fold.position() + 1, self.time_at(now));
+        let entry = Record { position, time_us, input, outcome: Outcome::Skipped(cause) };
+        if self.fold.replay(&entry, &mut Vec::new()).is_err() {
+            return Ran::Refused;
+        }
+        if let Some(lead) = &mut self.lead {
+            lead.append(now, position, &entry.input, &[], self.fold.tick());
+        }
+        self.quiet_since = now;
+        self.log.push(entry);
+        self.count_fault(now);
+        Ran::Skipped(cause)
+    }
+
+    fn count_fault(&mut self, now: Instant) {
+        self.usage.skipped += 1;
+        note(&mut self.traps, now, limits::TRAP_WINDOW_US, limits::TRAPS);
+    }
+
     /// Runs an input and appends it as an entry.
     pub(crate) fn run(&mut self, now: Instant, input: Input, outputs: &mut Vec<Output>) -> Ran {
         // Before the time is read: it must not run ahead of ticks that are about to be given up.
@@ -474,8 +516,7 @@ impl Session {
         match outcome {
             Outcome::Applied => Ran::Applied,
             Outcome::Skipped(cause) => {
-                self.usage.skipped += 1;
-                note(&mut self.traps, now, limits::TRAP_WINDOW_US, limits::TRAPS);
+                self.count_fault(now);
                 let module = self.fold.module().clone();
                 let options = self.fold.options();
                 self.rebuild = Some(Rebuild::new(&module, self.checkpoint.clone(), self.log.clone(), options));
@@ -634,7 +675,7 @@ impl Session {
         if self.is_paused() || self.fold.ending().is_some() {
             return lead;
         }
-        if !self.owed.is_empty() {
+        if self.owes_leaves() || self.lead.as_ref().is_some_and(|lead| lead.has_suspects_due()) {
             return Some(self.base);
         }
         let tick = self.period.map(|_| self.next_tick);
@@ -646,7 +687,8 @@ impl Session {
             }
         });
         let checkpoint = (!self.log.is_empty()).then(|| self.checkpoint_due());
-        tick.into_iter().chain(timer).chain(seats).chain(checkpoint).chain(lead).chain(idle_at).min()
+        let suspects = self.lead.as_ref().and_then(|lead| lead.suspects_due());
+        tick.into_iter().chain(timer).chain(seats).chain(checkpoint).chain(lead).chain(suspects).chain(idle_at).min()
     }
 
     fn checkpoint_due(&self) -> Instant {
@@ -777,12 +819,18 @@ impl Session {
 
     /// The leave that is owed longest.
     pub(crate) fn take_owed_leave(&mut self) -> Option<OwedLeave> {
-        (!self.owed.is_empty() && !self.is_paused()).then(|| self.owed.remove(0))
+        let first = self.owed.iter().position(|owed| self.may_leave(owed)).filter(|_| !self.is_paused())?;
+        Some(self.owed.remove(first))
     }
 
     /// Whether players are about to leave.
     pub(crate) fn owes_leaves(&self) -> bool {
-        !self.owed.is_empty()
+        self.owed.iter().any(|owed| self.may_leave(owed))
+    }
+
+    /// Who leaves of their own accord does so after what they have said.
+    fn may_leave(&self, owed: &OwedLeave) -> bool {
+        owed.why != LeaveReason::Left || !self.suspects.holds(owed.slot)
     }
 
     /// Whether the player of a slot is about to leave: nothing that it sends matters any longer.
@@ -792,6 +840,10 @@ impl Session {
 
     /// Frees a seat; answers the connection that was attached to it.
     pub(crate) fn free_seat(&mut self, slot: Slot) -> Option<LinkId> {
+        self.suspects.drop_of(slot);
+        if let Some(lead) = &mut self.lead {
+            lead.core.handle_left(slot);
+        }
         self.seats.get_mut(usize::from(slot.0))?.take()?.link
     }
 

@@ -8,9 +8,9 @@ mod port;
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -25,6 +25,7 @@ use crate::command::{Command, Event};
 use crate::limits::{COMMANDS, PEER_TURN_DATAGRAMS, TURN_DATAGRAMS};
 use crate::peers::Peer;
 use crate::peers::tls::Membership;
+use crate::session::CostOf;
 use crate::transport::{self, CryptoError};
 use crate::worker::{SERVICE_INTERVAL, Turn, Worker, WorkerConfig};
 use bell::{Bell, wait_for};
@@ -33,6 +34,15 @@ use port::{PeerPort, Port};
 
 /// How often slow counters (CPU time, kernel drops) are read.
 const SLOW_COUNTERS: Duration = Duration::from_millis(250);
+
+static COST_OF: OnceLock<CostOf> = OnceLock::new();
+
+/// The workers of this program reckon what a call counts for by this from now on: before the first is started, once. Whether
+/// they do. It sees each input after its call and before its entry, so the program that tests what becomes of a process that
+/// an input kills ends itself here.
+pub fn reckon_by(cost_of: CostOf) -> bool {
+    COST_OF.set(cost_of).is_ok()
+}
 
 /// What a worker's thread is started with.
 pub struct Config {
@@ -164,6 +174,7 @@ pub fn spawn(config: Config, socket: UdpSocket) -> Result<(WorkerHandle, JoinHan
     let mut worker = WorkerConfig::new(config.node.id.0, config.worker, config.certificate, started_ms, Instant::now());
     worker.seat_window = config.seat_window;
     worker.penalty = config.penalty;
+    worker.cost_of = COST_OF.get().copied().unwrap_or(worker.cost_of);
     (worker.generation, worker.node_started) = (config.node.generation, config.node_started);
     let addresses = config.keys.addresses();
     let resets = |address| Arc::new(config.keys.resets(config.node.id, address));

@@ -201,6 +201,8 @@ const OF_SESSIONS: &[Reached] = &[
     ("LINEAGE", LINEAGE, "the_oldest_terms_are_forgotten"),
     ("PENDING_RECORDS", LEADERSHIP, "records_that_do_not_count_yet_are_bounded"),
     ("BATCH_ENTRIES", LEADERSHIP, "entries_beyond_a_batch_go_with_the_next"),
+    ("SUSPECTS", LEADERSHIP, "what_is_suspect_is_bounded_and_killers_are_forgotten_oldest_first"),
+    ("KILLERS", LEADERSHIP, "what_is_suspect_is_bounded_and_killers_are_forgotten_oldest_first"),
     ("MARKS", LEADERSHIP, "hashes_beyond_the_bound_are_not_compared"),
     (
         "LOG_OBJECT_BYTES",

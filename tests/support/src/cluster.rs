@@ -23,6 +23,8 @@ pub struct Cluster {
     ports: BTreeMap<u64, u16>,
     /// Whether sessions stay where they are unless somebody moves them.
     is_at_rest: bool,
+    /// What nodes run, if it is not the `ringside` program.
+    program: Option<PathBuf>,
 }
 
 impl Cluster {
@@ -67,6 +69,18 @@ impl Cluster {
         Cluster::found(count, true, network, None, true).await
     }
 
+    /// The same on loopback with another program in place of `ringside`.
+    ///
+    /// # Panics
+    /// If one does not come up.
+    pub async fn start_running(program: PathBuf, count: u64) -> Cluster {
+        let mut cluster = Cluster::found(0, true, None, None, false).await;
+        cluster.program = Some(program);
+        (1..=count).for_each(|number| _ = cluster.add(number, &[]));
+        cluster.agreed().await;
+        cluster
+    }
+
     async fn found(
         count: u64,
         shares_store: bool,
@@ -82,6 +96,7 @@ impl Cluster {
             server,
             ports: BTreeMap::new(),
             is_at_rest,
+            program: None,
         };
         for number in 1..=count {
             cluster.add(number, &[]);
@@ -171,7 +186,7 @@ impl Cluster {
 
     fn place_of(&self, number: u64) -> Place {
         let host = |network| Place::host(network, number as u8);
-        let place = self.network.as_ref().map_or_else(Place::default, host);
+        let place = self.network.as_ref().map_or_else(Place::default, host).running(self.program.clone());
         let place = place.with_environment(self.server.as_ref().map(ObjectServer::environment).unwrap_or_default());
         self.ports.get(&number).map_or(place.clone(), |port| place.on_port(*port))
     }

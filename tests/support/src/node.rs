@@ -99,6 +99,8 @@ pub struct Place {
     port: u16,
     /// What others are told instead.
     advertised: Option<IpAddr>,
+    /// What runs there, if it is not the `ringside` program.
+    program: Option<PathBuf>,
     /// Further variables of its environment.
     environment: Vec<(&'static str, String)>,
 }
@@ -111,6 +113,7 @@ impl Default for Place {
             address: Ipv4Addr::LOCALHOST.into(),
             port: 0,
             advertised: None,
+            program: None,
             environment: Vec::new(),
         }
     }
@@ -134,6 +137,12 @@ impl Place {
         Place { port, ..self }
     }
 
+    /// The same with another program in place of `ringside`.
+    #[must_use]
+    pub fn running(self, program: Option<PathBuf>) -> Place {
+        Place { program, ..self }
+    }
+
     /// The same where the clock is another one.
     #[must_use]
     pub fn with_clock(mut self, clock: &Clock) -> Place {
@@ -150,12 +159,13 @@ impl Place {
 
     /// `ringside` there.
     fn command(&self, state: &Path) -> Command {
+        let program = self.program.clone().unwrap_or_else(guests::program);
         let mut command = match &self.namespace {
-            None => Command::new(guests::program()),
+            None => Command::new(program),
             Some(namespace) => {
                 let mut within = Command::new("ip");
                 // It becomes the program: signals reach that.
-                within.args(["netns", "exec", namespace]).arg(guests::program());
+                within.args(["netns", "exec", namespace]).arg(program);
                 within
             }
         };

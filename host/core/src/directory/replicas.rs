@@ -42,7 +42,7 @@ impl Directory {
     ) {
         let (mut cx, parts) = self.split(now);
         parts.led.handle_promoted(&mut cx, session, worker, record, players);
-        parts.recruits.handle_record(&mut cx, &parts.led, session, record);
+        parts.recruits.handle_promoted(&mut cx, &parts.led, session, record);
         self.settle(now);
     }
 

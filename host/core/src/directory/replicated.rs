@@ -227,6 +227,18 @@ fn a_follower_that_leads_is_known_to_the_home_and_has_followers_in_turn() {
 }
 
 #[test]
+fn who_led_until_now_and_fell_silent_is_not_asked_to_follow_before_others() {
+    let mut stage = Stage::new(&[1, 2, 3]);
+    let (follower, third, session) = (stage.follower, stage.third(), stage.session.clone());
+    stage.cluster.told.clear();
+    // Nobody has found out that it is gone.
+    let leader = node(stage.leader);
+    stage.cluster.nodes.retain(|directory| directory.me != leader);
+    stage.promote(&[], &[]);
+    assert_eq!(followers(&stage.cluster, &session), [(node(follower), member(third))]);
+}
+
+#[test]
 fn who_led_until_now_follows_and_has_ended_nothing() {
     let mut stage = Stage::new(&[1, 2, 3]);
     let (leader, follower, session) = (stage.leader, stage.follower, stage.session.clone());

@@ -9,12 +9,17 @@ use crate::ids::{Epoch, Node, Position, SessionId};
 use crate::leadership::lineage::Lineage;
 use crate::leadership::record::Tier;
 use crate::limits;
+#[cfg(doc)]
+use crate::log::SkipCause;
 use crate::log::{Input, Record};
 
-/// Newest format of an object's payload. One that holds no increment is written as the first, which older releases read.
-pub const FORMAT: u16 = 2;
+/// Newest format of an object's payload, which has entries that are [`SkipCause::Suspect`]. An object is written in the first
+/// format that has what it holds, for older releases read that.
+pub const FORMAT: u16 = 3;
 /// The first, which had no [`Item::Increment`].
 const FIRST_FORMAT: u16 = 1;
+/// The one that brought it.
+const INCREMENTAL_FORMAT: u16 = 2;
 /// Largest payload that is read: an item that alone is as large as one may be, and what else fits with it.
 const PAYLOAD_BYTES: usize = limits::LOG_ITEM_BYTES + limits::LOG_OBJECT_BYTES + (1 << 20);
 
@@ -183,10 +188,14 @@ impl Object {
 
     /// The first format that has what it holds.
     fn format(&self) -> u16 {
-        let is_increment = |item: &Item| matches!(item, Item::Increment { .. });
-        match &self.content {
-            Content::Items(items) if items.iter().any(is_increment) => FORMAT,
+        let format = |item: &Item| match item {
+            Item::Entries { entries, .. } if entries.iter().any(Record::is_suspect) => FORMAT,
+            Item::Increment { .. } => INCREMENTAL_FORMAT,
             _ => FIRST_FORMAT,
+        };
+        match &self.content {
+            Content::Items(items) => items.iter().map(format).max().unwrap_or(FIRST_FORMAT),
+            Content::Seal { .. } => FIRST_FORMAT,
         }
     }
 
@@ -222,7 +231,7 @@ impl Object {
 pub(super) mod tests {
     use super::*;
     use crate::ids::{ModuleHash, NodeId, Slot};
-    use crate::log::Outcome;
+    use crate::log::{Outcome, SkipCause};
 
     pub fn run() -> Node {
         Node { id: NodeId(0xa), generation: 7 }
@@ -265,6 +274,17 @@ pub(super) mod tests {
         object
     }
 
+    /// What the third format brought.
+    fn suspicious() -> Object {
+        let mut object = sample();
+        if let Content::Items(items) = &mut object.content
+            && let Item::Entries { entries, .. } = &mut items[2]
+        {
+            entries[1].outcome = Outcome::Skipped(SkipCause::Suspect);
+        }
+        object
+    }
+
     fn hex(bytes: &[u8]) -> String {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
@@ -273,7 +293,10 @@ pub(super) mod tests {
     fn objects_of_the_published_format_are_read() {
         let seal = Object { content: Content::Seal { by: run() }, ..sample() };
         let golden = include_str!("golden.txt");
-        let [items_line, seal_line, second] = golden.lines().collect::<Vec<_>>()[..] else { panic!("three objects") };
+        let [items_line, seal_line, second, third] = golden.lines().collect::<Vec<_>>()[..] else {
+            panic!("four objects")
+        };
+        assert_eq!(hex(&suspicious().encode()), third);
         assert_eq!(hex(&incremental().encode()), second);
         assert_eq!(hex(&sample().encode()), items_line);
         assert_eq!(hex(&seal.encode()), seal_line);
@@ -283,18 +306,20 @@ pub(super) mod tests {
         assert_eq!(Object::read(run(), 12, &bytes(items_line)), Ok(sample()));
         assert_eq!(Object::read(run(), 12, &bytes(seal_line)), Ok(seal));
         assert_eq!(Object::read(run(), 12, &bytes(second)), Ok(incremental()));
+        assert_eq!(Object::read(run(), 12, &bytes(third)), Ok(suspicious()));
     }
 
     #[test]
     fn what_a_format_has_not_got_is_not_in_it() {
-        let (first, second) = (sample().encode(), incremental().encode());
-        assert_eq!((envelope::version(&first), envelope::version(&second)), (Some(1), Some(2)));
+        let (first, second, third) = (sample().encode(), incremental().encode(), suspicious().encode());
+        assert_eq!([&first, &second, &third].map(|bytes| envelope::version(bytes)), [Some(1), Some(2), Some(3)]);
         let payload = |bytes: &[u8]| postcard::to_stdvec(&Object::decode(bytes).unwrap()).unwrap();
         let as_format = |format, bytes: &[u8]| Object::decode(&envelope::seal(Kind::NodeLog, format, &payload(bytes)));
         assert_eq!(as_format(1, &second), Err(ObjectError::Content));
+        assert_eq!(as_format(2, &third), Err(ObjectError::Content));
         assert_eq!(as_format(2, &first), Ok(sample()));
-        let newer = envelope::EnvelopeError::Version { found: 3, expected: 2 };
-        assert_eq!(as_format(3, &first), Err(ObjectError::Envelope(newer)));
+        let newer = envelope::EnvelopeError::Version { found: 4, expected: 3 };
+        assert_eq!(as_format(4, &first), Err(ObjectError::Envelope(newer)));
     }
 
     #[test]

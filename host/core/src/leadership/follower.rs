@@ -27,9 +27,11 @@ use super::lineage::Lineage;
 use super::message::{Ack, Append, Mark, Message, Output, Party, Promotion};
 use super::newer;
 use super::record::{ChainHome, Member, Record, Terms};
+use super::suspect::{Remembered, Suspects};
 use super::timing::{HEARTBEAT_US, PROBE_US, PROMISE_US, RIGHT_US, STALL_US};
 use crate::ids::{Epoch, Node, Position};
 use crate::limits;
+use crate::log::Input;
 use candidate::Round;
 
 #[derive(Debug)]
@@ -91,6 +93,7 @@ pub struct Follower {
     has_log: bool,
     /// A run of a node that is known to be over, by other means than its silence.
     over: Option<Node>,
+    remembered: Remembered,
     chain: Chain,
     outputs: VecDeque<Output>,
 }
@@ -127,6 +130,7 @@ impl Follower {
             counts: false,
             has_log: false,
             over: None,
+            remembered: Remembered::default(),
             chain: Chain::default(),
             outputs: VecDeque::new(),
         }
@@ -229,6 +233,7 @@ impl Follower {
         match (from, message) {
             (from, Message::Lead { record, end }) => self.introduced(now, from, Arc::new(*record), end),
             (Party::Member(from), Message::Append(append)) => self.appended(now, from, append),
+            (Party::Member(from), Message::Suspects(suspects)) => self.suspected(from, suspects),
             (_, Message::Ask(ask)) => self.asked(now, ask),
             (from, Message::Answer(answer)) => self.answered(now, from, answer),
             (Party::Member(from), Message::Withdraw(epoch))
@@ -321,6 +326,23 @@ impl Follower {
         self.acknowledge(from);
     }
 
+    /// What the leader holds back. One that does not follow its epoch yet is introduced first, and told again.
+    fn suspected(&mut self, from: Member, suspects: Suspects) {
+        let (epoch, number) = (suspects.epoch, suspects.number);
+        if self.is_deaf_to(epoch) {
+            return self.correct(from, epoch);
+        }
+        if self.epoch == Some(epoch) {
+            self.remembered.take(suspects);
+            self.send(Party::Member(from), Message::Suspected { epoch, number });
+        }
+    }
+
+    /// An entry is in its log: what its leader has survived is not suspect any more.
+    pub fn handle_entry(&mut self, input: &Input) {
+        self.remembered.entered(input);
+    }
+
     fn acknowledge(&mut self, to: Member) {
         let (Some(epoch), Some(record)) = (self.epoch, &self.record) else { return };
         let ack = Ack {
@@ -380,7 +402,8 @@ impl Follower {
             let former = record.in_sync.clone();
             // The source has released nothing since this position.
             let (committed, has_stalled) = (self.committed, self.has_stalled(now));
-            self.lead(Promotion { record, end, committed, is_complete: true, former, has_stalled });
+            let killers = self.remembered.killers(false);
+            self.lead(Promotion { record, end, committed, is_complete: true, former, has_stalled, killers });
         }
     }
 

@@ -26,6 +26,7 @@ mod meeting;
 mod peer;
 mod release;
 mod resting;
+mod suspects;
 mod telling;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -42,6 +43,8 @@ pub use change::MoveError;
 use fence::NodeLog;
 use meeting::Rival;
 use peer::Peer;
+use suspects::Caution;
+pub use suspects::Turn as SuspectTurn;
 use telling::Reminder;
 
 /// Where a leader is.
@@ -121,6 +124,8 @@ pub struct Leader {
     is_degraded: bool,
     /// Whether the log of its node takes what is of this epoch.
     node_log: NodeLog,
+    /// What may kill a process.
+    caution: Caution,
     /// After which entry it is being evicted.
     resting_at: Position,
     outputs: VecDeque<Output>,
@@ -138,8 +143,9 @@ impl Leader {
 
     /// Of a follower that was promoted.
     pub fn promoted(now: u64, me: Member, terms: Terms, promotion: Promotion) -> Leader {
+        let caution = Caution::after(now, &promotion);
         let Promotion { record, end, committed, former, has_stalled, .. } = promotion;
-        let mut leader = Leader::new(now, me, terms, record, end);
+        let mut leader = Leader { caution, ..Leader::new(now, me, terms, record, end) };
         leader.committed = committed;
         leader.stored = committed;
         leader.tell_former(former);
@@ -214,6 +220,7 @@ impl Leader {
             is_paused: false,
             is_degraded: false,
             node_log: NodeLog::Open,
+            caution: Caution::default(),
             resting_at: 0,
             outputs: VecDeque::new(),
         }
@@ -337,6 +344,7 @@ impl Leader {
             .map(|(who, _)| *who)
             .collect();
         behind.into_iter().for_each(|who| self.send_entries(now, who));
+        self.flush_suspects(now);
         self.release(now);
     }
 
@@ -393,6 +401,9 @@ impl Leader {
         }
         match (from, message) {
             (Party::Member(from), Message::Ack(ack)) => self.acknowledged(now, from, &ack),
+            (Party::Member(from), Message::Suspected { epoch, number }) if epoch == self.record.epoch => {
+                self.suspects_known(now, from, number);
+            }
             (_, Message::Ask(ask)) => self.asked(now, ask),
             (Party::Member(from), Message::Append(append)) if self.is_stale(append.epoch) => self.correct(from),
             (Party::Member(from), Message::Lead { record, .. }) if self.record.is_newer(&record) => self.correct(from),
@@ -514,6 +525,7 @@ impl Leader {
                 self.correct(who);
             }
         }
+        self.tell_suspects(now);
         self.remind(now);
     }
 

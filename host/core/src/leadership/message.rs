@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Claim;
 use super::chain::Request;
 use super::record::{Member, Record, Tier};
+use super::suspect::{Suspect, Suspects};
 use crate::ids::{Epoch, Position, StateHash};
 
 /// To or from whom.
@@ -146,6 +147,15 @@ pub enum Message {
         /// The claim that lost.
         loser: Claim,
     },
+    /// What the leader holds back because it may kill a process.
+    Suspects(Suspects),
+    /// The follower will remember it.
+    Suspected {
+        /// Of which epoch.
+        epoch: Epoch,
+        /// Which word.
+        number: u64,
+    },
 }
 
 /// What may leave.
@@ -176,6 +186,8 @@ pub struct Promotion {
     /// Whether it had stood still just before it heard so: others may have gone on since. Its views pause until its followers
     /// have answered.
     pub has_stalled: bool,
+    /// Messages that were about to run when a leader died: they are skipped.
+    pub killers: Vec<Suspect>,
 }
 
 /// What the shell must do, in this order.

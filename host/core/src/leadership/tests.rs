@@ -7,13 +7,18 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::chain::Request;
+use super::leader::SuspectTurn;
 use super::leader::{ChainReply, MoveError, NotNow};
 use super::message::{Ack, Append, Mark, Message, Output, Party, Promotion};
 use super::record::{Cause, ChainHome, Member, PartitionPolicy, Record, Terms, Tier};
-use super::timing::{HEARTBEAT_US, HOLD_US, PROMISE_US, REMINDER_US, REMOVAL_US, RIGHT_US, WANTED_US};
+use super::suspect::{Suspect, Suspects};
+use super::timing::{
+    HEARTBEAT_US, HOLD_US, PROMISE_US, REMINDER_US, REMOVAL_US, RIGHT_US, SUSPECT_US, SUSPECT_WAIT_US, WANTED_US,
+};
 use super::{Claim, Follower, Leader, newer, wins};
-use crate::ids::{Epoch, Incarnation, Node, NodeId, Position, SessionId, StateHash, WorkerId};
+use crate::ids::{Epoch, Incarnation, Node, NodeId, Position, SessionId, Slot, StateHash, WorkerId};
 use crate::limits;
+use crate::log::{Input, LeaveReason};
 
 fn member(id: u64) -> Member {
     Member { node: Node { id: NodeId(id), generation: 1 }, worker: WorkerId(0) }
@@ -235,7 +240,8 @@ fn former_followers_beyond_the_bound_are_not_told() {
     let former = (2..).take(limits::FORMER + 5).map(member).collect();
     let created = Leader::create(0, member(1), terms(1));
     let record = created.record().clone();
-    let promotion = Promotion { record, end: 5, committed: 5, is_complete: true, former, has_stalled: false };
+    let (is_complete, has_stalled, killers) = (true, false, Vec::new());
+    let promotion = Promotion { record, end: 5, committed: 5, is_complete, former, has_stalled, killers };
     let mut leader = Leader::promoted(0, member(1), terms(1), promotion);
     leader.handle_turn(HEARTBEAT_US);
     let told = std::iter::from_fn(|| leader.poll())
@@ -443,4 +449,189 @@ fn a_session_whose_leader_ends_while_it_is_evicted_goes_on_or_is_in_the_store() 
         assert_eq!(leads, !is_made);
         assert_eq!(chain.last().map(|record| record.is_at_rest()), Some(is_made), "{chain:?}");
     }
+}
+
+fn suspect(slot: u16, number: u64) -> Suspect {
+    Suspect::new(Slot(slot), 2, number, b"body")
+}
+
+fn said(suspect: &Suspect) -> Input {
+    Input::Message { slot: suspect.slot, number: suspect.number, body: b"body"[..].into() }
+}
+
+/// The leader of a group is gone, and its first follower leads.
+fn promote(group: &mut Group) {
+    group.cut.push(group.leader.record().leader);
+    let (next, promotion) = loop {
+        group.run(10_000);
+        let found = group.said.iter().find_map(|(who, output)| match output {
+            Output::Lead(promotion) => Some((*who, promotion.clone())),
+            _ => None,
+        });
+        if let Some(found) = found {
+            break found;
+        }
+    };
+    group.followers.remove(&next);
+    group.leader = Leader::promoted(group.now, next, terms(1), promotion);
+    group.said.clear();
+}
+
+/// A group whose second leader leads since its first is gone, with a follower that counts or without any.
+fn after_a_death(is_followed: bool) -> Group {
+    let mut group = Group::new(1);
+    promote(&mut group);
+    if is_followed {
+        let newcomer = member(9);
+        group.followers.insert(newcomer, Follower::new(group.now, newcomer, terms(1)));
+        group.leader.handle_recruit(group.now, newcomer);
+        for _ in 0..20 {
+            group.run(10_000);
+        }
+        assert!(group.leader.record().counts(newcomer));
+    }
+    group
+}
+
+#[test]
+fn what_is_sent_again_after_a_death_waits_until_followers_know_of_it_and_runs_one_at_a_time() {
+    let mut group = after_a_death(true);
+    let back_at = group.now;
+    assert!(group.leader.is_suspicious(group.now, Slot(0), back_at));
+    group.leader.handle_suspect(group.now, suspect(0, 7));
+    group.leader.handle_suspect(group.now, suspect(1, 3));
+    assert_eq!(group.leader.next_suspect(group.now), None, "nobody knows of it");
+    group.leader.handle_flush(group.now);
+    group.settle();
+    assert_eq!(group.leader.next_suspect(group.now), Some(SuspectTurn::Run(suspect(0, 7))));
+    assert_eq!(group.leader.next_suspect(group.now), None, "the entry of the first was not sent");
+    group.leader.handle_append(group.now).unwrap();
+    group.leader.handle_flush(group.now);
+    assert_eq!(group.leader.next_suspect(group.now), Some(SuspectTurn::Run(suspect(1, 3))));
+    // Later on nothing is held back.
+    assert!(!group.leader.is_suspicious(back_at + SUSPECT_US, Slot(0), back_at));
+    assert!(
+        group.leader.is_suspicious(back_at + SUSPECT_US, Slot(0), back_at + 1),
+        "who comes back late is as suspect"
+    );
+    let mut first = Group::new(1);
+    assert!(!first.leader.is_suspicious(first.now, Slot(0), first.now), "nobody died");
+    first.run(10_000);
+}
+
+#[test]
+fn what_ran_last_when_a_second_leader_died_is_skipped_and_nothing_else() {
+    let mut group = after_a_death(true);
+    for (slot, number) in [(0, 7), (1, 3), (2, 5), (1, 4)] {
+        group.leader.handle_suspect(group.now, suspect(slot, number));
+    }
+    group.leader.handle_flush(group.now);
+    group.settle();
+    assert_eq!(group.leader.next_suspect(group.now), Some(SuspectTurn::Run(suspect(0, 7))));
+    group.leader.handle_append(group.now).unwrap();
+    group.leader.handle_flush(group.now);
+    group.settle();
+    let newcomer = group.followers.get_mut(&member(9)).unwrap();
+    newcomer.handle_entry(&said(&suspect(0, 7)));
+    assert_eq!(group.leader.next_suspect(group.now), Some(SuspectTurn::Run(suspect(1, 3))));
+    // That one ends the process.
+    promote(&mut group);
+    let again = [suspect(2, 5), suspect(1, 3), suspect(1, 4), suspect(0, 8)];
+    again.iter().for_each(|suspect| group.leader.handle_suspect(group.now, *suspect));
+    // Nobody follows: the skipped one needs nobody, the others wait for somebody, and not for ever.
+    let mut now = group.now;
+    let mut turns = Vec::new();
+    while turns.len() < again.len() {
+        group.leader.handle_turn(now);
+        turns.extend(group.leader.next_suspect(now));
+        group.leader.handle_flush(now);
+        now += 10_000;
+        assert!(now < group.now + 2 * SUSPECT_WAIT_US, "{turns:?}");
+    }
+    let ran = SuspectTurn::Run;
+    assert_eq!(turns, [ran(suspect(2, 5)), SuspectTurn::Skip(suspect(1, 3)), ran(suspect(1, 4)), ran(suspect(0, 8))]);
+    let late = now + SUSPECT_US;
+    assert!(!group.leader.is_suspicious(late, Slot(1), group.now), "it comes no more");
+}
+
+#[test]
+fn another_message_of_the_number_of_a_killer_runs_and_a_stay_that_is_over_is_forgotten() {
+    let mut group = after_a_death(true);
+    group.leader.handle_suspect(group.now, suspect(1, 3));
+    group.leader.handle_suspect(group.now, suspect(2, 5));
+    group.leader.handle_flush(group.now);
+    group.settle();
+    // The second player leaves before either runs.
+    group.leader.handle_left(Slot(2));
+    group.leader.handle_flush(group.now);
+    group.settle();
+    promote(&mut group);
+    let late = group.now + 2 * SUSPECT_US;
+    assert!(
+        group.leader.is_suspicious(late, Slot(1), group.now) && !group.leader.is_suspicious(late, Slot(2), group.now)
+    );
+    let other = Suspect::new(Slot(1), 2, 3, b"another body");
+    group.leader.handle_suspect(late, other);
+    group.leader.handle_turn(late + SUSPECT_WAIT_US);
+    assert_eq!(group.leader.next_suspect(late + SUSPECT_WAIT_US), Some(SuspectTurn::Run(other)));
+    assert!(!group.leader.is_suspicious(late, Slot(1), group.now));
+}
+
+#[test]
+fn what_is_suspect_waits_for_no_follower_for_long() {
+    // None counts: one may come soon after the promotion, and later nobody is waited for.
+    let mut group = after_a_death(false);
+    let began = group.now;
+    group.leader.handle_suspect(began, suspect(0, 7));
+    assert_eq!(group.leader.suspects_due(), Some(began + SUSPECT_WAIT_US));
+    assert_eq!(group.leader.next_suspect(began + SUSPECT_WAIT_US - 1), None);
+    assert!(group.leader.next_suspect(began + SUSPECT_WAIT_US).is_some());
+    group.leader.handle_flush(began + SUSPECT_WAIT_US);
+    group.leader.handle_suspect(began + SUSPECT_WAIT_US, suspect(0, 8));
+    assert!(group.leader.next_suspect(began + SUSPECT_WAIT_US).is_some());
+    // Where no node is there that could follow it runs at once.
+    let mut group = after_a_death(false);
+    group.leader.handle_lonely();
+    group.leader.handle_suspect(group.now, suspect(0, 7));
+    assert!(group.leader.next_suspect(group.now).is_some());
+    // One that counts and does not answer, be it of a release that knows no suspects, is waited for once.
+    let mut group = after_a_death(true);
+    group.cut.push(member(9));
+    let came = group.now;
+    group.leader.handle_suspect(came, suspect(0, 7));
+    group.leader.handle_flush(came);
+    group.settle();
+    assert_eq!(group.leader.suspects_due(), Some(came + SUSPECT_WAIT_US));
+    assert!(group.leader.next_suspect(came + SUSPECT_WAIT_US).is_some());
+    group.leader.handle_flush(came + SUSPECT_WAIT_US);
+    group.leader.handle_suspect(came + SUSPECT_WAIT_US, suspect(0, 8));
+    group.leader.handle_flush(came + SUSPECT_WAIT_US);
+    assert!(group.leader.next_suspect(came + SUSPECT_WAIT_US).is_some());
+}
+
+#[test]
+fn what_is_suspect_is_bounded_and_killers_are_forgotten_oldest_first() {
+    let mut group = after_a_death(true);
+    for number in 1..=limits::SUSPECTS as u64 {
+        assert!(group.leader.has_room_for_suspects());
+        group.leader.handle_suspect(group.now, suspect(0, number));
+    }
+    assert!(!group.leader.has_room_for_suspects());
+    // Whatever a leader says, a follower keeps no more than that.
+    let follower = group.followers.get_mut(&member(9)).unwrap();
+    let killers = (1..=limits::KILLERS as u64 + 5).map(|number| suspect(1, number)).collect();
+    let epoch = group.leader.epoch();
+    let told = Suspects { epoch, number: 1_000, waiting: vec![suspect(0, 7); 500], killers };
+    let leader = group.leader.record().leader;
+    follower.handle_message(group.now, Party::Member(leader), Message::Suspects(told));
+    promote(&mut group);
+    let is_killer = |number| {
+        let mut leader = group.leader.killers().iter().copied();
+        leader.any(|killer| killer == suspect(1, number))
+    };
+    assert!(!is_killer(6) && is_killer(7) && is_killer(limits::KILLERS as u64 + 5));
+    assert_eq!(group.leader.killers().last(), Some(&suspect(0, 7)), "the first that waited");
+    // A stay that is over settles what its player sent.
+    let leave = Input::Leave { slot: Slot(1), reason: LeaveReason::Left };
+    assert!(suspect(1, 7).is_settled_by(&leave) && !suspect(0, 7).is_settled_by(&leave));
 }

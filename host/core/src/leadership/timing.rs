@@ -12,6 +12,8 @@
 //! | [`RIGHT_US`] | 400 ms | a leader has 100 ms to remove a silent follower before its right lapses |
 //! | [`PROMISE_US`] | 600 ms | outlasts the right by half, however the two clocks drift |
 //! | [`STALL_US`] | 250 ms | shorter than what the right is longer than a heartbeat |
+//! | [`SUSPECT_US`] | 2 s | a client sends again what it has at once, behind everything that a bad link loses |
+//! | [`SUSPECT_WAIT_US`] | 250 ms | who was led by the dead is answered within a second all the same |
 //! | [`PAUSE_US`] | 1 s | views go on through what is over at once, and no longer |
 //!
 //! **Why no two release.** A batch is sent at `s`, arrives at `a ≥ s`, and is acknowledged. Its sender may release until
@@ -70,6 +72,11 @@ pub const HOLD_US: u64 = 100_000;
 pub const TELL_US: u64 = 500_000;
 /// A leader that gave way and never hears of the winner's new epoch goes on after so long.
 pub const YIELD_US: u64 = 2_000_000;
+/// What a player sends for so long after it is back where its leader died may be what killed it.
+pub const SUSPECT_US: u64 = 2_000_000;
+/// Such a message waits for at most so long until followers know of it; and where none counts, until so long after the
+/// promotion for one to come.
+pub const SUSPECT_WAIT_US: u64 = 250_000;
 
 // The inequalities that the above rests on.
 const _: () = {
@@ -87,6 +94,10 @@ const _: () = {
     assert!(STALL_US + HEARTBEAT_US < RIGHT_US);
     // What was lost is sent again before its follower counts as silent.
     assert!(RESEND_US >= 2 * HEARTBEAT_US && RESEND_US * 2 < REMOVAL_US);
+    // Who lost a leader is answered within a second, whoever has to be waited for.
+    assert!(PROMISE_US + HEARTBEAT_US + SUSPECT_WAIT_US <= 900_000);
+    // A follower that does not answer in time is waited for once.
+    assert!(SUSPECT_WAIT_US >= 2 * HEARTBEAT_US && SUSPECT_WAIT_US < REMOVAL_US && SUSPECT_WAIT_US < SUSPECT_US);
     // A held move ends before anybody suspects anything.
     assert!(HOLD_US < SUSPICION_US);
 };

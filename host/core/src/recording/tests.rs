@@ -106,9 +106,29 @@ fn each_version_of_the_format_is_golden_and_read() {
     assert_eq!(digest(&fourth), "901715fe6a24bf3956f64f557c54a2e3", "a version that was published does not change");
     let (items, error) = read(&fourth);
     assert_eq!((&items[items.len() - 3..], error), (&kept()[..], None));
+    // An entry that may have killed a process.
+    let killer = Item::Batch {
+        records: vec![Record {
+            position: 5,
+            time_us: 5000,
+            input: Input::Message { slot: Slot(0), number: 2, body: Bytes::from("down") },
+            outcome: Outcome::Skipped(SkipCause::Suspect),
+        }],
+        outputs: StateHash([10; 32]),
+    };
+    let mut sixth = written();
+    append(&mut sixth, &killer).unwrap();
+    assert_eq!(digest(&sixth), "f07991cfe1f3a656ae1ecf7fc0af3e0f", "the format changed: give it another version");
+    let (items, error) = read(&sixth);
+    assert_eq!((items.last(), error), (Some(&killer), None));
     let parts = [part(&[1, 2], 1, 5, EndReason::GoesOn), part(&[1, 3], 1, 5, EndReason::Forked)];
-    let fifth = [written(), parts.concat()].concat();
-    assert_eq!(digest(&fifth), "11f492682b2d548bfda64d4f2b13a4c0", "the format changed: give it another version");
+    let mut fifth = [written(), parts.concat()].concat();
+    for at in 0..fifth.len() - MAGIC.len() {
+        if fifth[at..].starts_with(MAGIC) {
+            fifth[at + MAGIC.len()] = 5;
+        }
+    }
+    assert_eq!(digest(&fifth), "11f492682b2d548bfda64d4f2b13a4c0", "a version that was published does not change");
     assert_eq!(read_parts(&fifth), [(sample(), 4), (items_of(&[1, 2], 1, 5, EndReason::GoesOn), Position::MAX)]);
 }
 

@@ -228,14 +228,17 @@ impl Worker {
 
     fn send_words(&mut self, now: Instant) {
         for (to, items) in std::mem::take(&mut self.replication.said) {
-            let (mut frame, mut datagram) = (Vec::new(), Vec::new());
+            // In this order: what is held back is told after the entries before it.
+            let (mut frame, mut news, mut datagram) = (Vec::new(), Vec::new(), Vec::new());
             for item in items.into_iter().flat_map(cut) {
                 match is_light(&item) {
                     true => self.put_item(now, to, &mut datagram, &item, DATAGRAM_BYTES),
+                    false if item.is_news() => self.put_item(now, to, &mut news, &item, PEER_FRAME_BYTES),
                     false => self.put_item(now, to, &mut frame, &item, PEER_FRAME_BYTES),
                 }
             }
             self.send_body(now, to, &mut frame, PEER_FRAME_BYTES);
+            self.send_body(now, to, &mut news, PEER_FRAME_BYTES);
             self.send_body(now, to, &mut datagram, DATAGRAM_BYTES);
         }
     }

@@ -172,7 +172,10 @@ impl Following {
     fn keep(&mut self, from: Position, to: Position) {
         let (before, entries) = (self.batch.0, std::mem::take(&mut self.batch.1));
         let skipped = (from - 1 - before) as usize;
-        self.log.extend(entries.into_iter().skip(skipped).take((to + 1 - from) as usize));
+        for entry in entries.into_iter().skip(skipped).take((to + 1 - from) as usize) {
+            self.core.handle_entry(&entry.input);
+            self.log.push_back(entry);
+        }
     }
 
     /// Entries after a position never were: the fold goes back to a checkpoint where it has had some of them.

@@ -172,6 +172,16 @@ impl Lead {
         [core, moving].into_iter().flatten().min()
     }
 
+    /// When a message that is held back because it may kill the process may run, if the clock is what it waits for.
+    pub fn suspects_due(&self) -> Option<Instant> {
+        self.core.suspects_due().filter(|due| *due > 0).map(|us| self.clock.instant(us))
+    }
+
+    /// Whether one may run now.
+    pub fn has_suspects_due(&self) -> bool {
+        self.core.suspects_due() == Some(0)
+    }
+
     /// An entry was applied, and put these out: it is appended, and what it caused waits for it.
     pub fn append(&mut self, now: Instant, position: Position, input: &Input, outputs: &[GuestOutput], tick: u64) {
         let appended = self.core.handle_append(self.clock.us(now));

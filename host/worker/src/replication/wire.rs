@@ -16,7 +16,9 @@ pub(crate) const MAGIC: [u8; 3] = *b"RSR";
 pub const VERSION: u8 = 1;
 /// What followers that keep the log and do not replay it, and their leaders, say besides. A frame says the least version that
 /// has what it holds.
-const NEWEST: u8 = 2;
+const KEEPING: u8 = 2;
+/// What is said of inputs that may kill a process, and entries that are skipped because one may have.
+const NEWEST: u8 = 3;
 
 /// A message about a session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +30,11 @@ pub(crate) struct Word {
 }
 
 impl Word {
+    fn is_of_suspects(&self) -> bool {
+        matches!(self.message, Message::Suspects(_) | Message::Suspected { .. })
+            || self.entries.iter().any(Record::is_suspect)
+    }
+
     /// Whether the entries are those that the message says.
     fn is_whole(&self) -> bool {
         match &self.message {
@@ -71,11 +78,18 @@ pub(crate) enum Item {
 }
 
 impl Item {
+    /// The first version that has it.
     fn version(&self) -> u8 {
         match self {
-            Item::Warm { .. } | Item::Lacks { .. } => NEWEST,
+            Item::Warm { .. } | Item::Lacks { .. } => KEEPING,
+            Item::Word(word) if word.is_of_suspects() => NEWEST,
             _ => VERSION,
         }
+    }
+
+    /// Whether whoever does not know it must not miss what is said beside it.
+    pub fn is_news(&self) -> bool {
+        self.version() == NEWEST
     }
 }
 
@@ -137,7 +151,7 @@ fn content(body: &[u8]) -> Result<&[u8], WireError> {
 pub(crate) fn checkpoint(head: &CheckpointHead, state: &[u8], is_increment: bool) -> Bytes {
     let mut body = Vec::with_capacity(state.len() + 256);
     begin(&mut body);
-    body[MAGIC.len()] = if is_increment { NEWEST } else { VERSION };
+    body[MAGIC.len()] = if is_increment { KEEPING } else { VERSION };
     body = postcard::to_extend(head, body).unwrap_or_default();
     body.extend_from_slice(state);
     body.into()
@@ -150,8 +164,9 @@ pub(crate) fn open_checkpoint(body: &[u8]) -> Result<(CheckpointHead, &[u8]), Wi
 
 #[cfg(test)]
 mod tests {
-    use ringside_core::ids::Epoch;
-    use ringside_core::log::{Input, Outcome};
+    use ringside_core::ids::{Epoch, Slot};
+    use ringside_core::leadership::suspect::{Suspect, Suspects};
+    use ringside_core::log::{Input, Outcome, SkipCause};
 
     use super::*;
 
@@ -179,7 +194,29 @@ mod tests {
         let session: SessionId = "arena/b@0000000000000001".parse().unwrap();
         let newer = [Item::Warm { session: session.clone() }, Item::Lacks { session }, Item::Word(word(3, 1))];
         newer.iter().for_each(|item| append(&mut body, item));
-        assert_eq!((body[3], items(&body).unwrap().split_off(said.len())), (NEWEST, newer.to_vec()));
+        assert_eq!((body[3], items(&body).unwrap().split_off(said.len())), (KEEPING, newer.to_vec()));
+    }
+
+    #[test]
+    fn what_is_said_of_suspects_is_golden_and_of_the_newest_version() {
+        let session: SessionId = "arena/b@0000000000000001".parse().unwrap();
+        let epoch = Epoch { number: 2, node: 1, node_generation: 1 };
+        let suspect = |slot, number| Suspect { slot: Slot(slot), joined: 2, number, body: 9 };
+        let suspects = Suspects { epoch, number: 3, waiting: vec![suspect(0, 7)], killers: vec![suspect(1, 4)] };
+        let word = |message| Item::Word(Word { session: session.clone(), message, entries: Vec::new() });
+        let said = [word(Message::Suspects(suspects)), word(Message::Suspected { epoch, number: 3 })];
+        let mut body = Vec::new();
+        begin(&mut body);
+        said.iter().for_each(|item| append(&mut body, item));
+        assert!(said.iter().all(Item::is_news));
+        assert_eq!(items(&body).unwrap(), said);
+        let hex: String = body.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "5253520300056172656e610162010802010103010002070901010204090000056172656e61016201090201010300");
+        // An entry that is skipped as one is new as well, and no other.
+        let mut skipped = self::word(0, 2);
+        assert_eq!(Item::Word(skipped.clone()).version(), VERSION);
+        skipped.entries[1].outcome = Outcome::Skipped(SkipCause::Suspect);
+        assert_eq!(Item::Word(skipped).version(), NEWEST);
     }
 
     #[test]

@@ -28,5 +28,6 @@ mod resets;
 mod resolve;
 mod sealed;
 mod storms;
+mod suspects;
 mod twins;
 mod upgrade;

@@ -106,7 +106,7 @@ async fn a_node_of_a_cluster_is_replaced_under_its_matches() {
 }
 
 /// What a node's workers have counted, all together.
-fn counted(cluster: &Cluster, node: u64, name: &str) -> u64 {
+pub fn counted(cluster: &Cluster, node: u64, name: &str) -> u64 {
     let page = cluster.node(node).ask("GET", "/metrics", &Value::Null);
     let of_workers = page.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('{'));
     of_workers.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()

@@ -3,6 +3,7 @@
 
 mod keeping;
 mod passed;
+mod suspects;
 mod volatile;
 
 use std::collections::BTreeMap;

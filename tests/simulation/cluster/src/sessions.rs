@@ -17,6 +17,7 @@ mod plan;
 mod plant;
 mod players;
 mod store;
+mod suspects;
 mod truth;
 mod world;
 

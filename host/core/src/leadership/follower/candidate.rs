@@ -239,6 +239,7 @@ impl Follower {
             is_complete: home == ChainHome::Store && self.terms.tier != Tier::Volatile,
             former: record.members().collect(),
             has_stalled: self.has_stalled(now),
+            killers: self.remembered.killers(true),
         };
         match self.next_home() {
             ChainHome::Log => self.lead(promotion),

@@ -1,5 +1,6 @@
 //! What a leader knows of one who follows it, in its present epoch.
 
+use super::suspects::Told;
 use crate::ids::Position;
 use crate::leadership::message::Ack;
 use crate::leadership::timing::{HEARTBEAT_US, LAGGING_US, PAUSE_US, REMOVAL_US, RESEND_US};
@@ -24,6 +25,8 @@ pub(super) struct Peer {
     /// Since when it takes nothing, if there is something to take.
     progress_at: u64,
     pub has_diverged: bool,
+    /// What it knows of suspects.
+    pub told: Told,
 }
 
 impl Peer {
@@ -39,12 +42,14 @@ impl Peer {
             heard_at: now,
             progress_at: now,
             has_diverged: false,
+            told: Told::default(),
         }
     }
 
     /// A new epoch of the same leader: it must be introduced, and what it acknowledged gives no right in that one.
     pub fn renew(&mut self) {
         (self.is_introduced, self.stamp_us, self.record) = (false, None, 0);
+        self.told = Told::default();
     }
 
     /// The leader stood still: this one's silence was the leader's own.

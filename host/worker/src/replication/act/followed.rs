@@ -218,7 +218,13 @@ impl Worker {
             "the session is led here from now on"
         );
         let (me, clock) = (self.replication.me, self.replication.clock);
+        // Of those who led or counted whoever is there counts by this record.
+        let is_new = |node: &Node| *node != me.node && !promotion.former.iter().any(|who| who.node == *node);
+        let is_lonely = record.in_sync.is_empty() && !self.replication.nodes.keys().any(is_new);
         let mut core = Leader::promoted(clock.us(now), me, terms.clone(), promotion);
+        if is_lonely {
+            core.handle_lonely();
+        }
         self.keep_predecessor(&mut core);
         let lead = Box::new(Lead::new(core, terms, clock, branches, history, 0));
         let rate = fold.module().description().tick_rate;

@@ -35,6 +35,8 @@ pub enum Condition {
     LedAgain,
     /// Whoever activates an evicted session has the state after which it was evicted, and is one.
     Activated,
+    /// A message that ended a process ends none that was told, as a follower, that it was about to run.
+    KillsNoMore,
     /// Answers do not beget answers without end.
     Subsides,
     /// See [`Promise::ExactlyOnce`].
@@ -71,6 +73,7 @@ impl Condition {
         Condition::NoFalsePromotion,
         Condition::LedAgain,
         Condition::Activated,
+        Condition::KillsNoMore,
         Condition::Subsides,
         Condition::ExactlyOnce,
         Condition::MonotonicWrites,

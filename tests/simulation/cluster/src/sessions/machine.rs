@@ -1,11 +1,12 @@
 //! A machine, its process, and the sessions on it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ringside_core::ids::{Epoch, Node, NodeId, Position, WorkerId};
 use ringside_core::leadership::leader::Leader;
 use ringside_core::leadership::message::Release;
 use ringside_core::leadership::record::{Copy, Member};
+use ringside_core::leadership::suspect::Suspect;
 use ringside_core::leadership::{Follower, newer};
 use ringside_simulation_kit::scheduler::Micros;
 
@@ -129,6 +130,16 @@ pub struct Replica {
     pub acknowledged: Option<Epoch>,
     /// Whether a divergence was reported.
     pub has_diverged: bool,
+    /// When each player came back since it leads, by its clock.
+    pub back: BTreeMap<usize, u64>,
+    /// Messages that wait because they may end the process.
+    pub suspects: VecDeque<Suspect>,
+    /// The first of what it is being told, as a follower.
+    pub warning: Option<Suspect>,
+    /// What it was told, as a follower, would run next.
+    pub warned: BTreeSet<Suspect>,
+    /// Its process ends of what it was about to append.
+    pub is_dying: bool,
 }
 
 impl Replica {
@@ -154,6 +165,11 @@ impl Replica {
             spoken_to_at: None,
             acknowledged: None,
             has_diverged: false,
+            back: BTreeMap::new(),
+            suspects: VecDeque::new(),
+            warning: None,
+            warned: BTreeSet::new(),
+            is_dying: false,
         }
     }
 

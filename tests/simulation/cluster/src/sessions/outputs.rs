@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use ringside_core::ids::{Epoch, Position, StateHash};
+use bytes::Bytes;
+use ringside_core::ids::{Epoch, Position, Slot, StateHash};
 use ringside_core::leadership::chain::Request;
 use ringside_core::leadership::leader::{ChainReply, NotNow};
 use ringside_core::leadership::message::{Ack, Append, Mark, Message, Output, Party, Promotion};
 use ringside_core::leadership::record::{Cause, Member, Motive, Record, Tier};
 use ringside_core::leadership::{Follower, Leader, newer};
+use ringside_core::log::Input;
 
 use super::conditions::Condition;
 use super::log::{Entry, Item};
@@ -34,6 +36,8 @@ pub enum Act {
     Tick,
     /// A player's message.
     Input { player: usize, number: u64 },
+    /// What waits because it may end the process.
+    Suspects,
     /// The session is to move.
     Move,
     /// It is to be evicted.
@@ -75,6 +79,7 @@ impl World {
         let turns = process.turns;
         for session in 0..self.terms.len() {
             self.act(slot, session, Act::Turn);
+            self.act(slot, session, Act::Suspects);
             if turns.is_multiple_of(10) {
                 self.act(slot, session, Act::Tick);
             }
@@ -194,6 +199,10 @@ impl World {
             self.may_release(slot, session, leader.epoch(), &leader.record().clone());
         }
         self.perform(slot, session, &mut replica, act);
+        if replica.is_dying {
+            let down = self.random.below(3_000_000);
+            return self.crash(slot, down);
+        }
         if let Some(process) = self.machines[slot].process.as_mut() {
             // One that is of no use is begun anew once nobody speaks to it any more.
             let is_useless = replica.has_diverged && replica.follower().is_some_and(|follower| !follower.counts());
@@ -268,13 +277,21 @@ impl World {
                     leader.handle_mark(mark(end, hash));
                 }
             }
+            (Act::Suspects, Some(Role::Leader(leader))) if leader.may_append().is_ok() => {
+                if let Some(turn) = leader.next_suspect(clock) {
+                    self.run_suspect(slot, session, replica, turn);
+                }
+            }
             (Act::Input { player, number }, Some(Role::Leader(_))) => {
-                let is_taken = self.append(slot, replica, Item::Input { player, number });
-                if is_taken == Err(NotNow::Moving) && self.is_planted(Plant::DropsTheQueueOnAMove) {
-                    replica.held.insert(player, number);
+                let is_held = self.holds_back(slot, replica, player, number);
+                if !is_held && !self.dies_of(slot, session, replica, player, number) {
+                    self.take(slot, replica, player, number);
                 }
             }
             _ => {}
+        }
+        if replica.is_dying {
+            return;
         }
         if let Some(leader) = replica.leader_mut() {
             leader.handle_flush(clock);
@@ -283,7 +300,7 @@ impl World {
         self.compared(slot, session, replica, compared);
     }
 
-    fn append(&mut self, slot: usize, replica: &mut Replica, item: Item) -> Result<(), NotNow> {
+    pub fn append(&mut self, slot: usize, replica: &mut Replica, item: Item) -> Result<(), NotNow> {
         let clock = self.clock(slot);
         let Some(leader) = replica.leader_mut() else { return Err(NotNow::Over) };
         let position = leader.handle_append(clock)?;
@@ -293,11 +310,24 @@ impl World {
         Ok(())
     }
 
+    fn take(&mut self, slot: usize, replica: &mut Replica, player: usize, number: u64) {
+        let is_taken = self.append(slot, replica, Item::Input { player, number });
+        if is_taken == Err(NotNow::Moving) && self.is_planted(Plant::DropsTheQueueOnAMove) {
+            replica.held.insert(player, number);
+        }
+    }
+
     /// A message is handed over; some plants change or drop it.
     fn hear(&mut self, slot: usize, replica: &mut Replica, from: Party, mut message: Message) {
         let clock = self.clock(slot);
         let is_old = self.machines[slot].is_old;
         let end = replica.log.end();
+        if is_old && matches!(message, Message::Suspects(_) | Message::Suspected { .. }) {
+            return;
+        }
+        if let Message::Suspects(suspects) = &message {
+            replica.warning = suspects.waiting.first().copied();
+        }
         match &mut message {
             Message::Append(append) if is_old || self.is_planted(Plant::ComparesNothing) => append.mark = None,
             Message::Append(Append { record: Some(record), .. }) | Message::Lead { record, .. }
@@ -429,6 +459,12 @@ impl World {
         for position in from..=to {
             let entry = batch.entries.get((position - batch.from - 1) as usize).cloned();
             if let Some(entry) = entry.filter(|_| !drops) {
+                if let (Item::Input { player, number }, Some(Role::Follower(follower))) =
+                    (&entry.item, &mut replica.role)
+                {
+                    let (slot, number, body) = (Slot(*player as u16), *number, Bytes::new());
+                    follower.handle_entry(&Input::Message { slot, number, body });
+                }
                 replica.log.push(entry);
             }
         }
@@ -474,6 +510,7 @@ impl World {
             }
         }
         (replica.is_paused, replica.release, replica.safe) = (false, None, 0);
+        replica.suspects.clear();
         replica.players.clear();
         replica.role = Some(Role::Follower(Box::new(follower)));
     }
@@ -515,7 +552,8 @@ impl World {
         let saw = replica.take().and_then(|replica| replica.saw);
         let mut replica = Replica { log, saw, role: None, ..Replica::empty() };
         let former = Default::default();
-        let promotion = Promotion { record, end, committed: end, is_complete: true, former, has_stalled: false };
+        let (committed, is_complete, has_stalled, killers) = (end, true, false, Vec::new());
+        let promotion = Promotion { record, end, committed, is_complete, former, has_stalled, killers };
         self.promoted(slot, session, &mut replica, promotion);
         self.drain(slot, session, &mut replica, &Batch { from: 0, entries: Vec::new() }, None);
         if let Some(process) = self.machines[slot].process.as_mut() {
@@ -550,6 +588,12 @@ impl World {
         self.inherits(session, replica, promotion.record.epoch);
         (replica.storing, replica.stored) = ((promotion.committed, 0), promotion.committed);
         (replica.release, replica.safe, replica.is_paused) = (None, 0, false);
+        replica.back.clear();
+        replica.suspects.clear();
+        if record.cause != Cause::Promoted {
+            // Nobody died.
+            replica.warned.clear();
+        }
         let leader = Leader::promoted(clock, me, self.terms[session].clone(), promotion);
         replica.role = Some(Role::Leader(Box::new(leader)));
     }
@@ -578,10 +622,15 @@ impl World {
     }
 
     fn send(&mut self, slot: usize, session: usize, replica: &mut Replica, to: Party, message: Message) {
+        if self.machines[slot].is_old && matches!(message, Message::Suspects(_) | Message::Suspected { .. }) {
+            return;
+        }
         let Some(me) = self.machines[slot].process.as_ref().map(|process| process.member()) else { return };
         self.nothing_older(slot, session, replica, to, &message);
-        if let Message::Ack(ack) = &message {
-            replica.acknowledged = Some(ack.epoch);
+        match &message {
+            Message::Ack(ack) => replica.acknowledged = Some(ack.epoch),
+            Message::Suspected { .. } => replica.warned = replica.warning.take().into_iter().collect(),
+            _ => {}
         }
         let Party::Member(to) = to else {
             let home = self.home_of(session);

@@ -64,6 +64,8 @@ pub enum Deed {
     Evict { session: usize, after: Micros },
     /// A follower's memory is damaged.
     Damage { session: usize },
+    /// A player's next message ends whatever process is about to append it.
+    Poison { session: usize },
 }
 
 /// A session.
@@ -120,7 +122,7 @@ impl Plan {
         while at + SPACING <= PEACE {
             let session = random.below(self.sessions.len() as u64) as usize;
             let slot = random.below(self.machines as u64) as usize;
-            let deed = match random.below(15) {
+            let deed = match random.below(16) {
                 0..3 => Deed::CrashLeader { session, down: random.below(3_000_000) },
                 3 => Deed::Crash { slot, down: random.below(3_000_000) },
                 4 => Deed::StallLeader { session, length: random.below(300_000) },
@@ -136,6 +138,8 @@ impl Plan {
                 10 => Deed::Damage { session },
                 11 => Deed::CutLink { session, length: 1_000_000 + random.below(1_000_000) },
                 12 | 13 => Deed::Evict { session, after: random.below(1_500_000) },
+                // Two processes end of it: the third must be there, and know what is said of it.
+                14 if self.sessions[session].followers == 2 && self.old == 0 => Deed::Poison { session },
                 _ => Deed::Move { session },
             };
             self.deeds.push((at + random.below(500_000), deed));
@@ -164,7 +168,7 @@ impl Plan {
     fn deed(&self, random: &mut Random) -> Deed {
         let session = random.below(self.sessions.len() as u64) as usize;
         let slot = random.below(self.machines as u64) as usize;
-        match random.below(18) {
+        match random.below(20) {
             0 => Deed::Crash { slot, down: random.below(4_000_000) },
             1 | 2 => Deed::CrashLeader { session, down: random.below(4_000_000) },
             3 | 4 => Deed::StallLeader { session, length: random.below(3_000_000) },
@@ -189,6 +193,7 @@ impl Plan {
             }
             14 => Deed::Damage { session },
             15 | 16 => Deed::Evict { session, after: random.below(1_500_000) },
+            17 | 18 => Deed::Poison { session },
             _ => Deed::Move { session },
         }
     }

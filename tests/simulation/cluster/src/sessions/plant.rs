@@ -64,6 +64,8 @@ pub enum Plant {
     EvictsAnOldState,
     /// Whoever activates a session does not look whether its record is the one that was made.
     ActivatesTwice,
+    /// A new leader runs what its follower's table says was about to run when the one before died.
+    RunsAKillerAgain,
 }
 
 impl Plant {
@@ -98,5 +100,6 @@ impl Plant {
         (Plant::AcknowledgesAcknowledgements, Condition::Subsides),
         (Plant::EvictsAnOldState, Condition::CommittedKept),
         (Plant::ActivatesTwice, Condition::Activated),
+        (Plant::RunsAKillerAgain, Condition::KillsNoMore),
     ];
 }

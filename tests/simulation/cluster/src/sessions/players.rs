@@ -63,6 +63,11 @@ impl Player {
         }
     }
 
+    /// The number of the message that it sends next.
+    pub fn next_number(&self) -> u64 {
+        self.sent + 1
+    }
+
     /// How long its oldest message has waited.
     pub fn waits(&self, now: Micros) -> Micros {
         self.waiting.values().next().map_or(0, |at| now - at)

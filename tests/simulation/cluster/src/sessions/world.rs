@@ -79,6 +79,8 @@ pub struct World {
     pub evicted: BTreeMap<(usize, Epoch, Position), Log>,
     pub terms: Vec<Terms>,
     pub players: Vec<Vec<Player>>,
+    /// Messages that end processes: of which session, whose, which; and how many they have ended.
+    pub poison: BTreeMap<(usize, usize, u64), u64>,
     pub checks: Checks<Condition>,
     pub trace: Trace,
     /// Until when the last fault lasts.
@@ -121,6 +123,7 @@ impl World {
             evicted: BTreeMap::new(),
             terms: terms.collect(),
             players: (0..count).map(|at| (0..PLAYERS).map(|player| Player::new(at + player)).collect()).collect(),
+            poison: BTreeMap::new(),
             checks: Checks::of(Condition::ALL),
             trace: Trace::keeping(lines),
             scheduler: Scheduler::default(),
@@ -371,6 +374,13 @@ impl World {
                 }
             }
             Deed::Damage { session } => self.damage(session),
+            Deed::Poison { session } => {
+                let player = self.random.below(PLAYERS as u64) as usize;
+                let number = self.players[session][player].next_number();
+                self.troubled_until = self.troubled_until.max(now + 3_000_000);
+                self.say(usize::MAX, format_args!("{session}: message {number} of player {player} is poison"));
+                self.poison.insert((session, player, number), 0);
+            }
         }
     }
 
@@ -383,7 +393,7 @@ impl World {
         }
     }
 
-    fn crash(&mut self, slot: usize, down: Micros) {
+    pub fn crash(&mut self, slot: usize, down: Micros) {
         if self.machines[slot].process.take().is_some() {
             self.machines[slot].backlog.clear();
             self.machines[slot].stall = (0, 0);

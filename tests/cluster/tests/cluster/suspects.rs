@@ -1,0 +1,75 @@
+//! A message that ends the process that leads its session: two nodes die of it, the third does not.
+
+use std::time::Duration;
+
+use ringside_client::{Client, Event};
+use ringside_cluster_tests::POISON;
+use ringside_protocol::reason::Reason;
+use ringside_test_support::cluster::Cluster;
+use ringside_test_support::wait::within;
+
+use crate::failover::{create, led_and_followed, shown};
+use crate::player::{Match, Player, options};
+use crate::upgrade::counted;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_ends_two_nodes_is_skipped_by_the_third_and_play_goes_on() {
+    survives("echo-replicated").await;
+}
+
+/// Its chain of records is in the store.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_ends_two_nodes_of_a_consistent_session_is_skipped_by_the_third() {
+    survives("echo-consistent").await;
+}
+
+async fn survives(game: &str) {
+    let name = format!("{game}/final");
+    let mut cluster = Cluster::start_running(env!("CARGO_BIN_EXE_ringside-fragile").into(), 3).await;
+    cluster.node(1).push(game);
+    cluster.agreed().await;
+    let session = create(cluster.node(1), game, "final");
+    let (leader, follower) = led_and_followed(&cluster, 1, &name).await;
+    let third = (1..=3).find(|number| ![leader, follower].contains(number)).expect("a third");
+    let mut matches = Vec::new();
+    for who in ["ada", "bob"] {
+        let mut player = Player::join(cluster.node(third), who, &name).await;
+        player.exchange(20).await;
+        matches.push(Match::play(player, 2, Duration::from_millis(20)));
+    }
+    // Eve waits at no follower, and is back when the session is followed again: else the second node would die alone.
+    let door = cluster.node(third);
+    let mut how = options(door, &door.token("eve"), &name);
+    how.standby = false;
+    let mut eve = within("eve to be attached", Client::connect(how)).await.expect("she is let in");
+    let say = |eve: &Client, body: &[u8]| {
+        eve.send(postcard::to_stdvec(&ringside_guest::Bytes(body.to_vec())).expect("plain bytes")).expect("room");
+    };
+    say(&eve, b"before");
+    assert_eq!(answer(&mut eve).await.map(|reply| reply.number), Ok(1));
+    say(&eve, POISON);
+    say(&eve, b"after");
+    assert!(!cluster.take(leader).wait_for_end().success());
+    assert!(!cluster.take(follower).wait_for_end().success());
+    assert_eq!(answer(&mut eve).await, Err((2, Reason::MessageSuspected)));
+    let reply = answer(&mut eve).await.expect("what she said then was heard");
+    let hash = [b"before".as_slice(), b"after"].into_iter().fold(echo::EMPTY, echo::extend);
+    assert_eq!((reply.number, reply.hash), (2, hash), "and the other was not");
+    for one in matches {
+        one.end().await;
+    }
+    let shown = shown(&cluster, third, &name).expect("it is shown");
+    assert_eq!((&shown["session"], &shown["node"]), (&session.into(), &third.to_string().into()), "{shown:#}");
+    assert_eq!(counted(&cluster, third, "ringside_worker_suspects_skipped_total"), 1);
+}
+
+/// The next reply, or the number of a message that had no effect and why.
+async fn answer(client: &mut Client) -> Result<echo::Reply, (u64, Reason)> {
+    loop {
+        match within("an answer", client.next()).await.expect("the session goes on") {
+            Event::Message { body, .. } => return Ok(postcard::from_bytes(&body).expect("a reply of the echo game")),
+            Event::Rejected { number, cause } => return Err((number, cause)),
+            event => assert!(!event.is_last(), "{event:?}"),
+        }
+    }
+}
