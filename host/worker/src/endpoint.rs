@@ -215,6 +215,11 @@ impl Endpoint {
         self.counts.dropped = self.admission.dropped();
     }
 
+    /// Whether packets of no connection have answers that are not sent.
+    pub fn has_responses(&self) -> bool {
+        !self.responses.is_empty()
+    }
+
     /// Whether handshake packets wait.
     pub fn has_waiting(&self) -> bool {
         !self.admission.is_empty()

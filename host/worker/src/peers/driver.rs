@@ -215,9 +215,11 @@ impl Peers {
         [self.endpoint.next_timeout(), self.links.next_timeout()].into_iter().flatten().min()
     }
 
-    /// Whether there is no connection and none is to be made.
+    /// Whether there is no connection, none is to be made and nobody is to be answered.
     pub fn is_idle(&self) -> bool {
-        self.endpoint.open_links() == 0 && self.links.peers() == 0 && !self.has_work()
+        // Whoever is still connected to the run before is answered.
+        let answers = self.endpoint.has_responses();
+        self.endpoint.open_links() == 0 && self.links.peers() == 0 && !self.has_work() && !answers
     }
 
     /// How full it is.

@@ -116,7 +116,12 @@ impl Player {
             }
             match within("a reply", self.client.next()).await.expect("the session goes on") {
                 Event::Message { body, .. } => self.take(&body),
-                Event::Disconnected { .. } => self.disconnected += 1,
+                Event::Disconnected { cause } => {
+                    eprintln!("player: disconnected: {cause}");
+                    self.disconnected += 1;
+                }
+                Event::Attached(at) => eprintln!("player: attached at node {}", at.node),
+                Event::Moved { .. } => eprintln!("player: moved"),
                 event => assert!(!event.is_last(), "{event:?}"),
             }
         }

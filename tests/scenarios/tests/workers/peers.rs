@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use quinn::ConnectionError;
@@ -13,6 +13,7 @@ use ringside_core::ids::{SessionId, WorkerId};
 use ringside_protocol::frame::Certificate;
 use ringside_protocol::limits;
 use ringside_test_support::members::{Authority, peer};
+use ringside_test_support::proxy::{Faults, Proxy};
 use ringside_test_support::wait::{PATIENCE, within};
 use ringside_worker::authority::Keys;
 use ringside_worker::peers::frame::{Greeting, VERSIONS};
@@ -231,6 +232,39 @@ fn a_peer_that_stops_says_so_and_its_next_run_is_another_peer() {
     assert!(end.1.contains("started anew"), "{}", end.1);
     one.link(two.own, address);
     one.hear_up();
+}
+
+/// A round in which this machine took so long shows nothing: by then a connection may be lost by itself.
+const SPOILT: Duration = Duration::from_secs(3);
+
+/// It died without a word. Whoever is still connected hears that from its next run, which has the same key for resets.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_is_started_again_ends_the_connections_of_its_peers_at_once() {
+    let cluster = Authority::new();
+    for round in 1..=5 {
+        let one = Running::start(peer(1, round), cluster.member(1));
+        let two = Running::start(peer(2, 1), cluster.member(2));
+        let (old, address) = (two.own, two.address());
+        let proxy = Proxy::start(address, Faults::default(), 1).await.unwrap();
+        one.link(old, proxy.address());
+        one.hear_up();
+        let begun = Instant::now();
+        assert_eq!(proxy.cut_all(PATIENCE), 1, "its last words are not heard");
+        drop(two);
+        let _two = Running::start_at(peer(2, 2), cluster.member(2), address);
+        proxy.clients().into_iter().for_each(|client| proxy.mend(client));
+        let is_spoilt = begun.elapsed() > SPOILT;
+        if !is_spoilt {
+            // Something for the connection to say; the end of it follows.
+            one.datagram(old, Bytes::from(vec![0; 200]));
+        }
+        let (end, detail) = one.hear_down();
+        if !is_spoilt {
+            assert!(end == End::Unreachable && detail.contains("reset"), "{end:?}: {detail}");
+            return;
+        }
+    }
+    ringside_test_support::skip!("this machine is too busy: the worker was never back within {SPOILT:?}");
 }
 
 #[test]

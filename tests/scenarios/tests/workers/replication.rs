@@ -1,12 +1,13 @@
 //! Sessions that follow each other over real sockets: three workers, of which one leads. What it has acknowledged is there
 //! when it is gone; what it granted goes on elsewhere.
 
+mod forks;
 mod keeping;
 mod passed;
 mod suspects;
 mod volatile;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -51,6 +52,8 @@ struct Group {
     copies: BTreeMap<SessionId, Copy>,
     /// Who leads each session, as the home would know.
     leaders: BTreeMap<SessionId, Member>,
+    /// Whom the home does not hear, and nobody reaches.
+    away: BTreeSet<Member>,
     module: Module,
     signing: EncodingKey,
     heard: Vec<(Member, Event)>,
@@ -102,16 +105,22 @@ impl Group {
         let sandbox = Sandbox::new(SandboxConfig { cache_directory: None, warm_sessions: Some(64) }).unwrap();
         let module = sandbox.upload(&ringside_test_support::guests::module(game)).unwrap();
         let (copies, leaders) = (BTreeMap::new(), BTreeMap::new());
-        let group = Group { running, events, copies, leaders, module, signing, heard: Vec::new() };
+        let (away, heard) = (BTreeSet::new(), Vec::new());
+        let group = Group { running, events, copies, leaders, away, module, signing, heard };
+        group.introduce(|one| one.handle.peer_address().unwrap().port());
+        group
+    }
+
+    /// Each is told by which port the others are reached.
+    fn introduce(&self, port: impl Fn(&Running) -> u16) {
         let contacts = |one: &Running| Contacts {
-            peers: PeerPorts { address: [127, 0, 0, 1].into(), ports: vec![one.handle.peer_address().unwrap().port()] },
+            peers: PeerPorts { address: [127, 0, 0, 1].into(), ports: vec![port(one)] },
             workers: vec![one.handle.address()],
             certificate: one.certificate,
             era: 0,
         };
-        let nodes = Arc::new(group.running.values().map(|one| (one.me.node, contacts(one))).collect());
-        group.running.values().for_each(|one| one.tell(Command::Nodes(Arc::clone(&nodes))));
-        group
+        let nodes = Arc::new(self.running.values().map(|one| (one.me.node, contacts(one))).collect());
+        self.running.values().for_each(|one| one.tell(Command::Nodes(Arc::clone(&nodes))));
     }
 
     fn member(&self, node: u64) -> Member {
@@ -169,6 +178,7 @@ impl Group {
 
     fn serve(&mut self, from: Member, event: &Event) {
         match event {
+            Event::ToHome { .. } | Event::Probe { .. } if self.away.contains(&from) => {}
             Event::ToHome { session, message } => {
                 let copy = self.copies.entry(session.clone()).or_default();
                 let answer = match &**message {
@@ -183,7 +193,7 @@ impl Group {
             }
             Event::Probe { session, party } => {
                 let is_there = match party {
-                    Party::Member(member) => self.running.contains_key(member),
+                    Party::Member(member) => self.running.contains_key(member) && !self.away.contains(member),
                     Party::Home => true,
                 };
                 if is_there {
@@ -347,6 +357,8 @@ struct Told {
     replies: u64,
     moved: u32,
     disconnected: u32,
+    /// How many messages were lost on the way there, if the session went back.
+    rewound: Option<u64>,
     /// The longest time between two replies.
     gap: Duration,
 }
