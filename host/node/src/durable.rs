@@ -266,7 +266,7 @@ impl Task {
         for (at, worker) in workers.iter().enumerate() {
             let told = self.told.entry(at).or_default();
             while *told < self.turns {
-                let turn = if *told % 2 == 0 { Command::Sealed } else { Command::Reopened };
+                let turn = if told.is_multiple_of(2) { Command::Sealed } else { Command::Reopened };
                 if worker.send(turn).is_err() {
                     break;
                 }

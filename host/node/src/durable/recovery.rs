@@ -2,7 +2,7 @@
 //! on here from its newest checkpoint and the entries after it, by the next record of its chain. A node takes over its own
 //! earlier runs before anybody is let in; those of others, when they are gone for [`GONE`], the node that the ring names
 //! for the log. A run that was believed to be gone and is not finds the seal, and begins another log: all are read, and the
-//! newest must be sealed ([`Recovery::is_fenced`]). Two that try the same are settled by conditional create: the seal, and the record.
+//! newest must be sealed (`Recovery::is_fenced`). Two that try the same are settled by conditional create: the seal, and the record.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
