@@ -103,6 +103,11 @@ impl Node {
     pub fn first_epoch(self) -> Epoch {
         Epoch { number: 1, node: self.id.0, node_generation: self.generation }
     }
+
+    /// The run of a node that leads in an epoch.
+    pub fn of_epoch(epoch: Epoch) -> Node {
+        Node { id: NodeId(epoch.node), generation: epoch.node_generation }
+    }
 }
 
 impl fmt::Display for Node {

@@ -196,7 +196,7 @@ impl Task {
     fn act(&mut self, now: u64) {
         self.act_on_outputs();
         self.tell_turns();
-        if self.writer.is_sealed() && self.turns % 2 == 1 && self.all_told() {
+        if self.writer.is_sealed() && self.all_told() {
             self.writer.handle_reopen(now);
             self.act_on_outputs();
         }
@@ -262,6 +262,9 @@ impl Task {
 
     /// Tells workers, each in order, how the log has turned.
     fn tell_turns(&mut self) {
+        if self.all_told() {
+            return;
+        }
         let workers = self.handles().clone();
         for (at, worker) in workers.iter().enumerate() {
             let told = self.told.entry(at).or_default();
@@ -276,6 +279,10 @@ impl Task {
     }
 
     fn all_told(&self) -> bool {
+        // As with most runs of nodes, for ever.
+        if self.turns == 0 {
+            return true;
+        }
         let workers = self.handles().len();
         (0..workers).all(|at| self.told.get(&at).copied().unwrap_or_default() == self.turns)
     }

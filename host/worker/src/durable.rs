@@ -146,17 +146,11 @@ impl Worker {
     /// The log of this node was sealed, or opened anew: what that means for each session is its leader's to say.
     pub(crate) fn node_log_is(&mut self, now: Instant, is: NodeLog) {
         self.node_log = is;
-        for index in 0..self.sessions.len() {
-            match is {
-                NodeLog::First => {}
-                NodeLog::Sealed => self.with_leader(now, index, |core, us| core.handle_sealed(us)),
-                NodeLog::Reopened => self.with_leader(now, index, |core, us| core.handle_reopened(us)),
-            }
-        }
+        (0..self.sessions.len()).for_each(|index| self.fence_if_sealed(now, index));
     }
 
-    /// A session has come to be led here: where the log was sealed once, nobody can tell whether the record by which it is
-    /// led was made before that.
+    /// Where the log was sealed once, a session's leader is told. Of one that has come to be led here nobody can tell whether
+    /// the record by which it is led was made before that.
     pub(crate) fn fence_if_sealed(&mut self, now: Instant, index: usize) {
         let is = self.node_log;
         if is != NodeLog::First {

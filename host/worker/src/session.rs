@@ -306,7 +306,7 @@ impl Session {
     }
 
     /// Its leader has begun an epoch by this record, whether or not the log says so.
-    pub(crate) fn has_epoch(&mut self, record: &Arc<leadership::record::Record>) {
+    pub(crate) fn enter_epoch(&mut self, record: &Arc<leadership::record::Record>) {
         if record.epoch != self.epoch {
             self.lead_changed(record, Branches::begins(record.cause));
         }
@@ -437,7 +437,7 @@ impl Session {
             lead.note(position, &entry.input, &[], self.fold.tick());
             lead.recorded(record);
         }
-        self.has_epoch(record);
+        self.enter_epoch(record);
         self.log.push(entry);
     }
 

@@ -35,6 +35,17 @@ macro_rules! network {
     };
 }
 
+/// A disk of so many bytes in place of a directory; where the machine gives none the test is skipped.
+#[macro_export]
+macro_rules! disk {
+    ($directory:expr, $bytes:expr) => {
+        match $crate::disk::Disk::mount($directory, $bytes) {
+            Ok(disk) => disk,
+            Err(why) => $crate::skip!("{why}"),
+        }
+    };
+}
+
 /// Notes that the test of this thread is skipped. Use [`skip!`](crate::skip!), which also ends it.
 pub fn record(reason: &str) {
     let thread = std::thread::current();

@@ -9,7 +9,7 @@ use super::context::{Context, RESEND_US, Timer};
 use super::led::Led;
 use super::message::{Message, NotFollowed, name_of};
 use super::types::Action;
-use crate::ids::{Node, NodeId, SessionId, WorkerId};
+use crate::ids::{Node, SessionId, WorkerId};
 use crate::leadership::record::{Cause, Member, Record};
 use crate::leadership::timing::WANTED_US;
 use crate::ring::Position;
@@ -174,8 +174,7 @@ impl Recruits {
     /// A session is led here since its leader fell silent. That one is asked again when somebody else was, or is known to be
     /// gone: nobody knows that yet, and until somebody follows nobody could go on.
     pub fn handle_promoted(&mut self, cx: &mut Context<'_>, led: &Led, session: &SessionId, record: &Record) {
-        let before = record.lineage.before_newest().filter(|_| record.cause == Cause::Promoted);
-        let before = before.map(|epoch| Node { id: NodeId(epoch.node), generation: epoch.node_generation });
+        let before = record.lineage.before_newest().filter(|_| record.cause == Cause::Promoted).map(Node::of_epoch);
         let is_live = led.current(session).is_some_and(|one| one.is_live());
         if let Some(node) = before.filter(|node| is_live && !record.in_sync.iter().any(|who| who.node == *node)) {
             let recruiting = self.0.entry(session.clone()).or_default();

@@ -236,7 +236,7 @@ impl Writer {
         }
     }
 
-    /// Whether another has taken over.
+    /// Whether the log is sealed, and no other is open yet.
     pub fn is_sealed(&self) -> bool {
         self.phase != Phase::Open
     }
@@ -268,16 +268,18 @@ impl Writer {
 
     /// Something happened. Order matters, within a session.
     pub fn handle_item(&mut self, now: u64, item: Item) {
+        // Whom the run leads is known while nothing is written, too: the first object of the next log lists them.
+        match &item {
+            Item::Opened(opened) => _ = self.open.insert(opened.session.clone(), opened.clone()),
+            Item::Closed { session, .. } => _ = self.open.remove(session),
+            _ => {}
+        }
         if self.is_sealed() {
-            return self.notes(item);
+            return;
         }
         let is_urgent = match &item {
-            Item::Opened(opened) => {
-                self.open.insert(opened.session.clone(), opened.clone());
-                false
-            }
+            Item::Opened(_) => false,
             Item::Closed { session, .. } => {
-                self.open.remove(session);
                 self.unasked.remove(session);
                 self.tracks.remove(session).is_some()
             }
@@ -308,15 +310,6 @@ impl Writer {
         let due = if is_urgent { now } else { now.saturating_add(NOTES_US) };
         self.due = Some(self.due.map_or(due, |known| known.min(due)));
         self.write(now);
-    }
-
-    /// What comes while nothing is written: whom the first object of the next log has to list.
-    fn notes(&mut self, item: Item) {
-        match item {
-            Item::Opened(opened) => _ = self.open.insert(opened.session.clone(), opened),
-            Item::Closed { session, .. } => _ = self.open.remove(&session),
-            _ => {}
-        }
     }
 
     /// Whoever leads something knows of the seal: another log is begun, at once or after a pause. Until it is

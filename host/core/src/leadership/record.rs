@@ -57,7 +57,7 @@ impl Member {
 
     /// Whether an epoch is of this member's node.
     pub fn owns(&self, epoch: Epoch) -> bool {
-        (epoch.node, epoch.node_generation) == (self.node.id.0, self.node.generation)
+        Node::of_epoch(epoch) == self.node
     }
 }
 

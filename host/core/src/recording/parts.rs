@@ -2,7 +2,7 @@
 //! some of what the leaders before it wrote, by its lineage, and of branches that lost nothing.
 
 use super::{EndReason, Item, Reader, RecordingError};
-use crate::ids::{Epoch, Position};
+use crate::ids::{Epoch, Node, Position};
 use crate::leadership::lineage::{Lineage, Term};
 
 /// A part of a recording, as far as it counts.
@@ -74,7 +74,7 @@ pub fn parts(bytes: &[u8]) -> Result<Vec<Part<'_>>, RecordingError> {
 
 /// Whether two epochs are of one run of a node.
 fn is_of(one: Epoch, other: Epoch) -> bool {
-    (one.node, one.node_generation) == (other.node, other.node_generation)
+    Node::of_epoch(one) == Node::of_epoch(other)
 }
 
 fn look<'a>(mut frames: Reader<'a>, mut last: Reader<'a>) -> Option<Found<'a>> {

@@ -14,7 +14,7 @@ use ringside_core::directory::Charter;
 use ringside_core::durable::LogName;
 use ringside_core::durable::object::{Checkpoint, Opened};
 use ringside_core::durable::recovery::{self, Chain, Start};
-use ringside_core::ids::{Epoch, ModuleHash, Node, NodeId, Position, SessionId};
+use ringside_core::ids::{Epoch, ModuleHash, Node, Position, SessionId};
 use ringside_core::leadership::record::{Cause, ChainHome, Member, Record};
 use ringside_core::log::Input;
 use ringside_sandbox::{State, StateError};
@@ -111,7 +111,7 @@ impl Logs {
 
     /// From where a session goes on by what the logs of an epoch's run have of that epoch.
     fn start(&self, session: &SessionId, epoch: Epoch, last: Position) -> Option<Start> {
-        let found = self.of(run_of(epoch)).filter_map(|(_, log)| log.start(session, epoch, last));
+        let found = self.of(Node::of_epoch(epoch)).filter_map(|(_, log)| log.start(session, epoch, last));
         found.max_by_key(|start| start.end)
     }
 
@@ -380,7 +380,7 @@ impl Recovery {
     /// From where a session goes on that a run led, and whose log that is. One that was evicted before goes on from there, if the
     /// run had not written more.
     async fn start(&self, logs: &mut Logs, run: Node, record: &Record) -> Result<Option<(Start, Node)>, NotNow> {
-        let runs: BTreeSet<Node> = record.lineage.terms().iter().map(|term| run_of(term.epoch)).collect();
+        let runs: BTreeSet<Node> = record.lineage.terms().iter().map(|term| Node::of_epoch(term.epoch)).collect();
         // Who led it before wrote nothing of it any more when another began to: that log needs no seal.
         for run in runs {
             self.read(logs, run, false).await?;
@@ -389,7 +389,7 @@ impl Recovery {
         let mut from = None;
         let start = recovery::start(record, |epoch, last| {
             if let Some(start) = logs.start(&record.session, epoch, last) {
-                from = Some(run_of(epoch));
+                from = Some(Node::of_epoch(epoch));
                 return Some(start);
             }
             let is_useless = |at: &Checkpoint| logs.useless.contains(&(record.session.clone(), at.epoch, at.position));
@@ -440,11 +440,6 @@ impl Recovery {
         }
         Ok(Outcome::Recovered)
     }
-}
-
-/// Whose an epoch is.
-fn run_of(epoch: Epoch) -> Node {
-    Node { id: NodeId(epoch.node), generation: epoch.node_generation }
 }
 
 /// The state that a session goes on from; or which of its checkpoints is of no use, and why.

@@ -12,6 +12,10 @@ fn run() -> Node {
     Node { id: NodeId(1), generation: 7 }
 }
 
+fn log_name() -> LogName {
+    LogName::first_of(run())
+}
+
 fn epoch() -> Epoch {
     run().first_epoch()
 }
@@ -27,8 +31,8 @@ fn entries(key: &str, positions: std::ops::RangeInclusive<u64>) -> Item {
 
 async fn read(store: &Store) -> Chain {
     let mut chain = Chain::default();
-    for number in store.log_numbers(LogName::first_of(run())).await.unwrap() {
-        chain.handle_object(run(), number, &store.log_object(LogName::first_of(run()), number).await.unwrap().unwrap());
+    for number in store.log_numbers(log_name()).await.unwrap() {
+        chain.handle_object(run(), number, &store.log_object(log_name(), number).await.unwrap().unwrap());
     }
     chain
 }
@@ -79,7 +83,7 @@ async fn a_log_that_was_sealed_takes_nothing_any_more_and_ends() {
     let store = Store::memory();
     let log = NodeLog::start(store.clone(), run());
     let seal = ringside_core::durable::recovery::seal(run(), 1, 9, Node { id: NodeId(2), generation: 1 });
-    assert!(store.put_log(LogName::first_of(run()), 1, seal).await.unwrap());
+    assert!(store.put_log(log_name(), 1, seal).await.unwrap());
     let handed = log.clone();
     tokio::task::spawn_blocking(move || handed.take(WorkerId(0), vec![entries("a", 1..=3)])).await.unwrap();
     log.stop().await;

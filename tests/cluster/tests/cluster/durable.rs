@@ -10,7 +10,7 @@ use ringside_test_support::skip;
 use ringside_test_support::wait::until;
 use serde_json::Value;
 
-use crate::failover::{create, led_and_followed};
+use crate::failover::{create, last_change, led_and_followed, third};
 use crate::player::Player;
 
 pub fn show(node: &Node, session: &str) -> Option<Value> {
@@ -75,8 +75,7 @@ async fn a_durable_session_goes_on_when_its_only_node_was_killed() {
         let shown = show(cluster.node(1), &session).expect("it is live");
         let replication = &shown["detail"]["replication"];
         assert_eq!(replication["epoch"]["number"], 1 + run, "{shown:#}");
-        let last = replication["history"].as_array().and_then(|changes| changes.last()).expect("a change");
-        assert_eq!(last["cause"], "recovered", "{shown:#}");
+        assert_eq!(last_change(replication)["cause"], "recovered", "{shown:#}");
         assert!(replication["stored"].as_u64() > Some(0), "{shown:#}");
     }
     // One that ended does not come back.
@@ -157,7 +156,7 @@ async fn a_session_of_nodes_that_stay_away_goes_on_at_another() {
     cluster.agreed().await;
     let session = create(cluster.node(1), "echo-durable", "final");
     let (leader, follower) = led_and_followed(&cluster, 1, &session).await;
-    let third = (1..=3).find(|number| ![leader, follower].contains(number)).expect("a third");
+    let third = third(leader, follower);
     let mut ada = player(&cluster, "ada", "echo-durable/final").await;
     ada.exchange(30).await;
     let gone = [leader, follower].map(|number| cluster.take(number));
@@ -165,8 +164,7 @@ async fn a_session_of_nodes_that_stay_away_goes_on_at_another() {
     gone.into_iter().for_each(Node::kill);
     let shown = until("the session to go on", async || show(cluster.node(third), &session)).await;
     assert_eq!(shown["node"], third.to_string(), "{shown:#}");
-    let history = shown["detail"]["replication"]["history"].as_array();
-    assert_eq!(history.and_then(|changes| changes.last()).expect("a change")["cause"], "recovered", "{shown:#}");
+    assert_eq!(last_change(&shown["detail"]["replication"])["cause"], "recovered", "{shown:#}");
     ada.exchange(30).await;
 }
 

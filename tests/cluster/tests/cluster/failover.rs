@@ -25,6 +25,16 @@ pub async fn led_and_followed(cluster: &Cluster, by: u64, session: &str) -> (u64
     .await
 }
 
+/// Who does neither, of three nodes.
+pub fn third(leader: u64, follower: u64) -> u64 {
+    (1..=3).find(|number| ![leader, follower].contains(number)).expect("a third")
+}
+
+/// The last change of the leader, as a session's replication shows it.
+pub fn last_change(replication: &Value) -> &Value {
+    replication["history"].as_array().and_then(|changes| changes.last()).expect("a change")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_goes_on_where_it_was_followed_when_its_leaders_node_is_killed() {
     goes_on("echo-replicated").await;
@@ -61,7 +71,7 @@ async fn goes_on(game: &str) {
     cluster.agreed().await;
     let session = create(cluster.node(1), game, "final");
     let (leader, follower) = led_and_followed(&cluster, 1, &name).await;
-    let third = (1..=3).find(|number| ![leader, follower].contains(number)).expect("a third");
+    let third = third(leader, follower);
     let mut player = Player::join(cluster.node(third), "ada", &name).await;
     player.exchange(20).await;
     let kind = if game == "echo-kept" { "keeps the log" } else { "replays" };
@@ -74,11 +84,7 @@ async fn goes_on(game: &str) {
     .await;
     let replication = &led["detail"]["replication"];
     assert_eq!((led["session"].as_str(), &replication["epoch"]["number"]), (Some(&*session), &2.into()), "{led:#}");
-    assert_eq!(
-        replication["history"].as_array().and_then(|changes| changes.last()).expect("a change")["cause"],
-        "promoted",
-        "{led:#}"
-    );
+    assert_eq!(last_change(replication)["cause"], "promoted", "{led:#}");
     player.exchange(20).await;
     // It is followed again, by whoever is left.
     assert_eq!(led_and_followed(&cluster, third, &session).await, (follower, third));

@@ -9,7 +9,7 @@ use ringside_test_support::node::ringside;
 use ringside_test_support::wait::until;
 use serde_json::Value;
 
-use crate::failover::{create, led_and_followed, shown};
+use crate::failover::{create, last_change, led_and_followed, shown, third};
 use crate::player::{Player, options};
 
 /// The longest time that a leader may stand still without being deposed.
@@ -37,7 +37,7 @@ impl Scene {
         cluster.agreed().await;
         let session = create(cluster.node(1), game, "final");
         let (leader, follower) = led_and_followed(&cluster, 1, &name).await;
-        let third = (1..=3).find(|number| ![leader, follower].contains(number)).expect("a third");
+        let third = third(leader, follower);
         let door = cluster.node(third);
         let waiting = Player::join(door, "ada", &name).await;
         let alone = Options { standby: false, ..options(door, &door.token("bob"), &name) };
@@ -100,8 +100,7 @@ async fn wakes_fenced(game: &str) {
     scene.play().await;
     scene.is_led_by(follower, 2).await;
     let replication = scene.replication(leader).expect("it is shown");
-    let changes = replication["history"].as_array().expect("changes");
-    assert_eq!(changes.last().expect("a change")["cause"], "promoted", "{replication:#}");
+    assert_eq!(last_change(&replication)["cause"], "promoted", "{replication:#}");
     scene.play().await;
 }
 

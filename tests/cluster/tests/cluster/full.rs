@@ -3,7 +3,6 @@
 
 use ringside_test_support::cluster::Cluster;
 use ringside_test_support::disk::Disk;
-use ringside_test_support::skip;
 use ringside_test_support::wait::until;
 
 use crate::durable::{kill_all, player, show, start_again, store};
@@ -16,10 +15,7 @@ const BYTES: u64 = 8 << 20;
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_durable_waits_for_room_in_the_store() {
     let mut cluster = Cluster::start(0).await;
-    let disk = match Disk::mount(&store(&cluster), BYTES) {
-        Ok(disk) => disk,
-        Err(why) => skip!("{why}"),
-    };
+    let disk = ringside_test_support::disk!(&store(&cluster), BYTES);
     cluster.begin(1, &[]);
     waits_for_room(cluster, disk).await;
 }
@@ -28,10 +24,7 @@ async fn what_is_durable_waits_for_room_in_the_store() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_durable_waits_for_room_in_the_nodes_own_directory() {
     let mut cluster = Cluster::start_with(0, false).await;
-    let disk = match Disk::mount(&cluster.state_of(1), BYTES) {
-        Ok(disk) => disk,
-        Err(why) => skip!("{why}"),
-    };
+    let disk = ringside_test_support::disk!(&cluster.state_of(1), BYTES);
     cluster.begin(1, &[]);
     waits_for_room(cluster, disk).await;
 }
@@ -76,10 +69,7 @@ async fn waits_for_room(mut cluster: Cluster, disk: Disk) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recording_ends_where_its_store_is_full_and_says_so_and_the_match_goes_on() {
     let mut cluster = Cluster::start(0).await;
-    let disk = match Disk::mount(&store(&cluster), BYTES) {
-        Ok(disk) => disk,
-        Err(why) => skip!("{why}"),
-    };
+    let disk = ringside_test_support::disk!(&store(&cluster), BYTES);
     cluster.begin(1, &[]);
     cluster.agreed().await;
     cluster.node(1).push("echo");

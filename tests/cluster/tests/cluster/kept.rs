@@ -12,7 +12,7 @@ use ringside_test_support::network::{Cut, Quality};
 use ringside_test_support::node::Answer;
 use ringside_test_support::wait::{until, within};
 
-use crate::failover::{create, led_and_followed, shown};
+use crate::failover::{create, led_and_followed, shown, third};
 use crate::player::{Player, options};
 
 /// Where a process has these bytes in memory that it may write.
@@ -123,7 +123,7 @@ async fn the_branch_that_loses_after_a_cut_is_kept_and_replays() {
     cluster.agreed().await;
     let session = create(cluster.node(1), "echo-replicated", "final");
     let (leader, follower) = led_and_followed(&cluster, 1, name).await;
-    let third = (1..=3).find(|number| ![leader, follower].contains(number)).expect("a third");
+    let third = third(leader, follower);
     let cut_off = |is_cut| {
         for other in [follower, third] {
             for (from, to) in [(leader as u8, other as u8), (other as u8, leader as u8)] {

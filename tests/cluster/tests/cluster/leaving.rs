@@ -165,8 +165,9 @@ const GAMES: [&str; 3] = ["echo-replicated", "echo-consistent", "echo-durable"];
 /// So many of each.
 const EACH: usize = 8;
 
-/// Matches on the second of three nodes, all played.
-async fn played(cluster: &Cluster) -> Vec<Match> {
+/// Three nodes, and matches on the second, all played; it is being drained.
+async fn drained_while_played() -> (Cluster, Vec<Match>) {
+    let cluster = Cluster::start_at_rest(None, 3).await;
     let mut matches = Vec::new();
     for game in GAMES {
         cluster.node(1).push(game);
@@ -174,12 +175,13 @@ async fn played(cluster: &Cluster) -> Vec<Match> {
     for (number, game) in GAMES.into_iter().cycle().take(GAMES.len() * EACH).enumerate() {
         let (key, session) = (format!("m{number}"), format!("{game}/m{number}"));
         cluster.node(1).ringside(&["session", "create", game, "--key", &key, "--node", "2"]).succeeded();
-        let player = crate::durable::player(cluster, &format!("in-{key}"), &session).await;
+        let player = crate::durable::player(&cluster, &format!("in-{key}"), &session).await;
         matches.push(Match::play(player, 5, Duration::from_millis(20)));
         // One whose leader dies before anybody follows it is lost, or comes back with its node.
-        led_and_followed(cluster, 1, &session).await;
+        led_and_followed(&cluster, 1, &session).await;
     }
-    matches
+    cluster.node(1).ringside(&["node", "drain", "2", "--grace", "1h", "--no-wait"]).succeeded();
+    (cluster, matches)
 }
 
 /// Each goes on, once.
@@ -197,9 +199,7 @@ async fn go_on(cluster: &Cluster, matches: Vec<Match>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drained_node_is_killed_while_it_gives_its_matches_away_and_they_go_on() {
-    let mut cluster = Cluster::start_at_rest(None, 3).await;
-    let matches = played(&cluster).await;
-    cluster.node(1).ringside(&["node", "drain", "2", "--grace", "1h", "--no-wait"]).succeeded();
+    let (mut cluster, matches) = drained_while_played().await;
     // Some are there, and others are not, unless this machine stood still.
     cluster.node(2).logged("the session is led by another worker");
     cluster.take(2).kill();
@@ -208,9 +208,7 @@ async fn a_drained_node_is_killed_while_it_gives_its_matches_away_and_they_go_on
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_is_killed_while_it_takes_the_matches_of_a_drained_one_and_they_go_on() {
-    let mut cluster = Cluster::start_at_rest(None, 3).await;
-    let matches = played(&cluster).await;
-    cluster.node(1).ringside(&["node", "drain", "2", "--grace", "1h", "--no-wait"]).succeeded();
+    let (mut cluster, matches) = drained_while_played().await;
     cluster.node(3).logged("the session is led here from now on");
     cluster.take(3).kill();
     for one in &matches {

@@ -5,7 +5,7 @@ use ringside_test_support::node::Node;
 use ringside_test_support::wait::until;
 use serde_json::Value;
 
-use crate::failover::{led_and_followed, shown};
+use crate::failover::{led_and_followed, shown, third};
 use crate::player::Player;
 
 /// A cluster with a recorded session of this key.
@@ -35,7 +35,7 @@ pub fn replayed(cluster: &Cluster, by: u64, session: &str) -> Value {
 async fn a_recording_goes_on_where_its_session_was_moved_and_where_its_leader_was_killed() {
     let (mut cluster, session) = recorded(3, "echo-replicated", "final").await;
     let (leader, follower) = led_and_followed(&cluster, 1, &session).await;
-    let third = (1..=3).find(|number| ![leader, follower].contains(number)).expect("a third");
+    let third = third(leader, follower);
     let mut player = Player::join(cluster.node(third), "ada", "echo-replicated/final").await;
     player.exchange(50).await;
     let to = follower.to_string();

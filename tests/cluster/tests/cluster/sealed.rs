@@ -10,7 +10,7 @@ use ringside_test_support::node::Node;
 use ringside_test_support::wait::until;
 
 use crate::durable::{kill_all, objects_of, player, show, start_again, store};
-use crate::failover::create;
+use crate::failover::{create, last_change};
 use crate::faults::Scene;
 use crate::partitions::cut_off;
 use crate::player::Player;
@@ -74,8 +74,7 @@ async fn a_node_whose_log_was_sealed_goes_on_with_what_nobody_has_taken() {
                 (shown["detail"]["replication"]["epoch"]["number"] == round + 1).then_some(shown)
             })
             .await;
-            let history = shown["detail"]["replication"]["history"].as_array();
-            assert_eq!(history.and_then(|changes| changes.last()).expect("a change")["cause"], "raised", "{shown:#}");
+            assert_eq!(last_change(&shown["detail"]["replication"])["cause"], "raised", "{shown:#}");
         }
     }
     assert_eq!((ada.disconnected, bob.disconnected), (0, 0), "nobody has noticed");

@@ -8,7 +8,7 @@ use ringside_protocol::reason::Reason;
 use ringside_test_support::cluster::Cluster;
 use ringside_test_support::wait::within;
 
-use crate::failover::{create, led_and_followed, shown};
+use crate::failover::{create, led_and_followed, shown, third};
 use crate::player::{Match, Player, options};
 use crate::upgrade::counted;
 
@@ -30,7 +30,7 @@ async fn survives(game: &str) {
     cluster.agreed().await;
     let session = create(cluster.node(1), game, "final");
     let (leader, follower) = led_and_followed(&cluster, 1, &name).await;
-    let third = (1..=3).find(|number| ![leader, follower].contains(number)).expect("a third");
+    let third = third(leader, follower);
     let mut matches = Vec::new();
     for who in ["ada", "bob"] {
         let mut player = Player::join(cluster.node(third), who, &name).await;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use ringside_core::directory::{Draw, Find, Open, Placed, Refusal, RequestId};
-use ringside_core::ids::{Epoch, GameName, Node, NodeId, SessionId, SessionKey, WorkerId};
+use ringside_core::ids::{Epoch, GameName, Node, SessionId, SessionKey, WorkerId};
 use ringside_core::routing::tickets::era;
 use ringside_protocol::frame::Target;
 use ringside_protocol::reason::Reason;
@@ -145,7 +145,7 @@ impl Desk {
 
     /// Whether the run of a node that led in an epoch is there.
     fn is_present(&self, epoch: Epoch) -> bool {
-        let node = Node { id: NodeId(epoch.node), generation: epoch.node_generation };
+        let node = Node::of_epoch(epoch);
         node == self.directory.me() || self.is_beside(node) || self.view.as_ref().is_some_and(|view| view.has(node))
     }
 

@@ -80,7 +80,7 @@ impl Worker {
             Output::NotEvicted => tracing::debug!(session = %id, "the session is not evicted"),
             Output::Renewed(record) => {
                 tracing::info!(session = %id, %record.leader, ?record.cause, "the session goes on in a new epoch");
-                session.has_epoch(&record);
+                session.enter_epoch(&record);
                 self.record_anew(now, index);
                 // In the log of this node nothing of the epoch counts before a checkpoint.
                 self.checkpoint(now, &id);
