@@ -369,10 +369,21 @@ impl Leader {
         self.mark = Some(mark);
     }
 
-    /// Somebody should follow. Beyond [`limits::FOLLOWERS`], the leader and former members included: ignored.
+    /// Somebody should follow, and is introduced at once: after a promotion players wait for it. Beyond
+    /// [`limits::FOLLOWERS`], the leader and former members included: ignored.
     pub fn handle_recruit(&mut self, now: u64, who: Member) {
-        if who != self.me && self.peers.len() < limits::FOLLOWERS {
-            self.peers.entry(who).or_insert_with(|| Peer::new(now));
+        let is_new = who != self.me && !self.peers.contains_key(&who);
+        if is_new && self.peers.len() < limits::FOLLOWERS && !self.is_over() {
+            self.peers.insert(who, Peer::new(now));
+            self.correct(who);
+        }
+    }
+
+    /// Entries for somebody are not kept any more, and were not sent: what follows the checkpoint that is, is sent when
+    /// that is acknowledged.
+    pub fn handle_unsent(&mut self, who: Member) {
+        if let Some(peer) = self.peers.get_mut(&who) {
+            peer.sent = peer.received;
         }
     }
 
