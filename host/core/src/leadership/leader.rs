@@ -579,7 +579,9 @@ impl Leader {
     pub fn into_follower(self, now: u64) -> Follower {
         let by = self.rival.map(|rival| rival.record).unwrap_or_else(|| self.record.clone());
         let lineage = self.record.lineage.clone();
-        Follower::after(now, self.me, self.terms, (by, lineage), (self.end, self.committed), self.seen)
+        let killers = self.caution.into_killers();
+        let follower = Follower::after(now, self.me, self.terms, (by, lineage), (self.end, self.committed), self.seen);
+        follower.remembering(killers)
     }
 
     /// Whoever counts: named by the record that counts or by one that may come to.

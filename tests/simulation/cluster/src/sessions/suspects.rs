@@ -24,7 +24,7 @@ impl World {
         }
         let of_player = replica.suspects.iter().filter(|held| usize::from(held.slot.0) == player);
         let last = of_player.map(|held| held.number).max().unwrap_or(0).max(replica.log.newest().last[player]);
-        if number == last + 1 && leader.has_room_for_suspects() {
+        if number > last && leader.has_room_for_suspects() {
             let suspect = Suspect::new(Slot(player as u16), 1, number, &number.to_le_bytes());
             leader.handle_suspect(clock, suspect);
             replica.suspects.push_back(suspect);
