@@ -48,6 +48,7 @@
 //! | it is idle, and its state is in the store | [`Leader::handle_evict`] | |
 //! | one that was told says that it has nothing of the session | [`Leader::handle_absent`] | |
 //! | a client shows a newer epoch that the cluster sealed | [`Leader::handle_seen`] | |
+//! | a batch was asked for that is not kept any more | [`Leader::handle_unsent`] | |
 //! | a checkpoint was restored | | [`Follower::handle_checkpoint`] |
 //! | no node is there that could follow | [`Leader::handle_lonely`] | |
 //! | a player's stay is over | [`Leader::handle_left`] | |

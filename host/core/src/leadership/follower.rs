@@ -27,7 +27,7 @@ use super::lineage::Lineage;
 use super::message::{Ack, Append, Mark, Message, Output, Party, Promotion};
 use super::newer;
 use super::record::{ChainHome, Member, Record, Terms};
-use super::suspect::{Remembered, Suspects};
+use super::suspect::{Remembered, Suspect, Suspects};
 use super::timing::{HEARTBEAT_US, PROBE_US, PROMISE_US, RIGHT_US, STALL_US};
 use crate::ids::{Epoch, Node, Position};
 use crate::limits;
@@ -165,6 +165,12 @@ impl Follower {
         }
         follower.tell_granted(now);
         follower
+    }
+
+    /// The same, which knew as a leader what is never to run.
+    pub(super) fn remembering(mut self, killers: Vec<Suspect>) -> Follower {
+        self.remembered = Remembered::of(killers);
+        self
     }
 
     /// Who it is.

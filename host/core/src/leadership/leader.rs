@@ -362,10 +362,21 @@ impl Leader {
         self.mark = Some(mark);
     }
 
-    /// Somebody should follow. Beyond [`limits::FOLLOWERS`], the leader and former members included: ignored.
+    /// Somebody should follow, and is introduced at once: after a promotion players wait for it. Beyond
+    /// [`limits::FOLLOWERS`], the leader and former members included: ignored.
     pub fn handle_recruit(&mut self, now: u64, who: Member) {
-        if who != self.me && self.peers.len() < limits::FOLLOWERS {
-            self.peers.entry(who).or_insert_with(|| Peer::new(now));
+        let is_new = who != self.me && !self.peers.contains_key(&who);
+        if is_new && self.peers.len() < limits::FOLLOWERS && !self.is_over() {
+            self.peers.insert(who, Peer::new(now));
+            self.correct(who);
+        }
+    }
+
+    /// Entries for somebody are not kept any more, and were not sent: what follows the checkpoint that is, is sent when
+    /// that is acknowledged.
+    pub fn handle_unsent(&mut self, who: Member) {
+        if let Some(peer) = self.peers.get_mut(&who) {
+            peer.sent = peer.received;
         }
     }
 
@@ -561,7 +572,9 @@ impl Leader {
     pub fn into_follower(self, now: u64) -> Follower {
         let by = self.rival.map(|rival| rival.record).unwrap_or_else(|| self.record.clone());
         let lineage = self.record.lineage.clone();
-        Follower::after(now, self.me, self.terms, (by, lineage), (self.end, self.committed), self.seen)
+        let killers = self.caution.into_killers();
+        let follower = Follower::after(now, self.me, self.terms, (by, lineage), (self.end, self.committed), self.seen);
+        follower.remembering(killers)
     }
 
     /// Whoever counts: named by the record that counts or by one that may come to.

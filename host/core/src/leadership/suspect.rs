@@ -18,7 +18,7 @@
 //! **What is not promised.** A process that is killed by a tick or a datagram, which nobody sends again. A killer where the
 //! process died before any follower counted again: then the session is lost anyway. Which of two inputs it was where the
 //! entry of the one before was lost on its way. An input that happened to wait when a leader died of something else is taken
-//! for a killer all the same, once.
+//! for a killer all the same, once. And what was skipped on a branch that lost is not known on the one that won.
 
 use serde::{Deserialize, Serialize};
 
@@ -47,10 +47,10 @@ impl Suspect {
         Suspect { slot, joined, number, body: u64::from_le_bytes(first) }
     }
 
-    /// Whether this input is the message, or the end of its author's stay: what became of it is in the log.
+    /// Whether this input is the message, or a later one or the end of its author's stay: what became of it is in the log.
     pub fn is_settled_by(&self, input: &Input) -> bool {
         match input {
-            Input::Message { slot, number, .. } => (*slot, *number) == (self.slot, self.number),
+            Input::Message { slot, number, .. } => *slot == self.slot && *number >= self.number,
             Input::Leave { slot, .. } => *slot == self.slot,
             _ => false,
         }
@@ -79,6 +79,11 @@ pub(super) struct Remembered {
 }
 
 impl Remembered {
+    /// What is never to run, before anybody says more.
+    pub fn of(killers: Vec<Suspect>) -> Remembered {
+        Remembered { killers, ..Remembered::default() }
+    }
+
     /// The leader says what it holds back. An older word changes nothing.
     pub fn take(&mut self, told: Suspects) {
         let number = (told.epoch, told.number);

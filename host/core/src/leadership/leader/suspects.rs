@@ -92,6 +92,11 @@ impl Caution {
         Caution { since: has_died.then_some(now), killers, number, ..Caution::default() }
     }
 
+    /// What is never to run, for whoever it follows now may not have been told.
+    pub fn into_killers(self) -> Vec<Suspect> {
+        self.killers
+    }
+
     fn changed(&mut self) {
         self.number += 1;
     }
@@ -134,8 +139,8 @@ impl Leader {
         caution.is_running = true;
         caution.changed();
         let is_killer = caution.killers.contains(&next);
-        // Another message of that number is none, and that one never comes again.
-        caution.killers.retain(|killer| (killer.slot, killer.number) != (next.slot, next.number));
+        // Another message of that number is none, and what comes before it never comes again.
+        caution.killers.retain(|killer| killer.slot != next.slot || killer.number > next.number);
         Some(if is_killer { Turn::Skip(next) } else { Turn::Run(next) })
     }
 

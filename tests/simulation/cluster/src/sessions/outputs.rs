@@ -422,6 +422,8 @@ impl World {
             Output::Superseded { by, fork } => {
                 self.say(slot, format_args!("{session}: superseded by {:?} after {fork}", by.epoch));
                 let over = replica.leader().map(Leader::epoch);
+                // What was skipped on its branch was not on the other.
+                replica.warned.clear();
                 let winner = self.slot_of(by.leader);
                 for player in std::mem::take(&mut replica.players).into_keys() {
                     let Some(over) = over else { continue };
