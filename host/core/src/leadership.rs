@@ -42,6 +42,7 @@
 //! | the log of its node was sealed; opened anew | [`Leader::handle_sealed`]; [`Leader::handle_reopened`] | |
 //! | the store answered [`Output::Chain`](message::Output::Chain) | [`Leader::handle_chain`] | [`Follower::handle_chain`] |
 //! | another node reached a party | | [`Follower::handle_reached`] |
+//! | the process of a run of a node has ended | | [`Follower::handle_died`] |
 //! | placement names a follower | [`Leader::handle_recruit`] | |
 //! | the ring gave the session another home | [`Leader::handle_home`] | |
 //! | the session is to move | [`Leader::handle_move`] | |

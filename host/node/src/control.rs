@@ -265,6 +265,8 @@ pub enum Message {
     There(Node, Box<Probe>),
     /// Another node has reached a party that a worker of this one does not hear of.
     Reached(Box<Probe>),
+    /// It was looked whether a node's process has ended; whether it has.
+    Knocked(Node, bool),
     /// No new sessions from now on.
     Drain,
     /// Another run of this node is beside it.
@@ -304,6 +306,13 @@ impl Later {
     fn say(&self, message: Message) {
         if let Some(messages) = self.0.upgrade() {
             let _ = messages.try_send(message);
+        }
+    }
+
+    /// Says something that must not be lost, as long as there is a control task.
+    async fn say_surely(&self, message: Message) {
+        if let Some(messages) = self.0.upgrade() {
+            let _ = messages.send(message).await;
         }
     }
 }

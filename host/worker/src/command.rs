@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ringside_core::durable::object::Item;
-use ringside_core::ids::{Epoch, GameName, Incarnation, PlayerId, Position, SessionId, SessionKey, WorkerId};
+use ringside_core::ids::{Epoch, GameName, Incarnation, Node, PlayerId, Position, SessionId, SessionKey, WorkerId};
 use ringside_core::leadership::chain::Request;
 use ringside_core::leadership::leader::{ChainReply, MoveError};
 use ringside_core::leadership::message::{Message, Party};
@@ -201,6 +201,8 @@ pub enum Command {
         /// What the store said.
         reply: Box<ChainReply>,
     },
+    /// The process of a run of a node has ended.
+    Died(Node),
     /// Answers [`Event::Probe`], where somebody was reached; nobody answers where not.
     Reached {
         /// Which session asked.
@@ -438,7 +440,8 @@ pub enum Event {
         /// What is asked.
         request: Request,
     },
-    /// Two other nodes are to try to reach a party; [`Command::Reached`] answers if one does.
+    /// Two other nodes are to try to reach a party; [`Command::Reached`] answers if one does, and [`Command::Died`] if its
+    /// process has ended.
     Probe {
         /// For which session.
         session: SessionId,

@@ -187,9 +187,11 @@ impl Worker {
         let remains = Remains { fold: None, restore: None, base: state, log: start.log, branches, history: Vec::new() };
         let mut following = Following::new(id.clone(), module, terms, (core, clock), remains, now);
         let (end, former) = (start.end, Default::default());
-        let (has_stalled, killers) = (false, Vec::new());
-        let committed = end;
-        following.promotion = Some(Promotion { record, end, committed, is_complete, former, has_stalled, killers });
+        // Its leader's run is over where the log of its node was sealed.
+        let has_died = matches!(record.cause, Cause::Recovered { .. });
+        let (has_stalled, killers, committed) = (false, Vec::new(), end);
+        let promotion = Promotion { record, end, committed, is_complete, former, has_stalled, has_died, killers };
+        following.promotion = Some(promotion);
         following.is_restored = true;
         following.slept = slept;
         tracing::debug!(session = %id, position = end, "the session is restored from the store");

@@ -615,6 +615,12 @@ impl Session {
         now.saturating_duration_since(self.next_tick)
     }
 
+    /// When the next tick is due, if it may run and that is within this time.
+    pub(crate) fn tick_within(&self, now: Instant, time: Duration) -> Option<Instant> {
+        let may_run = self.period.is_some() && self.fold.ending().is_none() && !self.is_paused();
+        Some(self.next_tick).filter(|tick| may_run && *tick > now && *tick < now + time)
+    }
+
     /// Runs the next tick if it is due; answers whether one ran (or was tried).
     pub(crate) fn run_due_tick(&mut self, now: Instant, outputs: &mut Vec<Output>) -> Option<Ran> {
         let period = self.period?;

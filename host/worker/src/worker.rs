@@ -332,7 +332,8 @@ impl Worker {
             Command::Signal { game, key, source, body } => self.signal(now, game, key, source, body),
             Command::Certify { server, certificate } => self.set_server_config(server, certificate),
             Command::Peers(order) => self.handle_order(now, order),
-            Command::Nodes(nodes) => self.replication.nodes = nodes,
+            Command::Nodes(nodes) => self.note_nodes(now, nodes),
+            Command::Died(node) => self.note_died(now, node),
             Command::Follow(follow) => self.begin_following(now, *follow),
             Command::Unfollow { session, reply } => reply(self.stop_following(now, &session)),
             Command::Recruit { session, member } => self.recruit(now, &session, member),
@@ -448,10 +449,13 @@ impl Worker {
     fn on_grid(&self, now: Instant, wake: Option<Instant>) -> Instant {
         let latest = now + LONGEST_SLEEP;
         let wake = wake.map_or(latest, |wake| wake.min(latest));
-        let since = wake.saturating_duration_since(self.config.started).as_nanos();
-        let phases = since.div_ceil(PHASE.as_nanos());
-        let next = self.config.started + Duration::from_nanos((phases * PHASE.as_nanos()) as u64);
-        next.max(now)
+        self.phase_from(wake).max(now)
+    }
+
+    /// The first phase of the grid from an instant on.
+    pub(crate) fn phase_from(&self, at: Instant) -> Instant {
+        let since = at.saturating_duration_since(self.config.started).as_nanos();
+        self.config.started + Duration::from_nanos((since.div_ceil(PHASE.as_nanos()) * PHASE.as_nanos()) as u64)
     }
 
     /// Milliseconds since 1970.

@@ -93,6 +93,8 @@ pub struct Follower {
     has_log: bool,
     /// A run of a node that is known to be over, by other means than its silence.
     over: Option<Node>,
+    /// A run of a node whose process is known to have ended.
+    died: Option<Node>,
     remembered: Remembered,
     chain: Chain,
     outputs: VecDeque<Output>,
@@ -130,6 +132,7 @@ impl Follower {
             counts: false,
             has_log: false,
             over: None,
+            died: None,
             remembered: Remembered::default(),
             chain: Chain::default(),
             outputs: VecDeque::new(),
@@ -408,8 +411,8 @@ impl Follower {
             let former = record.in_sync.clone();
             // The source has released nothing since this position.
             let (committed, has_stalled) = (self.committed, self.has_stalled(now));
-            let killers = self.remembered.killers(false);
-            self.lead(Promotion { record, end, committed, is_complete: true, former, has_stalled, killers });
+            let (has_died, killers) = (false, self.remembered.killers(false));
+            self.lead(Promotion { record, end, committed, is_complete: true, former, has_stalled, has_died, killers });
         }
     }
 
@@ -498,6 +501,18 @@ impl Follower {
         self.over = Some(node);
     }
 
+    /// The process of a run of a node has ended, as its machine says, or a later run of the node. Who is only silent may
+    /// be there yet: what it was about to run did not end it.
+    pub fn handle_died(&mut self, node: Node) {
+        self.died = Some(node);
+    }
+
+    /// Whether the leader's process is known to have ended.
+    fn has_leader_died(&self) -> bool {
+        let leader = self.record.as_ref().map(|record| record.leader.node);
+        leader.is_some() && (leader == self.died || leader == self.over)
+    }
+
     /// The store has answered.
     pub fn handle_chain(&mut self, now: u64, reply: ChainReply) {
         let settled = match reply {
@@ -527,7 +542,9 @@ impl Follower {
     fn made(&mut self, now: u64, record: &Arc<Record>) {
         match std::mem::replace(&mut self.phase, Phase::Following) {
             Phase::Making(promotion) if promotion.record == *record => {
-                self.lead(Promotion { has_stalled: self.has_stalled(now), ..promotion });
+                let (has_stalled, has_died) = (self.has_stalled(now), self.has_leader_died());
+                let killers = self.remembered.killers(has_died);
+                self.lead(Promotion { has_stalled, has_died, killers, ..promotion });
             }
             other => self.phase = other,
         }

@@ -186,6 +186,8 @@ pub struct Promotion {
     /// Whether it had stood still just before it heard so: others may have gone on since. Its views pause until its followers
     /// have answered.
     pub has_stalled: bool,
+    /// Whether the process of the leader before is known to have ended, which something that it ran may have done.
+    pub has_died: bool,
     /// Messages that were about to run when a leader died: they are skipped.
     pub killers: Vec<Suspect>,
 }
@@ -202,7 +204,8 @@ pub enum Output {
     },
     /// Ask the store for the chain.
     Chain(Request),
-    /// Have other nodes try to reach a party; [`super::Follower::handle_reached`] if one does.
+    /// Have other nodes try to reach a party; [`super::Follower::handle_reached`] if one does. And look whether its process
+    /// has ended; [`super::Follower::handle_died`] if it has.
     Probe(Party),
 
     /// Leader: put the record into the log at its position.

@@ -1,8 +1,8 @@
 //! Inputs that may kill a process.
 //!
 //! An entry is appended after its input ran, so an input that ends the whole process is in no log. Its player's client sends
-//! it again to whoever leads next, which it would end as well, and so through the cluster. So after the death of a leader
-//! (a promotion that nobody ordered) what players who sat in the session before send in the first
+//! it again to whoever leads next, which it would end as well, and so through the cluster. So after the death of a leader's
+//! process what players who sat in the session before send in the first
 //! [`SUSPECT_US`](super::timing::SUSPECT_US) after they are back is **suspect**:
 //!
 //! 1. it waits, in the order in which it came, while its leader's followers are told of it ([`Suspects`]);
@@ -15,7 +15,12 @@
 //! [`SUSPECT_WAIT_US`](super::timing::SUSPECT_WAIT_US), nor, where none counts, for one to come any longer than that after
 //! the promotion. What runs then runs without anybody who remembers it. Ticks, datagrams and everybody else go on meanwhile.
 //!
-//! **What is not promised.** A process that is killed by a tick or a datagram, which nobody sends again. A killer where the
+//! **A death is known, not guessed**: the machine refuses connections to where the process was, or a later run of its node is
+//! there. A leader that is only silent (it stands still, its machine or the network is gone) may have run nothing that ended
+//! it, and nobody is to lose a message for that.
+//!
+//! **What is not promised.** Anything where a machine is silent about a process that has ended, as behind a filter that drops
+//! packets, and no later run is seen before a follower promotes. A process that is killed by a tick or a datagram, which nobody sends again. A killer where the
 //! process died before any follower counted again: then the session is lost anyway. Which of two inputs it was where the
 //! entry of the one before was lost on its way. An input that happened to wait when a leader died of something else is taken
 //! for a killer all the same, once. And what was skipped on a branch that lost is not known on the one that won.

@@ -240,8 +240,8 @@ fn former_followers_beyond_the_bound_are_not_told() {
     let former = (2..).take(limits::FORMER + 5).map(member).collect();
     let created = Leader::create(0, member(1), terms(1));
     let record = created.record().clone();
-    let (is_complete, has_stalled, killers) = (true, false, Vec::new());
-    let promotion = Promotion { record, end: 5, committed: 5, is_complete, former, has_stalled, killers };
+    let (is_complete, has_stalled, has_died, killers) = (true, false, true, Vec::new());
+    let promotion = Promotion { record, end: 5, committed: 5, is_complete, former, has_stalled, has_died, killers };
     let mut leader = Leader::promoted(0, member(1), terms(1), promotion);
     leader.handle_turn(HEARTBEAT_US);
     let told = std::iter::from_fn(|| leader.poll())
@@ -459,8 +459,15 @@ fn said(suspect: &Suspect) -> Input {
     Input::Message { slot: suspect.slot, number: suspect.number, body: b"body"[..].into() }
 }
 
-/// The leader of a group is gone, and its first follower leads.
+/// The process of a group's leader has ended, and its first follower leads.
 fn promote(group: &mut Group) {
+    let node = group.leader.record().leader.node;
+    group.followers.values_mut().for_each(|follower| follower.handle_died(node));
+    succeed(group);
+}
+
+/// The leader of a group is silent, and its first follower leads.
+fn succeed(group: &mut Group) {
     group.cut.push(group.leader.record().leader);
     let (next, promotion) = loop {
         group.run(10_000);
@@ -575,6 +582,21 @@ fn another_message_of_the_number_of_a_killer_runs_and_a_stay_that_is_over_is_for
     group.leader.handle_turn(late + SUSPECT_WAIT_US);
     assert_eq!(group.leader.next_suspect(late + SUSPECT_WAIT_US), Some(SuspectTurn::Run(other)));
     assert!(!group.leader.is_suspicious(late, Slot(1), group.now));
+}
+
+#[test]
+fn what_waits_when_a_leader_falls_silent_is_innocent_unless_its_process_has_ended() {
+    let mut group = after_a_death(true);
+    group.leader.handle_suspect(group.now, suspect(0, 7));
+    group.leader.handle_flush(group.now);
+    group.settle();
+    // Another run of the same node is not the leader's.
+    let Node { id, generation } = group.leader.record().leader.node;
+    let other = Node { id, generation: generation + 1 };
+    group.followers.values_mut().for_each(|follower| follower.handle_died(other));
+    succeed(&mut group);
+    assert_eq!(group.leader.killers(), []);
+    assert!(!group.leader.is_suspicious(group.now, Slot(0), group.now), "and nothing is held back");
 }
 
 #[test]

@@ -98,6 +98,8 @@ pub struct Desk {
     unfollowed: Sender<(SessionId, bool)>,
     /// Modules that were served until lately, the newest last.
     former: VecDeque<Module>,
+    /// Nodes of which it is being looked whether their processes have ended: no more than there are.
+    knocking: BTreeSet<Node>,
     /// Where all nodes are reached, and which workers do not know yet.
     nodes: Nodes,
     uninformed: BTreeSet<WorkerId>,
@@ -165,6 +167,7 @@ impl Desk {
             uninformed: BTreeSet::new(),
             new_homes: BTreeSet::new(),
             later: None,
+            knocking: BTreeSet::new(),
             chains: None,
             log: None,
             recovering: false,
@@ -285,6 +288,7 @@ impl Desk {
             Message::Try(helper, probe) => self.tried(helper, probe),
             Message::There(helper, probe) => self.there(helper, probe),
             Message::Reached(probe) => self.reached(*probe),
+            Message::Knocked(node, has_ended) => self.knocked(node, has_ended),
             Message::Drain => self.drain(),
             Message::Companion(companion) => self.accompany(now, *companion),
             Message::CompanionEra(era) => self.note_companion_era(era),

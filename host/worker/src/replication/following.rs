@@ -51,6 +51,8 @@ pub(crate) struct Following {
     pub standbys: Standbys,
     /// When it was spoken to last.
     pub heard: Instant,
+    /// When the entry of its last tick came.
+    pub ticked: Option<Instant>,
     /// It begins again from the store, by its promotion, and follows nobody.
     pub is_restored: bool,
     /// It keeps the log, and folds it only where it must; none where it replays.
@@ -100,6 +102,7 @@ impl Following {
             linked: BTreeSet::new(),
             standbys: Standbys::default(),
             heard: now,
+            ticked: None,
             is_restored: false,
             keeping,
             slept: Duration::ZERO,
@@ -174,6 +177,9 @@ impl Following {
         let skipped = (from - 1 - before) as usize;
         for entry in entries.into_iter().skip(skipped).take((to + 1 - from) as usize) {
             self.core.handle_entry(&entry.input);
+            if matches!(entry.input, Input::Tick) {
+                self.ticked = Some(self.heard);
+            }
             self.log.push_back(entry);
         }
     }

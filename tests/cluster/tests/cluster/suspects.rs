@@ -6,7 +6,7 @@ use ringside_client::{Client, Event};
 use ringside_cluster_tests::POISON;
 use ringside_protocol::reason::Reason;
 use ringside_test_support::cluster::Cluster;
-use ringside_test_support::wait::within;
+use ringside_test_support::wait::{until, within};
 
 use crate::failover::{create, led_and_followed, shown, third};
 use crate::player::{Match, Player, options};
@@ -71,5 +71,42 @@ async fn answer(client: &mut Client) -> Result<echo::Reply, (u64, Reason)> {
             Event::Rejected { number, cause } => return Err((number, cause)),
             event => assert!(!event.is_last(), "{event:?}"),
         }
+    }
+}
+
+/// Two leaders stand still, one after the other, while what was sent to them is sent again: neither of them died, so what
+/// waited when they fell silent is innocent.
+#[tokio::test(flavor = "multi_thread")]
+async fn leaders_that_stand_still_one_after_the_other_are_not_taken_for_dead() {
+    let cluster = Cluster::start(3).await;
+    cluster.node(1).push("echo-replicated");
+    cluster.agreed().await;
+    create(cluster.node(1), "echo-replicated", "final");
+    let name = "echo-replicated/final";
+    let (leader, follower) = led_and_followed(&cluster, 1, name).await;
+    let third = third(leader, follower);
+    let mut matches = Vec::new();
+    for number in 0..8 {
+        let mut player = Player::join(cluster.node(third), &format!("player-{number}"), name).await;
+        player.exchange(20).await;
+        matches.push(Match::play(player, 2, Duration::from_millis(2)));
+    }
+    cluster.node(leader).signal("-STOP");
+    until("the other to lead, followed", async || {
+        (led_and_followed(&cluster, third, name).await == (follower, third)).then_some(())
+    })
+    .await;
+    cluster.node(follower).signal("-STOP");
+    for one in &matches {
+        one.goes_on(20).await;
+    }
+    for stopped in [leader, follower] {
+        cluster.node(stopped).signal("-CONT");
+    }
+    for one in matches {
+        one.end().await;
+    }
+    for node in 1..=3 {
+        assert_eq!(counted(&cluster, node, "ringside_worker_suspects_skipped_total"), 0, "node {node}");
     }
 }

@@ -176,6 +176,11 @@ impl Group {
         }
     }
 
+    fn runs(&self, party: &Party) -> bool {
+        let Party::Member(member) = party else { return true };
+        self.running.get(member).is_some_and(|running| !running.thread.is_finished())
+    }
+
     fn serve(&mut self, from: Member, event: &Event) {
         match event {
             Event::ToHome { .. } | Event::Probe { .. } if self.away.contains(&from) => {}
@@ -192,12 +197,11 @@ impl Group {
                 self.tell(from, Command::FromHome { session: session.clone(), message: Box::new(answer) });
             }
             Event::Probe { session, party } => {
-                let is_there = match party {
-                    Party::Member(member) => self.running.contains_key(member) && !self.away.contains(member),
-                    Party::Home => true,
-                };
-                if is_there {
-                    self.tell(from, Command::Reached { session: session.clone(), party: *party });
+                let (session, party) = (session.clone(), *party);
+                match party {
+                    Party::Member(member) if self.away.contains(&member) => {}
+                    Party::Member(Member { node, .. }) if !self.runs(&party) => self.tell(from, Command::Died(node)),
+                    _ => self.tell(from, Command::Reached { session, party }),
                 }
             }
             Event::Promoted(promoted) => {

@@ -239,7 +239,8 @@ impl Follower {
             is_complete: home == ChainHome::Store && self.terms.tier != Tier::Volatile,
             former: record.members().collect(),
             has_stalled: self.has_stalled(now),
-            killers: self.remembered.killers(true),
+            has_died: self.has_leader_died(),
+            killers: self.remembered.killers(self.has_leader_died()),
         };
         match self.next_home() {
             ChainHome::Log => self.lead(promotion),

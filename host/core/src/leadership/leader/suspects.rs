@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use crate::ids::Slot;
 use crate::leadership::message::{Message, Promotion};
-use crate::leadership::record::{Cause, Member};
+use crate::leadership::record::Member;
 use crate::leadership::suspect::{Suspect, Suspects};
 use crate::leadership::timing::{HEARTBEAT_US, REMINDER_US, SUSPECT_US, SUSPECT_WAIT_US};
 use crate::limits;
@@ -24,7 +24,7 @@ pub enum Turn {
 /// What a leader holds back.
 #[derive(Debug, Default)]
 pub(super) struct Caution {
-    /// When it came to lead, if another died before.
+    /// When it came to lead, if another's process ended before.
     since: Option<u64>,
     waiting: VecDeque<Waiting>,
     killers: Vec<Suspect>,
@@ -85,7 +85,7 @@ impl Told {
 impl Caution {
     /// Of a leader that was promoted.
     pub fn after(now: u64, promotion: &Promotion) -> Caution {
-        let has_died = matches!(promotion.record.cause, Cause::Promoted | Cause::Recovered { .. });
+        let has_died = promotion.has_died;
         let killers = promotion.killers.clone();
         // Who followed the one before may have been told something by that one, which is over.
         let number = u64::from(has_died || !killers.is_empty());

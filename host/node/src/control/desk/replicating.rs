@@ -1,18 +1,22 @@
 //! Replicated sessions: what the directory orders and workers say of them, carried between the two.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ringside_core::directory::{Action, NotFollowed, Refusal, Replicas};
 use ringside_core::durable::object::Closed;
 use ringside_core::ids::{ModuleHash, Node, SessionId, WorkerId};
 use ringside_core::leadership::message::Party;
 use ringside_core::leadership::record::{ChainHome, Member, Record, Terms, Tier};
-use ringside_core::membership::{Seen, State};
+use ringside_core::membership::{Seen, State, View};
 use ringside_core::routing::tickets::era;
 use ringside_sandbox::Module;
 use ringside_worker::replication::{Contacts, Follow, Nodes};
 use ringside_worker::{Command, Create, Event};
+use tokio::net::TcpStream;
 
 use super::{Desk, Message, PeerMessage};
 use crate::chains::NotBegun;
@@ -21,6 +25,14 @@ use crate::limits::FORMER_MODULES;
 
 /// Nodes that try somebody for a worker of this one.
 const HELPERS: usize = 2;
+/// How long a machine may take to refuse a connection: what comes later helps nobody who is about to promote.
+const KNOCK: Duration = Duration::from_millis(300);
+
+/// Whether nobody is at the front door of a process, as its machine says.
+async fn has_ended(door: SocketAddr) -> bool {
+    let answer = tokio::time::timeout(KNOCK, TcpStream::connect(door)).await;
+    matches!(answer, Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused)
+}
 
 impl Desk {
     /// Does what the directory decided about a replicated session.
@@ -154,12 +166,34 @@ impl Desk {
             let _ = self.send(worker, Command::Reached { session, party });
             return;
         }
+        self.knock(&view, target);
         let others = view.nodes().filter(|seen| seen.node != me && seen.node != target && seen.state == State::Active);
         let mut helpers: Vec<Node> = others.map(|seen| seen.node).collect();
         for _ in 0..HELPERS.min(helpers.len()) {
             let helper = helpers.swap_remove(crate::random::u64() as usize % helpers.len());
             let probe = Probe { prober: me, worker, session: session.clone(), party, target };
             self.tell(helper, PeerMessage::Probe { step: Step::Ask, probe: Box::new(probe) });
+        }
+    }
+
+    /// Looks whether the process of a node that is not heard of has ended.
+    fn knock(&mut self, view: &View, node: Node) {
+        let seen = view.nodes().find(|seen| seen.node == node);
+        if let Some((seen, later)) = seen.zip(self.later.clone())
+            && self.knocking.insert(node)
+        {
+            let door = seen.contact.door;
+            tokio::spawn(async move { later.say_surely(Message::Knocked(node, has_ended(door).await)).await });
+        }
+    }
+
+    /// It was looked. Nobody is at the door of a process that has ended, on a machine that is there.
+    pub(super) fn knocked(&mut self, node: Node, has_ended: bool) {
+        self.knocking.remove(&node);
+        if has_ended {
+            let workers: Vec<WorkerId> = self.workers.keys().copied().collect();
+            // One that takes no commands hears it at the next probe.
+            workers.into_iter().for_each(|worker| drop(self.send(worker, Command::Died(node))));
         }
     }
 

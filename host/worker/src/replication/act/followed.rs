@@ -13,11 +13,11 @@ use ringside_sandbox::State;
 
 use super::super::following::Remains;
 use super::super::wire::{CheckpointHead, Item, Word};
-use super::super::{Branches, Follow, Following, Lead, Phase, Promoted};
+use super::super::{Branches, Follow, Following, Lead, Nodes, Phase, Promoted};
 use crate::command::Event;
 use crate::limits::FOLLOWED;
 use crate::session::{Ran, Session};
-use crate::worker::Worker;
+use crate::worker::{PHASE, Worker};
 
 impl Worker {
     /// The node says that a session is to be followed.
@@ -88,6 +88,28 @@ impl Worker {
     pub(crate) fn release_followed(&mut self, now: Instant, node: Node) {
         for at in 0..self.replication.followed.len() {
             self.with_follower(now, at, |following| following.with_core(now, |core, _| core.handle_over(node)));
+        }
+    }
+
+    /// The process of a run of a node has ended.
+    pub(crate) fn note_died(&mut self, now: Instant, node: Node) {
+        for at in 0..self.replication.followed.len() {
+            self.with_follower(now, at, |following| following.with_core(now, |core, _| core.handle_died(node)));
+        }
+    }
+
+    /// Where all nodes are. One that is there in a later run is not there in an earlier one any more.
+    pub(crate) fn note_nodes(&mut self, now: Instant, nodes: Nodes) {
+        let is_new = |node: &&Node| !self.replication.nodes.contains_key(node);
+        let new: Vec<Node> = nodes.keys().filter(is_new).copied().collect();
+        let former = |node: &Node| new.iter().any(|new| new.id == node.id && new.generation > node.generation);
+        let over: Vec<Node> = self.replication.nodes.keys().copied().filter(former).collect();
+        self.replication.nodes = nodes;
+        for node in over {
+            // A run that is beside its successor is there yet, for a while.
+            if !self.replication.nodes.contains_key(&node) {
+                self.note_died(now, node);
+            }
         }
     }
 
@@ -209,7 +231,7 @@ impl Worker {
         let (Some(promotion), Some((fold, base, log))) = (following.promotion.take(), following.take_parts()) else {
             return;
         };
-        let Following { id, terms, branches, history, standbys, keeping, slept, .. } = *following;
+        let Following { id, terms, branches, history, standbys, keeping, slept, ticked, .. } = *following;
         let record = Arc::clone(&promotion.record);
         let (is_complete, is_recorded) = (promotion.is_complete, terms.is_recorded);
         Phase::Switch.at_target(&id);
@@ -228,7 +250,14 @@ impl Worker {
         self.keep_predecessor(&mut core);
         let lead = Box::new(Lead::new(core, terms, clock, branches, history, 0));
         let rate = fold.module().description().tick_rate;
-        let first = if rate == 0 { now } else { self.first_tick(now, Duration::from_secs(1) / rate) };
+        // Where nobody died the ticks go on as they came.
+        let ticked = ticked.filter(|_| record.cause.is_grant());
+        let first = match (rate, ticked) {
+            (0, _) => now,
+            // It was heard of no earlier than the phase after it came.
+            (_, Some(ticked)) => self.phase_from((ticked + Duration::from_secs(1) / rate - PHASE).max(now)),
+            (_, None) => self.first_tick(now, Duration::from_secs(1) / rate),
+        };
         let players = fold.slots().map(|state| state.player.clone()).collect();
         let parts = (fold, base, log);
         let mut session = Session::promoted(id.clone(), parts, (lead, is_complete), now, (first, self.config.cost_of));

@@ -5,7 +5,7 @@
 //! | offer, checkpoint, catch up | the target follows and counts | before [`Command::Move`](crate::Command::Move) |
 //! | warm up | a target that only keeps the log folds it | it has, or [`WARMING`] is over |
 //! | announce | players are told where, connect there and wait | they have come, or [`ANNOUNCE`] is over |
-//! | grant | inputs are held until the target has all of the log, then the record names it: the point of no return | the core's hold, after which it is tried again |
+//! | grant | after a tick that is about to run: inputs are held until the target has all of the log, then the record names it: the point of no return | the core's hold, after which it is tried again |
 //! | switch | the target leads, and attaches those who wait | it says so |
 //! | relay late arrivals | who comes to the source is sent on by its node | |
 //! | release | the source follows, or is dismissed by the new leader's node | |
@@ -25,6 +25,8 @@ use crate::endpoint::LinkId;
 use crate::limits::{ANNOUNCE, GRANTS, WARMING};
 use crate::worker::Worker;
 
+/// A tick that is due within this is run before the grant: the time until the next one is there for the switch.
+const TICK: Duration = Duration::from_millis(100);
 /// How often it is looked whether a target has folded what it has.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -42,6 +44,8 @@ pub(crate) struct Moving {
     is_granting: bool,
     /// The target was told once more, in this try, to fold.
     is_warming: bool,
+    /// It waits for a tick, or has.
+    is_timed: bool,
 }
 
 impl Moving {
@@ -54,6 +58,7 @@ impl Moving {
             tries: 0,
             is_granting: false,
             is_warming: false,
+            is_timed: false,
         }
     }
 
@@ -76,6 +81,7 @@ impl Moving {
             tries,
             is_granting: false,
             is_warming: false,
+            is_timed: false,
             ..self
         })
     }
@@ -163,6 +169,7 @@ impl Worker {
     fn grant(&mut self, now: Instant, index: usize) {
         let Some(to) = self.lead_mut(index).and_then(|lead| Some(lead.moving.as_ref()?.to)) else { return };
         let is_cold = self.is_cold(index, to);
+        let tick = self.sessions[index].as_ref().and_then(|session| session.tick_within(now, TICK));
         let Some(moving) = self.lead_mut(index).and_then(|lead| lead.moving.as_mut()) else { return };
         if moving.is_granting {
             return;
@@ -172,6 +179,10 @@ impl Worker {
             if !std::mem::replace(&mut moving.is_warming, true) {
                 self.have_warmed(index, to);
             }
+            return self.reschedule(index);
+        }
+        if let Some(tick) = tick.filter(|_| !moving.is_timed) {
+            (moving.until, moving.is_timed) = (tick, true);
             return self.reschedule(index);
         }
         moving.is_granting = true;

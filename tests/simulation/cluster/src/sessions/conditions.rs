@@ -37,6 +37,8 @@ pub enum Condition {
     Activated,
     /// A message that ended a process ends none that was told, as a follower, that it was about to run.
     KillsNoMore,
+    /// No message is skipped unless two processes ended that led its session: it was suspect when the second did.
+    SkipsKillersAlone,
     /// Answers do not beget answers without end.
     Subsides,
     /// See [`Promise::ExactlyOnce`].
@@ -74,6 +76,7 @@ impl Condition {
         Condition::LedAgain,
         Condition::Activated,
         Condition::KillsNoMore,
+        Condition::SkipsKillersAlone,
         Condition::Subsides,
         Condition::ExactlyOnce,
         Condition::MonotonicWrites,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ringside_core::ids::{Epoch, Position, Slot, StateHash};
+use ringside_core::ids::{Epoch, Node, Position, Slot, StateHash};
 use ringside_core::leadership::chain::Request;
 use ringside_core::leadership::leader::{ChainReply, NotNow};
 use ringside_core::leadership::message::{Ack, Append, Mark, Message, Output, Party, Promotion};
@@ -28,6 +28,8 @@ pub enum Act {
     Message { from: Party, message: Message, entries: Vec<Entry> },
     /// Somebody reached somebody.
     Reached(Party),
+    /// A run of a machine has ended.
+    Died(Node),
     /// The store answered.
     Chain(ChainReply),
     /// The store has entries of an epoch's log.
@@ -168,6 +170,17 @@ impl World {
                 }
                 self.post(slot, path[at + 1], Packet::Probe { session, asker, whom, target, path, at: at + 1 });
             }
+            // It is the machine that answers where no process of its does.
+            Packet::Knock { session, asker: (at, asker), whom } => {
+                if self.machines[slot].process.as_ref().is_none_or(|process| process.node != whom) {
+                    self.post(slot, at, Packet::Refused { session, asker, whom });
+                }
+            }
+            Packet::Refused { session, asker, whom } => {
+                if self.machines[slot].process.as_ref().is_some_and(|process| process.node == asker) {
+                    self.act(slot, session, Act::Died(whom));
+                }
+            }
             Packet::Hello { session, player, hello } => self.greeted(slot, session, player, hello),
         }
     }
@@ -200,6 +213,7 @@ impl World {
         }
         self.perform(slot, session, &mut replica, act);
         if replica.is_dying {
+            self.ended[session] += 1;
             let down = self.random.below(3_000_000);
             return self.crash(slot, down);
         }
@@ -242,6 +256,7 @@ impl World {
                 self.hear(slot, replica, from, message);
             }
             (Act::Reached(whom), Some(Role::Follower(follower))) => follower.handle_reached(clock, whom),
+            (Act::Died(whom), Some(Role::Follower(follower))) => follower.handle_died(whom),
             (Act::Chain(reply), Some(Role::Leader(leader))) => leader.handle_chain(clock, reply),
             (Act::Chain(reply), Some(Role::Follower(follower))) => follower.handle_chain(clock, reply),
             (Act::Stored(epoch, position), Some(Role::Leader(leader))) if leader.epoch() == epoch => {
@@ -554,8 +569,8 @@ impl World {
         let saw = replica.take().and_then(|replica| replica.saw);
         let mut replica = Replica { log, saw, role: None, ..Replica::empty() };
         let former = Default::default();
-        let (committed, is_complete, has_stalled, killers) = (end, true, false, Vec::new());
-        let promotion = Promotion { record, end, committed, is_complete, former, has_stalled, killers };
+        let (committed, is_complete, has_stalled, has_died, killers) = (end, true, false, false, Vec::new());
+        let promotion = Promotion { record, end, committed, is_complete, former, has_stalled, has_died, killers };
         self.promoted(slot, session, &mut replica, promotion);
         self.drain(slot, session, &mut replica, &Batch { from: 0, entries: Vec::new() }, None);
         if let Some(process) = self.machines[slot].process.as_mut() {
@@ -586,6 +601,8 @@ impl World {
             promotion.record = Arc::new(blank);
         }
         self.false_promotion(session, me, &promotion);
+        // Where nobody says that the one before has ended it was silent alone, as far as this one knows.
+        replica.warned.retain(|warned| promotion.has_died || promotion.killers.contains(warned));
         self.begins(slot, session, replica, &promotion.record.clone());
         self.inherits(session, replica, promotion.record.epoch);
         (replica.storing, replica.stored) = ((promotion.committed, 0), promotion.committed);
@@ -615,6 +632,12 @@ impl World {
             Party::Member(member) => (self.slot_of(member), Some(member.node)),
             Party::Home => (self.home_of(session), None),
         };
+        if let Some(whom) = target {
+            if self.is_planted(Plant::TakesSilenceForDeath) {
+                self.scheduler.after(0, Event::Arrive { slot, packet: Packet::Refused { session, asker, whom } });
+            }
+            self.post(slot, there, Packet::Knock { session, asker: (slot, asker), whom });
+        }
         let helpers: Vec<usize> = (0..self.machines.len()).filter(|it| *it != slot && *it != there).collect();
         for _ in 0..2 {
             let helper = helpers[self.random.below(helpers.len() as u64) as usize];

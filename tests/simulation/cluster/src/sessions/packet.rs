@@ -17,6 +17,10 @@ pub enum Packet {
     Home { session: usize, from: Member, message: Message },
     /// Others try to reach somebody: goes along a path and back to who asked.
     Probe { session: usize, asker: Node, whom: Party, target: Option<Node>, path: [usize; 5], at: usize },
+    /// Somebody looks whether a run of a machine has ended.
+    Knock { session: usize, asker: (usize, Node), whom: Node },
+    /// It has.
+    Refused { session: usize, asker: Node, whom: Node },
     /// A player says where it is and what it wants.
     Hello { session: usize, player: usize, hello: Hello },
 }

@@ -66,6 +66,8 @@ pub enum Plant {
     ActivatesTwice,
     /// A new leader runs what its follower's table says was about to run when the one before died.
     RunsAKillerAgain,
+    /// A leader that is silent is taken for one whose process has ended.
+    TakesSilenceForDeath,
 }
 
 impl Plant {
@@ -101,5 +103,6 @@ impl Plant {
         (Plant::EvictsAnOldState, Condition::CommittedKept),
         (Plant::ActivatesTwice, Condition::Activated),
         (Plant::RunsAKillerAgain, Condition::KillsNoMore),
+        (Plant::TakesSilenceForDeath, Condition::SkipsKillersAlone),
     ];
 }

@@ -41,6 +41,10 @@ impl World {
         replica.suspects.retain(|held| *held != suspect);
         let (player, number) = (usize::from(suspect.slot.0), suspect.number);
         if is_skipped {
+            let ended = self.ended[session];
+            self.checks.check(Condition::SkipsKillersAlone, ended >= 2, || {
+                format!("m{slot} skips message {number} of player {player} of {session}: {ended} processes that led it ended")
+            });
             self.say(slot, format_args!("{session}: message {number} of player {player} is skipped"));
         } else if self.dies_of(slot, session, replica, player, number) {
             return;

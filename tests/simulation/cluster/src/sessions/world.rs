@@ -81,6 +81,8 @@ pub struct World {
     pub players: Vec<Vec<Player>>,
     /// Messages that end processes: of which session, whose, which; and how many they have ended.
     pub poison: BTreeMap<(usize, usize, u64), u64>,
+    /// How many processes have ended that led each session.
+    pub ended: Vec<u64>,
     pub checks: Checks<Condition>,
     pub trace: Trace,
     /// Until when the last fault lasts.
@@ -124,6 +126,7 @@ impl World {
             terms: terms.collect(),
             players: (0..count).map(|at| (0..PLAYERS).map(|player| Player::new(at + player)).collect()).collect(),
             poison: BTreeMap::new(),
+            ended: vec![0; count],
             checks: Checks::of(Condition::ALL),
             trace: Trace::keeping(lines),
             scheduler: Scheduler::default(),
@@ -394,7 +397,11 @@ impl World {
     }
 
     pub fn crash(&mut self, slot: usize, down: Micros) {
-        if self.machines[slot].process.take().is_some() {
+        if let Some(process) = self.machines[slot].process.take() {
+            for (session, replica) in process.replicas.iter().enumerate() {
+                let led = replica.as_ref().is_some_and(|replica| replica.leader().is_some());
+                self.ended[session] += u64::from(led);
+            }
             self.machines[slot].backlog.clear();
             self.machines[slot].stall = (0, 0);
             self.say(slot, format_args!("crashes"));
