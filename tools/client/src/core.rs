@@ -160,6 +160,8 @@ pub struct Core {
     moving: Option<Link>,
     /// What waits at the session's follower.
     standby: Standby,
+    /// Where two of its connections crossed, and until when the server may say that the one put the other out.
+    crossed: Option<(SocketAddr, Instant)>,
     /// The old place of a move went away before the target answered; `primary` is that target.
     moving_blind: bool,
     /// Where the session was last, or is said to be.
@@ -196,6 +198,7 @@ impl Core {
             seat: Seat::new(),
             primary: None,
             moving: None,
+            crossed: None,
             standby: Standby::default(),
             moving_blind: false,
             route: None,

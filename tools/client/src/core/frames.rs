@@ -6,6 +6,7 @@ use bytes::Bytes;
 use ringside_protocol::channel::Arrival;
 use ringside_protocol::datagram::ServerDatagram;
 use ringside_protocol::frame::{Attached, Rewound, Seat, ServerFrame};
+use ringside_protocol::limits;
 use ringside_protocol::reason::Reason;
 use ringside_protocol::view::Fragment;
 
@@ -78,9 +79,12 @@ impl Core {
             (Stage::StandingBy, ServerFrame::Paused) if !self.events.is_full() => self.events.push(Event::Paused),
             (Stage::AwaitingRewound, ServerFrame::Rewound(rewound)) => self.rewound(id, &rewound),
             (Stage::Opening | Stage::Attached | Stage::AwaitingRewound, ServerFrame::Detached { reason, message }) => {
-                match self.moving.take_if(|link| link.id == id) {
-                    Some(_) => self.standby.later(now),
-                    None => self.detached(now, reason, message),
+                if self.moving.take_if(|link| link.id == id).is_some() {
+                    self.standby.later(now);
+                } else if self.standby.link.as_ref().is_some_and(|link| link.id == id) {
+                    self.standby_failed(now, Reason::Closed);
+                } else {
+                    self.detached(now, reason, message);
                 }
             }
             (Stage::Attached, frame) => self.take_session_frame(now, id, frame),
@@ -131,7 +135,7 @@ impl Core {
             Err(Reason::NotHere) => return self.not_the_leader(now, id),
             Err(reason) => return self.fail(reason, reason.to_string()),
         };
-        let went_over = self.promote_move(id);
+        let went_over = self.promote_move(now, id);
         // Whoever was told that the connection is lost is told that there is another.
         let moved = std::mem::take(&mut self.moving_blind) || went_over && self.detached_since.is_none();
         self.standby.expect_views(attached.tick_rate, attached.view_rate);
@@ -179,12 +183,22 @@ impl Core {
     }
 
     /// If the connection is the target of a move, it is the session's place from now on.
-    fn promote_move(&mut self, id: LinkId) -> bool {
+    fn promote_move(&mut self, now: Instant, id: LinkId) -> bool {
         let is_it = |link: &mut Link| link.id == id;
         let target = self.moving.take_if(is_it).or_else(|| self.standby.link.take_if(is_it));
         let Some(target) = target else { return false };
-        if let Some(old) = self.primary.replace(target) {
-            self.close_link(old, Reason::Moved);
+        let address = target.way.address;
+        let old = self.primary.replace(target);
+        // A move that another leader had begun is over. Who waits at its target waits at a follower.
+        let mut left = self.moving.take();
+        if self.standby.link.is_none() && left.as_ref().is_some_and(|link| link.stage == Stage::StandingBy) {
+            self.standby.link = left.take();
+        }
+        for link in [old, left].into_iter().flatten() {
+            if link.stage == Stage::Opening && link.way.address == address {
+                self.crossed = Some((address, now + limits::CLIENT_SILENCE_AT_REST));
+            }
+            self.close_link(link, Reason::Moved);
         }
         true
     }

@@ -1,6 +1,7 @@
 //! Connections that come and go: tries and their pauses, redirects, the target of a move, and what each kind of end
 //! means for the session.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use ringside_protocol::frame::{ClientFrame, Mode, Open, Place, Refused, Target, VERSION};
@@ -97,6 +98,9 @@ impl Core {
         if self.primary.as_ref().is_none_or(|link| link.id != id) {
             return;
         }
+        if matches!(&lost, Lost::Closed(reason, _) if self.is_crossed(now, *reason)) {
+            return self.lost_to(now, Reason::Closed, lost.text());
+        }
         self.note_unreachable();
         let asked_in_vain = self.is_resolving() && !matches!(lost, Lost::Untrusted(_));
         self.primary = None;
@@ -144,6 +148,8 @@ impl Core {
         {
             let patience = match target.stage {
                 Stage::StandingBy => limits::CLIENT_FAILOVER,
+                // It is there and answers soon, or it is gone as well.
+                Stage::Connecting => limits::CLIENT_REACH_TIMEOUT,
                 _ => limits::CLIENT_ATTACH_TIMEOUT,
             };
             // The move's target is the next try, on its way already; the application hears of it only if it fails.
@@ -378,7 +384,17 @@ impl Core {
         self.finish(Reason::Closed, Some(event));
     }
 
+    /// Whether a connection was replaced by another of this client's, which it closed because this one was attached.
+    fn is_crossed(&mut self, now: Instant, reason: Reason) -> bool {
+        let address = self.primary.as_ref().map(|link| link.way.address);
+        let is_it = |&mut (at, until): &mut (SocketAddr, Instant)| Some(at) == address && now < until;
+        reason == Reason::Replaced && self.crossed.take_if(is_it).is_some()
+    }
+
     pub(super) fn detached(&mut self, now: Instant, reason: Reason, message: String) {
+        if self.is_crossed(now, reason) {
+            return self.lost_to(now, Reason::Closed, message);
+        }
         if self.moving.is_some() && matches!(reason, Reason::Replaced | Reason::Moved) {
             return self.lost_to(now, reason, message);
         }

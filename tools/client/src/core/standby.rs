@@ -125,7 +125,12 @@ impl Core {
 
     fn open_standby(&mut self, now: Instant) {
         self.standby.due = None;
-        if let Some(place) = self.standby.place.take() {
+        let place = self.standby.place.take();
+        if self.moving.as_ref().zip(place.as_ref()).is_some_and(|(link, place)| link.way.address == place.address) {
+            // The target of a move that came to nothing waits there: of two each would put the other out.
+            return;
+        }
+        if let Some(place) = place {
             self.standby.link = Some(self.connect(place.into()));
         } else if let Some(link) = self.primary.as_mut().filter(|link| link.is_attached() && self.standby.has_follower)
         {

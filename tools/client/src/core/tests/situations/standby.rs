@@ -227,3 +227,86 @@ fn while_a_connection_goes_to_where_the_session_is_to_be_none_is_opened_to_the_f
     bench.wake();
     assert_eq!(bench.did(), [Did::Frame(FIRST, ClientFrame::AskFollower)]);
 }
+
+/// A move to `place(3)` came to nothing, and the client waits there as well as at its follower, `place(2)`.
+fn left_by_a_move() -> Bench {
+    let mut bench = standing(0);
+    bench.say(FIRST, ServerFrame::Moving(place(3)));
+    bench.open(THIRD);
+    bench.say(THIRD, ServerFrame::StandingBy { epoch: Some(epoch(1)) });
+    bench
+}
+
+#[test]
+fn who_waits_at_the_target_of_a_move_that_is_over_waits_there_once() {
+    let mut bench = left_by_a_move();
+    let ServerFrame::Attached(attached) = promoted() else { unreachable!() };
+    let attached = Attached { branch: kept().branch, follower: Some(place(3)), tick_rate: 0, ..*attached };
+    bench.say(SECOND, ServerFrame::Attached(Box::new(attached)));
+    assert_eq!(bench.event(), Some(Event::Moved { address: address(2) }));
+    assert_eq!(bench.did(), [Did::Close(FIRST, Reason::Moved)], "the other stays");
+    assert!(bench.core.next_wake().is_none_or(|at| at > bench.now + limits::CLIENT_STANDBY_SPREAD), "nothing is due");
+    bench.say(THIRD, ServerFrame::Attached(Box::new(Attached { epoch: epoch(3), ..kept() })));
+    assert_eq!(bench.event(), Some(Event::Moved { address: address(3) }));
+    assert_eq!(bench.did(), [Did::Close(SECOND, Reason::Moved)]);
+}
+
+#[test]
+fn a_follower_that_was_the_target_of_a_move_is_not_gone_to_twice() {
+    let mut bench = left_by_a_move();
+    bench.say(FIRST, ServerFrame::Follower(Some(place(3))));
+    assert_eq!(bench.did(), [Did::Close(SECOND, Reason::Closed)]);
+    bench.wake();
+    assert_eq!(bench.did(), []);
+    bench.cut(FIRST);
+    assert_eq!(bench.event(), None, "the session may go on there");
+    bench.say(THIRD, promoted());
+    assert!(matches!(bench.event(), Some(Event::Moved { .. })));
+}
+
+#[test]
+fn a_connection_that_crossed_another_of_the_same_client_is_made_anew() {
+    const FOURTH: LinkId = LinkId(3);
+    let replaced = || ServerFrame::Detached { reason: Reason::Replaced, message: String::new() };
+    let crossed = || {
+        let mut bench = standing(0);
+        bench.core.reconnect(bench.now);
+        bench.wake();
+        bench.open(THIRD);
+        bench.cut(THIRD);
+        bench.wake();
+        // This door is the follower's, which comes to lead meanwhile.
+        assert!(bench.did().contains(&Did::Connect(FOURTH, address(2), None)));
+        bench.core.handle_connected(bench.now, FOURTH);
+        bench.say(SECOND, promoted());
+        bench.say(SECOND, rewound(0, 0, 0));
+        assert!(bench.core.is_attached());
+        assert!(bench.did().contains(&Did::Close(FOURTH, Reason::Moved)));
+        while bench.event().is_some() {}
+        bench
+    };
+    let mut bench = crossed();
+    bench.say(SECOND, replaced());
+    assert!(matches!(bench.event(), Some(Event::Disconnected { .. })), "by itself");
+    bench.wake();
+    assert!(matches!(bench.did()[..], [Did::Close(SECOND, _), Did::Connect(LinkId(4), ..)]), "and is back");
+    // Only the close code arrives.
+    let mut bench = crossed();
+    bench.core.handle_lost(bench.now, SECOND, Lost::Closed(Reason::Replaced, String::new()));
+    assert!(matches!(bench.event(), Some(Event::Disconnected { .. })));
+    // Later it is somebody else.
+    let mut bench = crossed();
+    bench.now += limits::CLIENT_SILENCE_AT_REST;
+    bench.say(SECOND, replaced());
+    assert!(matches!(bench.event(), Some(Event::Detached { reason: Reason::Replaced, .. })));
+}
+
+#[test]
+fn a_connection_that_waits_may_be_ended_and_the_attachment_stays() {
+    let mut bench = followed(0);
+    bench.wake();
+    bench.open(SECOND);
+    bench.say(SECOND, ServerFrame::Detached { reason: Reason::Stopping, message: String::new() });
+    assert!(bench.core.is_attached());
+    assert_eq!(bench.event(), None);
+}
