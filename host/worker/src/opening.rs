@@ -380,8 +380,6 @@ impl Worker {
         let mut rejections = Vec::new();
         if let Some(seat) = session.seat_mut(slot) {
             seat.attach(now, link);
-            seat.view_due = true;
-            seat.next_view = now;
             if open.resume.is_some() {
                 rejections.extend(seat.rejections());
             }

@@ -140,7 +140,7 @@ fn offer_view(
     }
     seat.view_due = false;
     let view = session.fold.view(slot)?;
-    let next_view = now + interval;
+    let next_view = if std::mem::take(&mut seat.is_first_view) { now } else { now + interval };
     seat.next_view = next_view;
     let body = arena.copy(view);
     session.usage.datagrams_out += 1;

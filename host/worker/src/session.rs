@@ -53,6 +53,9 @@ pub(crate) struct Seat {
     pub(crate) view_due: bool,
     /// When a further view may be offered.
     pub(crate) next_view: Instant,
+    /// Whether the next view is a connection's first: its player may have seen that where the session was, and is not to
+    /// wait for the one after it.
+    pub(crate) is_first_view: bool,
     /// Number of the newest datagram that was taken.
     pub(crate) last_datagram: u64,
     /// What may be acknowledged to the player, and what may be sent, where that waits for a release.
@@ -72,6 +75,7 @@ impl Seat {
             away_since: now,
             view_due: false,
             next_view: now,
+            is_first_view: true,
             last_datagram: 0,
             released_input: 0,
             released_output: 0,
@@ -82,6 +86,7 @@ impl Seat {
     /// A connection is attached to it.
     pub(crate) fn attach(&mut self, now: Instant, link: LinkId) {
         self.link = Some(link);
+        (self.view_due, self.next_view, self.is_first_view) = (true, now, true);
         self.back_at.get_or_insert(now);
     }
 

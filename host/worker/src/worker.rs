@@ -49,6 +49,8 @@ pub const SERVICE_INTERVAL: Duration = Duration::from_millis(1);
 pub const PHASE: Duration = Duration::from_millis(2);
 /// A ticking worker sleeps no longer than this, so that acknowledgements are not late.
 pub const LONGEST_SLEEP: Duration = Duration::from_millis(10);
+/// For how long packets are handled at once that may belong to the switch of a leader: a tick, and a grant.
+const HURRY: Duration = Duration::from_millis(200);
 
 /// Who a worker is and what it tells its players.
 #[derive(Debug, Clone)]
@@ -173,6 +175,8 @@ pub struct Worker {
     pub(crate) relays: HashMap<u64, LinkId>,
     pub(crate) waiting: HashMap<usize, Vec<LinkId>>,
     pub(crate) unattached: usize,
+    /// Until when packets are handled at once, because the lead of a session goes from here, or comes.
+    hurries_until: Option<Instant>,
     pub(crate) unattached_by: HashMap<IpAddr, usize>,
     pub(crate) prompt_sessions: usize,
     pub(crate) live_sessions: usize,
@@ -229,6 +233,7 @@ impl Worker {
             relays: HashMap::new(),
             waiting: HashMap::new(),
             unattached: 0,
+            hurries_until: None,
             unattached_by: HashMap::new(),
             prompt_sessions: 0,
             live_sessions: 0,
@@ -376,6 +381,7 @@ impl Worker {
         let now = outlet.now();
         self.serviced = now;
         self.spent = Duration::ZERO;
+        self.hurries_until.take_if(|until| *until <= now);
         self.endpoint.handle_timeouts(now);
         let more = self.go_on(outlet);
         self.replicate(outlet);
@@ -440,9 +446,15 @@ impl Worker {
     }
 
     /// Whether arriving packets are handled at once: on a worker with a session that answers at once, and on one
-    /// that has no session or is letting somebody in.
+    /// that has no session, is letting somebody in, or gives or takes the lead of a session.
     pub fn is_prompt(&self) -> bool {
-        self.prompt_sessions > 0 || self.live_sessions == 0 || self.unattached > 0
+        let hurries = self.unattached > 0 || self.hurries_until.is_some();
+        self.prompt_sessions > 0 || self.live_sessions == 0 || hurries
+    }
+
+    /// The lead of a session goes from here, or comes: no word of that waits for the grid.
+    pub(crate) fn hurry(&mut self, now: Instant) {
+        self.hurries_until = Some(now + HURRY);
     }
 
     /// The first instant of the grid at which what wakes it is due.

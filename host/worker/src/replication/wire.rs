@@ -71,7 +71,7 @@ pub(crate) enum Item {
     Branches { session: SessionId, branches: Branches },
     /// To a leader: whoever says it came to other outputs, and keeps its side; the leader is to keep its own.
     Diverged { session: SessionId, position: Position, leader: StateHash, follower: StateHash },
-    /// To a follower that keeps the log: it is about to lead, and should fold what it has.
+    /// To a follower: it is about to lead. One that keeps the log should fold what it has.
     Warm { session: SessionId },
     /// To a leader: whoever says it has not got the state of which it was sent an increment.
     Lacks { session: SessionId },

@@ -183,10 +183,12 @@ impl Worker {
         }
         if let Some(tick) = tick.filter(|_| !moving.is_timed) {
             (moving.until, moving.is_timed) = (tick, true);
+            self.have_warmed(index, to);
             return self.reschedule(index);
         }
         moving.is_granting = true;
         let (to, motive) = (moving.to, moving.motive);
+        self.hurry(now);
         if let Some(session) = self.sessions[index].as_ref() {
             Phase::Grant.at_source(&session.id, to);
         }

@@ -72,19 +72,18 @@ impl Worker {
     /// A session that is followed here is about to be led here.
     pub(super) fn warm(&mut self, now: Instant, session: &SessionId) {
         if let Some(at) = self.replication.index_of(session) {
+            self.hurry(now);
             self.with_follower(now, at, |following| {
                 following.keeping.iter_mut().for_each(|keeping| keeping.warm(now));
             });
         }
     }
 
-    /// The lead of a session is to go to a follower: one that keeps the log folds it first.
+    /// The lead of a session is to go to a follower: one that keeps the log folds it first, and its worker is awake.
     pub(super) fn have_warmed(&mut self, index: usize, to: Member) {
         let Some(session) = self.sessions.get(index).and_then(Option::as_ref) else { return };
-        if session.lead.as_ref().is_some_and(|lead| keeps_log(session.fold.module(), &lead.terms)) {
-            let session = session.id.clone();
-            self.say(to, Item::Warm { session });
-        }
+        let session = session.id.clone();
+        self.say(to, Item::Warm { session });
     }
 
     /// Whether players would wait for a follower to fold what it has.
