@@ -53,6 +53,8 @@ enum NotNow {
     #[error("its module: {0}")]
     Module(String),
     #[error("{0}")]
+    OtherRelease(StateError),
+    #[error("{0}")]
     Lost(String),
 }
 
@@ -364,6 +366,8 @@ impl Recovery {
             }
             match state_of(&start).await {
                 Ok(state) => break (start, state),
+                // It is whole, and what came before may be deleted already.
+                Err((.., error @ StateError::Version { .. })) => return Err(NotNow::OtherRelease(error)),
                 Err((epoch, position, error)) => {
                     tracing::error!(%session, %run, position, %error, "a checkpoint is of no use: the one before is taken");
                     logs.distrust(session, epoch, position);

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use ringside_core::envelope::{self, Kind};
+use ringside_core::envelope::{self, EnvelopeError, Kind};
 use ringside_core::ids::{Position, StateHash};
 
 use super::{PAGE, PAYLOAD_BYTES, Page, State, Written, versions};
@@ -158,7 +158,12 @@ impl Increment {
     /// # Errors
     /// Bytes that are not a whole, undamaged increment of this version.
     pub fn decode(bytes: &[u8]) -> Result<Increment, StateError> {
-        let payload = envelope::open(Kind::Increment, VERSION, PAYLOAD_BYTES, bytes)?;
+        let payload = envelope::open(Kind::Increment, VERSION, PAYLOAD_BYTES, bytes).map_err(|error| match error {
+            EnvelopeError::Version { found, expected } => {
+                StateError::Version { what: "increment", found, oldest: expected, newest: expected }
+            }
+            error => StateError::Envelope(error),
+        })?;
         let written: WrittenIncrement<'_> =
             postcard::from_bytes(payload).map_err(|_| StateError::Content("its fields cannot be read"))?;
         let WrittenIncrement { base, base_hash, hash, cleared, pages, blocks, later } = written;
@@ -191,9 +196,9 @@ pub struct Encoded {
 
 impl State {
     /// Its bytes for whoever has `base`: an increment where that is much less. Of a later version than this library's own there
-    /// are no increments.
+    /// are no increments, nor of a state that was written in one: whoever reads the increment alone could do nothing with it.
     pub fn encode_after(&self, base: Option<&State>) -> Encoded {
-        let base = base.filter(|_| versions::written().is_none());
+        let base = base.filter(|base| versions::written().is_none() && base.version() == super::VERSION);
         match base.and_then(|base| Increment::between(base, self)) {
             Some(increment) => Encoded { bytes: increment.encode(), base: Some(increment.base) },
             None => Encoded { bytes: self.encode(), base: None },

@@ -293,6 +293,7 @@ fn with_other_weight(view: &View) -> View {
             load_us: 0,
             era: 0,
             presumed_gone: Vec::new(),
+            reads: seen.reads,
         })
         .collect();
     View::new(facts.iter().map(|fact| (fact, fact.state)))
