@@ -102,6 +102,12 @@ async fn all_write(cluster: &Cluster, by: u64, version: u64) {
     .await;
 }
 
+/// Whether no process has a node's state directory.
+fn is_free(cluster: &Cluster, node: u64) -> bool {
+    let lock = std::fs::File::open(cluster.state_of(node).join("lock")).expect("its lock");
+    lock.try_lock().is_ok()
+}
+
 /// Where in which file of a directory a checkpoint of some version begins.
 fn checkpoints_in(directory: &Path, version: u16) -> BTreeSet<(PathBuf, usize)> {
     let mut found = BTreeSet::new();
@@ -163,6 +169,8 @@ async fn a_cluster_is_upgraded_node_by_node_and_one_goes_back() {
 
     // One goes back: it leads and follows as before, and everybody writes what it reads.
     cluster.node(3).ringside(&["node", "drain", "2", "--grace", "1h"]).succeeded();
+    until("its process to let go of its directory", async || is_free(&cluster, 2).then_some(())).await;
+    // The process that it was at first has ended before.
     cluster.take(2).wait_for_end();
     cluster.add(2, &[]);
     cluster.agreed().await;

@@ -21,6 +21,9 @@ pub(super) struct Peer {
     /// Entries were sent up to here, and since when some wait.
     pub sent: Position,
     sent_at: u64,
+    /// What it lacks is not there any more: until it has acknowledged a checkpoint nothing is sent but heartbeats, with which it
+    /// is looked again.
+    lacks_until: u64,
     heard_at: u64,
     /// Since when it takes nothing, if there is something to take.
     progress_at: u64,
@@ -39,6 +42,7 @@ impl Peer {
             stamp_us: None,
             sent: 0,
             sent_at: now,
+            lacks_until: 0,
             heard_at: now,
             progress_at: now,
             has_diverged: false,
@@ -71,6 +75,7 @@ impl Peer {
         if !self.is_introduced || received > self.received || received == end {
             self.progress_at = now;
             self.sent_at = now;
+            self.lacks_until = 0;
         }
         if !self.is_introduced {
             (self.is_introduced, self.received) = (true, received);
@@ -98,6 +103,17 @@ impl Peer {
         }
         self.sent = to;
         (from, to)
+    }
+
+    /// Entries that it lacks were not sent, for they are not there any more.
+    pub fn unsent(&mut self, now: u64) {
+        self.sent = self.received;
+        self.lacks_until = now + HEARTBEAT_US;
+    }
+
+    /// Whether entries are to be sent with this turn.
+    pub fn is_behind(&self, now: u64, end: Position) -> bool {
+        self.is_introduced && self.sent < end && now >= self.lacks_until
     }
 
     /// Whether reliable output has waited for it long enough.

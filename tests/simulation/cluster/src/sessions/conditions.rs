@@ -37,6 +37,10 @@ pub enum Condition {
     Activated,
     /// A message that ended a process ends none that was told, as a follower, that it was about to run.
     KillsNoMore,
+    /// Every machine writes the newest version of checkpoints that all who are there read.
+    WritesWhatAllRead,
+    /// Nobody is left with a checkpoint that it cannot read.
+    CheckpointsRead,
     /// Answers do not beget answers without end.
     Subsides,
     /// See [`Promise::ExactlyOnce`].
@@ -74,6 +78,8 @@ impl Condition {
         Condition::LedAgain,
         Condition::Activated,
         Condition::KillsNoMore,
+        Condition::WritesWhatAllRead,
+        Condition::CheckpointsRead,
         Condition::Subsides,
         Condition::ExactlyOnce,
         Condition::MonotonicWrites,

@@ -66,6 +66,12 @@ pub enum Plant {
     ActivatesTwice,
     /// A new leader runs what its follower's table says was about to run when the one before died.
     RunsAKillerAgain,
+    /// A machine writes the newest version that it has, whoever is to read it.
+    WritesNewest,
+    /// A checkpoint that is sent again is what was written the first time.
+    SendsTheSameBytesAgain,
+    /// A state that cannot be read is taken for none.
+    BeginsAnewWhatItCannotRead,
 }
 
 impl Plant {
@@ -101,5 +107,8 @@ impl Plant {
         (Plant::EvictsAnOldState, Condition::CommittedKept),
         (Plant::ActivatesTwice, Condition::Activated),
         (Plant::RunsAKillerAgain, Condition::KillsNoMore),
+        (Plant::WritesNewest, Condition::WritesWhatAllRead),
+        (Plant::SendsTheSameBytesAgain, Condition::CheckpointsRead),
+        (Plant::BeginsAnewWhatItCannotRead, Condition::CommittedKept),
     ];
 }
