@@ -13,7 +13,7 @@ use ringside_test_support::wait::until;
 use crate::durable::{player, store};
 use crate::failover::{create, last_change, led_and_followed, shown};
 use crate::idle::visit;
-use crate::player::{Match, Player};
+use crate::player::Match;
 use crate::upgrade::{Orphans, next_release, status, upgrade, versions_in};
 
 /// Followers that fold and such that keep the log, a chain of records in the store, and a log there.
@@ -205,27 +205,30 @@ async fn a_cluster_is_upgraded_node_by_node_and_one_goes_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_older_node_finds_in_a_later_version_is_left_to_one_that_reads_it() {
     const IDLE: [&str; 2] = ["--idle-after-s", "1"];
+    const NORTH: [&str; 6] = ["session", "create", "tally", "--key", "north", "--private"];
     let mut cluster = Cluster::start(0).await;
     cluster.add_running(next_release(), 1, &IDLE);
     cluster.agreed().await;
     all_write(&cluster, 1, 2).await;
     ["tally", "echo-durable"].iter().for_each(|game| _ = cluster.node(1).push(game));
-    let asleep = create(cluster.node(1), "tally", "north");
+    let made = cluster.node(1).ringside(&[&NORTH[..], &["--json"]].concat()).json();
+    let asleep = made["session"].as_str().expect("a session").to_owned();
     assert_eq!(visit(cluster.node(1), "tally/north", &["add 3"]).await, ["sum 3, rang 0, told 0"]);
     let is_asleep = async || shown(&cluster, 1, "tally/north").filter(|shown| shown["state"] == "evicted");
     until("the session to be in the store", is_asleep).await;
+    let logs = store(&cluster).join("logs");
+    let of_others = checkpoints_in(&logs, 2);
     let durable = create(cluster.node(1), "echo-durable", "final");
     let mut ada = player(&cluster, "ada", "echo-durable/final").await;
     ada.exchange(50).await;
-    let logs = store(&cluster).join("logs");
-    until("its state in the log", async || (!checkpoints_in(&logs, 2).is_empty()).then_some(())).await;
-    ada.client.leave().await;
+    until("its state in the log", async || (checkpoints_in(&logs, 2) != of_others).then_some(())).await;
+    cluster.keep_ports();
     cluster.take(1).kill();
 
     cluster.add_running(program(), 1, &IDLE);
     let said = cluster.node(1).logged("a durable session goes on later");
     assert!(said.contains(&durable) && said.contains("the checkpoint has version 2, this node reads 1 to 1"), "{said}");
-    let refused = cluster.node(1).ringside(&["session", "create", "tally", "--key", "north"]).failed();
+    let refused = cluster.node(1).ringside(&NORTH).failed();
     assert!(refused.contains("the checkpoint has version 2, this node reads 1 to 1"), "{refused}");
     let ended = cluster.node(1).ringside(&["session", "list", "--ended"]).succeeded();
     assert!(!ended.contains(&asleep) && !ended.contains(&durable), "{ended}");
@@ -239,6 +242,6 @@ async fn what_an_older_node_finds_in_a_later_version_is_left_to_one_that_reads_i
     })
     .await;
     assert_eq!(last_change(&led["detail"]["replication"])["cause"], "recovered", "{led:#}");
-    Player::join(cluster.node(1), "bob", "echo-durable/final").await.exchange(10).await;
+    ada.exchange(20).await;
     assert_eq!(versions(&cluster, 1), [(1, 1), (2, 1)]);
 }
