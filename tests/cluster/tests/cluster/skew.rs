@@ -2,6 +2,7 @@
 //! whoever dies, the others go on with what it led. `ringside-next` is the later one: its checkpoints have another version.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -244,4 +245,38 @@ async fn what_an_older_node_finds_in_a_later_version_is_left_to_one_that_reads_i
     assert_eq!(last_change(&led["detail"]["replication"])["cause"], "recovered", "{led:#}");
     ada.exchange(20).await;
     assert_eq!(versions(&cluster, 1), [(1, 1), (2, 1)]);
+}
+
+/// A leader's node has not heard yet that an older one has come, and one that follows there is sent what it cannot read: it
+/// says so, and is sent what it can when that is known.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_of_an_older_release_is_sent_again_what_it_could_not_read() {
+    let mut cluster = Cluster::start_at_rest(None, 0).await;
+    let (deaf, script) = (cluster.state_of(0), cluster.state_of(9));
+    std::fs::write(&deaf, "").expect("a file");
+    let line = format!("NEXT_IS_DEAF_WHILE='{}' exec '{}' \"$@\"", deaf.display(), next_release().display());
+    std::fs::write(&script, format!("#!/bin/sh\n{line}\n")).expect("a script");
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o700)).expect("a program");
+    cluster.add_running(script, 1, &[]);
+    cluster.agreed().await;
+    cluster.keep_ports();
+    GAMES.iter().for_each(|game| _ = cluster.node(1).push(game));
+    let matches = begin(&cluster, 1).await;
+    cluster.add(2, &[]);
+    cluster.agreed().await;
+    let mut unread: BTreeSet<&String> = matches.keys().collect();
+    while !unread.is_empty() {
+        let said = cluster.node(2).logged("a checkpoint cannot be read");
+        assert!(said.contains("the checkpoint has version 2, this node reads 1 to 1"), "{said}");
+        unread.retain(|session| !said.contains(&**session));
+    }
+    go_on(&matches).await;
+    std::fs::remove_file(&deaf).expect("it was there");
+    for session in matches.keys() {
+        assert_eq!(led_and_followed(&cluster, 1, session).await, (1, 2));
+    }
+    cluster.take(1).kill();
+    for one in matches.into_values() {
+        one.end().await;
+    }
 }
