@@ -6,12 +6,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ringside_core::envelope::{Kind, MAGIC};
+use ringside_core::durable::object::{Content, Item, Object};
+use ringside_core::envelope::{self, Kind, MAGIC};
 use ringside_test_support::cluster::Cluster;
 use ringside_test_support::guests::program;
 use ringside_test_support::wait::until;
 
-use crate::durable::{player, store};
+use crate::durable::{objects_of, player, store};
 use crate::failover::{create, last_change, led_and_followed, shown};
 use crate::idle::visit;
 use crate::player::Match;
@@ -111,6 +112,24 @@ fn is_free(cluster: &Cluster, node: u64) -> bool {
     lock.try_lock().is_ok()
 }
 
+/// In which version the log of durable sessions has the newest state of one.
+fn newest_version(cluster: &Cluster, session: &str) -> Option<u16> {
+    let logs = objects_of(&store(cluster).join("logs"));
+    let objects = logs.iter().flat_map(|log| objects_of(log)).filter_map(|path| std::fs::read(path).ok());
+    let objects = objects.filter_map(|bytes| Object::decode(&bytes).ok());
+    let items = objects.flat_map(|object| match object.content {
+        Content::Items(items) => items,
+        Content::Seal { .. } => Vec::new(),
+    });
+    let states = items.filter_map(|item| match item {
+        Item::Checkpoint(state) if state.session.to_string() == session => Some(state),
+        _ => None,
+    });
+    // The last of equals.
+    let newest = states.max_by_key(|state| (state.epoch.number, state.position))?;
+    envelope::version(&newest.state)
+}
+
 /// Where in which file of a directory a checkpoint of some version begins.
 fn checkpoints_in(directory: &Path, version: u16) -> BTreeSet<(PathBuf, usize)> {
     let mut found = BTreeSet::new();
@@ -143,6 +162,10 @@ async fn a_cluster_is_upgraded_node_by_node_and_one_goes_back() {
     let said = cluster.node(1).ringside(&["node", "list"]).succeeded();
     assert!(said.contains("Nodes of two releases: 1 2 read checkpoints of version 1 and write 1; 3 read"), "{said}");
 
+    // One whose player says nothing for long: its state is written anew only where it must be.
+    let silent = create(cluster.node(1), "echo-durable", "silent");
+    let mut bob = player(&cluster, "bob", "echo-durable/silent").await;
+
     // Both ways, and whoever dies.
     give(&cluster, &matches, (3, 1)).await;
     give(&cluster, &matches, (1, 3)).await;
@@ -161,6 +184,7 @@ async fn a_cluster_is_upgraded_node_by_node_and_one_goes_back() {
     for node in [1, 2] {
         let written = versions(&cluster, 3);
         assert!(written.iter().all(|(_, written)| *written == 1), "{written:?}");
+        assert_eq!(versions_in(&store(&cluster)), [1].into());
         upgrade(&cluster, 3, node, next_release()).await.succeeded();
         orphans.0.extend(status(&cluster, 3, node).and_then(|status| status["pid"].as_u64()));
         cluster.agreed().await;
@@ -168,7 +192,9 @@ async fn a_cluster_is_upgraded_node_by_node_and_one_goes_back() {
     }
     all_write(&cluster, 3, 2).await;
     assert_eq!(versions(&cluster, 3), [(2, 2), (2, 2), (2, 2)]);
-    until("a checkpoint of the later version", async || versions_in(&store(&cluster)).contains(&2).then_some(())).await;
+    bob.exchange(20).await;
+    let is_written = async |version| (newest_version(&cluster, &silent)? == version).then_some(());
+    until("its state in the later version", async || is_written(2).await).await;
 
     // One goes back: it leads and follows as before, and everybody writes what it reads.
     cluster.node(3).ringside(&["node", "drain", "2", "--grace", "1h"]).succeeded();
@@ -178,16 +204,13 @@ async fn a_cluster_is_upgraded_node_by_node_and_one_goes_back() {
     cluster.add(2, &[]);
     cluster.agreed().await;
     all_write(&cluster, 3, 1).await;
+    let is_written = async |version| (newest_version(&cluster, &silent)? == version).then_some(());
+    until("its state in the version that all read", async || is_written(1).await).await;
     let later = checkpoints_in(&store(&cluster), 2);
     go_on(&matches).await;
     let led = places(&cluster, 1, &matches).await;
     let from = *led.values().next().expect("some");
     give(&cluster, &matches, (from, 2)).await;
-    until("checkpoints in the version that all read", async || {
-        let first = checkpoints_in(&store(&cluster), 1).len();
-        (first > 0).then_some(())
-    })
-    .await;
     let since: Vec<_> = checkpoints_in(&store(&cluster), 2).difference(&later).cloned().collect();
     assert_eq!(since, [], "no more of the later version");
     let other = [1, 3].into_iter().find(|node| *node != from).expect("another");
@@ -199,6 +222,7 @@ async fn a_cluster_is_upgraded_node_by_node_and_one_goes_back() {
     for one in matches.into_values() {
         one.end().await;
     }
+    bob.exchange(20).await;
 }
 
 /// All nodes were upgraded, and then they went back at once: what they have in the store is in a version that none of them

@@ -137,3 +137,34 @@ impl Peer {
         now >= self.heard_at + PAUSE_US
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{Node, NodeId};
+
+    #[test]
+    fn who_lacks_what_is_not_there_any_more_is_looked_after_with_heartbeats_until_it_has_more() {
+        let ack = |received| Ack {
+            epoch: Node { id: NodeId(1), generation: 1 }.first_epoch(),
+            stamp_us: None,
+            received,
+            applied: received,
+            record: 1,
+            has_diverged: false,
+        };
+        let (mut peer, end) = (Peer::new(0), 900);
+        peer.acknowledged(10, &ack(0), end);
+        assert!(peer.is_behind(10, end));
+        peer.next(10, end);
+        peer.unsent(10);
+        assert!(!peer.is_behind(10, end));
+        // What it says about that changes nothing, else each batch without entries would have another.
+        peer.acknowledged(20, &ack(0), end);
+        assert!(!peer.is_behind(20, end) && peer.is_behind(10 + HEARTBEAT_US, end));
+        peer.unsent(10 + HEARTBEAT_US);
+        peer.acknowledged(20 + HEARTBEAT_US, &ack(850), end);
+        assert!(peer.is_behind(20 + HEARTBEAT_US, end), "the rest goes at once");
+        assert_eq!(peer.next(20 + HEARTBEAT_US, end), (850, end));
+    }
+}
