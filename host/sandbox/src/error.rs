@@ -63,7 +63,7 @@ pub enum StateError {
     /// The envelope does not fit.
     #[error(transparent)]
     Envelope(#[from] EnvelopeError),
-    /// Written by another release, and whole as far as can be said: whoever reads that version can go on with it.
+    /// Written by another release, and whole: whoever reads that version can go on with it.
     #[error("the {what} has version {found}, this node reads {oldest} to {newest}: it is for nodes of another release")]
     Version {
         /// A checkpoint, or an increment of one.

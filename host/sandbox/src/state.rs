@@ -346,9 +346,10 @@ impl State {
         let payload = match envelope::open(Kind::Checkpoint, VERSION, PAYLOAD_BYTES, bytes) {
             Err(EnvelopeError::Version { found, .. }) => {
                 let (oldest, newest) = versions::versions();
+                // Damage may say anything: what is of another release is whole.
+                let payload = envelope::open(Kind::Checkpoint, found, PAYLOAD_BYTES, bytes)?;
                 let other = StateError::Version { what: "checkpoint", found, oldest, newest };
                 let later = versions::later(found).ok_or(other)?;
-                let payload = envelope::open(Kind::Checkpoint, found, PAYLOAD_BYTES, bytes)?;
                 let payload = (later.read)(payload).ok_or(StateError::Content("its later version cannot be read"))?;
                 let state = State::of_payload(&payload)?;
                 state.note_version(found);

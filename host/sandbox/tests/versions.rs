@@ -74,6 +74,10 @@ fn the_lowest_version_counts_that_anybody_is_to_read() {
     let what = "checkpoint";
     assert_eq!(error, StateError::Version { what, found: next + 1, oldest: CHECKPOINT_VERSION, newest: next });
     assert!(error.to_string().starts_with("the checkpoint has version 3, this node reads 1 to 2: "), "{error}");
+    // Damage that only looks like it is not.
+    let mut damaged = of_first_release.clone();
+    damaged[5] ^= 8;
+    assert!(matches!(State::decode(&damaged), Err(StateError::Envelope(_))));
     let odd = envelope::seal(envelope::Kind::Increment, 2, b"?");
     let error = State::decode_after(Some(&third), &odd).expect_err("nobody reads it");
     assert!(error.to_string().starts_with("the increment has version 2, this node reads 1 to 1: "), "{error}");

@@ -17,7 +17,7 @@ use ringside_worker::durable::Restore;
 use super::{Parts, is_kept, now_us};
 use crate::chains::NotBegun;
 use crate::control::Message;
-use crate::store::NotActivated;
+use crate::store::{NotActivated, StoreError};
 
 /// How soon a worker that was too busy is asked again.
 const BUSY: Duration = Duration::from_millis(20);
@@ -47,6 +47,11 @@ impl Parts {
                 self.ended(&session).await;
                 self.control.lost(session, format!("it was evicted and cannot go on: {why}")).await;
                 None
+            }
+            Err(NotActivated::Store(error @ StoreError::OtherRelease { .. })) => {
+                let why = error.to_string();
+                tracing::warn!(%game, %key, why, "an evicted session is left to other nodes");
+                return self.control.heard(Message::NotReadable { birth, why }).await;
             }
             Err(NotActivated::Store(error)) => {
                 let why = format!("whether {game}/{key} is in the store cannot be said: {error}");
@@ -117,7 +122,7 @@ impl Parts {
             if !is_kept(tier) {
                 self.store.forget_evicted(&session, None).await?;
             }
-            Ok::<(), crate::store::StoreError>(())
+            Ok::<(), StoreError>(())
         };
         if let Err(error) = cleaned.await {
             tracing::debug!(%session, %error, "what the store has of a session that goes on is deleted later");

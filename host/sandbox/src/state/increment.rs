@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use ringside_core::envelope::{self, EnvelopeError, Kind};
+use ringside_core::envelope::{self, Kind};
 use ringside_core::ids::{Position, StateHash};
 
 use super::{PAGE, PAYLOAD_BYTES, Page, State, Written, versions};
@@ -158,12 +158,10 @@ impl Increment {
     /// # Errors
     /// Bytes that are not a whole, undamaged increment of this version.
     pub fn decode(bytes: &[u8]) -> Result<Increment, StateError> {
-        let payload = envelope::open(Kind::Increment, VERSION, PAYLOAD_BYTES, bytes).map_err(|error| match error {
-            EnvelopeError::Version { found, expected } => {
-                StateError::Version { what: "increment", found, oldest: expected, newest: expected }
-            }
-            error => StateError::Envelope(error),
-        })?;
+        if let Some(found) = envelope::other_version(Kind::Increment, VERSION..=VERSION, PAYLOAD_BYTES, bytes) {
+            return Err(StateError::Version { what: "increment", found, oldest: VERSION, newest: VERSION });
+        }
+        let payload = envelope::open(Kind::Increment, VERSION, PAYLOAD_BYTES, bytes)?;
         let written: WrittenIncrement<'_> =
             postcard::from_bytes(payload).map_err(|_| StateError::Content("its fields cannot be read"))?;
         let WrittenIncrement { base, base_hash, hash, cleared, pages, blocks, later } = written;
