@@ -327,8 +327,7 @@ pub(super) mod tests {
         assert_eq!(as_format(1, &second), Err(ObjectError::Content));
         assert_eq!(as_format(2, &third), Err(ObjectError::Content));
         assert_eq!(as_format(2, &first), Ok(sample()));
-        let newer = envelope::EnvelopeError::Version { found: 4, expected: 3 };
-        assert_eq!(as_format(4, &first), Err(ObjectError::Envelope(newer)));
+        assert_eq!(as_format(4, &first), Err(ObjectError::OtherRelease { found: 4 }));
     }
 
     #[test]
