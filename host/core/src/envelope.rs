@@ -1,6 +1,8 @@
 //! How checkpoints and other objects are written: magic, kind, version, length, payload, checksum. A reader refuses what
 //! does not fit by name, before it allocates for the payload.
 
+use std::ops::RangeInclusive;
+
 /// First bytes of every object.
 pub const MAGIC: &[u8; 4] = b"RNGS";
 /// Bytes before the payload: magic, kind, version (little-endian), payload length (little-endian).
@@ -106,6 +108,13 @@ pub fn version(bytes: &[u8]) -> Option<u16> {
     Some(u16::from_le_bytes([said[0], said[1]]))
 }
 
+/// The version of an object of this kind with at most `limit` bytes of payload, if it is whole and not of one of these: it was
+/// written by another release, and whoever reads that version can do something with it.
+pub fn other_version(kind: Kind, versions: RangeInclusive<u16>, limit: usize, bytes: &[u8]) -> Option<u16> {
+    let said = version(bytes).filter(|said| !versions.contains(said))?;
+    open(kind, said, limit, bytes).is_ok().then_some(said)
+}
+
 /// The payload of an object of this kind and version with at most `limit` bytes.
 ///
 /// # Errors
@@ -148,6 +157,8 @@ mod tests {
         assert_eq!((kind(&sealed), version(&sealed)), (Some(Kind::Checkpoint), Some(3)));
         assert_eq!((kind(&sealed[..4]), version(&sealed[..6]), kind(b"RNGS\x99")), (None, None, None));
         assert_eq!(open(Kind::Checkpoint, 4, 100, &sealed), Err(EnvelopeError::Version { found: 3, expected: 4 }));
+        let other = |versions, bytes: &[u8]| other_version(Kind::Checkpoint, versions, 100, bytes);
+        assert_eq!((other(1..=2, &sealed), other(1..=3, &sealed), other(4..=9, &sealed)), (Some(3), None, Some(3)));
         assert_eq!(open(Kind::Checkpoint, 3, 4, &sealed), Err(EnvelopeError::TooLarge { claimed: 5, limit: 4 }));
         for cut in 0..sealed.len() {
             assert!(open(Kind::Checkpoint, 3, 100, &sealed[..cut]).is_err(), "cut at {cut}");
@@ -156,6 +167,7 @@ mod tests {
             let mut damaged = sealed.clone();
             damaged[at] ^= 1;
             assert!(open(Kind::Checkpoint, 3, 100, &damaged).is_err(), "flipped at {at}");
+            assert_eq!(other(1..=3, &damaged), None, "flipped at {at}: it is damaged, not another release's");
         }
     }
 }

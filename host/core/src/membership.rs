@@ -21,6 +21,7 @@
 mod fact;
 mod graves;
 mod peer;
+mod reads;
 mod twin;
 mod view;
 
@@ -41,6 +42,7 @@ use peer::{Asked, Peer};
 use twin::{Twin, Verdict};
 
 pub use fact::{Contact, Fact, FactError, PeerPorts, Presumed, State};
+pub use reads::Reads;
 pub use view::{Seen, View, ViewDigest};
 
 /// Age of a node's newest heartbeat at which it is asked directly, µs. Ten rounds of gossip.
@@ -533,6 +535,7 @@ impl Membership {
             let same = peer.fact.state == fact.state && peer.fact.stay == fact.stay;
             let same = same && peer.fact.contact == fact.contact;
             let same = same && peer.fact.weight == fact.weight && peer.fact.zone == fact.zone;
+            let same = same && peer.fact.reads == fact.reads;
             // Its answers to pings may have said a later one.
             let era = fact.era.max(peer.fact.era);
             // One that gives way while it joins has succeeded nobody.

@@ -12,8 +12,9 @@ use ringside_worker::command::PlayerReport;
 use serde::{Deserialize, Serialize};
 
 pub use cluster::{
-    ClusterInfo, Coverage, DirectoryEntry, DirectoryInfo, DrainNode, Draining, ExplainedStep, Explanation, GameList,
-    LeavingInfo, NodeStatus, SeenNode, SessionList, StuckSession, UpgradeInfo, UpgradeNode, Upgrading,
+    CheckpointVersions, ClusterInfo, Coverage, DirectoryEntry, DirectoryInfo, DrainNode, Draining, ExplainedStep,
+    Explanation, GameList, LeavingInfo, NodeStatus, SeenNode, SessionList, StuckSession, UpgradeInfo, UpgradeNode,
+    Upgrading,
 };
 pub use replication::{
     ChangeInfo, EpochInfo, FollowerInfo, Killed, MemberInfo, MoveSession, Moved, ReplicationInfo, TermInfo,

@@ -22,4 +22,5 @@ pub mod remembered;
 pub mod running;
 pub mod seal;
 pub mod secret;
+pub mod versions;
 pub mod wire;

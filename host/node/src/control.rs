@@ -120,7 +120,7 @@ pub struct Presence {
     /// Whether it is.
     pub is_present: bool,
     /// Whether its log is this node's to take over, if it is not. No other node's while a run of its own is there: that sees
-    /// to it, or this is the run that is about to be the node.
+    /// to it, or this is the run that is about to be the node. But one that may be unable to read it is helped.
     pub is_ours: bool,
 }
 
@@ -248,6 +248,13 @@ pub enum Message {
         birth: SessionId,
         /// What was evicted.
         session: SessionId,
+        /// Why.
+        why: String,
+    },
+    /// What was to be created is a session that was evicted, and in a version that this node does not read.
+    NotReadable {
+        /// What was to be created.
+        birth: SessionId,
         /// Why.
         why: String,
     },

@@ -5,7 +5,7 @@
 
 pub mod recovery;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -25,11 +25,14 @@ use crate::workers::Handles;
 
 /// How soon a worker that took nothing is told again.
 const TELL_AGAIN: Duration = Duration::from_millis(20);
+/// How many sessions are asked for a checkpoint in that time where all are to be written anew.
+const ANEW: usize = 16;
 
 enum Word {
     Workers(Handles),
     Items(WorkerId, Vec<Item>),
     Note(Item),
+    Rewrite,
     Has(Vec<SessionId>, oneshot::Sender<bool>),
     Stop(oneshot::Sender<()>),
 }
@@ -66,6 +69,7 @@ impl NodeLog {
             workers: Handles::default(),
             places: HashMap::new(),
             untold: BTreeMap::new(),
+            rewriting: VecDeque::new(),
             turns: 0,
             told: BTreeMap::new(),
             replies,
@@ -93,6 +97,12 @@ impl NodeLog {
     /// Notes that this run leads a session no more.
     pub fn closed(&self, session: SessionId, why: Closed) {
         let _ = self.words.try_send(Word::Note(Item::Closed { session, why }));
+    }
+
+    /// The checkpoints that it has are of a version that not everybody reads any more: all are written anew, a few at a time.
+    /// Never waits: where there is no room they come with the sessions' next ones.
+    pub fn rewrite(&self) {
+        let _ = self.words.try_send(Word::Rewrite);
     }
 
     /// Whether this log has all that recovery of these sessions needs.
@@ -132,6 +142,8 @@ struct Task {
     places: HashMap<SessionId, WorkerId>,
     /// What workers had no room to be told.
     untold: BTreeMap<SessionId, Stored>,
+    /// Sessions whose checkpoints are to be written anew.
+    rewriting: VecDeque<SessionId>,
     /// How often the log was sealed or begun anew: it is sealed where that is odd.
     turns: u64,
     /// How many of those turns each worker has been told.
@@ -149,7 +161,8 @@ impl Task {
         while is_open || !self.writer.is_idle() {
             let due = self.writer.next_timeout();
             let due = due.map(|due| start + Duration::from_micros(due.saturating_sub(1_000_000)));
-            let again = (!self.untold.is_empty() || !self.all_told()).then(|| Instant::now() + TELL_AGAIN);
+            let has_more = !self.untold.is_empty() || !self.rewriting.is_empty() || !self.all_told();
+            let again = has_more.then(|| Instant::now() + TELL_AGAIN);
             tokio::select! {
                 word = queue.recv(), if is_open => match word {
                     Some(word) => self.handle(now(), word),
@@ -157,7 +170,7 @@ impl Task {
                 },
                 Some((question, reply)) = answers.recv() => self.writer.handle_reply(now(), question, reply),
                 () = sleep_until(due) => self.writer.handle_timeout(now()),
-                () = sleep_until(again) => {}
+                () = sleep_until(again) => self.write_anew(),
             }
             self.act(now());
         }
@@ -183,6 +196,10 @@ impl Task {
                     self.untold.remove(session);
                 }
                 self.writer.handle_item(now, item);
+            }
+            Word::Rewrite => {
+                let written = self.writer.sessions().filter(|(_, first)| first.is_some());
+                self.rewriting = written.map(|(session, _)| session.clone()).collect();
             }
             Word::Has(sessions, answer) => {
                 let known: BTreeMap<&SessionId, Option<u64>> = self.writer.sessions().collect();
@@ -217,14 +234,10 @@ impl Task {
                 Output::Stored { session, epoch, position } => {
                     self.untold.insert(session.clone(), Stored { session, epoch, position });
                 }
-                Output::Checkpoint(session) => {
-                    let sent = self
-                        .worker(&session)
-                        .map(|worker| worker.send(Command::Checkpoint { session: session.clone() }));
-                    if !matches!(sent, Some(Ok(()))) {
-                        self.writer.handle_no_checkpoint(&session);
-                    }
+                Output::Checkpoint(session) if !self.asks_for_checkpoint(&session) => {
+                    self.writer.handle_no_checkpoint(&session);
                 }
+                Output::Checkpoint(_) => {}
                 Output::Forget { first } => {
                     let (store, log) = (self.store.clone(), self.writer.log());
                     tokio::spawn(async move {
@@ -256,6 +269,22 @@ impl Task {
                     tracing::info!(log = %self.writer.log(), "another log was begun: durable sessions go on");
                     self.turns += 1;
                 }
+            }
+        }
+    }
+
+    /// Has a session's worker take a whole checkpoint. Whether it was told so.
+    fn asks_for_checkpoint(&self, session: &SessionId) -> bool {
+        let sent = self.worker(session).map(|worker| worker.send(Command::Checkpoint { session: session.clone() }));
+        matches!(sent, Some(Ok(())))
+    }
+
+    fn write_anew(&mut self) {
+        for _ in 0..ANEW.min(self.rewriting.len()) {
+            let Some(session) = self.rewriting.pop_front() else { return };
+            // Of one that has gone elsewhere nothing more is written here.
+            if self.places.contains_key(&session) && !self.asks_for_checkpoint(&session) {
+                return self.rewriting.push_front(session);
             }
         }
     }

@@ -70,6 +70,14 @@ pub enum StoreError {
         /// What is wrong.
         what: String,
     },
+    /// An object is whole, and was written by a release whose objects this one does not read.
+    #[error("store: object {name} is for nodes of another release: {what}")]
+    OtherRelease {
+        /// The object.
+        name: String,
+        /// What it is, and what is read here.
+        what: String,
+    },
     /// As many parts of logs are kept as may be, or this one is too large.
     #[error(
         "store: {count} objects below {prefix}, {of_game} of its game, or too many bytes: delete what is not needed"

@@ -63,6 +63,18 @@ pub enum StateError {
     /// The envelope does not fit.
     #[error(transparent)]
     Envelope(#[from] EnvelopeError),
+    /// Written by another release, and whole: whoever reads that version can go on with it.
+    #[error("the {what} has version {found}, this node reads {oldest} to {newest}: it is for nodes of another release")]
+    Version {
+        /// A checkpoint, or an increment of one.
+        what: &'static str,
+        /// The version that it says.
+        found: u16,
+        /// The oldest that is read here.
+        oldest: u16,
+        /// The newest.
+        newest: u16,
+    },
     /// The payload does not make sense.
     #[error("the checkpoint's content is not understood: {0}")]
     Content(&'static str),

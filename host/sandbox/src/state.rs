@@ -5,6 +5,7 @@ mod difference;
 mod increment;
 pub mod versions;
 
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -48,6 +49,23 @@ pub struct State {
     host: HostState,
     /// Its hash, once it was asked for.
     hash: OnceLock<StateHash>,
+    version: Encodings,
+}
+
+/// The newest version in which a state, or one that it is an increment of, was written: says nothing of the state itself.
+#[derive(Debug)]
+struct Encodings(AtomicU16);
+
+impl Default for Encodings {
+    fn default() -> Encodings {
+        Encodings(AtomicU16::new(VERSION))
+    }
+}
+
+impl Clone for Encodings {
+    fn clone(&self) -> Encodings {
+        Encodings(AtomicU16::new(self.0.load(Ordering::Relaxed)))
+    }
 }
 
 /// A state as it is written.
@@ -182,6 +200,7 @@ impl State {
             globals,
             host: instance.context().host.clone(),
             hash: OnceLock::new(),
+            version: Encodings::default(),
         }
     }
 
@@ -277,7 +296,10 @@ impl State {
         // Plain data into memory always serializes.
         let payload = postcard::to_stdvec(&self.written()).unwrap_or_default();
         match versions::written() {
-            Some(later) => envelope::seal(Kind::Checkpoint, later.version, &(later.write)(payload)),
+            Some(later) => {
+                self.note_version(later.version);
+                envelope::seal(Kind::Checkpoint, later.version, &(later.write)(payload))
+            }
             None => envelope::seal(Kind::Checkpoint, VERSION, &payload),
         }
     }
@@ -293,6 +315,7 @@ impl State {
             globals: self.globals.clone(),
             host: self.host.clone(),
             hash: OnceLock::new(),
+            version: Encodings::default(),
         }
     }
 
@@ -320,15 +343,30 @@ impl State {
     /// # Errors
     /// Bytes that are not a whole, undamaged checkpoint of a version that this program reads.
     pub fn decode(bytes: &[u8]) -> Result<State, StateError> {
-        let opened = envelope::open(Kind::Checkpoint, VERSION, PAYLOAD_BYTES, bytes);
-        if let Err(EnvelopeError::Version { found, .. }) = opened
-            && let Some(later) = versions::later(found)
-        {
-            let payload = envelope::open(Kind::Checkpoint, found, PAYLOAD_BYTES, bytes)?;
-            let payload = (later.read)(payload).ok_or(StateError::Content("its later version cannot be read"))?;
-            return State::of_payload(&payload);
-        }
-        State::of_payload(opened?)
+        let payload = match envelope::open(Kind::Checkpoint, VERSION, PAYLOAD_BYTES, bytes) {
+            Err(EnvelopeError::Version { found, .. }) => {
+                let (oldest, newest) = versions::versions();
+                // Damage may say anything: what is of another release is whole.
+                let payload = envelope::open(Kind::Checkpoint, found, PAYLOAD_BYTES, bytes)?;
+                let other = StateError::Version { what: "checkpoint", found, oldest, newest };
+                let later = versions::later(found).ok_or(other)?;
+                let payload = (later.read)(payload).ok_or(StateError::Content("its later version cannot be read"))?;
+                let state = State::of_payload(&payload)?;
+                state.note_version(found);
+                return Ok(state);
+            }
+            opened => opened?,
+        };
+        State::of_payload(payload)
+    }
+
+    /// The newest version that whoever has this state's bytes may have been given them in.
+    fn version(&self) -> u16 {
+        self.version.0.load(Ordering::Relaxed)
+    }
+
+    fn note_version(&self, version: u16) {
+        self.version.0.fetch_max(version, Ordering::Relaxed);
     }
 
     fn of_payload(payload: &[u8]) -> Result<State, StateError> {
@@ -380,6 +418,7 @@ impl State {
             globals: written.globals,
             host: written.host,
             hash: OnceLock::new(),
+            version: Encodings::default(),
         })
     }
 }

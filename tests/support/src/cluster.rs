@@ -166,6 +166,15 @@ impl Cluster {
         self.add_at(self.place_of(number), number, arguments)
     }
 
+    /// The same, and what it runs is another program than the others.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub fn add_running(&mut self, program: PathBuf, number: u64, arguments: &[&str]) -> &Node {
+        let place = self.place_of(number).running(Some(program));
+        self.add_at(place, number, arguments)
+    }
+
     /// The same at another place.
     ///
     /// # Panics

@@ -367,6 +367,10 @@ impl Led {
 
     /// Forgets a session; the homes hear of it.
     fn remove(&mut self, cx: &mut Context<'_>, session: &SessionId, why: &Refusal) {
+        self.remove_and_answer(cx, session, why, NotHosted::Failed(why.clone()));
+    }
+
+    fn remove_and_answer(&mut self, cx: &mut Context<'_>, session: &SessionId, why: &Refusal, answer: NotHosted) {
         let name = name_of(session);
         let Some(led) = self.sessions.remove(&name) else { return };
         self.workers.left(led.worker, led.pace());
@@ -376,7 +380,7 @@ impl Led {
         match led.phase {
             Phase::Creating { homes } => {
                 for home in homes {
-                    let answer = Err(NotHosted::Failed(why.clone()));
+                    let answer = Err(answer.clone());
                     cx.send(home, Message::Hosted { session: session.clone(), answer });
                 }
             }
@@ -509,6 +513,13 @@ impl Led {
     pub fn handle_not_created(&mut self, cx: &mut Context<'_>, session: &SessionId, refusal: &Refusal) {
         if self.current(session).is_some_and(|led| matches!(led.phase, Phase::Creating { .. })) {
             self.remove(cx, session, refusal);
+        }
+    }
+
+    /// A session that was to be created here is for another node.
+    pub fn handle_not_hosted(&mut self, cx: &mut Context<'_>, session: &SessionId, refusal: Refusal) {
+        if self.current(session).is_some_and(|led| matches!(led.phase, Phase::Creating { .. })) {
+            self.remove_and_answer(cx, session, &refusal, NotHosted::NoRoom(refusal.clone()));
         }
     }
 

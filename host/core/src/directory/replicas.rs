@@ -148,6 +148,13 @@ impl Directory {
         self.settle(now);
     }
 
+    /// A session that was to be created here is for another node: the home asks the next.
+    pub fn handle_not_hosted(&mut self, now: u64, session: &SessionId, refusal: Refusal) {
+        let (mut cx, parts) = self.split(now);
+        parts.led.handle_not_hosted(&mut cx, session, refusal);
+        self.settle(now);
+    }
+
     /// The node to which a session that is led here goes when this one leaves: that on which it would be placed, but for
     /// those that were tried.
     pub fn elsewhere(&mut self, session: &SessionId, tried: &[NodeId]) -> Option<Node> {

@@ -26,6 +26,8 @@ pub(super) struct Cluster {
     pub told: Vec<(Node, Action)>,
     pub follow: Result<(), NotFollowed>,
     pub unfollow: bool,
+    /// Nodes that cannot read what is to go on there from the store.
+    old: Vec<u64>,
 }
 
 pub(super) fn node(id: u64) -> Node {
@@ -78,6 +80,7 @@ impl Cluster {
             told: Vec::new(),
             follow: Ok(()),
             unfollow: true,
+            old: Vec::new(),
         };
         groups.iter().for_each(|ids| cluster.see(ids, ids));
         cluster
@@ -102,6 +105,10 @@ impl Cluster {
                 while let Some(action) = self.nodes[at].poll_action() {
                     let me = self.nodes[at].me;
                     match action {
+                        Action::Create { session, .. } if self.old.contains(&me.id.0) => {
+                            let why = Refusal::Failed("it is of another release".to_owned());
+                            self.nodes[at].handle_not_hosted(self.now, &session, why);
+                        }
                         Action::Create { session, worker, .. } => {
                             // Its first record may be heard of before it.
                             let first = Record::first(session.clone(), Member { node: me, worker });
@@ -325,6 +332,22 @@ fn a_full_node_is_passed_over_and_a_full_cluster_refuses() {
     }
     assert_eq!(cluster.nodes.iter().map(|directory| directory.sessions().count()).collect::<Vec<_>>(), [4, 4]);
     assert_eq!(cluster.ask(1, "one-more", b"", Policy::Ring), Err(Refusal::Full(4)));
+}
+
+#[test]
+fn what_a_node_cannot_read_goes_on_at_another_or_is_said_and_asked_for_again() {
+    let mut cluster = Cluster::of(&[1, 2, 3]);
+    cluster.old = vec![1, 3];
+    for number in 0..3 {
+        let placed = cluster.ask(1, &format!("k-{number}"), b"", Policy::Ring).unwrap();
+        assert_eq!(placed.leader, node(2), "whichever is asked first");
+    }
+    cluster.old.push(2);
+    let refused = Err(Refusal::Failed("it is of another release".to_owned()));
+    assert_eq!(cluster.ask(1, "one-more", b"", Policy::Ring), refused);
+    // Nothing of it is kept against it.
+    cluster.old.clear();
+    assert!(cluster.ask(1, "one-more", b"", Policy::Ring).is_ok());
 }
 
 #[test]

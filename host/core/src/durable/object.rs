@@ -127,6 +127,12 @@ pub enum ObjectError {
     /// They are no whole object.
     #[error(transparent)]
     Envelope(#[from] envelope::EnvelopeError),
+    /// It is whole, and in a format of another release.
+    #[error("it has format {found}, this node reads {FIRST_FORMAT} to {FORMAT}: it is for nodes of another release")]
+    OtherRelease {
+        /// The format that it says.
+        found: u16,
+    },
     /// What they hold cannot be read, or contradicts itself.
     #[error("its content cannot be read")]
     Content,
@@ -204,6 +210,9 @@ impl Object {
     /// # Errors
     /// [`ObjectError`], but for [`ObjectError::Another`].
     pub fn decode(bytes: &[u8]) -> Result<Object, ObjectError> {
+        if let Some(found) = envelope::other_version(Kind::NodeLog, FIRST_FORMAT..=FORMAT, PAYLOAD_BYTES, bytes) {
+            return Err(ObjectError::OtherRelease { found });
+        }
         let said = envelope::version(bytes).filter(|said| (FIRST_FORMAT..=FORMAT).contains(said)).unwrap_or(FORMAT);
         let payload = envelope::open(Kind::NodeLog, said, PAYLOAD_BYTES, bytes)?;
         let (object, rest): (Object, _) = postcard::take_from_bytes(payload).map_err(|_| ObjectError::Content)?;
@@ -318,8 +327,7 @@ pub(super) mod tests {
         assert_eq!(as_format(1, &second), Err(ObjectError::Content));
         assert_eq!(as_format(2, &third), Err(ObjectError::Content));
         assert_eq!(as_format(2, &first), Ok(sample()));
-        let newer = envelope::EnvelopeError::Version { found: 4, expected: 3 };
-        assert_eq!(as_format(4, &first), Err(ObjectError::Envelope(newer)));
+        assert_eq!(as_format(4, &first), Err(ObjectError::OtherRelease { found: 4 }));
     }
 
     #[test]

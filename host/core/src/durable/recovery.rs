@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use super::LogName;
-use super::object::{Checkpoint, Closed, Content, Item, Object, Opened};
+use super::object::{Checkpoint, Closed, Content, Item, Object, ObjectError, Opened};
 use crate::ids::{Epoch, Node, Position, SessionId};
 use crate::leadership::lineage::Term;
 use crate::leadership::record::{Record as Leadership, Tier};
@@ -143,6 +143,7 @@ pub struct Chain {
     first: u64,
     next: u64,
     sealed_by: Option<Node>,
+    is_of_other_release: bool,
 }
 
 impl Chain {
@@ -158,7 +159,10 @@ impl Chain {
         self.next = number + 1;
         let object = match Object::read(run, number, bytes) {
             Ok(object) => object,
-            Err(error) => return self.damage.push(Damage { number, what: error.to_string() }),
+            Err(error) => {
+                self.is_of_other_release |= matches!(error, ObjectError::OtherRelease { .. });
+                return self.damage.push(Damage { number, what: error.to_string() });
+            }
         };
         self.first = self.first.max(object.first);
         match object.content {
@@ -211,6 +215,11 @@ impl Chain {
     /// The number after the last that was taken.
     pub fn next_number(&self) -> u64 {
         self.next.max(1)
+    }
+
+    /// Whether there are objects in it that are not damaged, and cannot be read here. What is in them another node may read.
+    pub fn is_of_other_release(&self) -> bool {
+        self.is_of_other_release
     }
 
     /// What is wrong with it, but for objects that were not needed any more.

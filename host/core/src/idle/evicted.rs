@@ -35,6 +35,12 @@ pub enum EvictedError {
     /// They are no whole object.
     #[error(transparent)]
     Envelope(#[from] EnvelopeError),
+    /// It is whole, and in a format of another release.
+    #[error("it has format {found}, this node reads {FORMAT}")]
+    OtherRelease {
+        /// The format that it says.
+        found: u16,
+    },
     /// What they hold cannot be read.
     #[error("its content cannot be read")]
     Content,
@@ -57,6 +63,9 @@ impl Evicted {
     /// # Errors
     /// [`EvictedError`].
     pub fn decode(bytes: &[u8]) -> Result<Evicted, EvictedError> {
+        if let Some(found) = envelope::other_version(Kind::EvictedSession, FORMAT..=FORMAT, PAYLOAD_BYTES, bytes) {
+            return Err(EvictedError::OtherRelease { found });
+        }
         let payload = envelope::open(Kind::EvictedSession, FORMAT, PAYLOAD_BYTES, bytes)?;
         match postcard::take_from_bytes(payload) {
             Ok((evicted, [])) => Ok(evicted),

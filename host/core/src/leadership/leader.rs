@@ -337,12 +337,8 @@ impl Leader {
         if self.is_over() || self.phase == Phase::Claiming {
             return;
         }
-        let behind: Vec<Member> = self
-            .peers
-            .iter()
-            .filter(|(_, peer)| peer.is_introduced && peer.sent < self.end)
-            .map(|(who, _)| *who)
-            .collect();
+        let behind: Vec<Member> =
+            self.peers.iter().filter(|(_, peer)| peer.is_behind(now, self.end)).map(|(who, _)| *who).collect();
         behind.into_iter().for_each(|who| self.send_entries(now, who));
         self.flush_suspects(now);
         self.release(now);
@@ -374,9 +370,9 @@ impl Leader {
 
     /// Entries for somebody are not kept any more, and were not sent: what follows the checkpoint that is, is sent when
     /// that is acknowledged.
-    pub fn handle_unsent(&mut self, who: Member) {
+    pub fn handle_unsent(&mut self, now: u64, who: Member) {
         if let Some(peer) = self.peers.get_mut(&who) {
-            peer.sent = peer.received;
+            peer.unsent(now);
         }
     }
 

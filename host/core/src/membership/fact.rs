@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use super::Reads;
 use crate::ids::{Certificate, Node, WorkerId};
 use crate::limits;
 use crate::ring::{Weight, Zone};
@@ -122,6 +123,9 @@ pub struct Fact {
     /// Whom it presumes gone, so that they hear of it and come back under a new stay. At most
     /// [`limits::PRESUMED_GONE`].
     pub presumed_gone: Vec<Presumed>,
+    /// Which checkpoints it reads: said behind the rest, so that releases which know nothing of it pass it over.
+    #[serde(skip)]
+    pub reads: Reads,
 }
 
 /// Why a fact is not believed.
@@ -133,6 +137,9 @@ pub enum FactError {
     /// More presumptions than [`limits::PRESUMED_GONE`].
     #[error("a node names at most {} nodes as gone", limits::PRESUMED_GONE)]
     Presumed,
+    /// Versions of checkpoints that no node can read.
+    #[error("a node reads checkpoints of version 1 or later, and the oldest is not after the newest")]
+    Reads,
 }
 
 impl Fact {
@@ -150,6 +157,7 @@ impl Fact {
             load_us: 0,
             era: 0,
             presumed_gone: Vec::new(),
+            reads: Reads::FIRST,
         }
     }
 
@@ -163,6 +171,9 @@ impl Fact {
         }
         if self.presumed_gone.len() > limits::PRESUMED_GONE {
             return Err(FactError::Presumed);
+        }
+        if !self.reads.is_sound() {
+            return Err(FactError::Reads);
         }
         Ok(())
     }

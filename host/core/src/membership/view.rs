@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Contact, Fact, State};
+use super::{Contact, Fact, Reads, State};
 use crate::ids::{Node, NodeId};
 use crate::ring::{Member, Ring, RingDigest, Weight, Zone};
 
@@ -40,6 +40,8 @@ pub struct Seen {
     pub zone: Zone,
     /// Where it can be reached.
     pub contact: Contact,
+    /// Which checkpoints it reads.
+    pub reads: Reads,
 }
 
 /// The cluster as one node sees it at one time.
@@ -126,6 +128,7 @@ fn nodes<'a>(facts: impl IntoIterator<Item = (&'a Fact, State)>) -> BTreeMap<Nod
         weight: fact.weight,
         zone: fact.zone.clone(),
         contact: fact.contact.clone(),
+        reads: fact.reads,
     });
     seen.map(|seen| (seen.node.id, seen)).collect()
 }
@@ -141,7 +144,7 @@ fn digest(nodes: &BTreeMap<NodeId, Seen>) -> ViewDigest {
     let mut hasher = blake3::Hasher::new();
     for seen in nodes.values() {
         // Its form is fixed within a release, and views are compared by people and tests only.
-        let parts = (seen.node, seen.stay, seen.state, seen.weight, &seen.zone, &seen.contact);
+        let parts = (seen.node, seen.stay, seen.state, seen.weight, &seen.zone, &seen.contact, seen.reads);
         hasher.update(&postcard::to_stdvec(&parts).unwrap_or_default());
     }
     let mut leading = [0; 8];

@@ -87,12 +87,32 @@ pub struct NodeStatus {
     pub settled: bool,
     /// The cluster as it sees it.
     pub sees: Vec<SeenNode>,
+    /// The versions of checkpoints that it reads and writes; a release that does not say so has the first.
+    #[serde(default)]
+    pub checkpoints: CheckpointVersions,
     /// How far it is, if it leaves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leaving: Option<LeavingInfo>,
     /// How far the last order to replace its program is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upgrade: Option<UpgradeInfo>,
+}
+
+/// Versions of checkpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckpointVersions {
+    /// The oldest that is read.
+    pub oldest: u16,
+    /// The newest that is read.
+    pub newest: u16,
+    /// The one that is written: every node that is seen reads it.
+    pub written: u16,
+}
+
+impl Default for CheckpointVersions {
+    fn default() -> CheckpointVersions {
+        CheckpointVersions { oldest: 1, newest: 1, written: 1 }
+    }
 }
 
 /// How far it is that a node's process is replaced.

@@ -19,7 +19,7 @@ use super::member::{Doorkeeper, Member, Parts};
 use super::peers::Peers;
 use super::secret::ClusterSecret;
 use super::wire::Message;
-use super::{fact, games, remembered};
+use super::{fact, games, remembered, versions};
 use crate::config::Config;
 use crate::control::{Control, Outlet};
 use crate::operator;
@@ -178,6 +178,7 @@ impl Joined {
         let fact = Fact {
             weight: config.weight,
             zone: config.zone.clone(),
+            reads: versions::own(),
             ..Fact::new(node, Contact { control: links_address, door, workers, peers, certificate })
         };
         let others = succeeding.as_ref().map(|it| {

@@ -28,6 +28,7 @@ use super::port::Port;
 use super::{ControlError, Later, Message, Resolve, SessionName};
 use crate::catalogue::Served;
 use crate::chains::Chains;
+use crate::cluster::versions;
 use crate::cluster::wire::Message as PeerMessage;
 use crate::durable::NodeLog;
 pub(super) use answering::Asker;
@@ -281,6 +282,7 @@ impl Desk {
             Message::NotAsleep(birth) => self.not_asleep(now, &birth),
             Message::Activate(birth, charter, reply) => self.activate(now, &birth, *charter, reply),
             Message::NotActivated { birth, session, why } => self.not_activated(now, &birth, &session, why),
+            Message::NotReadable { birth, why } => self.not_readable(now, &birth, why),
             Message::Open(game, key, reply) => self.open(now, game, key, reply),
             Message::Shards(reply) => _ = reply.send(Ok(self.shards())),
             Message::Lost(session, reason) => self.directory.handle_lost(now, session, reason),
@@ -446,6 +448,10 @@ impl Desk {
     fn handle_view(&mut self, now: u64, view: Arc<View>) {
         let own = view.node(NodeId(self.identity.node)).map(|seen| seen.state);
         self.joining &= own == Some(State::Joining);
+        // Before the directory: whoever comes to follow is sent what it reads.
+        if versions::go_by(&view, NodeId(self.identity.node)) {
+            self.log.iter().for_each(NodeLog::rewrite);
+        }
         self.directory.handle_view(now, &view);
         self.view = Some(view);
         self.note_nodes();

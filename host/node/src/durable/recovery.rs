@@ -53,6 +53,8 @@ enum NotNow {
     #[error("its module: {0}")]
     Module(String),
     #[error("{0}")]
+    OtherRelease(String),
+    #[error("{0}")]
     Lost(String),
 }
 
@@ -364,6 +366,8 @@ impl Recovery {
             }
             match state_of(&start).await {
                 Ok(state) => break (start, state),
+                // It is whole, and what came before may be deleted already.
+                Err((.., error @ StateError::Version { .. })) => return Err(NotNow::OtherRelease(error.to_string())),
                 Err((epoch, position, error)) => {
                     tracing::error!(%session, %run, position, %error, "a checkpoint is of no use: the one before is taken");
                     logs.distrust(session, epoch, position);
@@ -384,6 +388,9 @@ impl Recovery {
         // Who led it before wrote nothing of it any more when another began to: that log needs no seal.
         for run in runs {
             self.read(logs, run, false).await?;
+            if let Some((name, _)) = logs.of(run).find(|(_, log)| log.is_of_other_release()) {
+                return Err(NotNow::OtherRelease(format!("the log of node {name} has objects of another release")));
+            }
         }
         let states = self.store.states_of(&record.session).await?;
         let mut from = None;

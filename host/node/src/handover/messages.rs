@@ -115,6 +115,7 @@ fn fact_of(seen: &Seen, era: Option<u32>) -> Fact {
         weight: seen.weight,
         zone: seen.zone.clone(),
         era: era.unwrap_or_default(),
+        reads: seen.reads,
         ..Fact::new(seen.node, seen.contact.clone())
     }
 }

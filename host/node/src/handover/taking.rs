@@ -10,7 +10,8 @@ use std::time::Duration;
 use ringside_core::ids::Node;
 use ringside_core::membership::View;
 use ringside_core::routing::tickets::era;
-use ringside_sandbox::{CHECKPOINT_VERSION, checkpoint_versions};
+use ringside_sandbox::CHECKPOINT_VERSION;
+use ringside_sandbox::checkpoint_versions::{self, For};
 use ringside_worker::replication::Contacts;
 use tokio::time::timeout;
 
@@ -56,7 +57,8 @@ pub async fn run(mut config: Config) -> Result<Running, NodeError> {
     let (former, cluster) = match ear.next_said(WELCOME).await {
         Some(Said::Welcome { node, cluster, checkpoint }) => {
             // It follows what it gave, and takes what it is sent of that. One that says nothing of versions knows the first.
-            checkpoint_versions::write_at_most(Some(checkpoint.unwrap_or(CHECKPOINT_VERSION)));
+            let newest = checkpoint.unwrap_or(CHECKPOINT_VERSION);
+            checkpoint_versions::write_at_most(For::Predecessor, Some(newest));
             (node, cluster)
         }
         Some(Said::Refused { why }) => return Err(refused(why)),
@@ -101,7 +103,7 @@ pub async fn run(mut config: Config) -> Result<Running, NodeError> {
         }
         None => return Err(refused("the process before ended, or has given this one up")),
     };
-    checkpoint_versions::write_at_most(None);
+    checkpoint_versions::write_at_most(For::Predecessor, None);
     begun.succeed(Succession { sockets, former, view }).await
 }
 

@@ -10,17 +10,31 @@ use ringside_core::idle::due::Due;
 use ringside_core::idle::evicted::Evicted;
 use ringside_core::ids::{SessionId, WorkerId};
 use ringside_core::leadership::record::{Cause, Member, Record};
-use ringside_sandbox::State;
+use ringside_sandbox::{State, StateError};
 use ringside_worker::Create;
 use ringside_worker::durable::Restore;
 
 use super::{Parts, is_kept, now_us};
 use crate::chains::NotBegun;
 use crate::control::Message;
-use crate::store::NotActivated;
+use crate::store::{NotActivated, StoreError};
 
 /// How soon a worker that was too busy is asked again.
 const BUSY: Duration = Duration::from_millis(20);
+
+/// Why an evicted session does not go on here.
+enum NotNow {
+    /// Its state is of a version that this node does not read.
+    OtherRelease(String),
+    /// It may when it is asked for again.
+    Later(String),
+}
+
+impl From<String> for NotNow {
+    fn from(why: String) -> NotNow {
+        NotNow::Later(why)
+    }
+}
 
 impl Parts {
     /// A session is to begin: one of its key that was evicted goes on in its place.
@@ -34,6 +48,11 @@ impl Parts {
                 self.control.lost(session, format!("it was evicted and cannot go on: {why}")).await;
                 None
             }
+            Err(NotActivated::Store(error @ StoreError::OtherRelease { .. })) => {
+                let why = error.to_string();
+                tracing::warn!(%game, %key, why, "an evicted session is left to other nodes");
+                return self.control.heard(Message::NotReadable { birth, why }).await;
+            }
             Err(NotActivated::Store(error)) => {
                 let why = format!("whether {game}/{key} is in the store cannot be said: {error}");
                 tracing::warn!("{why}");
@@ -46,21 +65,31 @@ impl Parts {
             (None, _) => self.control.heard(Message::Anew(worker, create)).await,
             (Some((evicted, record)), _) => {
                 let session = record.session.clone();
-                if let Err(why) = self.activate(birth.clone(), evicted, record).await {
-                    tracing::warn!(%session, why, "an evicted session goes on later");
-                    self.control.heard(Message::NotActivated { birth, session, why }).await;
+                match self.activate(birth.clone(), evicted, record).await {
+                    Ok(()) => {}
+                    Err(NotNow::OtherRelease(why)) => {
+                        tracing::warn!(%session, why, "an evicted session is left to other nodes");
+                        self.control.heard(Message::NotReadable { birth, why }).await;
+                    }
+                    Err(NotNow::Later(why)) => {
+                        tracing::warn!(%session, why, "an evicted session goes on later");
+                        self.control.heard(Message::NotActivated { birth, session, why }).await;
+                    }
                 }
             }
         }
     }
 
     /// What may fail comes before the record.
-    async fn activate(&self, birth: SessionId, evicted: Evicted, record: Record) -> Result<(), String> {
+    async fn activate(&self, birth: SessionId, evicted: Evicted, record: Record) -> Result<(), NotNow> {
         let Evicted { charter, checkpoint, at_us, due_us } = evicted;
         let charter = postcard::from_bytes::<Charter>(&charter).map_err(|error| format!("its charter: {error}"))?;
         let bytes = checkpoint.state.clone();
         let decoded = tokio::task::spawn_blocking(move || State::decode(&bytes)).await;
-        let state = decoded.map_err(|error| error.to_string())?.map_err(|error| format!("its state: {error}"))?;
+        let state = decoded.map_err(|error| error.to_string())?.map_err(|error| match error {
+            StateError::Version { .. } => NotNow::OtherRelease(error.to_string()),
+            error => NotNow::Later(format!("its state: {error}")),
+        })?;
         let module = self.catalogue.ready(state.module()).await.map_err(|error| format!("its module: {error}"))?;
         let (session, tier) = (record.session.clone(), charter.facts.replicas.tier);
         let chosen = self.control.activate(birth, charter).await;
@@ -75,8 +104,8 @@ impl Parts {
         };
         match made.await {
             Ok(Some(newest)) if newest == next => {}
-            Ok(_) => return Err("another node was faster".to_owned()),
-            Err(error) => return Err(error.to_string()),
+            Ok(_) => return Err(NotNow::Later("another node was faster".to_owned())),
+            Err(error) => return Err(NotNow::Later(error.to_string())),
         }
         let start = Start::at(Box::new(checkpoint));
         let slept = Duration::from_micros(now_us().saturating_sub(at_us));
@@ -93,7 +122,7 @@ impl Parts {
             if !is_kept(tier) {
                 self.store.forget_evicted(&session, None).await?;
             }
-            Ok::<(), crate::store::StoreError>(())
+            Ok::<(), StoreError>(())
         };
         if let Err(error) = cleaned.await {
             tracing::debug!(%session, %error, "what the store has of a session that goes on is deleted later");

@@ -24,6 +24,7 @@ use crate::chains::Chains;
 use crate::cluster::games::Games;
 use crate::cluster::running::{Beginning, Joined, Sockets as ClusterSockets, Succeeding};
 use crate::cluster::secret::ClusterSecret;
+use crate::cluster::versions;
 use crate::config::Config;
 use crate::control::{self, Control, Desk, Identity, Message};
 use crate::durable::NodeLog;
@@ -82,6 +83,7 @@ impl Begun {
     /// [`NodeError`].
     pub async fn start(kept: Kept) -> Result<Begun, NodeError> {
         let Kept { config, state, token, identity, certificate, cluster: secret, tokens, store, sandbox } = kept;
+        versions::begin();
         let catalogue = Arc::new(Catalogue::new(sandbox.clone(), store.clone()));
         let loaded = catalogue.load().await?;
         let recorder = Recorder::start(store.clone());

@@ -12,6 +12,7 @@ use crate::admin::ApiError;
 use crate::api::{DoorInfo, Draining, Failure, Killed, NodeInfo, NodeStatus, SeenNode, SessionInfo, Upgrading};
 use crate::catalogue::PushError;
 use crate::cluster::peers::Outcome;
+use crate::cluster::versions;
 use crate::cluster::wire::Ask;
 use crate::control::{ControlError, SessionName};
 
@@ -94,6 +95,7 @@ pub async fn status(desk: &Desk) -> Result<NodeStatus, ApiError> {
         ring: view.ring_digest().to_string(),
         settled: status.settled,
         sees: sees.collect(),
+        checkpoints: versions::shown(),
         leaving: desk.leaving.show(),
         upgrade: desk.upgrades.show(),
     })

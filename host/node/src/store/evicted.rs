@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt};
 use ringside_core::idle::due::Due;
-use ringside_core::idle::evicted::{self, Evicted};
+use ringside_core::idle::evicted::{self, Evicted, EvictedError};
 use ringside_core::ids::{GameName, Incarnation, SessionId, SessionKey};
 use ringside_core::leadership::record::Record;
 
@@ -47,13 +47,14 @@ impl Store {
     /// The states of a session that the store has, of which the newest need not count.
     ///
     /// # Errors
-    /// [`StoreError::Backend`].
+    /// [`StoreError::Backend`], [`StoreError::OtherRelease`].
     pub async fn states_of(&self, session: &SessionId) -> Result<Vec<Evicted>, StoreError> {
         let mut states = Vec::new();
         for path in self.names(&session_path(session)).await? {
             if let Some(bytes) = self.get(&path).await? {
                 match Evicted::decode(&bytes) {
                     Ok(evicted) => states.push(evicted),
+                    Err(error @ EvictedError::OtherRelease { .. }) => return Err(of_other_release(&path, &error)),
                     Err(error) => tracing::error!(%path, %error, "the state of a session is damaged"),
                 }
             }
@@ -76,7 +77,9 @@ impl Store {
             let Some(name) = evicted::name_by(&record) else { continue };
             match self.evicted(&session, &names, &name).await {
                 Ok(evicted) => found.push((evicted, record)),
-                Err(error @ (StoreError::Damaged { .. } | StoreError::Missing(_))) => {
+                Err(
+                    error @ (StoreError::Damaged { .. } | StoreError::OtherRelease { .. } | StoreError::Missing(_)),
+                ) => {
                     tracing::error!(%session, %error, "an evicted session cannot go on");
                 }
                 Err(error) => return Err(error),
@@ -146,7 +149,10 @@ impl Store {
         }
         let bytes = self.get(&path).await?.ok_or_else(missing)?;
         let damaged = |what: String| StoreError::Damaged { name: path.to_string(), what };
-        let evicted = Evicted::decode(&bytes).map_err(|error| damaged(error.to_string()))?;
+        let evicted = Evicted::decode(&bytes).map_err(|error| match error {
+            EvictedError::OtherRelease { .. } => of_other_release(&path, &error),
+            error => damaged(error.to_string()),
+        })?;
         match (&evicted.checkpoint.session, evicted.name().as_str()) == (session, name) {
             true => Ok(evicted),
             false => Err(damaged(format!("it is {} of {}", evicted.name(), evicted.checkpoint.session))),
@@ -182,6 +188,10 @@ pub enum NotActivated {
     /// Its state is gone.
     #[error("{0} was evicted and cannot go on: {1}")]
     Lost(SessionId, String),
+}
+
+fn of_other_release(path: &ObjectPath, error: &EvictedError) -> StoreError {
+    StoreError::OtherRelease { name: path.to_string(), what: error.to_string() }
 }
 
 fn session_path(session: &SessionId) -> ObjectPath {
@@ -266,6 +276,24 @@ mod tests {
         store.objects.put(&path, state(&first, 6).encode().into()).await.unwrap();
         let error = store.asleep(&game, &key).await.unwrap_err().to_string();
         assert!(error.contains("it is 000000000001-"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_state_of_another_release_is_not_lost() {
+        use ringside_core::envelope::{self, Kind};
+
+        let store = Store::memory();
+        let first = first();
+        store.put_record(&first.with_set([].into(), 7, Cause::Evicted)).await.unwrap();
+        let path = session_path(&first.session).join(state(&first, 7).name());
+        let other = envelope::seal(Kind::EvictedSession, evicted::FORMAT + 1, b"who knows");
+        store.objects.put(&path, Bytes::from(other).into()).await.unwrap();
+        let SessionId { game, key, .. } = first.session.clone();
+        let error = store.asleep(&game, &key).await.unwrap_err();
+        assert!(matches!(error, NotActivated::Store(StoreError::OtherRelease { .. })), "{error}");
+        assert!(error.to_string().contains("it has format 2, this node reads 1"), "{error}");
+        assert!(store.states_of(&first.session).await.is_err(), "nothing older is taken for the newest");
+        assert_eq!(store.all_asleep(9).await.unwrap(), (vec![], true));
     }
 
     #[tokio::test]

@@ -158,6 +158,9 @@ impl Increment {
     /// # Errors
     /// Bytes that are not a whole, undamaged increment of this version.
     pub fn decode(bytes: &[u8]) -> Result<Increment, StateError> {
+        if let Some(found) = envelope::other_version(Kind::Increment, VERSION..=VERSION, PAYLOAD_BYTES, bytes) {
+            return Err(StateError::Version { what: "increment", found, oldest: VERSION, newest: VERSION });
+        }
         let payload = envelope::open(Kind::Increment, VERSION, PAYLOAD_BYTES, bytes)?;
         let written: WrittenIncrement<'_> =
             postcard::from_bytes(payload).map_err(|_| StateError::Content("its fields cannot be read"))?;
@@ -191,9 +194,9 @@ pub struct Encoded {
 
 impl State {
     /// Its bytes for whoever has `base`: an increment where that is much less. Of a later version than this library's own there
-    /// are no increments.
+    /// are no increments, nor of a state that was written in one: whoever reads the increment alone could do nothing with it.
     pub fn encode_after(&self, base: Option<&State>) -> Encoded {
-        let base = base.filter(|_| versions::written().is_none());
+        let base = base.filter(|base| versions::written().is_none() && base.version() == super::VERSION);
         match base.and_then(|base| Increment::between(base, self)) {
             Some(increment) => Encoded { bytes: increment.encode(), base: Some(increment.base) },
             None => Encoded { bytes: self.encode(), base: None },

@@ -132,7 +132,7 @@ impl Worker {
                 crate::accounting::add(&self.counters.checkpoints_passed, u64::from(is_passed));
                 self.take_checkpoint(now, from, head, state);
             }
-            Outcome::Unreadable { from, session, why } => self.unreadable(from, session, &why),
+            Outcome::Unreadable { from, session, why } => self.unreadable(from, session, why),
         }
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ringside_core::ids::{Epoch, Position, SessionId, WorkerId};
 use ringside_core::leadership::record::Member;
-use ringside_sandbox::{Encoded, State};
+use ringside_sandbox::{Encoded, State, StateError};
 
 use super::wire::{self, CheckpointHead};
 use crate::beside::Passage;
@@ -43,6 +43,17 @@ enum Task {
     },
 }
 
+/// Why a checkpoint cannot be read.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unreadable {
+    /// Its state, by itself or on what is here: of another release, damaged, or an increment of something else.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// What it came in, or it is not what that says.
+    #[error("{0}")]
+    Content(String),
+}
+
 /// What came of a job.
 pub struct Done(pub(crate) Outcome);
 
@@ -58,7 +69,7 @@ pub(crate) enum Outcome {
     /// A checkpoint that came.
     Decoded { from: Member, head: CheckpointHead, state: Arc<State>, is_passed: bool },
     /// One that cannot be read.
-    Unreadable { from: Member, session: Option<SessionId>, why: String },
+    Unreadable { from: Member, session: Option<SessionId>, why: Unreadable },
 }
 
 impl Job {
@@ -112,16 +123,16 @@ impl Job {
 }
 
 /// The checkpoint, or whose it is and why it cannot be read.
-fn decode(base: Option<&State>, body: &[u8]) -> Result<(CheckpointHead, Arc<State>), (Option<SessionId>, String)> {
-    let (head, bytes) = wire::open_checkpoint(body).map_err(|error| (None, error.to_string()))?;
-    let state = State::decode_after(base, bytes).map_err(|error| error.to_string());
-    match state {
+fn decode(base: Option<&State>, body: &[u8]) -> Result<(CheckpointHead, Arc<State>), (Option<SessionId>, Unreadable)> {
+    let opened = wire::open_checkpoint(body);
+    let (head, bytes) = opened.map_err(|error| (None, Unreadable::Content(error.to_string())))?;
+    match State::decode_after(base, bytes) {
         Ok(state) if state.position() == head.position => Ok((head, Arc::new(state))),
         Ok(state) => {
             let why = format!("it says position {}, its state is at {}", head.position, state.position());
-            Err((Some(head.session), why))
+            Err((Some(head.session), Unreadable::Content(why)))
         }
-        Err(why) => Err((Some(head.session), why)),
+        Err(error) => Err((Some(head.session), error.into())),
     }
 }
 

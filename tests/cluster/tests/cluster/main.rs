@@ -27,6 +27,7 @@ mod refusals;
 mod resets;
 mod resolve;
 mod sealed;
+mod skew;
 mod storms;
 mod suspects;
 mod twins;

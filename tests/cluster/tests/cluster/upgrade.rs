@@ -17,7 +17,7 @@ use crate::player::{Match, Player};
 
 /// Processes that nobody else ends.
 #[derive(Default)]
-struct Orphans(Vec<u64>);
+pub struct Orphans(pub Vec<u64>);
 
 impl Drop for Orphans {
     fn drop(&mut self) {
@@ -36,13 +36,15 @@ async fn begin(cluster: &Cluster, game: &str, key: &str, node: u64) -> Match {
     Match::play(player, 5, Duration::ZERO)
 }
 
-async fn upgrade(cluster: &Cluster, by: u64, node: u64, binary: PathBuf) -> Answer {
+/// Has a node hand over to a run of another program.
+pub async fn upgrade(cluster: &Cluster, by: u64, node: u64, binary: PathBuf) -> Answer {
     let mut command = ringside_test_support::node::command(cluster.node(by).state());
     command.args(["node", "upgrade", &node.to_string(), "--binary"]).arg(binary).stdin(std::process::Stdio::null());
     tokio::task::spawn_blocking(move || Answer::of(&mut command)).await.expect("the command line")
 }
 
-fn status(cluster: &Cluster, by: u64, node: u64) -> Option<Value> {
+/// A node, as another shows it.
+pub fn status(cluster: &Cluster, by: u64, node: u64) -> Option<Value> {
     let list = cluster.node(by).ringside(&["node", "list", "--json"]);
     let list = (list.code == Some(0)).then(|| list.json())?;
     let number = Value::from(node.to_string());
@@ -138,7 +140,7 @@ async fn checkpoints_of_a_node_that_is_replaced_go_through_memory() {
 }
 
 /// The versions of checkpoints in a directory's files: in the log of durable sessions, and of those that are asleep.
-fn versions_in(directory: &Path) -> BTreeSet<u16> {
+pub fn versions_in(directory: &Path) -> BTreeSet<u16> {
     let mut versions = BTreeSet::new();
     for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
         if entry.path().is_dir() {
@@ -152,7 +154,7 @@ fn versions_in(directory: &Path) -> BTreeSet<u16> {
 }
 
 /// The program as the next release may be: its checkpoints have a later version, and it reads both.
-fn next_release() -> PathBuf {
+pub fn next_release() -> PathBuf {
     env!("CARGO_BIN_EXE_ringside-next").into()
 }
 

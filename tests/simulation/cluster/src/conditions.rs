@@ -37,6 +37,8 @@ pub enum Condition {
     SuccessorKnown,
     /// … and whoever asks by whichever node is served, and finds the same session.
     Served,
+    /// … and every node writes the newest version of checkpoints that all read.
+    WritesWhatAllRead,
 }
 
 impl Condition {
@@ -59,5 +61,6 @@ impl Condition {
         Condition::Followed,
         Condition::SuccessorKnown,
         Condition::Served,
+        Condition::WritesWhatAllRead,
     ];
 }

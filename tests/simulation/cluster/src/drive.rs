@@ -83,6 +83,7 @@ impl World {
         let now = self.now();
         self.watch_view(slot, view);
         let private = self.is_planted(Plant::PrivateRing) && slot == 0;
+        let goes_on = self.is_planted(Plant::WritesOnAsItDid);
         let Some(process) = self.machines[slot].process.as_mut() else { return };
         let clock = process.clock(now);
         let before = process.directory.ring();
@@ -90,6 +91,9 @@ impl World {
             process.directory.handle_view(clock, &with_other_weight(view));
         } else {
             process.directory.handle_view(clock, view);
+        }
+        if let Some(version) = view.checkpoint_version(process.node.id) {
+            process.writes = if goes_on { version.max(process.writes) } else { version };
         }
         let ring = process.directory.ring();
         if ring != before {
@@ -293,6 +297,7 @@ fn with_other_weight(view: &View) -> View {
             load_us: 0,
             era: 0,
             presumed_gone: Vec::new(),
+            reads: seen.reads,
         })
         .collect();
     View::new(facts.iter().map(|fact| (fact, fact.state)))

@@ -44,6 +44,8 @@ pub enum Plant {
     HidesSuccessors,
     /// A node's waiting requests are never given up: their alarms do not ring.
     SleepsThroughAlarms,
+    /// A node goes on writing what it wrote when somebody comes who reads less.
+    WritesOnAsItDid,
 }
 
 impl Plant {
@@ -68,5 +70,6 @@ impl Plant {
         (Plant::TakesTicketsTwice, Condition::TicketsOnce),
         (Plant::ForgetsRedirects, Condition::RedirectsBounded),
         (Plant::SleepsThroughAlarms, Condition::AnsweredOnce),
+        (Plant::WritesOnAsItDid, Condition::WritesWhatAllRead),
     ];
 }

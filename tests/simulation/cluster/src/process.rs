@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use ringside_core::directory::{self, Directory, GameFacts, Limits, Pace, Replicas, RequestId};
 use ringside_core::ids::{Certificate, GameName, ModuleHash, Node, SessionId, WorkerId};
 use ringside_core::leadership::record::{PartitionPolicy, Record, Tier};
-use ringside_core::membership::{Config, Contact, Fact, Membership};
+use ringside_core::membership::{Config, Contact, Fact, Membership, Reads};
 use ringside_core::ring::{RingDigest, Weight, Zone};
 use ringside_core::routing::Arrival;
 use ringside_core::routing::tickets::Tickets;
@@ -89,6 +89,8 @@ pub struct Process {
     pub is_leaving: bool,
     /// The ring that its directory goes by, the one before, and since when.
     pub ring: (RingDigest, Option<RingDigest>, Micros),
+    /// The version of checkpoints that it writes.
+    pub writes: u16,
     /// Since when it sees each node without a break.
     pub sees: BTreeMap<Node, Micros>,
 }
@@ -112,6 +114,7 @@ impl Process {
         let fact = Fact {
             weight: Weight::percent(weight).unwrap_or_default(),
             zone: Zone::new(["a", "b"][slot % 2]).unwrap_or_default(),
+            reads: reads(node),
             ..Fact::new(node, contact)
         };
         let mut membership = Membership::new(now + offset, Config { fact, has_seeds: true, succeeds: false });
@@ -149,6 +152,7 @@ impl Process {
             wake_at: None,
             is_leaving: false,
             ring,
+            writes: reads(node).oldest,
             sees: BTreeMap::from([(node, now)]),
         }
     }
@@ -181,6 +185,11 @@ impl Process {
         let (from, to) = self.last_stall;
         now < self.stalled_until || to + 3_000_000 > now && to - from > 500_000
     }
+}
+
+/// Which checkpoints a run of a node reads: some are of the release before, whose facts say nothing of that.
+fn reads(node: Node) -> Reads {
+    if (node.generation ^ node.id.0).is_multiple_of(5) { Reads::FIRST } else { Reads { oldest: 1, newest: 2 } }
 }
 
 /// What a directory's name is in text.

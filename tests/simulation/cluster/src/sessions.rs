@@ -16,6 +16,7 @@ mod packet;
 mod plan;
 mod plant;
 mod players;
+mod releases;
 mod store;
 mod suspects;
 mod truth;

@@ -246,9 +246,21 @@ impl World {
         if views.len() > 1 { format!("{views:?}") } else { String::new() }
     }
 
+    /// Nobody writes what somebody cannot read, nor less than all could.
+    fn watch_written(&mut self) {
+        let least = self.processes().map(|(_, process)| process.membership.own().reads.newest).min();
+        let wrong: Vec<String> = self
+            .processes()
+            .filter(|(_, process)| Some(process.writes) != least)
+            .map(|(slot, process)| format!("m{slot} writes version {}, all read {least:?}", process.writes))
+            .collect();
+        self.checks.check(Condition::WritesWhatAllRead, wrong.is_empty(), || wrong.join("; "));
+    }
+
     /// Everything is over: every session has one leader, every entry is right.
     fn watch_end_state(&mut self) {
         self.watch_replicas();
+        self.watch_written();
         let twice: Vec<String> = self
             .truth
             .led

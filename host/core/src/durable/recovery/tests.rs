@@ -102,6 +102,25 @@ fn damaged_and_missing_objects_are_named_and_lose_what_they_held_alone() {
 }
 
 #[test]
+fn objects_of_another_release_are_told_from_damaged_ones() {
+    use crate::envelope::{self, Kind};
+
+    let first = (1, object(1, vec![entries("a", run().first_epoch(), 1..=4)]));
+    let other = Bytes::from(envelope::seal(Kind::NodeLog, 9, b"who knows"));
+    let chain = read(&[first.clone(), (2, other.clone())]);
+    assert!(chain.is_of_other_release());
+    let what: Vec<&str> = chain.damage().map(|damage| &*damage.what).collect();
+    assert_eq!(what, ["it has format 9, this node reads 1 to 3: it is for nodes of another release"]);
+    // Whatever of a whole object is damaged, its version too, it is not that.
+    for at in 0..first.1.len() {
+        let mut damaged = first.1.to_vec();
+        damaged[at] ^= 1;
+        let chain = read(&[(1, damaged.into())]);
+        assert!(!chain.is_of_other_release() && chain.damage().count() == 1, "flipped at {at}");
+    }
+}
+
+#[test]
 fn what_was_deleted_because_it_was_not_needed_is_not_missing() {
     let epoch = run().first_epoch();
     let items = vec![Item::Roster(Vec::new()), checkpoint("a", epoch, 9)];

@@ -21,6 +21,9 @@ pub(super) struct Peer {
     /// Entries were sent up to here, and since when some wait.
     pub sent: Position,
     sent_at: u64,
+    /// What it lacks is not there any more: until it has acknowledged a checkpoint nothing is sent but heartbeats, with which it
+    /// is looked again.
+    lacks_until: u64,
     heard_at: u64,
     /// Since when it takes nothing, if there is something to take.
     progress_at: u64,
@@ -39,6 +42,7 @@ impl Peer {
             stamp_us: None,
             sent: 0,
             sent_at: now,
+            lacks_until: 0,
             heard_at: now,
             progress_at: now,
             has_diverged: false,
@@ -71,6 +75,7 @@ impl Peer {
         if !self.is_introduced || received > self.received || received == end {
             self.progress_at = now;
             self.sent_at = now;
+            self.lacks_until = 0;
         }
         if !self.is_introduced {
             (self.is_introduced, self.received) = (true, received);
@@ -100,6 +105,17 @@ impl Peer {
         (from, to)
     }
 
+    /// Entries that it lacks were not sent, for they are not there any more.
+    pub fn unsent(&mut self, now: u64) {
+        self.sent = self.received;
+        self.lacks_until = now + HEARTBEAT_US;
+    }
+
+    /// Whether entries are to be sent with this turn.
+    pub fn is_behind(&self, now: u64, end: Position) -> bool {
+        self.is_introduced && self.sent < end && now >= self.lacks_until
+    }
+
     /// Whether reliable output has waited for it long enough.
     pub fn is_silent(&self, now: u64, end: Position) -> bool {
         self.has_diverged
@@ -119,5 +135,36 @@ impl Peer {
     /// Whether nothing is to be expected of it.
     pub fn is_lost(&self, now: u64) -> bool {
         now >= self.heard_at + PAUSE_US
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{Node, NodeId};
+
+    #[test]
+    fn who_lacks_what_is_not_there_any_more_is_looked_after_with_heartbeats_until_it_has_more() {
+        let ack = |received| Ack {
+            epoch: Node { id: NodeId(1), generation: 1 }.first_epoch(),
+            stamp_us: None,
+            received,
+            applied: received,
+            record: 1,
+            has_diverged: false,
+        };
+        let (mut peer, end) = (Peer::new(0), 900);
+        peer.acknowledged(10, &ack(0), end);
+        assert!(peer.is_behind(10, end));
+        peer.next(10, end);
+        peer.unsent(10);
+        assert!(!peer.is_behind(10, end));
+        // What it says about that changes nothing, else each batch without entries would have another.
+        peer.acknowledged(20, &ack(0), end);
+        assert!(!peer.is_behind(20, end) && peer.is_behind(10 + HEARTBEAT_US, end));
+        peer.unsent(10 + HEARTBEAT_US);
+        peer.acknowledged(20 + HEARTBEAT_US, &ack(850), end);
+        assert!(peer.is_behind(20 + HEARTBEAT_US, end), "the rest goes at once");
+        assert_eq!(peer.next(20 + HEARTBEAT_US, end), (850, end));
     }
 }

@@ -1,6 +1,6 @@
 //! `ringside node list`, `drain` and `kill`: the cluster's nodes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,33 @@ pub fn list(cluster: &ClusterInfo) -> String {
         true => format!("\nAll go by ring {}.", cluster.nodes.first().map_or("", |node| node.ring.as_str())),
         false => "\nThey do not agree on the ring yet; ask again in a moment.".to_owned(),
     });
+    text.push_str(&versions(&cluster.nodes));
     text.push_str(&table::covers(&cluster.covers));
+    text
+}
+
+/// Which checkpoints are written where not all nodes read the same.
+fn versions(nodes: &[NodeStatus]) -> String {
+    let all: BTreeSet<(u16, u16)> =
+        nodes.iter().map(|node| (node.checkpoints.oldest, node.checkpoints.newest)).collect();
+    if all.len() < 2 {
+        return String::new();
+    }
+    let mut text = String::from("\nNodes of two releases:");
+    for (oldest, newest) in all {
+        let those = nodes.iter().filter(|node| (node.checkpoints.oldest, node.checkpoints.newest) == (oldest, newest));
+        let (numbers, written): (Vec<&str>, BTreeSet<String>) =
+            those.map(|node| (short(&node.node), node.checkpoints.written.to_string())).unzip();
+        let range = if oldest == newest { oldest.to_string() } else { format!("{oldest} to {newest}") };
+        let written: Vec<String> = written.into_iter().collect();
+        text.push_str(&format!(
+            " {} read checkpoints of version {range} and write {};",
+            numbers.join(" "),
+            written.join(", ")
+        ));
+    }
+    text.pop();
+    text.push('.');
     text
 }
 
@@ -158,7 +184,7 @@ async fn there(connection: &Connection, number: &str) -> Result<Option<Box<NodeS
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{Coverage, SeenNode};
+    use crate::api::{CheckpointVersions, Coverage, SeenNode};
 
     fn status(node: &str, sees: &[(&str, &str)]) -> NodeStatus {
         NodeStatus {
@@ -181,6 +207,7 @@ mod tests {
                 .iter()
                 .map(|(node, state)| SeenNode { node: (*node).into(), generation: 1, stay: 0, state: (*state).into() })
                 .collect(),
+            checkpoints: CheckpointVersions::default(),
             leaving: None,
             upgrade: None,
         }
@@ -197,5 +224,17 @@ mod tests {
         assert!(text.contains("1 2 (draining) 9f3a"), "{text}");
         assert!(text.contains("They do not agree"), "{text}");
         assert!(text.contains("Of 2 of 3 nodes (no answer: 9f3a0000000000ff)."), "{text}");
+        assert!(!text.contains("two releases"), "{text}");
+    }
+
+    #[test]
+    fn nodes_of_two_releases_are_listed_with_what_they_write() {
+        let next = CheckpointVersions { oldest: 1, newest: 2, written: 1 };
+        let mut nodes = vec![status("1", &[]), status("2", &[]), status("3", &[])];
+        nodes[1].checkpoints = next;
+        let text = list(&ClusterInfo { cluster: "c".into(), nodes, agree: true, covers: Coverage::default() });
+        let said = "Nodes of two releases: 1 3 read checkpoints of version 1 and write 1; \
+                    2 read checkpoints of version 1 to 2 and write 1.";
+        assert!(text.contains(said), "{text}");
     }
 }

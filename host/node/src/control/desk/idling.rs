@@ -174,6 +174,11 @@ impl Desk {
         self.directory.handle_not_created(now, session, &Refusal::Failed(why));
     }
 
+    /// It does not go on here: another node may read it.
+    pub(super) fn not_readable(&mut self, now: u64, birth: &SessionId, why: String) {
+        self.directory.handle_not_hosted(now, birth, Refusal::Failed(why));
+    }
+
     /// Somebody wants the session with a key, wherever it is led or has to go on.
     pub(super) fn open(&mut self, now: u64, game: GameName, key: SessionKey, reply: Reply<Opened>) {
         if self.joining || self.recovering {

@@ -40,7 +40,13 @@ impl Desk {
         let me = self.directory.me();
         let presence = |run: &Node| Presence {
             is_present: *run == me || self.is_beside(*run) || self.view.as_ref().is_some_and(|view| view.has(*run)),
-            is_ours: match self.view.as_ref().and_then(|view| view.node(run.id)) {
+            is_ours: match self.view.as_ref().and_then(|view| Some((view, view.node(run.id)?.node))) {
+                // What it may be unable to read of an earlier run of its own, another takes over.
+                Some((view, later))
+                    if run.id != me.id && run.generation < later.generation && !view.reads_all(run.id) =>
+                {
+                    self.heir(*run) == Some(me)
+                }
                 Some(_) => run.id == me.id,
                 None => self.heir(*run) == Some(me),
             },
@@ -48,11 +54,12 @@ impl Desk {
         runs.iter().map(presence).collect()
     }
 
-    /// Who takes over a run that is gone: the home of its log's name.
+    /// Who takes over a run that is gone: the home of its log's name, or the next on the ring that reads whatever may be in it.
     fn heir(&self, run: Node) -> Option<Node> {
         let (game, key) = ("log".parse::<GameName>().ok()?, run.to_string().parse::<SessionKey>().ok()?);
         let view = self.view.as_ref()?;
-        view.ring().home(Position::of_key(&game, &key)).map(|member| member.node)
+        let mut heirs = view.ring().successors(Position::of_key(&game, &key));
+        heirs.find(|member| view.reads_all(member.node.id)).map(|member| member.node)
     }
 
     /// A session is about to begin again here.

@@ -22,6 +22,7 @@ fn state(position: Position, pages: &[(u32, u8)]) -> State {
         globals: vec![u128::from(position)],
         host,
         hash: Default::default(),
+        version: Default::default(),
     }
 }
 

@@ -151,7 +151,7 @@ impl Worker {
                 Some(entries) => word.entries = entries,
                 None => {
                     *append = Append { to: append.from, ..append.clone() };
-                    lead.core.handle_unsent(to);
+                    lead.core.handle_unsent(lead.us(now), to);
                     self.begin_checkpoint(now, index, to);
                 }
             }

@@ -12,8 +12,9 @@ use std::time::Instant;
 
 use ringside_core::ids::SessionId;
 use ringside_core::leadership::record::Member;
+use ringside_sandbox::StateError;
 
-use super::super::job::Job;
+use super::super::job::{Job, Unreadable};
 use super::super::keeps_log;
 use super::super::wire::{CheckpointHead, Item};
 use crate::worker::Worker;
@@ -56,16 +57,21 @@ impl Worker {
         }
     }
 
-    /// A checkpoint that came cannot be read. A follower that keeps the log, and may lack its base, says so.
-    pub(super) fn unreadable(&mut self, from: Member, session: Option<SessionId>, why: &str) {
-        match session {
-            Some(session)
-                if self.replication.get_mut(&session).is_some_and(|following| following.keeping.is_some()) =>
-            {
-                tracing::debug!(%session, %from, why, "the next checkpoint is to be whole");
-                self.say(from, Item::Lacks { session });
-            }
-            _ => tracing::error!(%from, why, "a checkpoint cannot be read: it is sent again"),
+    /// A checkpoint that came cannot be read. It is sent again in a while, written anew: where it was of a release that this one
+    /// does not read, its leader's node knows by then that it is to write an older version. A follower that keeps the log, and
+    /// may lack its base, says that it has not got it.
+    pub(super) fn unreadable(&mut self, from: Member, session: Option<SessionId>, why: Unreadable) {
+        let is_of_other_release = matches!(why, Unreadable::State(StateError::Version { .. }));
+        let Some(session) = session else {
+            return tracing::error!(%from, %why, "a checkpoint cannot be read: it is sent again");
+        };
+        let keeps_log = self.replication.get_mut(&session).is_some_and(|following| following.keeping.is_some());
+        match keeps_log && !is_of_other_release {
+            true => tracing::debug!(%session, %from, %why, "the next checkpoint is to be whole"),
+            false => tracing::error!(%session, %from, %why, "a checkpoint cannot be read: another one is sent"),
+        }
+        if keeps_log {
+            self.say(from, Item::Lacks { session });
         }
     }
 

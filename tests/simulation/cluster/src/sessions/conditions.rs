@@ -39,6 +39,10 @@ pub enum Condition {
     KillsNoMore,
     /// No message is skipped unless two processes ended that led its session: it was suspect when the second did.
     SkipsKillersAlone,
+    /// Every machine writes the newest version of checkpoints that all who are there read.
+    WritesWhatAllRead,
+    /// Nobody is left with a checkpoint that it cannot read.
+    CheckpointsRead,
     /// Answers do not beget answers without end.
     Subsides,
     /// See [`Promise::ExactlyOnce`].
@@ -77,6 +81,8 @@ impl Condition {
         Condition::Activated,
         Condition::KillsNoMore,
         Condition::SkipsKillersAlone,
+        Condition::WritesWhatAllRead,
+        Condition::CheckpointsRead,
         Condition::Subsides,
         Condition::ExactlyOnce,
         Condition::MonotonicWrites,

@@ -11,6 +11,7 @@ use ringside_core::leadership::{Follower, newer};
 use ringside_simulation_kit::scheduler::Micros;
 
 use super::log::Log;
+use super::releases::Known;
 use super::world::Event;
 
 /// A machine.
@@ -32,7 +33,7 @@ pub struct Machine {
     pub jumped_at: Option<Micros>,
     /// What came while it stood still.
     pub backlog: VecDeque<Event>,
-    /// Of the release before: it leaves out and ignores what is new.
+    /// Of the release before: it leaves out and ignores what is new. Another run of it may be of the other release.
     pub is_old: bool,
 }
 
@@ -75,13 +76,18 @@ pub struct Process {
     pub copies: Vec<Copy>,
     /// Turns so far.
     pub turns: u64,
+    /// What it has heard of each machine, itself included.
+    pub heard: Vec<Option<Known>>,
+    /// When it began.
+    pub began: Micros,
 }
 
 impl Process {
     /// A new run.
-    pub fn new(node: Node, sessions: usize) -> Process {
+    pub fn new(now: Micros, node: Node, sessions: usize, machines: usize) -> Process {
         let replicas = (0..sessions).map(|_| None).collect();
-        Process { node, replicas, copies: vec![Copy::default(); sessions], turns: 0 }
+        let (copies, heard) = (vec![Copy::default(); sessions], vec![None; machines]);
+        Process { node, replicas, copies, turns: 0, heard, began: now }
     }
 
     /// Its worker.
@@ -140,6 +146,10 @@ pub struct Replica {
     pub warned: BTreeSet<Suspect>,
     /// Its process ends of what it was about to append.
     pub is_dying: bool,
+    /// To whom a checkpoint was sent last, when, and in which version first.
+    pub sending: BTreeMap<Member, (Micros, u16)>,
+    /// Since when it was sent nothing that it can read.
+    pub unreadable_since: Option<Micros>,
 }
 
 impl Replica {
@@ -170,6 +180,8 @@ impl Replica {
             warning: None,
             warned: BTreeSet::new(),
             is_dying: false,
+            sending: BTreeMap::new(),
+            unreadable_since: None,
         }
     }
 

@@ -14,7 +14,7 @@ use ringside_core::log::Input;
 use super::conditions::Condition;
 use super::log::{Entry, Item};
 use super::machine::{Machine, Replica, Role};
-use super::packet::{Packet, Said};
+use super::packet::{Checkpoint, Packet, Said};
 use super::plan::StoreMood;
 use super::plant::Plant;
 use super::world::{Event, World};
@@ -44,6 +44,8 @@ pub enum Act {
     Move,
     /// It is to be evicted.
     Evict,
+    /// A checkpoint that it reads.
+    Checkpoint(Box<Checkpoint>),
     /// A player has seen an epoch.
     Seen(Epoch),
     /// A machine is to follow.
@@ -181,6 +183,12 @@ impl World {
                     self.act(slot, session, Act::Died(whom));
                 }
             }
+            Packet::Checkpoint { session, to, checkpoint } => {
+                if self.machines[slot].runs(to) {
+                    self.take_checkpoint(slot, session, checkpoint);
+                }
+            }
+            Packet::Facts(facts) => self.hear_of(slot, facts),
             Packet::Hello { session, player, hello } => self.greeted(slot, session, player, hello),
         }
     }
@@ -255,6 +263,7 @@ impl World {
                 }
                 self.hear(slot, replica, from, message);
             }
+            (Act::Checkpoint(checkpoint), Some(Role::Follower(_))) => self.restore(slot, replica, *checkpoint),
             (Act::Reached(whom), Some(Role::Follower(follower))) => follower.handle_reached(clock, whom),
             (Act::Died(whom), Some(Role::Follower(follower))) => follower.handle_died(whom),
             (Act::Chain(reply), Some(Role::Leader(leader))) => leader.handle_chain(clock, reply),
@@ -281,7 +290,8 @@ impl World {
                             log.push(Entry { epoch: at.1, item: Item::Tick });
                         }
                     }
-                    self.evicted.insert(at, log);
+                    let version = self.writes(slot);
+                    self.evicted.insert(at, (version, log));
                 }
             }
             (Act::Tick, Some(Role::Leader(_))) => {
@@ -476,6 +486,7 @@ impl World {
         for position in from..=to {
             let entry = batch.entries.get((position - batch.from - 1) as usize).cloned();
             if let Some(entry) = entry.filter(|_| !drops) {
+                replica.unreadable_since = None;
                 if let (Item::Input { player, number }, Some(Role::Follower(follower))) =
                     (&entry.item, &mut replica.role)
                 {
@@ -548,15 +559,31 @@ impl World {
         }
         let twice = self.is_planted(Plant::ActivatesTwice) && free.len() > 1;
         for _ in 0..1 + usize::from(twice) {
-            let slot = free[self.random.below(free.len() as u64) as usize];
-            self.activate_on(slot, session, &before);
+            let begins_anew = self.is_planted(Plant::BeginsAnewWhatItCannotRead);
+            let Some((version, _)) = self.evicted.get(&(session, before.epoch, before.position)) else { return };
+            // Who cannot read it leaves it to another.
+            let (version, mut left) = (*version, free.clone());
+            while !left.is_empty() {
+                let slot = left.swap_remove(self.random.below(left.len() as u64) as usize);
+                if begins_anew || self.can_read(slot, version) {
+                    self.activate_on(slot, session, &before);
+                    break;
+                }
+                self.say(slot, format_args!("{session}: cannot read its state, which has version {version}"));
+            }
         }
     }
 
     fn activate_on(&mut self, slot: usize, session: usize, before: &Arc<Record>) {
         let Some(me) = self.machines[slot].process.as_ref().map(|process| process.member()) else { return };
         let end = before.position;
-        let Some(log) = self.evicted.get(&(session, before.epoch, end)).cloned() else { return };
+        let Some((version, mut log)) = self.evicted.get(&(session, before.epoch, end)).cloned() else { return };
+        if !self.can_read(slot, version) {
+            log.truncate(0);
+            while log.end() < end {
+                log.push(Entry { epoch: before.epoch, item: Item::Tick });
+            }
+        }
         let (epoch, home) = (me.epoch_after(before.epoch.number), self.terms[session].home());
         let record = before.succeeded(me, epoch, Default::default(), end, (Cause::Activated, home));
         let record = Arc::new(record);
@@ -608,6 +635,7 @@ impl World {
         (replica.storing, replica.stored) = ((promotion.committed, 0), promotion.committed);
         (replica.release, replica.safe, replica.is_paused) = (None, 0, false);
         replica.back.clear();
+        replica.sending.clear();
         replica.suspects.clear();
         if record.cause != Cause::Promoted {
             // Nobody died.
@@ -646,7 +674,7 @@ impl World {
         }
     }
 
-    fn send(&mut self, slot: usize, session: usize, replica: &mut Replica, to: Party, message: Message) {
+    fn send(&mut self, slot: usize, session: usize, replica: &mut Replica, to: Party, mut message: Message) {
         if self.machines[slot].is_old && matches!(message, Message::Suspects(_) | Message::Suspected { .. }) {
             return;
         }
@@ -668,7 +696,8 @@ impl World {
             return self.answer_oneself(slot, session, Party::Member(to), ask);
         }
         let mut entries = Vec::new();
-        if let Message::Append(append) = &message {
+        if let Message::Append(append) = &mut message {
+            self.begins_with_checkpoint(slot, session, replica, to, append);
             entries = replica.log.between(append.from, append.to);
             let forgets = self.is_planted(Plant::ForgetsToResend) && append.from != append.to;
             if forgets && self.random.happens(0.02) {

@@ -6,7 +6,8 @@ use ringside_core::leadership::message::{Message, Party};
 use ringside_core::leadership::record::Member;
 use ringside_simulation_kit::history::Heard;
 
-use super::log::Entry;
+use super::log::{Entry, Log};
+use super::releases::Known;
 
 /// A packet.
 #[derive(Debug, Clone)]
@@ -21,8 +22,23 @@ pub enum Packet {
     Knock { session: usize, asker: (usize, Node), whom: Node },
     /// It has.
     Refused { session: usize, asker: Node, whom: Node },
+    /// From a leader to a follower that lacks entries which are not there any more.
+    Checkpoint { session: usize, to: Member, checkpoint: Box<Checkpoint> },
+    /// Whom a machine has heard of.
+    Facts(Vec<Option<Known>>),
     /// A player says where it is and what it wants.
     Hello { session: usize, player: usize, hello: Hello },
+}
+
+/// A state on its way.
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    /// In which version it is written.
+    pub version: u16,
+    /// Who appended what.
+    pub lineage: Lineage,
+    /// The log that it is the state of.
+    pub log: Log,
 }
 
 /// What a player says.

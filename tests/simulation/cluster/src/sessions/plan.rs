@@ -42,6 +42,8 @@ pub enum StoreMood {
 pub enum Deed {
     /// A process ends, and another run of it begins a while later.
     Crash { slot: usize, down: Micros },
+    /// The same, and the other run is of the other release.
+    Replace { slot: usize, down: Micros },
     /// Whoever leads a session ends.
     CrashLeader { session: usize, down: Micros },
     /// A process stands still.
@@ -92,8 +94,10 @@ pub struct Plan {
     pub deeds: Vec<(Micros, Deed)>,
     /// Each machine's clock against virtual time: a start, and parts in a million.
     pub clocks: Vec<(Micros, i64)>,
-    /// Machines of the release before.
+    /// Machines that begin as ones of the release before.
     pub old: u64,
+    /// Whether machines are replaced by ones of the other release.
+    pub replaces: bool,
 }
 
 impl Plan {
@@ -108,8 +112,8 @@ impl Plan {
         ];
         let clocks =
             (0..machines).map(|_| (random.below(3_600_000_000), random.below(20_000) as i64 - 10_000)).collect();
-        let old = random.next() & random.next();
-        let mut plan = Plan { mode, machines, sessions, deeds: Vec::new(), clocks, old };
+        let (old, replaces) = (random.next() & random.next(), random.happens(0.5));
+        let mut plan = Plan { mode, machines, sessions, deeds: Vec::new(), clocks, old, replaces };
         match mode {
             Mode::Bounded => plan.draw_bounded(random),
             Mode::Unbounded => plan.draw_unbounded(random),
@@ -122,7 +126,9 @@ impl Plan {
         while at + SPACING <= PEACE {
             let session = random.below(self.sessions.len() as u64) as usize;
             let slot = random.below(self.machines as u64) as usize;
+            let down = random.below(3_000_000);
             let deed = match random.below(16) {
+                _ if self.replaces && random.happens(0.3) => Deed::Replace { slot, down },
                 0..3 => Deed::CrashLeader { session, down: random.below(3_000_000) },
                 3 => Deed::Crash { slot, down: random.below(3_000_000) },
                 4 => Deed::StallLeader { session, length: random.below(300_000) },
@@ -139,7 +145,9 @@ impl Plan {
                 11 => Deed::CutLink { session, length: 1_000_000 + random.below(1_000_000) },
                 12 | 13 => Deed::Evict { session, after: random.below(1_500_000) },
                 // Two processes end of it: the third must be there, and know what is said of it.
-                14 if self.sessions[session].followers == 2 && self.old == 0 => Deed::Poison { session },
+                14 if self.sessions[session].followers == 2 && self.old == 0 && !self.replaces => {
+                    Deed::Poison { session }
+                }
                 _ => Deed::Move { session },
             };
             self.deeds.push((at + random.below(500_000), deed));
@@ -151,6 +159,15 @@ impl Plan {
         for _ in 0..6 + random.below(14) {
             let deed = self.deed(random);
             self.deeds.push((3_000_000 + random.below(PEACE - 6_000_000), deed));
+        }
+        // A cluster is upgraded, or goes back; what was written just before may be asked for by who cannot read it.
+        for slot in (0..self.machines).filter(|_| self.replaces) {
+            let at = 3_000_000 + random.below(PEACE - 6_000_000);
+            if random.happens(0.3) {
+                let session = random.below(self.sessions.len() as u64) as usize;
+                self.deeds.push((at, Deed::Evict { session, after: 2_000_000 }));
+            }
+            self.deeds.push((at + 300_000, Deed::Replace { slot, down: random.below(1_000_000) }));
         }
         // What is rare and must be looked at: a cluster that is cut for long enough that both sides go on.
         if random.happens(0.5) {

@@ -68,6 +68,12 @@ pub enum Plant {
     RunsAKillerAgain,
     /// A leader that is silent is taken for one whose process has ended.
     TakesSilenceForDeath,
+    /// A machine writes the newest version that it has, whoever is to read it.
+    WritesNewest,
+    /// A checkpoint that is sent again is what was written the first time.
+    SendsTheSameBytesAgain,
+    /// A state that cannot be read is taken for none.
+    BeginsAnewWhatItCannotRead,
 }
 
 impl Plant {
@@ -104,5 +110,8 @@ impl Plant {
         (Plant::ActivatesTwice, Condition::Activated),
         (Plant::RunsAKillerAgain, Condition::KillsNoMore),
         (Plant::TakesSilenceForDeath, Condition::SkipsKillersAlone),
+        (Plant::WritesNewest, Condition::WritesWhatAllRead),
+        (Plant::SendsTheSameBytesAgain, Condition::CheckpointsRead),
+        (Plant::BeginsAnewWhatItCannotRead, Condition::CommittedKept),
     ];
 }

@@ -55,6 +55,8 @@ pub enum Event {
     Player { session: usize, player: usize },
     /// A run begins on a machine.
     Start { slot: usize },
+    /// A machine tells others whom it has heard of.
+    Gossip { slot: usize, node: Node },
     /// A process that stood still goes on.
     Resume { slot: usize, node: Node },
     /// Something goes wrong.
@@ -69,14 +71,16 @@ pub enum Event {
 pub struct World {
     pub scheduler: Scheduler<Event>,
     pub random: Random,
+    /// What gossip draws.
+    pub gossip: Random,
     pub network: Network,
     pub machines: Vec<Machine>,
     pub plan: Plan,
     pub plant: Option<Plant>,
     pub truth: Truth,
     pub store: Store,
-    /// What the store has of sessions that were evicted: of which epoch, after which entry.
-    pub evicted: BTreeMap<(usize, Epoch, Position), Log>,
+    /// What the store has of sessions that were evicted: of which epoch, after which entry; in which version it is written.
+    pub evicted: BTreeMap<(usize, Epoch, Position), (u16, Log)>,
     pub terms: Vec<Terms>,
     pub players: Vec<Vec<Player>>,
     /// Messages that end processes: of which session, whose, which; and how many they have ended.
@@ -119,6 +123,7 @@ impl World {
         });
         let mut world = World {
             network: Network::new(random.fork(1)),
+            gossip: random.fork(2),
             machines,
             truth: Truth::new(count),
             store: Store::new(count),
@@ -257,6 +262,7 @@ impl World {
             }
             Event::Player { session, player } => self.player_acts(session, player),
             Event::Start { slot } => self.start(slot),
+            Event::Gossip { slot, node } if self.runs(slot, node) => self.gossip(slot, node),
             Event::Resume { slot, node } if self.runs(slot, node) => self.resume(slot, node),
             Event::Deed(number) => {
                 let deed = self.plan.deeds[number].1.clone();
@@ -272,16 +278,17 @@ impl World {
     }
 
     fn start(&mut self, slot: usize) {
-        let sessions = self.terms.len();
+        let (now, sessions, machines) = (self.now(), self.terms.len(), self.machines.len());
         let machine = &mut self.machines[slot];
         if machine.process.is_some() {
             return;
         }
         machine.generation += 1;
         let node = Node { id: machine.id, generation: machine.generation };
-        machine.process = Some(Process::new(node, sessions));
+        machine.process = Some(Process::new(now, node, sessions, machines));
         let after = self.random.below(TURN);
         self.scheduler.after(after, Event::Turn { slot, node });
+        self.scheduler.after(after, Event::Gossip { slot, node });
         self.say(slot, format_args!("begins as {node}"));
     }
 
@@ -291,6 +298,7 @@ impl World {
             return;
         }
         self.say(slot, format_args!("goes on"));
+        self.trusts_no_silence(slot);
         self.stale_clock = self.is_planted(Plant::TrustsAStalledClock).then_some((slot, from));
         if self.stale_clock.is_none() {
             self.turn(slot);
@@ -325,6 +333,7 @@ impl World {
         self.troubled_until = self.troubled_until.max(until);
         match deed {
             Deed::Crash { slot, down } => self.crash(slot, down),
+            Deed::Replace { slot, down } => self.replace(slot, down),
             Deed::CrashLeader { session, down } => {
                 if let Some(slot) = self.leader_of(session) {
                     self.crash(slot, down);
@@ -525,6 +534,7 @@ impl World {
         if !is_due {
             return;
         }
+        self.all_can_read();
         for session in 0..self.terms.len() {
             if self.plan.mode == Mode::Unbounded && self.is_lost(session) {
                 continue;
