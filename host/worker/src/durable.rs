@@ -167,6 +167,10 @@ impl Worker {
     pub(crate) fn restore(&mut self, now: Instant, restore: Restore) {
         let Restore { module, terms, record, state, start, slept } = restore;
         let id = terms.session.clone();
+        if self.replication.get_mut(&id).is_some_and(|following| following.core.knows_newer(&record)) {
+            let why = "it goes on elsewhere, and what was evicted is of a branch that is over".to_owned();
+            return self.tell(Event::NotRestored { session: id, why });
+        }
         // What followed it before it was evicted, and has not heard so, is of no use.
         if record.cause == Cause::Activated
             && let Some(at) = self.replication.index_of(&id)

@@ -206,6 +206,33 @@ impl Follower {
         &self.lineage
     }
 
+    /// Whether it knows of a newer epoch than a record's: what that says is of a branch that is over.
+    pub fn knows_newer(&self, record: &Record) -> bool {
+        self.record.as_ref().is_some_and(|known| newer(known.epoch, record.epoch))
+    }
+
+    /// Up to where its log is of the branch that a record goes on.
+    pub(super) fn common_with(&self, record: &Record) -> Position {
+        self.lineage.common(self.end, &record.lineage, self.end)
+    }
+
+    /// Whether it followed that branch last. One that followed another since gave up what that one did not have, and has it
+    /// no more for those who count it yet.
+    pub(super) fn is_of(&self, record: &Record) -> bool {
+        self.lineage.newest().is_some_and(|newest| record.lineage.terms().iter().any(|term| term.epoch == newest))
+    }
+
+    /// Entries after a position never were.
+    pub(super) fn truncate(&mut self, to: Position) {
+        if to < self.end {
+            self.end = to;
+            self.applied = self.applied.min(to);
+            self.marks.retain(|position, _| *position <= to);
+            self.outputs.push_back(Output::Truncate { to });
+        }
+        self.committed = self.committed.min(to);
+    }
+
     /// Whether the newest record that it knows counts it.
     pub fn counts(&self) -> bool {
         self.counts
@@ -296,13 +323,7 @@ impl Follower {
             return;
         }
         let common = self.lineage.common(self.end, &record.lineage, leaders_end);
-        if common < self.end {
-            self.end = common;
-            self.applied = self.applied.min(common);
-            self.marks.retain(|position, _| *position <= common);
-            self.outputs.push_back(Output::Truncate { to: common });
-        }
-        self.committed = self.committed.min(common);
+        self.truncate(common);
         self.lineage = record.lineage.clone();
         (self.epoch, self.stamp_us, self.leader_mark) = (Some(record.epoch), None, None);
         (self.is_granter, self.has_log) = (false, true);

@@ -657,3 +657,89 @@ fn what_is_suspect_is_bounded_and_killers_are_forgotten_oldest_first() {
     let leave = Input::Leave { slot: Slot(1), reason: LeaveReason::Left };
     assert!(suspect(1, 7).is_settled_by(&leave) && !suspect(0, 7).is_settled_by(&leave));
 }
+
+/// The record of a leader, made at a position, with two followers; who appended what before.
+fn led_by(id: u64, number: u64, before: &[(Epoch, Position)], position: Position) -> Record {
+    let leader = member(id);
+    let mut lineage = super::lineage::Lineage::default();
+    for (epoch, end) in before {
+        lineage.begin(*epoch, *end);
+    }
+    let epoch = leader.epoch_after(number - 1);
+    lineage.begin(epoch, position);
+    let in_sync = [member(7), member(8)].into();
+    let first = Record::first(terms(2).session, leader);
+    Record { number: number + 10, epoch, leader, in_sync, position, cause: Cause::Promoted, lineage, ..first }
+}
+
+/// A follower of the first record, whose log ends at a position.
+fn follower_of(record: &Record, end: Position) -> Follower {
+    let mut follower = Follower::new(0, member(8), terms(2));
+    follower.handle_checkpoint(0, end, record.lineage.clone());
+    let lead = Message::Lead { record: Box::new(record.clone()), end: Some(end) };
+    follower.handle_message(0, Party::Member(record.leader), lead);
+    assert_eq!((follower.end(), follower.counts()), (end, true));
+    follower
+}
+
+fn told(follower: &mut Follower, now: u64, record: &Record, end: Option<Position>) {
+    let from = end.map_or(Party::Home, |_| Party::Member(record.leader));
+    follower.handle_message(now, from, Message::Lead { record: Box::new(record.clone()), end });
+}
+
+/// Silence for five seconds: what it says.
+fn left_alone(follower: &mut Follower) -> Vec<Output> {
+    let mut said = Vec::new();
+    for turn in 1..=100 {
+        follower.handle_turn(turn * 50_000);
+        said.extend(std::iter::from_fn(|| follower.poll()));
+    }
+    said
+}
+
+#[test]
+fn one_that_gave_up_a_branch_for_another_does_not_stand_for_the_first_and_has_no_say() {
+    let created = member(1).epoch_after(0);
+    let ours = led_by(3, 3, &[(created, 0)], 245);
+    let mut follower = follower_of(&ours, 403);
+    let theirs = led_by(5, 5, &[(created, 0), (ours.epoch, 245)], 288);
+    told(&mut follower, 1, &theirs, Some(394));
+    assert_eq!(follower.end(), 288, "what the other leader does not have never was");
+    // The first leader, which is told of the other's epoch, goes on in one above it, and has not heard that it is left.
+    let above = led_by(3, 6, &[(created, 0), (ours.epoch, 245)], 404);
+    told(&mut follower, 2, &above, None);
+    assert!(follower.counts());
+    let said = left_alone(&mut follower);
+    let stands = |output: &Output| matches!(output, Output::Send { message: Message::Ask(_), .. } | Output::Lead(_));
+    assert!(!said.iter().any(stands), "{said:?}");
+    // Another candidate of that branch does not wait for it, and does not count it.
+    let log = (Some(ours.epoch), 403);
+    let (candidate, epoch) = (member(7), member(7).epoch_after(6));
+    let ask = super::message::Ask { candidate, epoch, record: Box::new(above.clone()), log, stamp_us: 0 };
+    follower.handle_message(6_000_000, Party::Member(candidate), Message::Ask(ask));
+    let answered = std::iter::from_fn(|| follower.poll()).any(|output| {
+        let Output::Send { message: Message::Answer(answer), .. } = output else { return false };
+        answer.stand == super::message::Stand::Tells
+    });
+    assert!(answered && follower.end() == 288);
+    assert!(follower.knows_newer(&theirs) && !follower.knows_newer(&above), "the other's epoch is over");
+}
+
+#[test]
+fn one_that_heard_an_older_leader_for_longer_stands_without_what_that_one_appended_since() {
+    let created = member(1).epoch_after(0);
+    let old = led_by(3, 1, &[], 0);
+    let mut follower = follower_of(&old, 260);
+    // Somebody else has promoted with less, as its record says, and is gone.
+    let next = led_by(5, 2, &[(old.epoch, 0)], 252);
+    told(&mut follower, 1, &next, None);
+    let said = left_alone(&mut follower);
+    assert!(said.contains(&Output::Truncate { to: 252 }), "{said:?}");
+    let promotion = said.iter().find_map(|output| match output {
+        Output::Lead(promotion) => Some(promotion),
+        _ => None,
+    });
+    let promotion = promotion.expect("it leads");
+    assert_eq!((promotion.end, promotion.record.lineage.epoch_at(252)), (252, Some(old.epoch)));
+    assert_ne!(old.epoch, created);
+}

@@ -73,7 +73,8 @@ impl Follower {
     /// Whether it may stand at all.
     fn is_eligible(&self) -> bool {
         let may_promote = self.terms.may_promote() || self.leader().is_some_and(|who| self.over == Some(who.node));
-        self.counts && self.has_log && !self.has_diverged && self.bound.is_none() && may_promote
+        let has_log = self.has_log && self.record.as_ref().is_some_and(|record| self.is_of(record));
+        self.counts && has_log && !self.has_diverged && self.bound.is_none() && may_promote
     }
 
     /// When silence becomes suspicion; never for one that may not stand.
@@ -161,6 +162,7 @@ impl Follower {
 
     fn stand(&mut self, now: u64) {
         let Some(record) = self.record.clone() else { return };
+        self.truncate(self.common_with(&record));
         let epoch = self.me.epoch_after(self.seen.max(record.epoch.number));
         self.seen = epoch.number;
         let members = record.members().filter(|who| *who != self.me).map(Party::Member);
@@ -267,9 +269,11 @@ impl Follower {
         let Some(record) = self.record.clone() else { return };
         let is_recent = self.direct_at.is_some_and(|at| now < at + SUSPICION_US);
         let is_heard = is_recent && self.epoch == Some(record.epoch);
-        let mine = (self.lineage.epoch_at(self.end), self.end);
+        let end = self.common_with(&record);
+        let mine = (self.lineage.epoch_at(end), end);
         let is_better = (mine, std::cmp::Reverse(self.me)) > (log, std::cmp::Reverse(candidate));
-        let stand = if self.is_over() || !record.counts(candidate) || !record.names(self.me) {
+        let has_say = record.names(self.me) && self.is_of(&record);
+        let stand = if self.is_over() || !record.counts(candidate) || !has_say {
             Stand::Tells
         } else if is_heard {
             Stand::Lives

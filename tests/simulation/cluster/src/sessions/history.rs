@@ -81,10 +81,6 @@ impl World {
                 // It follows another leader. Whether it may is another condition's.
                 continue;
             }
-            if !self.is_consistent(session) && theirs.leader().is_some() {
-                // Another branch, which was evicted, goes on there.
-                continue;
-            }
             let has = theirs.log.state(up_to).map(|state| state.hash);
             self.checks.check(Condition::ReleaseSafe, has == Some(state.hash), || {
                 format!("m{slot} releases {session} up to {up_to}, {who} has {has:?} of {:x}", state.hash)

@@ -592,6 +592,11 @@ impl World {
         self.checks.check(Condition::Activated, is_made && log.end() == end, || {
             format!("m{slot} activates {session} in {epoch:?} with a log up to {}, not {end}", log.end())
         });
+        let follower = self.machines[slot].replica(session).and_then(|replica| replica.follower());
+        if follower.is_some_and(|follower| follower.knows_newer(&record)) {
+            self.say(slot, format_args!("{session}: what was evicted is of a branch that is over"));
+            return;
+        }
         let mut replica = self.machines[slot].process.as_mut().and_then(|it| it.replicas[session].take());
         let saw = replica.take().and_then(|replica| replica.saw);
         let mut replica = Replica { log, saw, role: None, ..Replica::empty() };
