@@ -448,8 +448,7 @@ impl Worker {
     /// Whether arriving packets are handled at once: on a worker with a session that answers at once, and on one
     /// that has no session, is letting somebody in, or gives or takes the lead of a session.
     pub fn is_prompt(&self) -> bool {
-        let hurries = self.unattached > 0 || self.hurries_until.is_some();
-        self.prompt_sessions > 0 || self.live_sessions == 0 || hurries
+        self.prompt_sessions > 0 || self.live_sessions == 0 || self.unattached > 0 || self.hurries_until.is_some()
     }
 
     /// The lead of a session goes from here, or comes: no word of that waits for the grid.

@@ -18,7 +18,7 @@
 
 mod candidate;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::chain::{Chain, Settled};
@@ -431,10 +431,16 @@ impl Follower {
         if is_granted && self.end == end && self.bound.is_none() && matches!(self.phase, Phase::Following) {
             let former = record.in_sync.clone();
             // The source has released nothing since this position.
-            let (committed, has_stalled) = (self.committed, self.has_stalled(now));
-            let (has_died, killers) = (false, self.remembered.killers(false));
-            self.lead(Promotion { record, end, committed, is_complete: true, former, has_stalled, has_died, killers });
+            self.lead(self.promotion(now, record, true, former));
         }
+    }
+
+    /// What it goes on with by a record, as it is now. The leader before is the one of the newest record that it knows.
+    fn promotion(&self, now: u64, record: Arc<Record>, is_complete: bool, former: BTreeSet<Member>) -> Promotion {
+        let (end, committed) = (self.end, self.committed);
+        let (has_stalled, has_died) = (self.has_stalled(now), self.has_leader_died());
+        let killers = self.remembered.killers(has_died);
+        Promotion { record, end, committed, is_complete, former, has_stalled, has_died, killers }
     }
 
     /// Whether it stood still a short while ago.
@@ -562,10 +568,8 @@ impl Follower {
 
     fn made(&mut self, now: u64, record: &Arc<Record>) {
         match std::mem::replace(&mut self.phase, Phase::Following) {
-            Phase::Making(promotion) if promotion.record == *record => {
-                let (has_stalled, has_died) = (self.has_stalled(now), self.has_leader_died());
-                let killers = self.remembered.killers(has_died);
-                self.lead(Promotion { has_stalled, has_died, killers, ..promotion });
+            Phase::Making(Promotion { record: made, end, committed, is_complete, former, .. }) if made == *record => {
+                self.lead(Promotion { end, committed, ..self.promotion(now, made, is_complete, former) });
             }
             other => self.phase = other,
         }

@@ -20,10 +20,11 @@
 //! it, and nobody is to lose a message for that.
 //!
 //! **What is not promised.** Anything where a machine is silent about a process that has ended, as behind a filter that drops
-//! packets, and no later run is seen before a follower promotes. A process that is killed by a tick or a datagram, which nobody sends again. A killer where the
-//! process died before any follower counted again: then the session is lost anyway. Which of two inputs it was where the
-//! entry of the one before was lost on its way. An input that happened to wait when a leader died of something else is taken
-//! for a killer all the same, once. And what was skipped on a branch that lost is not known on the one that won.
+//! packets, and no later run is seen before a follower promotes. A process that is killed by a tick or a datagram, which
+//! nobody sends again. A killer where the process died before any follower counted again: then the session is lost anyway.
+//! Which of two inputs it was where the entry of the one before was lost on its way. An input that happened to wait when a
+//! leader died of something else is taken for a killer all the same, once. And what was skipped on a branch that lost is not
+//! known on the one that won.
 
 use serde::{Deserialize, Serialize};
 

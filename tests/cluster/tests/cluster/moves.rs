@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::durable::player;
 use crate::failover::create;
-use crate::player::Match;
+use crate::player::{Match, Player};
 
 const SLOW: Quality = Quality { delay: Duration::from_millis(10), loss_permille: 0 };
 /// Nodes say phases.
@@ -98,6 +98,30 @@ struct Parts {
     epoch: u64,
 }
 
+/// Plays sessions of a node for so long that nobody has one without a checkpoint, and on.
+pub async fn long_matches(cluster: &Cluster, node: u64, players: Vec<(String, Player)>) -> Vec<(String, Match)> {
+    let play = |(session, mut player): (String, Player)| {
+        let much = async move {
+            player.exchange_at_once(LONG, 100).await;
+            player
+        };
+        (session, tokio::spawn(much))
+    };
+    let played: Vec<_> = players.into_iter().map(play).collect();
+    let mut matches = Vec::new();
+    for (session, played) in played {
+        let player = played.await.expect("it was played");
+        let one = Match::play(player, 5, Duration::from_millis(5));
+        until("a checkpoint that a follower cannot do without", async || {
+            let shown = cluster.node(node).try_get(&format!("/v1/sessions/{session}"))?;
+            (shown["detail"]["replication"]["checkpoint"].as_u64()? > LONG).then_some(())
+        })
+        .await;
+        matches.push((session, one));
+    }
+    matches
+}
+
 impl Stage {
     /// On a network, or on loopback where there is none to be had, unless links are to be cut.
     async fn begin(games: &[&str], network: Option<Network>) -> Stage {
@@ -107,29 +131,16 @@ impl Stage {
         }
         cluster.keep_ports();
         cluster.agreed().await;
-        let mut matches = Vec::new();
+        let mut players = Vec::new();
         for game in games {
             cluster.node(1).push(game);
             create(cluster.node(1), game, "final");
             let session = format!("{game}/final");
-            let mut ada = player(&cluster, "ada", &session).await;
-            let much = async move {
-                ada.exchange_at_once(LONG, 100).await;
-                ada
-            };
-            matches.push((session, tokio::spawn(much)));
+            let ada = player(&cluster, "ada", &session).await;
+            players.push((session, ada));
         }
-        let mut stage = Stage { cluster, matches: Vec::new() };
-        for (session, played) in matches {
-            let ada = played.await.expect("it was played");
-            stage.matches.push((session.clone(), Match::play(ada, 5, Duration::from_millis(5))));
-            until("a checkpoint that a follower cannot do without", async || {
-                let shown = stage.cluster.node(1).try_get(&format!("/v1/sessions/{session}"))?;
-                (shown["detail"]["replication"]["checkpoint"].as_u64()? > LONG).then_some(())
-            })
-            .await;
-        }
-        stage
+        let matches = long_matches(&cluster, 1, players).await;
+        Stage { cluster, matches }
     }
 
     /// How the nodes show a session, all alike: one leader, one epoch.

@@ -4,10 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use ringside_core::durable::object::{Content, Item, Object};
-use ringside_core::envelope::{self, Kind, MAGIC};
+use ringside_core::envelope;
 use ringside_test_support::cluster::Cluster;
 use ringside_test_support::guests::program;
 use ringside_test_support::wait::until;
@@ -15,42 +14,26 @@ use ringside_test_support::wait::until;
 use crate::durable::{objects_of, player, store};
 use crate::failover::{create, last_change, led_and_followed, shown};
 use crate::idle::visit;
+use crate::moves::long_matches;
 use crate::player::Match;
-use crate::upgrade::{Orphans, next_release, status, upgrade, versions_in};
+use crate::upgrade::{Orphans, checkpoints_in, next_release, status, upgrade, versions_in};
 
 /// Followers that fold and such that keep the log, a chain of records in the store, and a log there.
 const GAMES: [&str; 4] = ["echo-replicated", "echo-kept", "echo-consistent", "echo-durable"];
-/// Messages after whose entries a leader does not keep the whole log any more: who is to follow begins with a checkpoint.
-const LONG: u64 = 5_100;
-
 /// Matches by the names of their sessions.
 type Matches = BTreeMap<String, Match>;
 
 /// A match of each game on a node, so long that nobody has it without a checkpoint.
 async fn begin(cluster: &Cluster, node: u64) -> Matches {
-    let mut played = Vec::new();
+    let mut players = Vec::new();
     for game in GAMES {
         let (key, session) = (format!("m{node}"), format!("{game}/m{node}"));
         let at = node.to_string();
         cluster.node(1).ringside(&["session", "create", game, "--key", &key, "--node", &at]).succeeded();
-        let mut ada = player(cluster, &format!("in-{game}-{node}"), &session).await;
-        let much = async move {
-            ada.exchange_at_once(LONG, 100).await;
-            ada
-        };
-        played.push((session, tokio::spawn(much)));
+        let player = player(cluster, &format!("in-{game}-{node}"), &session).await;
+        players.push((session, player));
     }
-    let mut matches = Matches::new();
-    for (session, played) in played {
-        let ada = played.await.expect("it was played");
-        matches.insert(session.clone(), Match::play(ada, 5, Duration::from_millis(5)));
-        until("a checkpoint that a follower cannot do without", async || {
-            let shown = shown(cluster, node, &session)?;
-            (shown["detail"]["replication"]["checkpoint"].as_u64()? > LONG).then_some(())
-        })
-        .await;
-    }
-    matches
+    long_matches(cluster, node, players).await.into_iter().collect()
 }
 
 async fn go_on(matches: &Matches) {
@@ -130,20 +113,9 @@ fn newest_version(cluster: &Cluster, session: &str) -> Option<u16> {
     envelope::version(&newest.state)
 }
 
-/// Where in which file of a directory a checkpoint of some version begins.
-fn checkpoints_in(directory: &Path, version: u16) -> BTreeSet<(PathBuf, usize)> {
-    let mut found = BTreeSet::new();
-    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
-        if entry.path().is_dir() {
-            found.extend(checkpoints_in(&entry.path(), version));
-        }
-        let bytes = std::fs::read(entry.path()).unwrap_or_default();
-        let heads = bytes.windows(7).enumerate().filter(|(_, head)| {
-            head.starts_with(MAGIC) && head[4] == Kind::Checkpoint as u8 && head[5..7] == version.to_le_bytes()
-        });
-        found.extend(heads.map(|(at, _)| (entry.path(), at)));
-    }
-    found
+/// Those of the later version in a directory's files.
+fn later_in(directory: &Path) -> BTreeSet<(u16, PathBuf, usize)> {
+    checkpoints_in(directory).into_iter().filter(|(version, ..)| *version == 2).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -206,12 +178,12 @@ async fn a_cluster_is_upgraded_node_by_node_and_one_goes_back() {
     all_write(&cluster, 3, 1).await;
     let is_written = async |version| (newest_version(&cluster, &silent)? == version).then_some(());
     until("its state in the version that all read", async || is_written(1).await).await;
-    let later = checkpoints_in(&store(&cluster), 2);
+    let later = later_in(&store(&cluster));
     go_on(&matches).await;
     let led = places(&cluster, 1, &matches).await;
     let from = *led.values().next().expect("some");
     give(&cluster, &matches, (from, 2)).await;
-    let since: Vec<_> = checkpoints_in(&store(&cluster), 2).difference(&later).cloned().collect();
+    let since: Vec<_> = later_in(&store(&cluster)).difference(&later).cloned().collect();
     assert_eq!(since, [], "no more of the later version");
     let other = [1, 3].into_iter().find(|node| *node != from).expect("another");
     give(&cluster, &matches, (other, 2)).await;
@@ -242,11 +214,11 @@ async fn what_an_older_node_finds_in_a_later_version_is_left_to_one_that_reads_i
     let is_asleep = async || shown(&cluster, 1, "tally/north").filter(|shown| shown["state"] == "evicted");
     until("the session to be in the store", is_asleep).await;
     let logs = store(&cluster).join("logs");
-    let of_others = checkpoints_in(&logs, 2);
+    let of_others = later_in(&logs);
     let durable = create(cluster.node(1), "echo-durable", "final");
     let mut ada = player(&cluster, "ada", "echo-durable/final").await;
     ada.exchange(50).await;
-    until("its state in the log", async || (checkpoints_in(&logs, 2) != of_others).then_some(())).await;
+    until("its state in the log", async || (later_in(&logs) != of_others).then_some(())).await;
     cluster.keep_ports();
     cluster.take(1).kill();
 

@@ -139,18 +139,25 @@ async fn checkpoints_of_a_node_that_is_replaced_go_through_memory() {
     }
 }
 
-/// The versions of checkpoints in a directory's files: in the log of durable sessions, and of those that are asleep.
-pub fn versions_in(directory: &Path) -> BTreeSet<u16> {
-    let mut versions = BTreeSet::new();
+/// Checkpoints in a directory's files, in the log of durable sessions and of those that are asleep: of which version, and
+/// where in which file each begins.
+pub fn checkpoints_in(directory: &Path) -> BTreeSet<(u16, PathBuf, usize)> {
+    let mut found = BTreeSet::new();
     for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
         if entry.path().is_dir() {
-            versions.extend(versions_in(&entry.path()));
+            found.extend(checkpoints_in(&entry.path()));
         }
         let bytes = std::fs::read(entry.path()).unwrap_or_default();
-        let heads = bytes.windows(7).filter(|head| head.starts_with(MAGIC) && head[4] == Kind::Checkpoint as u8);
-        versions.extend(heads.map(|head| u16::from_le_bytes([head[5], head[6]])));
+        let is_head = |head: &[u8]| head.starts_with(MAGIC) && head[4] == Kind::Checkpoint as u8;
+        let heads = bytes.windows(7).enumerate().filter(|(_, head)| is_head(head));
+        found.extend(heads.map(|(at, head)| (u16::from_le_bytes([head[5], head[6]]), entry.path(), at)));
     }
-    versions
+    found
+}
+
+/// The versions of those.
+pub fn versions_in(directory: &Path) -> BTreeSet<u16> {
+    checkpoints_in(directory).into_iter().map(|(version, ..)| version).collect()
 }
 
 /// The program as the next release may be: its checkpoints have a later version, and it reads both.

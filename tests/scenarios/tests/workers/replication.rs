@@ -176,9 +176,8 @@ impl Group {
         }
     }
 
-    fn runs(&self, party: &Party) -> bool {
-        let Party::Member(member) = party else { return true };
-        self.running.get(member).is_some_and(|running| !running.thread.is_finished())
+    fn runs(&self, member: Member) -> bool {
+        self.running.get(&member).is_some_and(|running| !running.thread.is_finished())
     }
 
     fn serve(&mut self, from: Member, event: &Event) {
@@ -200,7 +199,7 @@ impl Group {
                 let (session, party) = (session.clone(), *party);
                 match party {
                     Party::Member(member) if self.away.contains(&member) => {}
-                    Party::Member(Member { node, .. }) if !self.runs(&party) => self.tell(from, Command::Died(node)),
+                    Party::Member(member) if !self.runs(member) => self.tell(from, Command::Died(member.node)),
                     _ => self.tell(from, Command::Reached { session, party }),
                 }
             }

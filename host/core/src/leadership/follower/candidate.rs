@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::ids::Epoch;
-use crate::leadership::message::{Answer, Ask, Message, Output, Party, Promotion, Stand};
+use crate::leadership::message::{Answer, Ask, Message, Output, Party, Stand};
 use crate::leadership::record::{Cause, ChainHome, Member, Tier};
 use crate::leadership::timing::{ANSWER_US, HEARTBEAT_US, PROBE_US, PROMISE_US, RIGHT_US, SUSPICION_US};
 
@@ -233,17 +233,9 @@ impl Follower {
         let (epoch, home) = (round.epoch, self.terms.home());
         let next = Arc::new(record.succeeded(self.me, epoch, in_sync, self.end, (Cause::Promoted, home)));
         debug_assert_eq!(record.entitles(&next), Ok(()));
-        let promotion = Promotion {
-            record: next.clone(),
-            end: self.end,
-            committed: self.committed,
-            // A leader that lost this follower may have gone on degraded, which only the store would tell.
-            is_complete: home == ChainHome::Store && self.terms.tier != Tier::Volatile,
-            former: record.members().collect(),
-            has_stalled: self.has_stalled(now),
-            has_died: self.has_leader_died(),
-            killers: self.remembered.killers(self.has_leader_died()),
-        };
+        // A leader that lost this follower may have gone on degraded, which only the store would tell.
+        let is_complete = home == ChainHome::Store && self.terms.tier != Tier::Volatile;
+        let promotion = self.promotion(now, next.clone(), is_complete, record.members().collect());
         match self.next_home() {
             ChainHome::Log => self.lead(promotion),
             ChainHome::Store => {

@@ -86,29 +86,27 @@ impl Worker {
 
     /// A run of a node is over: what it led may go on here.
     pub(crate) fn release_followed(&mut self, now: Instant, node: Node) {
-        for at in 0..self.replication.followed.len() {
-            self.with_follower(now, at, |following| following.with_core(now, |core, _| core.handle_over(node)));
-        }
+        self.tell_followers(now, |core| core.handle_over(node));
     }
 
     /// The process of a run of a node has ended.
     pub(crate) fn note_died(&mut self, now: Instant, node: Node) {
+        self.tell_followers(now, |core| core.handle_died(node));
+    }
+
+    fn tell_followers(&mut self, now: Instant, tell: impl Fn(&mut Follower)) {
         for at in 0..self.replication.followed.len() {
-            self.with_follower(now, at, |following| following.with_core(now, |core, _| core.handle_died(node)));
+            self.with_follower(now, at, |following| following.with_core(now, |core, _| tell(core)));
         }
     }
 
-    /// Where all nodes are. One that is there in a later run is not there in an earlier one any more.
+    /// Where all nodes are. One in whose place a later run has come has ended.
     pub(crate) fn note_nodes(&mut self, now: Instant, nodes: Nodes) {
-        let is_new = |node: &&Node| !self.replication.nodes.contains_key(node);
-        let new: Vec<Node> = nodes.keys().filter(is_new).copied().collect();
-        let former = |node: &Node| new.iter().any(|new| new.id == node.id && new.generation > node.generation);
-        let over: Vec<Node> = self.replication.nodes.keys().copied().filter(former).collect();
-        self.replication.nodes = nodes;
-        for node in over {
-            // A run that is beside its successor is there yet, for a while.
-            if !self.replication.nodes.contains_key(&node) {
-                self.note_died(now, node);
+        let before = std::mem::replace(&mut self.replication.nodes, Arc::clone(&nodes));
+        let succeeds = |run: &Node, node: &Node| run.id == node.id && run.generation > node.generation;
+        for node in before.keys().filter(|node| !nodes.contains_key(node)) {
+            if nodes.keys().any(|run| succeeds(run, node) && !before.contains_key(run)) {
+                self.note_died(now, *node);
             }
         }
     }
