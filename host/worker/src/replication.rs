@@ -12,6 +12,7 @@ mod keeping;
 mod kept;
 mod lead;
 mod phase;
+mod unsent;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -34,6 +35,7 @@ pub(crate) use keeping::{Keeping, keeps_log};
 pub use kept::Kept;
 pub(crate) use lead::{Lead, Rested};
 pub(crate) use phase::Phase;
+pub(crate) use unsent::Unsent;
 pub(crate) use wire::CheckpointHead;
 pub use wire::VERSION as WORDS;
 

@@ -445,6 +445,7 @@ impl Worker {
         if let Some(connection) = connection.filter(|connection| connection.link == link) {
             connection.is_gated = true;
             lead.gates.link(position, link);
+            self.flush_later(index);
         }
     }
 

@@ -182,6 +182,14 @@ impl Leader {
         leader
     }
 
+    /// Whether nothing is being settled, and nobody has more to come than a batch: that what was appended is sent a little
+    /// later holds nothing up but its own release.
+    pub fn is_calm(&self) -> bool {
+        let is_settled = self.pending.is_empty() && self.rival.is_none() && self.wanted.is_none() && !self.is_fenced();
+        let is_leading = self.phase == Phase::Leading && self.caution.is_idle();
+        is_settled && is_leading && self.peers.values().all(|peer| peer.is_near(self.end))
+    }
+
     /// Whether nobody follows, nobody is to, and nobody is to be told anything: where the session asks for no followers, it
     /// may go on without a leader, and [`Leader::resumed`] later.
     pub fn is_alone(&self, now: u64) -> bool {

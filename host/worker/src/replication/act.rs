@@ -21,7 +21,7 @@ use ringside_sandbox::State;
 use super::arrivals::Arrivals;
 use super::job::{Done, Job, Outcome};
 use super::wire::{self, Item, Word};
-use super::{Clock, Following, Nodes};
+use super::{Clock, Following, Nodes, Unsent};
 use crate::limits::PEER_FRAME_BYTES;
 use crate::outlet::Outlet;
 use crate::peers::{News, Peer};
@@ -44,8 +44,7 @@ pub(crate) struct Replication {
     schedule: Timers,
     /// Followers that have something to fold.
     work: VecDeque<usize>,
-    /// Led sessions with entries that are not sent.
-    unflushed: Vec<usize>,
+    unsent: Unsent,
     said: BTreeMap<Member, Vec<Item>>,
     jobs: VecDeque<Job>,
     arrivals: Arrivals,
@@ -74,7 +73,7 @@ impl Replication {
             by_id: HashMap::new(),
             schedule: Timers::default(),
             work: VecDeque::new(),
-            unflushed: Vec::new(),
+            unsent: Unsent::default(),
             said: BTreeMap::new(),
             jobs: VecDeque::new(),
             arrivals: Arrivals::default(),
@@ -83,7 +82,8 @@ impl Replication {
 
     /// When something is due if nothing arrives before; at once where something is to be folded.
     pub fn next_wake(&self, now: Instant) -> Option<Instant> {
-        if self.work.is_empty() { self.schedule.next() } else { Some(now) }
+        let scheduled = [self.schedule.next(), self.unsent.next_wake()].into_iter().flatten().min();
+        if self.work.is_empty() { scheduled } else { Some(now) }
     }
 
     /// Sessions that are followed.
@@ -195,21 +195,42 @@ impl Worker {
         }
     }
 
-    /// The end of a turn: what was appended in it is sent, and what others are to hear is put into frames.
+    /// The end of a turn: what was appended in it is sent, or gathered, and what others are to hear is put into frames.
     pub(crate) fn replicate(&mut self, outlet: &mut dyn Outlet) {
         let now = outlet.now();
         while let Some(at) = self.replication.schedule.pop_due(now) {
             self.with_follower(now, at as usize, |following| following.with_core(now, |_, _| ()));
         }
-        let unflushed = std::mem::take(&mut self.replication.unflushed);
-        self.hand_on_entries(&unflushed);
-        for index in unflushed {
+        let leaving = self.take_unsent(now);
+        self.hand_on_entries(&leaving);
+        for index in leaving {
             if let Some(session) = self.sessions.get_mut(index).and_then(Option::as_mut) {
                 session.flush_leader(now);
                 self.obey_leader(now, index);
             }
         }
         self.send_words(now);
+    }
+
+    /// Whose entries leave now: of this turn, where somebody waits for them, and what was gathered for long enough.
+    fn take_unsent(&mut self, now: Instant) -> Vec<usize> {
+        let mut leaving = self.replication.unsent.take_turn();
+        leaving.retain(|&index| {
+            let Some(lead) = self.lead_mut(index) else { return false };
+            lead.is_unflushed = false;
+            let may_gather = lead.may_gather();
+            if may_gather && !std::mem::replace(&mut lead.is_gathered, true) {
+                self.replication.unsent.gather(now, index);
+            }
+            !may_gather
+        });
+        for index in self.replication.unsent.take_due(now) {
+            if let Some(lead) = self.lead_mut(index) {
+                lead.is_gathered = false;
+                leaving.push(index);
+            }
+        }
+        leaving
     }
 
     /// Folds for a follower. Answers whether more is to be folded.

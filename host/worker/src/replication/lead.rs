@@ -45,8 +45,9 @@ pub(crate) struct Lead {
     pub diverged_since: Option<Position>,
     /// Views pause: somebody else may be showing others.
     pub is_paused: bool,
-    /// Whether it is on the list of those whose entries are to be sent.
+    /// Whether it is among those of the turn whose entries are to be sent, and among those whose are gathered.
     pub is_unflushed: bool,
+    pub is_gathered: bool,
     /// Whether it took no inputs when this was looked at last.
     pub was_stopped: bool,
     /// How many players wait at each follower.
@@ -103,7 +104,7 @@ impl Lead {
             && self.terms.tier == Tier::Volatile
             && self.moving.is_none()
             && self.todo.is_empty()
-            && !self.is_unflushed
+            && !(self.is_unflushed || self.is_gathered)
             && !self.is_paused
             && self.gates.is_empty()
             && self.core.is_alone(self.us(now))
@@ -130,6 +131,7 @@ impl Lead {
             linked: BTreeSet::new(),
             is_paused: false,
             is_unflushed: false,
+            is_gathered: false,
             was_stopped: false,
             standing: BTreeMap::new(),
             moving: None,
@@ -158,6 +160,11 @@ impl Lead {
     /// Whether something waits for followers or the store.
     pub fn waits(&self) -> bool {
         !self.gates.is_released(self.core.end())
+    }
+
+    /// Whether what was appended may leave a little later: nobody waits for it, and the lead stays where it is.
+    pub fn may_gather(&self) -> bool {
+        self.gates.is_empty() && self.moving.is_none() && self.core.is_calm()
     }
 
     /// What the core's clock says.
@@ -235,7 +242,6 @@ impl Lead {
 
     /// The fold is at its end, with this hash of outputs; the turn's entries are sent.
     pub fn flush(&mut self, now: Instant, mark: Mark) {
-        self.is_unflushed = false;
         self.core.handle_mark(mark);
         self.core.handle_flush(self.clock.us(now));
     }
@@ -253,9 +259,10 @@ impl Lead {
         if from == to {
             return Some(Vec::new());
         }
-        let all = self.window.iter().chain(log);
-        let found: Vec<Record> =
-            all.skip_while(|entry| entry.position <= from).take_while(|entry| entry.position <= to).cloned().collect();
+        let in_window =
+            self.window.partition_point(|entry| entry.position <= from)..self.window.partition_point(|entry| entry.position <= to);
+        let in_log = log.partition_point(|entry| entry.position <= from)..log.partition_point(|entry| entry.position <= to);
+        let found: Vec<Record> = self.window.range(in_window).chain(&log[in_log]).cloned().collect();
         let is_whole = found.first()?.position == from + 1 && found.last()?.position == to;
         is_whole.then_some(found)
     }

@@ -132,6 +132,11 @@ impl Peer {
             && self.received + limits::BATCH_ENTRIES >= end
     }
 
+    /// Whether it follows, and one batch brings it all that was not sent.
+    pub fn is_near(&self, end: Position) -> bool {
+        self.is_introduced && self.sent + limits::BATCH_ENTRIES >= end
+    }
+
     /// Whether nothing is to be expected of it.
     pub fn is_lost(&self, now: u64) -> bool {
         now >= self.heard_at + PAUSE_US

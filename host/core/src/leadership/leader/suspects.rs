@@ -92,6 +92,11 @@ impl Caution {
         Caution { since: has_died.then_some(now), killers, number, ..Caution::default() }
     }
 
+    /// Whether nothing is held back or runs that was.
+    pub fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && !self.is_running
+    }
+
     /// What is never to run, for whoever it follows now may not have been told.
     pub fn into_killers(self) -> Vec<Suspect> {
         self.killers

@@ -34,7 +34,7 @@ impl Worker {
     pub(crate) fn flush_later(&mut self, index: usize) {
         let lead = self.lead_mut(index);
         if lead.is_some_and(|lead| !std::mem::replace(&mut lead.is_unflushed, true)) {
-            self.replication.unflushed.push(index);
+            self.replication.unsent.push(index);
         }
     }
 
@@ -323,7 +323,7 @@ impl Worker {
     /// A session that was led here is led by another: it is followed, and its players are sent on.
     fn depose(&mut self, now: Instant, index: usize, superseded: Option<Arc<Record>>) {
         let Some(mut session) = self.take(index) else { return };
-        self.replication.unflushed.retain(|other| *other != index);
+        self.replication.unsent.forget(index);
         let Some(lead) = session.lead.take() else { return };
         let links = self.empty_seats(now, &mut session);
         for link in self.waiting.remove(&index).unwrap_or_default() {
@@ -382,7 +382,7 @@ impl Worker {
 
     /// A session is over: what its followers are told is the node's to say.
     pub(crate) fn forget_lead(&mut self, now: Instant, index: usize, id: &SessionId, lead: Lead) {
-        self.replication.unflushed.retain(|other| *other != index);
+        self.replication.unsent.forget(index);
         self.unlink(now, id, lead.linked);
     }
 
