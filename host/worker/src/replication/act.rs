@@ -218,7 +218,7 @@ impl Worker {
         leaving.retain(|&index| {
             let Some(lead) = self.lead_mut(index) else { return false };
             lead.is_unflushed = false;
-            let may_gather = lead.may_gather();
+            let may_gather = lead.may_gather(now);
             if may_gather && !std::mem::replace(&mut lead.is_gathered, true) {
                 self.replication.unsent.gather(now, index);
             }

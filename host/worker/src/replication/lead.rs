@@ -162,9 +162,11 @@ impl Lead {
         !self.gates.is_released(self.core.end())
     }
 
-    /// Whether what was appended may leave a little later: nobody waits for it, and the lead stays where it is.
-    pub fn may_gather(&self) -> bool {
-        self.gates.is_empty() && self.moving.is_none() && self.core.is_calm()
+    /// Whether what was appended may leave a little later: nobody waits for it, the lead stays where it is, and the core is
+    /// not due, which else would have its turn at once and again until then.
+    pub fn may_gather(&self, now: Instant) -> bool {
+        let is_due = self.next_timeout().is_some_and(|due| due <= now);
+        !is_due && self.gates.is_empty() && self.moving.is_none() && self.core.is_calm()
     }
 
     /// What the core's clock says.
@@ -259,9 +261,10 @@ impl Lead {
         if from == to {
             return Some(Vec::new());
         }
-        let in_window =
-            self.window.partition_point(|entry| entry.position <= from)..self.window.partition_point(|entry| entry.position <= to);
-        let in_log = log.partition_point(|entry| entry.position <= from)..log.partition_point(|entry| entry.position <= to);
+        let in_window = self.window.partition_point(|entry| entry.position <= from)
+            ..self.window.partition_point(|entry| entry.position <= to);
+        let in_log =
+            log.partition_point(|entry| entry.position <= from)..log.partition_point(|entry| entry.position <= to);
         let found: Vec<Record> = self.window.range(in_window).chain(&log[in_log]).cloned().collect();
         let is_whole = found.first()?.position == from + 1 && found.last()?.position == to;
         is_whole.then_some(found)
