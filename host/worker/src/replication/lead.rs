@@ -309,6 +309,7 @@ impl Lead {
 #[cfg(test)]
 mod tests {
     use ringside_core::ids::{Node, NodeId, WorkerId};
+    use ringside_core::leadership::message::Release;
     use ringside_core::leadership::record::PartitionPolicy;
     use ringside_core::log::Outcome;
 
@@ -354,6 +355,23 @@ mod tests {
         });
         lead.gates.open(release.unwrap(), &mut Vec::new());
         assert!(lead.takes_inputs());
+    }
+
+    #[test]
+    fn what_somebody_waits_for_is_not_gathered() {
+        let now = Instant::now();
+        let mut lead = lead(now);
+        assert!(!lead.may_gather(now), "its heartbeat is due");
+        lead.core.handle_turn(lead.us(now));
+        lead.append(now, 1, &Input::Tick, &[], 1);
+        assert!(lead.may_gather(now));
+        assert!(!lead.may_gather(now + CHECKPOINT_SENDING), "the next is due");
+        lead.acknowledge_later(1, Slot(0), 1, None);
+        assert!(!lead.may_gather(now), "a player waits to be acknowledged");
+        lead.gates.open(Release { up_to: 1, tier: Tier::Replicated, committed: 1 }, &mut Vec::new());
+        assert!(lead.may_gather(now));
+        lead.core.handle_recruit(lead.us(now), member(2));
+        assert!(!lead.may_gather(now), "one is not introduced");
     }
 
     #[test]

@@ -305,6 +305,30 @@ fn a_follower_goes_on_where_a_leader_ended() {
 }
 
 #[test]
+fn a_leader_whose_entries_nobody_waits_for_sleeps_between_its_ticks() {
+    const TICKS: u64 = 40;
+    // Of its grid of 2 ms, between two ticks at 20 Hz; and as much again for what it hears.
+    const TURNS_A_TICK: u64 = 50;
+    let mut group = Group::start(2, "arena");
+    let id = session(1);
+    group.create(&id, 1, &[2]);
+    group.until_in_sync(&id, 1);
+    let begun = group.until_committed(1, &id, 5);
+    let counters = group.running[&group.member(1)].handle.counters();
+    let before = counters.turns.load(Relaxed);
+    // Each question is a turn.
+    let (mut asked, mut ended) = (0, begun);
+    while ended < begun + TICKS {
+        group.drain();
+        ended = group.replication(1, &id).committed;
+        asked += 1;
+    }
+    let turns = counters.turns.load(Relaxed) - before;
+    let count = ended - begun;
+    assert!(turns <= asked + count * TURNS_A_TICK, "{turns} turns for {count} entries and {asked} questions");
+}
+
+#[test]
 fn a_session_moves_and_moves_back_without_a_tick_missing() {
     let mut group = Group::start(2, "arena");
     let id = session(1);
