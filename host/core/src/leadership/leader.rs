@@ -182,12 +182,18 @@ impl Leader {
         leader
     }
 
-    /// Whether nothing is being settled, and nobody has more to come than a batch: that what was appended is sent a little
-    /// later holds nothing up but its own release.
+    /// Whether somebody follows, nothing is being settled, and nobody has more to come than a batch: that what was appended is
+    /// sent a little later holds nothing up but its own release.
     pub fn is_calm(&self) -> bool {
         let is_settled = self.pending.is_empty() && self.rival.is_none() && self.wanted.is_none() && !self.is_fenced();
         let is_leading = self.phase == Phase::Leading && self.caution.is_idle();
-        is_settled && is_leading && self.peers.values().all(|peer| peer.is_near(self.end))
+        let is_followed = !self.peers.is_empty() && self.peers.values().all(|peer| peer.is_near(self.end));
+        is_settled && is_leading && is_followed
+    }
+
+    /// Whether there are entries that were not sent to somebody who follows.
+    pub fn has_unsent(&self) -> bool {
+        self.peers.values().any(|peer| peer.sent < self.end)
     }
 
     /// Whether nobody follows, nobody is to, and nobody is to be told anything: where the session asks for no followers, it

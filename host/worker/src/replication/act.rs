@@ -219,7 +219,7 @@ impl Worker {
             let Some(lead) = self.lead_mut(index) else { return false };
             lead.is_unflushed = false;
             let may_gather = lead.may_gather(now);
-            if may_gather && !std::mem::replace(&mut lead.is_gathered, true) {
+            if may_gather && lead.has_unsent() && !std::mem::replace(&mut lead.is_gathered, true) {
                 self.replication.unsent.gather(now, index);
             }
             !may_gather

@@ -169,6 +169,11 @@ impl Lead {
         !is_due && self.gates.is_empty() && self.moving.is_none() && self.core.is_calm()
     }
 
+    /// Whether there is something for followers or the log of the node.
+    pub fn has_unsent(&self) -> bool {
+        self.core.has_unsent() || self.writes_log() && self.logged < self.core.end()
+    }
+
     /// What the core's clock says.
     pub fn us(&self, now: Instant) -> u64 {
         self.clock.us(now)
@@ -309,7 +314,7 @@ impl Lead {
 #[cfg(test)]
 mod tests {
     use ringside_core::ids::{Node, NodeId, WorkerId};
-    use ringside_core::leadership::message::Release;
+    use ringside_core::leadership::message::{Ack, Message, Party, Release};
     use ringside_core::leadership::record::PartitionPolicy;
     use ringside_core::log::Outcome;
 
@@ -364,14 +369,20 @@ mod tests {
         assert!(!lead.may_gather(now), "its heartbeat is due");
         lead.core.handle_turn(lead.us(now));
         lead.append(now, 1, &Input::Tick, &[], 1);
-        assert!(lead.may_gather(now));
+        assert!(!lead.may_gather(now), "nobody follows: it is flushed at no cost");
+        lead.core.handle_recruit(lead.us(now), member(2));
+        assert!(!lead.may_gather(now), "one is not introduced");
+        let epoch = lead.core.epoch();
+        let ack = Ack { epoch, stamp_us: None, received: 0, applied: 0, record: 1, has_diverged: false };
+        lead.core.handle_message(lead.us(now), Party::Member(member(2)), Message::Ack(ack));
+        assert!(lead.may_gather(now) && lead.has_unsent());
         assert!(!lead.may_gather(now + CHECKPOINT_SENDING), "the next is due");
         lead.acknowledge_later(1, Slot(0), 1, None);
         assert!(!lead.may_gather(now), "a player waits to be acknowledged");
         lead.gates.open(Release { up_to: 1, tier: Tier::Replicated, committed: 1 }, &mut Vec::new());
         assert!(lead.may_gather(now));
-        lead.core.handle_recruit(lead.us(now), member(2));
-        assert!(!lead.may_gather(now), "one is not introduced");
+        lead.core.handle_flush(lead.us(now));
+        assert!(!lead.has_unsent());
     }
 
     #[test]
