@@ -263,14 +263,16 @@ impl Lead {
 
     /// The entries after one position up to another; none if they are not kept any more.
     pub fn entries(&self, log: &[Record], from: Position, to: Position) -> Option<Vec<Record>> {
-        if from == to {
-            return Some(Vec::new());
+        if from >= to {
+            return (from == to).then(Vec::new);
         }
-        let in_window = self.window.partition_point(|entry| entry.position <= from)
-            ..self.window.partition_point(|entry| entry.position <= to);
-        let in_log =
-            log.partition_point(|entry| entry.position <= from)..log.partition_point(|entry| entry.position <= to);
-        let found: Vec<Record> = self.window.range(in_window).chain(&log[in_log]).cloned().collect();
+        let after = |position| {
+            let is_before = |entry: &Record| entry.position <= position;
+            (self.window.partition_point(is_before), log.partition_point(is_before))
+        };
+        let ((in_window, in_log), (window_end, log_end)) = (after(from), after(to));
+        let found: Vec<Record> =
+            self.window.range(in_window..window_end).chain(&log[in_log..log_end]).cloned().collect();
         let is_whole = found.first()?.position == from + 1 && found.last()?.position == to;
         is_whole.then_some(found)
     }
@@ -398,6 +400,7 @@ mod tests {
         assert_eq!((found.first(), found.last()), (Some(&entry(11)), Some(&entry(count + 15))));
         assert_eq!(lead.entries(&log, 10, count + 21), None, "it is not there yet");
         assert_eq!(lead.entries(&log, 7, 7), Some(Vec::new()));
+        assert_eq!(lead.entries(&log, count + 12, count + 11), None, "there is nothing backwards");
     }
 
     #[test]
