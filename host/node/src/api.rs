@@ -232,7 +232,7 @@ pub struct SessionInfo {
     pub key: String,
     /// The node that leads it, or led it.
     pub node: String,
-    /// `creating`, `live`, `evicted` or `ended`.
+    /// `creating`, `live`, `evicted`, `ended`, or `ending`: its followers or the store have not confirmed its end yet.
     pub state: String,
     /// Its worker; absent when it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]

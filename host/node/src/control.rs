@@ -33,7 +33,7 @@ use crate::catalogue::Served;
 use crate::chains::NotBegun;
 use crate::cluster::wire::Probe;
 use crate::handover::messages::Cluster;
-use crate::limits::{CONTROL_ANSWER, CONTROL_QUEUE};
+use crate::limits::{CONTROL_ANSWER, CONTROL_QUEUE, END_ANSWER};
 pub use desk::{Companion, Desk, Identity, Outlet};
 pub use port::{Port, Usage};
 
@@ -167,7 +167,7 @@ pub enum Message {
     /// Somebody wants everything that is recorded of a session so far to be with the recorder.
     Flush(SessionName, Reply<Option<SessionId>>),
     /// Somebody wants a session ended.
-    End(SessionName, String, Reply<SessionInfo>),
+    End(SessionName, String, Reply<(SessionInfo, oneshot::Receiver<bool>)>),
     /// A session is to be led by another node, for a reason; asked again until it is.
     Move(SessionName, Node, Motive, Reply<MoveState>),
     /// What is to go to other nodes by itself now, at most so many sessions?
@@ -444,12 +444,20 @@ impl Control {
         self.ask(|reply| Message::Flush(name, reply)).await
     }
 
-    /// Ends a session.
+    /// Ends a session. Answers when it has ended, or that it is `ending` where its followers or the store are waited for.
     ///
     /// # Errors
     /// [`ControlError`].
     pub async fn end(&self, name: SessionName, reason: String) -> Result<SessionInfo, ControlError> {
-        self.ask(|reply| Message::End(name, reason, reply)).await
+        let (info, ended) = self.ask(|reply| Message::End(name, reason, reply)).await?;
+        let state = match tokio::time::timeout(END_ANSWER, ended).await {
+            Ok(Ok(true)) => "ended",
+            Ok(Ok(false)) => return Err(ControlError::NoSuchSession(info.session)),
+            // Its worker did not take the order, or does not lead the session any more.
+            Ok(Err(_)) => return Err(ControlError::Overloaded),
+            Err(_) => "ending",
+        };
+        Ok(SessionInfo { state: state.to_owned(), ..info })
     }
 
     /// Has a session led by another node, one step further: to be called again until it is.

@@ -9,6 +9,8 @@ use std::time::Duration;
 pub const CONTROL_QUEUE: usize = 4_096;
 /// Time that an answer of the control task may take. Beyond: the caller is told to try again.
 pub const CONTROL_ANSWER: Duration = Duration::from_secs(15);
+/// Time for which somebody who ends a session waits until that is safe. Beyond: the answer is that it is ending.
+pub const END_ANSWER: Duration = Duration::from_secs(3);
 /// Events of all workers that wait for the forwarding thread. Beyond: they wait in the workers' own bounded queues.
 pub const WORKER_EVENTS: usize = 8_192;
 

@@ -98,7 +98,8 @@ pub struct Count {
 pub enum Command {
     /// Create a session; [`Event::Created`] follows.
     Create(Box<Create>),
-    /// End a session; [`Event::Ended`] follows if it ends. Answers whether there was one.
+    /// End a session; [`Event::Ended`] follows if it ends. Answers whether there was one: after that event where it ends,
+    /// which waits for its followers or the store. No answer: it is led here no more, or too many wait for its end.
     End {
         /// Which.
         session: SessionId,

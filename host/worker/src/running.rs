@@ -539,6 +539,7 @@ impl Worker {
         }
         self.finish_recording(now, &mut session, EndReason::SessionEnded);
         self.tell(Event::Ended { session: id, reason: why, outcome });
+        session.has_ended();
     }
 
     /// Gives a session that overran its budget too often to the penalty worker.

@@ -24,7 +24,7 @@ use ringside_sandbox::{CallCost, Ending, Fold, FoldError, FoldOptions, Hashing, 
 use crate::accounting::Usage;
 use crate::arena::Arena;
 use crate::bucket::Bucket;
-use crate::command::{Create, PlayerReport, SessionReport};
+use crate::command::{Create, PlayerReport, Reply, SessionReport};
 use crate::endpoint::LinkId;
 use crate::recording::{PartHead, Piece, Recording};
 use crate::replication::{Branches, Clock, Fork, Lead, Rested};
@@ -35,6 +35,8 @@ use crate::worker::PHASE;
 const PIECE_AGE: Duration = Duration::from_secs(1);
 /// Bodies of datagrams are copied into chunks of this size, so that an input costs no allocation and pins no packet.
 const ARENA_BYTES: usize = 16 << 10;
+/// Who waits for the end of a session to be safe; beyond, who has waited longest gets no answer.
+const ENDERS: usize = 8;
 /// What a guest may tell the node at once, as time at its rate.
 const NEWS_BURST: Duration = Duration::from_secs(2);
 
@@ -170,6 +172,8 @@ pub(crate) struct Session {
     /// How often its guest may tell the node something.
     pub(crate) news: Bucket,
     owed: Vec<OwedLeave>,
+    /// Who is told when it has ended.
+    enders: VecDeque<Reply<bool>>,
     /// Messages that wait because they may kill the process.
     pub(crate) suspects: Suspected,
     arena: Arena<ARENA_BYTES>,
@@ -273,6 +277,7 @@ impl Session {
             spent: Duration::ZERO,
             news: Bucket::new(limits::NEWS_RATE, NEWS_BURST),
             owed: Vec::new(),
+            enders: VecDeque::new(),
             suspects: Suspected::default(),
             arena: Arena::new(),
         }
@@ -847,6 +852,19 @@ impl Session {
     /// Whether the player of a slot is about to leave: nothing that it sends matters any longer.
     pub(crate) fn is_leaving(&self, slot: Slot) -> bool {
         self.owed.iter().any(|owed| owed.slot == slot)
+    }
+
+    /// Somebody is to hear when it has ended.
+    pub(crate) fn tell_end(&mut self, reply: Reply<bool>) {
+        if self.enders.len() == ENDERS {
+            self.enders.pop_front();
+        }
+        self.enders.push_back(reply);
+    }
+
+    /// It has ended.
+    pub(crate) fn has_ended(&mut self) {
+        self.enders.drain(..).for_each(|reply| reply(true));
     }
 
     /// Frees a seat; answers the connection that was attached to it.

@@ -303,11 +303,14 @@ impl Worker {
         match command {
             Command::Create(create) => self.create(now, *create),
             Command::End { session, if_empty, reason, reply } => {
-                let index = self.index_of(&session);
-                reply(index.is_some());
-                if let Some(index) = index.filter(|index| !if_empty || self.is_empty(*index)) {
-                    self.end_session(now, index, &reason);
+                let Some(index) = self.index_of(&session) else { return reply(false) };
+                if if_empty && !self.is_empty(index) {
+                    return reply(true);
                 }
+                if let Some(session) = self.sessions[index].as_mut() {
+                    session.tell_end(reply);
+                }
+                self.end_session(now, index, &reason);
             }
             Command::Show { session, reply } => {
                 let index = self.index_of(&session);

@@ -286,6 +286,7 @@ const OF_WORKERS: &[Reached] = &[
 const OF_NODES: &[Reached] = &[
     ("CONTROL_QUEUE", CONTROL, "requests_beyond_the_queue_are_refused_as_busy"),
     ("CONTROL_ANSWER", CONTROL, "a_question_that_is_not_answered_is_given_up"),
+    ("END_ANSWER", CONTROL, "an_end_that_nobody_confirms_is_said_to_be_on_its_way"),
     ("WORKER_EVENTS", "host/node/src/workers.rs", "events_that_nobody_takes_wait_and_workers_go_on"),
     ("SIGNALS", CONTROL, "signals_that_wait_are_bounded_and_take_no_players_place"),
     ("ADMIN_CONNECTIONS", DOOR, "connections_beyond_the_bound_wait_until_one_ends"),

@@ -170,7 +170,13 @@ pub async fn run(common: &Common, command: &SessionCommand) -> CliResult {
         SessionCommand::End(args) => {
             let body = EndSession { reason: args.reason.clone() };
             let session: SessionInfo = node.send(Method::DELETE, &path(&args.session)?, &body).await?;
-            common.print(&session, |session| format!("{} ended", session.session));
+            common.print(&session, |session| match session.state.as_str() {
+                "ending" => format!(
+                    "{} is ending: its followers or the store have not confirmed that yet; `session show` says when it is over",
+                    session.session
+                ),
+                _ => format!("{} ended", session.session),
+            });
         }
         SessionCommand::Recording(args) => recording(common, &node, args).await?,
     }

@@ -241,8 +241,13 @@ fn a_session_is_shown_with_its_detail_ended_and_listed_as_ended() {
 
     let mut ended = bench.ask(|reply| Message::End(name(&session), "enough".to_owned(), reply));
     let Some(Command::End { if_empty: false, reason, reply, .. }) = bench.commands(0).pop() else { panic!() };
+    let (ending, mut has_ended) = ended.try_recv().unwrap().unwrap();
+    assert_eq!(
+        (ending.reason.as_deref(), has_ended.try_recv()),
+        (Some("enough"), Err(oneshot::error::TryRecvError::Empty))
+    );
     reply(true);
-    assert_eq!((reason.as_str(), ended.try_recv().unwrap().unwrap().state.as_str()), ("enough", "ended"));
+    assert_eq!((reason.as_str(), has_ended.try_recv()), ("enough", Ok(true)));
     bench.event(0, Event::Ended { session: session.clone(), reason, outcome: None });
     assert!(bench.ask(Message::Sessions).try_recv().unwrap().unwrap().is_empty());
     assert_eq!(bench.ask(Message::Ended).try_recv().unwrap().unwrap()[0].reason.as_deref(), Some("enough"));
@@ -318,6 +323,20 @@ async fn requests_beyond_the_queue_are_refused_as_busy() {
 async fn a_question_that_is_not_answered_is_given_up() {
     let (control, _queue) = Control::queue(Default::default());
     assert_eq!(control.status().await, Err(ControlError::Overloaded));
+}
+
+/// Takes as long as the bound is.
+#[tokio::test]
+async fn an_end_that_nobody_confirms_is_said_to_be_on_its_way() {
+    let mut bench = Bench::new(1);
+    let session = bench.session("final");
+    let (control, mut queue) = Control::queue(Default::default());
+    let asked = tokio::spawn(async move { control.end(name(&session), "enough".to_owned()).await });
+    bench.desk.handle(0, queue.recv().await.unwrap());
+    // The worker has the reply, and does not answer.
+    let told = bench.commands(0).pop();
+    assert_eq!(asked.await.unwrap().unwrap().state, "ending");
+    assert!(matches!(told, Some(Command::End { .. })));
 }
 
 #[test]

@@ -216,9 +216,13 @@ impl Worker {
     fn take_unsent(&mut self, now: Instant) -> Vec<usize> {
         let mut leaving = self.replication.unsent.take_turn();
         leaving.retain(|&index| {
-            let Some(lead) = self.lead_mut(index) else { return false };
+            let session = self.sessions.get_mut(index).and_then(Option::as_mut);
+            let Some(session) = session else { return false };
+            // Whoever plays in it or ends it waits to hear that it is over.
+            let is_over = session.fold.ending().is_some();
+            let Some(lead) = session.lead.as_mut() else { return false };
             lead.is_unflushed = false;
-            let may_gather = lead.may_gather(now);
+            let may_gather = !is_over && lead.may_gather(now);
             if may_gather && lead.has_unsent() && !std::mem::replace(&mut lead.is_gathered, true) {
                 self.replication.unsent.gather(now, index);
             }

@@ -7,6 +7,7 @@ use ringside_core::ids::{IdError, NodeId, SessionId, WorkerId};
 use ringside_core::placement::{BOUND_PERCENT, Decision, Policy, Step, Verdict};
 use ringside_core::ring::Position;
 use ringside_worker::{Command, SessionReport};
+use tokio::sync::oneshot;
 
 use super::{Desk, WorkerPort};
 use crate::api::{DirectoryEntry, DirectoryInfo, ExplainedStep, Explanation, SessionInfo, WorkerInfo};
@@ -71,18 +72,24 @@ impl Desk {
         let _ = self.send(worker, Command::Flush { session, reply: answer });
     }
 
-    pub(super) fn end(&mut self, now: u64, name: &SessionName, reason: String, reply: Reply<SessionInfo>) {
+    pub(super) fn end(
+        &mut self,
+        now: u64,
+        name: &SessionName,
+        reason: String,
+        reply: Reply<(SessionInfo, oneshot::Receiver<bool>)>,
+    ) {
         let Some(entry) = self.find(name) else {
             let _ = reply.send(Err(ControlError::NoSuchSession(name.to_string())));
             return;
         };
         let (mut info, session, worker) = (self.live_one(now, entry), entry.id.clone(), entry.worker);
         info.reason = Some(reason.clone());
-        let missing = ControlError::NoSuchSession(session.to_string());
+        let (ended, has_ended) = oneshot::channel();
         let answer = Box::new(move |was_there: bool| {
-            info.state = "ended".to_owned();
-            let _ = reply.send(if was_there { Ok(info) } else { Err(missing) });
+            let _ = ended.send(was_there);
         });
+        let _ = reply.send(Ok((info, has_ended)));
         let _ = self.send(worker, Command::End { session, if_empty: false, reason, reply: answer });
     }
 

@@ -81,6 +81,27 @@ fn a_session_moves_to_a_follower_that_keeps_the_log_once_that_has_folded() {
 }
 
 #[test]
+fn an_end_is_answered_when_it_has_happened() {
+    let (mut group, id, talker) = talking(2, "echo-kept");
+    group.pump("replies", || talker.replies() > 100);
+    talker.finish(&mut group);
+    // Nothing is safe until it is known that this one is not coming back.
+    group.kill(2);
+    let (answer, answers) = sync_channel(1);
+    let reply = Box::new(move |is_over| _ = answer.send(is_over));
+    let end = Command::End { session: id.clone(), if_empty: false, reason: "enough".into(), reply };
+    group.tell(group.member(1), end);
+    assert!(group.show(1, &id).is_some(), "it waits");
+    let mut answered = None;
+    group.pump("the end", || {
+        answered = answers.try_recv().ok();
+        answered.is_some()
+    });
+    assert_eq!(answered, Some(true));
+    assert!(group.show(1, &id).is_none(), "it was answered before it had ended");
+}
+
+#[test]
 fn who_keeps_the_log_of_a_session_that_is_over_finds_that_out_and_lets_go() {
     let (mut group, id, talker) = talking(2, "echo-kept");
     group.pump("replies", || talker.replies() > 100);
