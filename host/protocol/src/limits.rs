@@ -77,6 +77,9 @@ limits! {
     time KEEP_ALIVE = Duration::from_millis(500), "ms", Connection;
         at: "A silent connection is pinged, and the newest unacknowledged view repeated.";
         why: "A third of the 1.5 s after which a client of an event-driven session asks elsewhere.";
+    time STANDBY_KEEP_ALIVE = Duration::from_millis(3_000), "ms", Connection;
+        at: "A silent connection that waits at a follower is pinged.";
+        why: "Nothing is awaited on it but the end of its node; a node may have thousands, and a lost ping is repeated.";
     time WRITE_STALL_TIMEOUT = Duration::from_millis(10_000), "ms", Connection;
         at: "A peer that takes nothing of a full send buffer for so long is closed: too-slow.";
         why: "The idle timeout: a peer that answers packets and reads nothing is as useless as a silent one.";
@@ -270,7 +273,7 @@ mod tests {
             assert!(CLIENT_FRAME_BYTES * 3 <= RECEIVE_WINDOW_BYTES);
             assert!(OPEN_FRAME_BYTES <= CLIENT_FRAME_BYTES);
         }
-        assert!(KEEP_ALIVE * 3 <= IDLE_TIMEOUT);
+        assert!(KEEP_ALIVE * 3 <= IDLE_TIMEOUT && STANDBY_KEEP_ALIVE * 3 <= IDLE_TIMEOUT);
         assert!(SEAT_WINDOW <= CLIENT_GIVE_UP);
     }
 }

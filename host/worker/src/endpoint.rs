@@ -101,6 +101,9 @@ struct Link {
     deadline: Option<Instant>,
     /// When the last packets came. QUIC holds the acknowledgement of one of them back for [`QUIC_ACKNOWLEDGE_DELAY`].
     heard: [Instant; HEARD],
+    /// After how long without a packet it is pinged, again and again; and when it was last.
+    probe: Option<Duration>,
+    probed: Instant,
     /// By when something leaves on which an acknowledgement can ride.
     ride: Option<Instant>,
     ready: bool,
@@ -116,6 +119,12 @@ impl Link {
         let patient =
             |&heard: &Instant| due == heard + QUIC_ACKNOWLEDGE_DELAY && ride <= heard + LONGEST_ACKNOWLEDGE_DELAY;
         Some(if self.heard.iter().any(patient) { ride } else { due })
+    }
+
+    /// When it is to be pinged.
+    fn probe_due(&self) -> Option<Instant> {
+        let interval = self.probe.filter(|_| !self.quic.is_closed())?;
+        Some(self.heard[0].max(self.probed) + interval)
     }
 
     /// A packet came.
@@ -240,6 +249,10 @@ impl Endpoint {
         while let Some(index) = self.timers.pop_due(now) {
             if let Some(link) = self.links[index as usize].as_mut() {
                 link.quic.handle_timeout(now);
+                if link.probe_due().is_some_and(|due| due <= now) {
+                    link.probed = now;
+                    link.quic.ping();
+                }
                 mark(&mut link.ready, index, |index| self.ready.push_back(index));
                 mark(&mut link.unsent, index, |index| self.unsent.push(index));
             }
@@ -357,6 +370,16 @@ impl Endpoint {
         }
     }
 
+    /// Pings a link whenever nothing was heard of it for so long. For one whose handshake is done.
+    pub fn probe(&mut self, id: LinkId, interval: Duration) {
+        if let Some(Some(link)) = self.links.get_mut(id.index as usize)
+            && link.generation == id.generation
+        {
+            link.probe = Some(interval);
+            mark(&mut link.unsent, id.index, |index| self.unsent.push(index));
+        }
+    }
+
     /// Says by when something will leave on a link, so that acknowledgements can ride on it; `None` says nothing.
     pub fn expect(&mut self, id: LinkId, ride: Option<Instant>) {
         if let Some(Some(link)) = self.links.get_mut(id.index as usize)
@@ -437,10 +460,7 @@ impl Endpoint {
                 return;
             }
         }
-        let deadline = match (link.timeout(), link.deadline) {
-            (Some(quic), Some(own)) => Some(quic.min(own)),
-            (quic, own) => quic.or(own),
-        };
+        let deadline = [link.timeout(), link.probe_due(), link.deadline].into_iter().flatten().min();
         self.timers.set(index, deadline);
     }
 
@@ -553,6 +573,8 @@ impl Endpoint {
             dialed,
             deadline: Some(now + self.limits.handshake),
             heard: [now; HEARD],
+            probe: None,
+            probed: now,
             ride: None,
             ready: true,
             unsent: true,

@@ -95,6 +95,7 @@ impl Worker {
         connection.stage = Stage::Opening;
         let address = connection.address;
         self.set_attached_count(link, true);
+        self.endpoint.probe(link, limits::KEEP_ALIVE);
         let of_address = self.unattached_by.get(&address).copied().unwrap_or(0);
         if self.unattached > limits::UNATTACHED {
             self.close(now, link, Reason::Overloaded);

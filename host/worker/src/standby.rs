@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use ringside_core::ids::SessionId;
 use ringside_protocol::frame::{Place, ServerFrame};
+use ringside_protocol::limits;
 use ringside_protocol::reason::Reason;
 
 use crate::connection::Stage;
@@ -57,6 +58,7 @@ impl Worker {
         self.say_standing(session);
         // QUIC's own timeout ends it if the client is gone.
         self.endpoint.set_deadline(link, None);
+        self.endpoint.probe(link, limits::STANDBY_KEEP_ALIVE);
         self.mark(link);
     }
 
@@ -80,6 +82,7 @@ impl Worker {
             let Some(connection) = self.connection(link) else { continue };
             match std::mem::replace(&mut connection.stage, Stage::Opening) {
                 Stage::StandingBy { open, player, expires_s, .. } => {
+                    self.endpoint.probe(link, limits::KEEP_ALIVE);
                     self.attach(now, Guest { link, open, player, redirects: 0, expires_s }, index);
                 }
                 other => connection.stage = other,

@@ -37,7 +37,8 @@ pub const LONGEST_ACKNOWLEDGE_DELAY: Duration = Duration::from_millis(56);
 /// Packets that a client may receive before it acknowledges at once.
 pub const ACKNOWLEDGE_THRESHOLD: u32 = 10;
 
-/// What both ends of a player's connection use.
+/// What both ends of a player's connection use. Who pings a silent one is the endpoint, for how often is not known before its
+/// player has said what it wants ([`Endpoint::probe`](crate::endpoint::Endpoint::probe)).
 pub fn transport_config() -> TransportConfig {
     let mut acknowledgements = AckFrequencyConfig::default();
     acknowledgements
@@ -55,7 +56,6 @@ pub fn transport_config() -> TransportConfig {
         .datagram_receive_buffer_size(Some(limits::DATAGRAM_RECEIVE_BYTES))
         .datagram_send_buffer_size(DATAGRAM_SEND_BYTES)
         .max_idle_timeout(Some(IdleTimeout::from(idle)))
-        .keep_alive_interval(Some(limits::KEEP_ALIVE))
         .ack_frequency_config(Some(acknowledgements))
         .initial_rtt(Duration::from_millis(100))
         .enable_segmentation_offload(false);

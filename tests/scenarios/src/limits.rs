@@ -60,6 +60,7 @@ const OF_PLAYERS: &[Reached] = &[
     ("RESOLVE_TIMEOUT", CONNECTIONS, "a_question_that_nobody_answers_is_given_up_in_time"),
     ("IDLE_TIMEOUT", HOSTILE_CONNECTIONS, "an_attached_peer_that_goes_silent_is_given_up_and_its_seat_kept"),
     ("KEEP_ALIVE", CONNECTIONS, "a_silent_connection_is_probed_and_its_view_repeated"),
+    ("STANDBY_KEEP_ALIVE", CONNECTIONS, "a_connection_that_waits_at_a_follower_is_probed_seldom"),
     ("WRITE_STALL_TIMEOUT", HOSTILE_STREAMS, "a_peer_that_takes_nothing_for_too_long_is_closed_and_keeps_its_seat"),
     ("LEAVE_TIMEOUT", CLIENT, "leaving_delivers_what_was_sent_first_and_ends_in_time"),
     ("CLOSING_TIMEOUT", CONNECTIONS, "a_connection_that_was_told_its_end_is_closed_in_time"),

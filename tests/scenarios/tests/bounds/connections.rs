@@ -11,7 +11,7 @@ use ringside_simulation::scheduler::Micros;
 use ringside_worker::limits::{HANDSHAKES, RESET_INTERVAL, RESPONSES};
 use ringside_worker::{Command, HANDSHAKE_SHARE, WorkerConfig};
 
-use crate::stage::{SECOND, Stage, address, open};
+use crate::stage::{SECOND, Stage, address, module, open, open_with_ticket};
 
 /// An address of a network of 64 bits.
 fn in_network(network: u16, number: u16) -> SocketAddr {
@@ -162,6 +162,21 @@ fn a_connection_without_views_is_probed() {
     stage.pass(5 * SECOND);
     let before = stage.stats(id).frame_rx.ping;
     stage.pass(10 * limits::KEEP_ALIVE.as_micros() as Micros);
+    let pings = stage.stats(id).frame_rx.ping - before;
+    assert!((8..=10).contains(&pings), "{pings} in ten intervals");
+}
+
+#[test]
+fn a_connection_that_waits_at_a_follower_is_probed_seldom() {
+    let mut stage = Stage::new(|_| {});
+    let session = "echo/far@0000000000000001".parse().expect("a session");
+    stage.follow(&session, &module("echo"));
+    let id = stage.connected(address(1, 0));
+    stage.say(id, &open_with_ticket("ann", &session, 0));
+    stage.pass(5 * SECOND);
+    assert!(matches!(stage.link(id).frames[..], [ServerFrame::StandingBy { .. }]));
+    let before = stage.stats(id).frame_rx.ping;
+    stage.pass(10 * limits::STANDBY_KEEP_ALIVE.as_micros() as Micros);
     let pings = stage.stats(id).frame_rx.ping - before;
     assert!((8..=10).contains(&pings), "{pings} in ten intervals");
 }

@@ -2,17 +2,15 @@
 
 use bytes::Bytes;
 use ringside_client::core::LinkId;
-use ringside_core::ids::{Incarnation, Node, NodeId, SessionId, WorkerId};
+use ringside_core::ids::{Incarnation, SessionId};
 use ringside_core::routing::REDIRECTS;
 use ringside_protocol::frame::{ClientFrame, ServerFrame};
 use ringside_protocol::limits;
 use ringside_protocol::reason::Reason;
-use ringside_simulation::worker::identity;
-use ringside_worker::authority::Authority;
 use ringside_worker::relay::Relayed;
-use ringside_worker::{Command, Event, Resolved};
+use ringside_worker::{Command, Event};
 
-use crate::stage::{SECOND, Stage, address, open};
+use crate::stage::{SECOND, Stage, address, open, open_with_ticket};
 
 /// A player who asks to be relayed to a session of another node.
 fn relayed(stage: &mut Stage, number: usize) -> LinkId {
@@ -86,22 +84,8 @@ fn sent_on(redirects: u8) -> (Option<ServerFrame>, usize) {
     let mut stage = Stage::new(|_| {});
     stage.elsewhere = true;
     let session: SessionId = "echo/far@0000000000000001".parse().expect("a session");
-    let node = Node { id: NodeId(identity::NODE + 1), generation: identity::GENERATION };
-    let mut door = Authority::new(identity::keys(), node, WorkerId(0), &[1; 32]);
-    let place = Resolved {
-        session: session.clone(),
-        node: identity::NODE,
-        generation: identity::GENERATION,
-        era: 0,
-        worker: WorkerId(0),
-        address: address(0, 0),
-        certificate: identity::CERTIFICATE,
-    };
-    let ticket = door.ticket(&"ann".parse().expect("a player"), &place, redirects, u64::MAX);
     let id = stage.connected(address(1, 0));
-    let ClientFrame::Open(mut asked) = open("ann", &session) else { panic!("an open frame") };
-    asked.ticket = Some(ticket);
-    stage.say(id, &ClientFrame::Open(asked));
+    stage.say(id, &open_with_ticket("ann", &session, redirects));
     stage.pass(SECOND);
     (stage.link(id).frames.first().cloned(), orders(&stage))
 }

@@ -4,8 +4,7 @@ use bad_citizens::Command as Deed;
 use bytes::Bytes;
 use ringside_client::core::LinkId;
 use ringside_core::durable::object::Item as Logged;
-use ringside_core::ids::{Node, NodeId, SessionId, WorkerId};
-use ringside_core::leadership::record::{Member, PartitionPolicy, Terms, Tier};
+use ringside_core::ids::SessionId;
 use ringside_core::limits;
 use ringside_core::log::Input;
 use ringside_core::recording::{Item, Reader};
@@ -13,7 +12,6 @@ use ringside_protocol::frame::{ClientFrame, Resume, ServerFrame};
 use ringside_protocol::reason::Reason;
 use ringside_sandbox::CallCost;
 use ringside_worker::limits::FOLLOWED;
-use ringside_worker::replication::Follow;
 use ringside_worker::{Command, Event, WorkerConfig};
 
 use crate::stage::{SECOND, Stage, address, echo_message, module, open};
@@ -254,12 +252,8 @@ fn a_large_checkpoint_is_restored_by_slices() {
 fn sessions_that_a_worker_follows_are_bounded() {
     let mut stage = Stage::new(|_| ());
     let module = module("echo");
-    let leader = Member { node: Node { id: NodeId(2), generation: 1 }, worker: WorkerId(0) };
     for number in 0..=FOLLOWED {
-        let session = format!("echo/room@{number:016x}").parse().expect("a session");
-        let (tier, policy) = (Tier::Replicated, PartitionPolicy::Available);
-        let terms = Terms { session, tier, policy, followers: 1, is_recorded: false };
-        stage.tell(Command::Follow(Box::new(Follow { module: module.clone(), terms, leader })));
+        stage.follow(&format!("echo/room@{number:016x}").parse().expect("a session"), &module);
     }
     stage.pass(SECOND);
     assert_eq!(stage.host.worker.held().followed, FOLLOWED);

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use ringside_client::core::{LinkId, Lost};
 use ringside_core::durable::object::Item;
 use ringside_core::ids::{Incarnation, Node, NodeId, SessionId, WorkerId};
+use ringside_core::leadership::record::{Member, PartitionPolicy, Terms, Tier};
 use ringside_protocol::frame::{Attached, ClientFrame, FrameDecoder, Open, ServerFrame, Target, VERSION, WireFrame};
 use ringside_sandbox::{Module, Sandbox, SandboxConfig};
 use ringside_simulation::scheduler::Micros;
@@ -18,7 +19,9 @@ use ringside_simulation::worker::dialer::{Dialer, Heard, Packet};
 use ringside_simulation::worker::host::Host;
 use ringside_simulation::worker::identity;
 use ringside_test_support::guests;
+use ringside_worker::authority::Authority;
 use ringside_worker::durable::Stored;
+use ringside_worker::replication::Follow;
 use ringside_worker::{Command, Create, Event, Resolved, SessionReport, WorkerConfig};
 
 pub const SECOND: Micros = 1_000_000;
@@ -158,6 +161,14 @@ impl Stage {
         self.sessions.push(session.clone());
         self.tell(Command::Create(Box::new(create)));
         session
+    }
+
+    /// Has it follow a session of a built game, whose leader is never heard of.
+    pub fn follow(&mut self, session: &SessionId, module: &Module) {
+        let leader = Member { node: Node { id: NodeId(identity::NODE + 1), generation: 1 }, worker: WorkerId(0) };
+        let (tier, policy) = (Tier::Replicated, PartitionPolicy::Available);
+        let terms = Terms { session: session.clone(), tier, policy, followers: 1, is_recorded: false };
+        self.tell(Command::Follow(Box::new(Follow { module: module.clone(), terms, leader })));
     }
 
     pub fn tell(&mut self, command: Command) {
@@ -403,6 +414,25 @@ pub fn open(player: &str, session: &SessionId) -> ClientFrame {
         ticket: None,
         relay: false,
     }))
+}
+
+/// The same of a player whom another node sends to this worker, after so many redirects.
+pub fn open_with_ticket(player: &str, session: &SessionId, redirects: u8) -> ClientFrame {
+    let node = Node { id: NodeId(identity::NODE + 1), generation: identity::GENERATION };
+    let mut door = Authority::new(identity::keys(), node, WorkerId(0), &[1; 32]);
+    let place = Resolved {
+        session: session.clone(),
+        node: identity::NODE,
+        generation: identity::GENERATION,
+        era: 0,
+        worker: WorkerId(0),
+        address: address(0, 0),
+        certificate: identity::CERTIFICATE,
+    };
+    let ticket = door.ticket(&player.parse().expect("a player"), &place, redirects, u64::MAX);
+    let ClientFrame::Open(mut asked) = open(player, session) else { panic!("an open frame") };
+    asked.ticket = Some(ticket);
+    ClientFrame::Open(asked)
 }
 
 /// An IPv4 address of a network, with a port of its own.

@@ -258,13 +258,13 @@ fn lost(error: ConnectionError) -> Lost {
 }
 
 /// As the client's shell sets it up.
+/// It keeps nothing alive, as browsers do: what the worker sends must do.
 fn transport() -> TransportConfig {
     let idle = VarInt::from_u32(limits::CLIENT_IDLE_TIMEOUT.as_millis() as u32);
     let mut config = TransportConfig::default();
     config
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
-        .max_idle_timeout(Some(IdleTimeout::from(idle)))
-        .keep_alive_interval(Some(Duration::from_millis(1500)));
+        .max_idle_timeout(Some(IdleTimeout::from(idle)));
     config
 }

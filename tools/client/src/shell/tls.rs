@@ -173,8 +173,8 @@ fn transport(idle_timeout: Duration) -> Result<TransportConfig, ConnectError> {
     let mut transport = TransportConfig::default();
     transport
         .max_idle_timeout(Some(idle))
-        // The server's keep-alives come far more often; this is for one that sends none.
-        .keep_alive_interval(Some(idle_timeout / 3))
+        // Where it plays the server's keep-alives come far more often; this is for where it waits at a follower.
+        .keep_alive_interval(Some(idle_timeout / 2))
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .stream_receive_window(window)
