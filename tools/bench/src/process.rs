@@ -78,6 +78,11 @@ impl Process {
         self.log.try_iter()
     }
 
+    /// What it logs until it has ended, which it is about to.
+    pub fn last_logged(&self) -> impl Iterator<Item = Line> {
+        std::iter::from_fn(|| self.log.recv_timeout(ENDING).ok())
+    }
+
     /// CPU time that it has used so far.
     pub fn cpu_time(&self) -> Result<Duration, BenchError> {
         machine::cpu_time(self.child.id()).ok_or_else(|| BenchError::Child("has no CPU clock".into()))

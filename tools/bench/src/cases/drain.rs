@@ -116,7 +116,8 @@ fn drain(context: &Context, round: usize, matches: usize) -> Result<Drained, Ben
     drained.logged().for_each(drop);
     let begun = Instant::now();
     cluster.ask(1, &["node", "drain", &format!("{DRAINED:x}"), "--grace", "1h"])?;
-    let left: Vec<Instant> = drained.logged().filter(|line| line.text.contains(LEFT)).map(|line| line.at).collect();
+    let left: Vec<Instant> =
+        drained.last_logged().filter(|line| line.text.contains(LEFT)).map(|line| line.at).collect();
     if left.len() != matches {
         return Err(BenchError::Child(format!("gave {} of {matches} matches away", left.len())));
     }
