@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{ModuleHash, PlayerId, Position, SessionTime, Slot};
 use crate::leadership;
 
-/// Everything that a guest can observe enters its session as one of these.
+/// Everything that a guest can observe enters its session as one of these. Its bodies are `B`: where it is decoded they are those
+/// of the frame that it came in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Input {
+pub enum Input<B = Bytes> {
     /// The first entry: begins the session. Also runs the module's start function.
     Start {
         /// The module that folds this log.
@@ -18,7 +19,7 @@ pub enum Input {
         /// Seed of the session's generator.
         seed: [u8; 32],
         /// The game's configuration, as the creator gave it.
-        config: Bytes,
+        config: B,
     },
     /// A player asks for the free slot that the leader chose.
     Join {
@@ -41,14 +42,14 @@ pub enum Input {
         /// Its number in the player's channel.
         number: u64,
         /// What the guest gets.
-        body: Bytes,
+        body: B,
     },
     /// An unreliable message.
     Datagram {
         /// Whose.
         slot: Slot,
         /// What the guest gets.
-        body: Bytes,
+        body: B,
     },
     /// One step of simulated time; the fold counts them.
     Tick,
@@ -62,7 +63,7 @@ pub enum Input {
         /// `game/key` of the sender.
         source: String,
         /// What the guest gets.
-        body: Bytes,
+        body: B,
     },
     /// The player has every reliable output up to this number: the state may forget them. Never seen by the guest.
     Acknowledge {
@@ -81,6 +82,27 @@ pub enum Input {
         /// The record.
         record: Box<leadership::record::Record>,
     },
+}
+
+impl<B> Input<B> {
+    /// The same with other bodies.
+    pub fn map<C>(self, mut body_of: impl FnMut(B) -> C) -> Input<C> {
+        match self {
+            Input::Start { module, rewriter, seed, config } => {
+                Input::Start { module, rewriter, seed, config: body_of(config) }
+            }
+            Input::Join { slot, player } => Input::Join { slot, player },
+            Input::Leave { slot, reason } => Input::Leave { slot, reason },
+            Input::Message { slot, number, body } => Input::Message { slot, number, body: body_of(body) },
+            Input::Datagram { slot, body } => Input::Datagram { slot, body: body_of(body) },
+            Input::Tick => Input::Tick,
+            Input::Timer { id } => Input::Timer { id },
+            Input::Signal { source, body } => Input::Signal { source, body: body_of(body) },
+            Input::Acknowledge { slot, up_to } => Input::Acknowledge { slot, up_to },
+            Input::End { reason } => Input::End { reason },
+            Input::Leadership { record } => Input::Leadership { record },
+        }
+    }
 }
 
 /// Why a player's stay ended; the guest sees it.
@@ -124,18 +146,24 @@ pub enum Outcome {
 
 /// One item of the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
+pub struct Record<B = Bytes> {
     /// Its place, counted from 1 without gaps.
     pub position: Position,
     /// Session time, µs; never decreases.
     pub time_us: SessionTime,
     /// What came in.
-    pub input: Input,
+    pub input: Input<B>,
     /// What became of it.
     pub outcome: Outcome,
 }
 
-impl Record {
+impl<B> Record<B> {
+    /// The same with other bodies.
+    pub fn map<C>(self, body_of: impl FnMut(B) -> C) -> Record<C> {
+        let Record { position, time_us, input, outcome } = self;
+        Record { position, time_us, input: input.map(body_of), outcome }
+    }
+
     /// Whether it was skipped as what may have killed a process: releases before do not know that.
     pub fn is_suspect(&self) -> bool {
         self.outcome == Outcome::Skipped(SkipCause::Suspect)

@@ -448,10 +448,11 @@ impl Worker {
         if self.is_prompt() { wake } else { Some(self.on_grid(now, wake)) }
     }
 
-    /// Whether arriving packets are handled at once: on a worker with a session that answers at once, and on one
-    /// that has no session, is letting somebody in, or gives or takes the lead of a session.
+    /// Whether arriving packets are handled at once: on a worker with a session that answers at once, and on one that leads
+    /// none, unless all that it follows tick, is letting somebody in, or gives or takes the lead of a session.
     pub fn is_prompt(&self) -> bool {
-        self.prompt_sessions > 0 || self.live_sessions == 0 || self.unattached > 0 || self.hurries_until.is_some()
+        let is_free = self.live_sessions == 0 && !self.replication.follows_ticking();
+        self.prompt_sessions > 0 || is_free || self.unattached > 0 || self.hurries_until.is_some()
     }
 
     /// The lead of a session goes from here, or comes: no word of that waits for the grid.

@@ -538,12 +538,13 @@ impl Leader {
                 .collect()
         };
         self.peers.retain(|who, _| !silent.contains(who));
-        let all: Vec<(Member, bool)> = self.peers.iter().map(|(who, peer)| (*who, peer.is_introduced)).collect();
-        for (who, is_introduced) in all {
-            if is_introduced {
-                self.send_entries(now, who);
-            } else {
-                self.correct(who);
+        let all: Vec<(Member, bool, Option<u64>)> =
+            (self.peers.iter()).map(|(who, peer)| (*who, peer.is_introduced, peer.is_told_until(now))).collect();
+        for (who, is_introduced, is_told_until) in all {
+            match is_told_until {
+                Some(until) => self.next_beat = self.next_beat.min(until),
+                None if is_introduced => self.send_entries(now, who),
+                None => self.correct(who),
             }
         }
         self.tell_suspects(now);

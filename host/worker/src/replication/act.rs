@@ -40,6 +40,8 @@ pub(crate) struct Replication {
     pub nodes: Nodes,
     followed: Vec<Option<Box<Following>>>,
     by_id: HashMap<SessionId, usize>,
+    /// For how many of them arriving packets are handled at once.
+    prompt: usize,
     /// When followers want their turn.
     schedule: Timers,
     /// Followers that have something to fold.
@@ -71,6 +73,7 @@ impl Replication {
             nodes: Arc::default(),
             followed: Vec::new(),
             by_id: HashMap::new(),
+            prompt: 0,
             schedule: Timers::default(),
             work: VecDeque::new(),
             unsent: Unsent::default(),
@@ -89,6 +92,20 @@ impl Replication {
     /// Sessions that are followed.
     pub fn followed(&self) -> usize {
         self.by_id.len()
+    }
+
+    /// Whether there are sessions that are followed, and all of them tick, so that their leaders keep to the grid as well, and
+    /// count this worker: nobody waits until it has caught up.
+    pub fn follows_ticking(&self) -> bool {
+        !self.by_id.is_empty() && self.prompt == 0
+    }
+
+    /// A session is followed from now on, or counts this worker, or does not any more.
+    fn note_prompt(&mut self, at: usize) {
+        let Some(following) = self.followed.get_mut(at).and_then(Option::as_deref_mut) else { return };
+        let is_prompt = following.wants_packets();
+        let before = std::mem::replace(&mut following.is_prompt, is_prompt);
+        self.prompt = self.prompt + usize::from(following.is_prompt) - usize::from(before);
     }
 
     /// A session that is followed.
@@ -159,7 +176,7 @@ impl Worker {
         true
     }
 
-    fn take_item(&mut self, now: Instant, from: Member, item: Item) {
+    fn take_item(&mut self, now: Instant, from: Member, item: Item<&[u8]>) {
         match item {
             Item::Word(word) => self.hear(now, Party::Member(from), word),
             Item::Standing { session, players } => self.have_come(now, from, &session, players),
@@ -182,13 +199,17 @@ impl Worker {
     }
 
     /// A word about a session.
-    pub(crate) fn hear(&mut self, now: Instant, from: Party, word: Word) {
+    pub(crate) fn hear(&mut self, now: Instant, from: Party, word: Word<&[u8]>) {
         let Word { session, message, entries } = word;
         if let Some(index) = self.index_of(&session) {
             self.with_leader(now, index, |core, us| core.handle_message(us, from, message));
             // It may have been introduced by this, and wait for entries.
             self.flush_later(index);
         } else if let Some(at) = self.replication.index_of(&session) {
+            if !matches!(&message, Message::Append(append) if append.record.is_none()) {
+                // Who leads, or what the leader holds back until this worker knows of it: players wait for that.
+                self.hurry(now);
+            }
             self.with_follower(now, at, |following| following.hear(now, from, message, entries));
         } else if let (Party::Member(from), Message::Lead { .. }) = (from, &message) {
             self.say(from, Item::Absent { session });
@@ -216,6 +237,9 @@ impl Worker {
     fn take_unsent(&mut self, now: Instant) -> Vec<usize> {
         let mut leaving = self.replication.unsent.take_turn();
         leaving.retain(|&index| {
+            if self.lead_mut(index).is_some_and(|lead| lead.is_due(now)) {
+                self.with_leader(now, index, |_, _| ());
+            }
             let session = self.sessions.get_mut(index).and_then(Option::as_mut);
             let Some(session) = session else { return false };
             // Whoever plays in it or ends it waits to hear that it is over.
@@ -237,12 +261,16 @@ impl Worker {
         leaving
     }
 
-    /// Folds for a follower. Answers whether more is to be folded.
+    /// Folds for each follower that has something to fold, until the turn is over. Answers whether more is to be folded.
     pub(crate) fn follow_some(&mut self, outlet: &mut dyn Outlet) -> bool {
-        let Some(at) = self.replication.work.pop_front() else { return false };
-        let now = outlet.now();
         let slice = self.config.slice;
-        self.fold_some(now, at, slice);
+        for _ in 0..self.replication.work.len() {
+            let Some(at) = self.replication.work.pop_front() else { break };
+            self.fold_some(outlet.now(), at, slice);
+            if self.is_turn_over(outlet) {
+                break;
+            }
+        }
         !self.replication.work.is_empty()
     }
 

@@ -19,7 +19,11 @@ use ringside_sandbox::{Fold, FoldError, FoldOptions, Module, Rebuild, State, Ste
 
 use super::wire::CheckpointHead;
 use super::{Branches, Change, Clock, Keeping, Kept, Lead, Phase, keeps_log};
+use crate::arena::Arena;
 use crate::standby::Standbys;
+
+/// Of the chunks that bodies of its log are copied into: smaller than a leader's, for a node follows as many quiet sessions.
+const ARENA_BYTES: usize = 4 << 10;
 
 /// A session that is followed.
 pub(crate) struct Following {
@@ -46,6 +50,10 @@ pub(crate) struct Following {
     pub todo: VecDeque<Output>,
     /// The entries that came with the message that is being handled.
     batch: (Position, Vec<Record>),
+    /// Whether packets about it are handled at once.
+    pub is_prompt: bool,
+    /// Bodies of its log: copied into chunks of its own, so that an entry costs no allocation and pins no frame.
+    arena: Arena<ARENA_BYTES>,
     pub linked: BTreeSet<Member>,
     /// Connections that wait here for a promotion.
     pub standbys: Standbys,
@@ -99,6 +107,8 @@ impl Following {
             promotion: None,
             todo: VecDeque::new(),
             batch: (0, Vec::new()),
+            is_prompt: false,
+            arena: Arena::new(),
             linked: BTreeSet::new(),
             standbys: Standbys::default(),
             heard: now,
@@ -137,10 +147,11 @@ impl Following {
     }
 
     /// A message has come, with the entries that a batch brings.
-    pub fn hear(&mut self, now: Instant, from: Party, message: Message, entries: Vec<Record>) {
+    pub fn hear(&mut self, now: Instant, from: Party, message: Message, entries: Vec<Record<&[u8]>>) {
         self.heard = now;
         if let Message::Append(append) = &message {
-            self.batch = (append.from, entries);
+            let own = entries.into_iter().map(|entry| entry.map(|body| self.arena.copy(body)));
+            self.batch = (append.from, own.collect());
         }
         self.with_core(now, |core, us| core.handle_message(us, from, message));
         self.batch = (0, Vec::new());
@@ -370,6 +381,12 @@ impl Following {
     /// What a leader goes on from: the fold, its last checkpoint and the log since. None before it has a fold.
     pub fn take_parts(&mut self) -> Option<(Fold, Option<Arc<State>>, Vec<Record>)> {
         Some((self.fold.take()?, self.base.take(), std::mem::take(&mut self.log).into()))
+    }
+
+    /// Whether packets about it are to be handled at once: its leader answers players at once and not at the next tick, or it
+    /// has not caught up.
+    pub fn wants_packets(&self) -> bool {
+        self.module.description().tick_rate == 0 || !self.core.counts()
     }
 
     /// Whether the session is over, as far as it has folded.

@@ -162,11 +162,15 @@ impl Lead {
         !self.gates.is_released(self.core.end())
     }
 
-    /// Whether what was appended may leave a little later: nobody waits for it, the lead stays where it is, and the core is
-    /// not due, which else would have its turn at once and again until then.
+    /// Whether the core is to have its turn, or a move goes on.
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.next_timeout().is_some_and(|due| due <= now)
+    }
+
+    /// Whether what was appended may leave a little later: nobody waits for it, the lead stays where it is, and nothing is
+    /// due that leaves only with a flush.
     pub fn may_gather(&self, now: Instant) -> bool {
-        let is_due = self.next_timeout().is_some_and(|due| due <= now);
-        !is_due && self.gates.is_empty() && self.moving.is_none() && self.core.is_calm()
+        !self.is_due(now) && self.gates.is_empty() && self.moving.is_none() && self.core.is_calm()
     }
 
     /// Whether there is something for followers or the log of the node.
@@ -266,9 +270,14 @@ impl Lead {
         if from >= to {
             return (from == to).then(Vec::new);
         }
+        // Positions have no gaps: how many entries of a part of the log are not after one.
+        let until = |first: Option<&Record>, length: usize, position: Position| {
+            let count = first.map_or(0, |first| position.saturating_add(1).saturating_sub(first.position));
+            usize::try_from(count).unwrap_or(usize::MAX).min(length)
+        };
         let after = |position| {
-            let is_before = |entry: &Record| entry.position <= position;
-            (self.window.partition_point(is_before), log.partition_point(is_before))
+            let in_window = until(self.window.front(), self.window.len(), position);
+            (in_window, until(log.first(), log.len(), position))
         };
         let ((in_window, in_log), (window_end, log_end)) = (after(from), after(to));
         let found: Vec<Record> =

@@ -1,12 +1,13 @@
 //! Which of a worker's sessions have entries to send, and when those leave: with the turn that appended them where
 //! somebody waits for them; else all together, once [`GATHERING`] has passed since the first. Followers of a match that
-//! takes datagrams so hear of it a hundred times a second at most, and not with each turn.
+//! takes datagrams so hear of it twenty-five times a second, and not with each turn.
 
 use std::time::{Duration, Instant};
 
-/// What nobody waits for is sent at the latest so long after it was appended: a fifth of a heartbeat, so that who goes
-/// on lacks hardly more than it would anyway.
-const GATHERING: Duration = Duration::from_millis(10);
+/// What nobody waits for is sent at the latest so long after it was appended: less than a heartbeat, so that there are none
+/// beside it. Who goes on after a death lacks up to so much of what views have shown, and shows the first of its own after
+/// more than ten times as long.
+const GATHERING: Duration = Duration::from_millis(40);
 
 /// Indices of sessions. Each is in either list at most once, for its [`Lead`](super::Lead) knows in which it is.
 #[derive(Default)]

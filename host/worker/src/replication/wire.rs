@@ -20,26 +20,26 @@ const KEEPING: u8 = 2;
 /// What is said of inputs that may kill a process, and entries that are skipped because one may have.
 const NEWEST: u8 = 3;
 
-/// A message about a session.
+/// A message about a session. Bodies of entries are those of the frame where it was read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Word {
+pub(crate) struct Word<B = Bytes> {
     pub session: SessionId,
     pub message: Message,
     /// The entries that an [`Append`] brings: those after its `from`, up to its `to`.
-    pub entries: Vec<Record>,
+    pub entries: Vec<Record<B>>,
 }
 
-impl Word {
+impl<B> Word<B> {
     fn is_of_suspects(&self) -> bool {
         matches!(self.message, Message::Suspects(_) | Message::Suspected { .. })
-            || self.entries.iter().any(Record::is_suspect)
+            || self.entries.iter().any(Record::<B>::is_suspect)
     }
 
     /// Whether the entries are those that the message says.
     fn is_whole(&self) -> bool {
         match &self.message {
             Message::Append(Append { from, to, .. }) => {
-                let follows = |(position, entry): (Position, &Record)| entry.position == position;
+                let follows = |(position, entry): (Position, &Record<B>)| entry.position == position;
                 to.checked_sub(*from) == Some(self.entries.len() as u64)
                     && (from + 1..=*to).zip(&self.entries).all(follows)
             }
@@ -60,9 +60,9 @@ pub(crate) struct CheckpointHead {
 
 /// What a frame is made of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Item {
+pub(crate) enum Item<B = Bytes> {
     /// A message between the members of a session.
-    Word(Word),
+    Word(Word<B>),
     /// To a leader that is about to give a session away: so many of its players have come to the target.
     Standing { session: SessionId, players: u64 },
     /// To a leader that says that it leads: whoever it says so to does not follow, and has nothing of the session.
@@ -77,7 +77,7 @@ pub(crate) enum Item {
     Lacks { session: SessionId },
 }
 
-impl Item {
+impl<B> Item<B> {
     /// The first version that has it.
     fn version(&self) -> u8 {
         match self {
@@ -105,7 +105,7 @@ pub(crate) fn begin(body: &mut Vec<u8>) {
 }
 
 /// Appends an item.
-pub(crate) fn append(body: &mut Vec<u8>, item: &Item) {
+pub(crate) fn append<B: Serialize>(body: &mut Vec<u8>, item: &Item<B>) {
     let mut buffer = std::mem::take(body);
     if let Some(said) = buffer.get_mut(MAGIC.len()) {
         *said = item.version().max(*said);
@@ -124,11 +124,11 @@ pub(crate) enum WireError {
 }
 
 /// The items of a frame.
-pub(crate) fn items(body: &[u8]) -> Result<Vec<Item>, WireError> {
+pub(crate) fn items(body: &[u8]) -> Result<Vec<Item<&[u8]>>, WireError> {
     let mut rest = content(body)?;
     let mut items = Vec::new();
     while !rest.is_empty() {
-        let (item, after): (Item, _) = postcard::take_from_bytes(rest).map_err(|_| WireError::Malformed)?;
+        let (item, after): (Item<&[u8]>, _) = postcard::take_from_bytes(rest).map_err(|_| WireError::Malformed)?;
         if matches!(&item, Item::Word(word) if !word.is_whole()) {
             return Err(WireError::Malformed);
         }
@@ -170,7 +170,7 @@ mod tests {
 
     use super::*;
 
-    fn word(from: Position, count: u64) -> Word {
+    fn word<'a>(from: Position, count: u64) -> Word<&'a [u8]> {
         let epoch = Epoch { number: 1, node: 1, node_generation: 1 };
         let append = Append { epoch, stamp_us: 7, from, to: from + count, committed: 0, record: None, mark: None };
         let entry = |position| Record { position, time_us: position, input: Input::Tick, outcome: Outcome::Applied };

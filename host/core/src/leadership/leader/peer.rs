@@ -21,6 +21,8 @@ pub(super) struct Peer {
     /// Entries were sent up to here, and since when some wait.
     pub sent: Position,
     sent_at: u64,
+    /// When a batch or a heartbeat was sent last.
+    said_at: u64,
     /// What it lacks is not there any more: until it has acknowledged a checkpoint nothing is sent but heartbeats, with which it
     /// is looked again.
     lacks_until: u64,
@@ -42,6 +44,7 @@ impl Peer {
             stamp_us: None,
             sent: 0,
             sent_at: now,
+            said_at: 0,
             lacks_until: 0,
             heard_at: now,
             progress_at: now,
@@ -96,6 +99,7 @@ impl Peer {
         if self.received < self.sent && now >= self.sent_at + RESEND_US {
             self.sent = self.received;
         }
+        self.said_at = now;
         let from = self.sent;
         let to = end.min(from + limits::BATCH_ENTRIES);
         if from == self.received {
@@ -103,6 +107,14 @@ impl Peer {
         }
         self.sent = to;
         (from, to)
+    }
+
+    /// Until when it needs no heartbeat, for it was sent something, and what was sent a moment ago has arrived: on a bad way,
+    /// where entries wait for those before them, heartbeats go beside them.
+    pub fn is_told_until(&self, now: u64) -> Option<u64> {
+        let arrives = self.stamp_us.is_some_and(|stamp| now < stamp + 2 * HEARTBEAT_US);
+        let until = self.said_at + HEARTBEAT_US;
+        (self.is_introduced && arrives && now < until).then_some(until)
     }
 
     /// Entries that it lacks were not sent, for they are not there any more.
@@ -148,16 +160,41 @@ mod tests {
     use super::*;
     use crate::ids::{Node, NodeId};
 
-    #[test]
-    fn who_lacks_what_is_not_there_any_more_is_looked_after_with_heartbeats_until_it_has_more() {
-        let ack = |received| Ack {
+    fn ack(received: Position) -> Ack {
+        Ack {
             epoch: Node { id: NodeId(1), generation: 1 }.first_epoch(),
             stamp_us: None,
             received,
             applied: received,
             record: 1,
             has_diverged: false,
-        };
+        }
+    }
+
+    #[test]
+    fn who_was_sent_something_and_answers_needs_no_heartbeat() {
+        let (mut peer, mut ack) = (Peer::new(0), ack(0));
+        let mut now = HEARTBEAT_US;
+        ack.stamp_us = Some(now);
+        peer.next(now, 0);
+        assert_eq!(peer.is_told_until(now), None, "it is not introduced");
+        peer.acknowledged(now, &ack, 0);
+        assert_eq!(peer.is_told_until(now), Some(now + HEARTBEAT_US));
+        assert_eq!(peer.is_told_until(now + HEARTBEAT_US), None, "nothing was sent for as long");
+        // Batches go out, and nothing comes back: they may wait for one that was lost.
+        for end in 1..=4 {
+            now += HEARTBEAT_US / 2;
+            peer.next(now, end);
+        }
+        assert_eq!(peer.is_told_until(now), None);
+        peer.acknowledged(now, &Ack { stamp_us: Some(now), ..ack }, 4);
+        assert!(peer.is_told_until(now).is_some());
+        peer.renew();
+        assert_eq!(peer.is_told_until(now), None, "nor does it know of a new epoch");
+    }
+
+    #[test]
+    fn who_lacks_what_is_not_there_any_more_is_looked_after_with_heartbeats_until_it_has_more() {
         let (mut peer, end) = (Peer::new(0), 900);
         peer.acknowledged(10, &ack(0), end);
         assert!(peer.is_behind(10, end));

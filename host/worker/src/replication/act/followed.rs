@@ -56,6 +56,7 @@ impl Worker {
         });
         replication.by_id.insert(following.id.clone(), at);
         replication.followed[at] = Some(following);
+        replication.note_prompt(at);
         // One that led has something to say at once.
         self.with_follower(now, at, |following| following.with_core(now, |_, _| ()));
     }
@@ -114,6 +115,7 @@ impl Worker {
     pub(crate) fn drop_following(&mut self, now: Instant, at: usize) -> Option<Box<Following>> {
         let mut following = self.replication.followed[at].take()?;
         self.replication.by_id.remove(&following.id);
+        self.replication.prompt -= usize::from(following.is_prompt);
         self.replication.schedule.set(at as u32, None);
         self.replication.work.retain(|other| *other != at);
         let linked = std::mem::take(&mut following.linked);
@@ -147,9 +149,18 @@ impl Worker {
                     self.say(to, Item::Word(Word { session: id, message, entries: Vec::new() }));
                 }
                 Output::Chain(request) => self.tell(Event::Chain { session: id, request }),
-                Output::Probe(party) => self.tell(Event::Probe { session: id, party }),
-                Output::Counts(true) => Phase::CatchUp.at_target(&id),
-                Output::Counts(false) => tracing::debug!(session = %id, "the follower does not count any more"),
+                Output::Probe(party) => {
+                    // Players wait for a leader: no answer waits for the grid.
+                    self.hurry(now);
+                    self.tell(Event::Probe { session: id, party });
+                }
+                Output::Counts(counts) => {
+                    match counts {
+                        true => Phase::CatchUp.at_target(&id),
+                        false => tracing::debug!(session = %id, "the follower does not count any more"),
+                    }
+                    self.replication.note_prompt(at);
+                }
                 Output::Diverged { leader, own } => {
                     tracing::error!(
                         session = %id, position = leader.position, leader = %leader.hash, own = %own.hash,
