@@ -80,7 +80,52 @@ cases! {
     "simulate_speed" simulate::speed, "virtual time of the cluster's simulator against real time";
 }
 
-/// The benchmark of that name.
+/// Figures that another benchmark measures beside its own.
+const BESIDE: &[(&str, &str)] = &[
+    ("failover_collateral", "failover_ms"),
+    ("failover_lost_acked", "failover_ms"),
+    ("migration_doubled", "migration_lost"),
+    ("replication_follower_cpu", "replication_leader_cpu"),
+];
+
+/// The benchmark of that name, or the one that measures the figure of that name.
 pub fn find(name: &str) -> Result<&'static Case, BenchError> {
-    ALL.iter().find(|case| case.name == name).ok_or_else(|| BenchError::Unknown(name.to_owned()))
+    let beside = BESIDE.iter().find(|(figure, _)| *figure == name);
+    let case = beside.map_or(name, |(_, case)| case);
+    ALL.iter().find(|known| known.name == case).ok_or_else(|| BenchError::Unknown(name.to_owned()))
+}
+
+/// A benchmark's figures in the order in which they are shown: those that were asked for by their name come last.
+pub fn in_order(mut figures: Vec<Figure>, asked: &str) -> Vec<Figure> {
+    figures.sort_by_key(|figure| figure.name == asked && BESIDE.iter().any(|(beside, _)| *beside == asked));
+    figures
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_measured_beside_something_is_found_and_shown_last() {
+        for (figure, case) in BESIDE {
+            assert_eq!(find(figure).unwrap().name, *case);
+        }
+        assert_eq!(find("failover_ms").unwrap().name, "failover_ms");
+        assert!(find("failover").is_err());
+        let figure = |name, value| Figure {
+            name,
+            case: String::new(),
+            value,
+            unit: "ms",
+            reference: 1.0,
+            ratio: 1.0,
+            spread: 0.0,
+            extra: Default::default(),
+        };
+        let measured =
+            || vec![figure("migration_doubled", 1.0), figure("migration_lost", 2.0), figure("migration_lost", 3.0)];
+        let values = |asked| in_order(measured(), asked).iter().map(|figure| figure.value).collect::<Vec<f64>>();
+        assert_eq!(values("migration_doubled"), [2.0, 3.0, 1.0]);
+        assert_eq!(values("migration_lost"), [1.0, 2.0, 3.0]);
+    }
 }

@@ -90,19 +90,19 @@ fn main() -> ExitCode {
 
 /// Measures; goes on after a benchmark that failed. Says whether all went well.
 fn run(names: &[String], full: bool, json: bool) -> Result<bool, BenchError> {
-    let cases: Vec<&cases::Case> = if names.is_empty() {
-        cases::ALL.iter().collect()
+    let asked = |name| cases::find(name).map(|case| (name, case));
+    let cases: Vec<(&str, &cases::Case)> = if names.is_empty() {
+        cases::ALL.iter().map(|case| (case.name, case)).collect()
     } else {
-        names.iter().map(|name| cases::find(name)).collect::<Result<_, _>>()?
+        names.iter().map(|name| asked(name.as_str())).collect::<Result<_, _>>()?
     };
     let context = Context::from_environment(full)?;
     let mut good = true;
-    for case in cases {
+    for (name, case) in cases {
         eprintln!("--- {}: {}", case.name, case.about);
         match (case.measure)(&context) {
-            Ok(figures) => {
-                figures.iter().for_each(|figure| println!("{}", if json { figure.json() } else { figure.row() }))
-            }
+            Ok(figures) => (cases::in_order(figures, name).iter())
+                .for_each(|figure| println!("{}", if json { figure.json() } else { figure.row() })),
             Err(BenchError::Skipped(why)) => eprintln!("skipped: {}: {why}", case.name),
             Err(error) => {
                 good = false;
