@@ -41,6 +41,7 @@ pub fn run(workspace: &Workspace, options: Options) -> Result<ExitCode, Error> {
     build(workspace)?;
     prepare(&state, options.fresh)?;
     interrupt::watch();
+    interrupt::adopt();
     headline("nodes");
     let plan = Plan { program: workspace.program("ringside"), state, count: options.nodes, any_port: options.any_port };
     let mut nodes = Vec::new();
@@ -118,7 +119,7 @@ fn start(plan: &Plan, nodes: &mut Vec<Node>) -> Result<bool, Error> {
 fn wait(nodes: &mut [Node]) -> Result<ExitCode, Error> {
     while !interrupt::wanted() {
         // One that was drained or killed is no reason to end the others.
-        if nodes.iter_mut().all(|node| node.ended().is_some()) {
+        if nodes.iter_mut().all(Node::has_ended) {
             return Err(Error::Node("all nodes have ended by themselves; their output above says why".to_owned()));
         }
         std::thread::sleep(Duration::from_millis(50));
@@ -155,6 +156,7 @@ fn explain(plan: &Plan, nodes: &[Node], default_state: bool) -> String {
          \x20 ringside session list             # what runs, and on which node\n\
          \x20 ringside session explain GAME/KEY # why it runs there\n\
          \x20 ringside node list                # the cluster as each node sees it\n\
+         \x20 ringside node kill {last}             # end node {last} as a crash would: its matches go on at their followers\n\
          \x20 ringside node drain {last}            # let node {last} finish its matches and leave\n\
          \x20 ringside new mygame               # make a game of your own\n\
          \n\

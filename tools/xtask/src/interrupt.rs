@@ -20,6 +20,27 @@ pub fn watch() {
     }
 }
 
+/// Processes of programs that were started come to be this one's children when those end: a node's successor does.
+pub fn adopt() {
+    #[cfg(target_os = "linux")]
+    // SAFETY: plain numbers; it is this process's own attribute.
+    unsafe {
+        libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1);
+    }
+}
+
+/// Asks a process that was adopted to end, or ends it. One that is not this one's child is left alone.
+pub fn end_adopted(id: libc::pid_t, at_once: bool) {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+    // Behind the name, which may hold anything: the state, the parent.
+    let parent = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)?.parse().ok());
+    if parent == Some(std::process::id()) {
+        let signal = if at_once { libc::SIGKILL } else { libc::SIGTERM };
+        // SAFETY: plain numbers; nobody else waits for a child of this process, so the id is still its own.
+        unsafe { libc::kill(id, signal) };
+    }
+}
+
 /// Whether somebody wants this to end.
 pub fn wanted() -> bool {
     INTERRUPTED.load(Ordering::SeqCst)

@@ -117,6 +117,33 @@ fn dev_starts_a_cluster_with_the_samples_says_what_to_type_and_leaves_nothing() 
 }
 
 #[test]
+fn a_node_whose_program_was_replaced_ends_with_dev_and_not_before() {
+    let directory = Directory::new();
+    let state = directory.path().join("state");
+    let mut dev = Dev::start(&state, &["--nodes", "1"], None);
+    dev.explained();
+    let pid = |state: &Path| list(state)["nodes"][0]["pid"].as_u64().expect("a process");
+    let before = pid(&state);
+    let program = guests::program().to_string_lossy().into_owned();
+    ringside(&state, &["node", "upgrade", "1", "--binary", &program]).succeeded();
+    let after = pid(&state);
+    assert_ne!(before, after);
+    let is_there = |pid: u64| Path::new(&format!("/proc/{pid}")).exists();
+    let deadline = Instant::now() + PATIENCE;
+    while is_there(before) {
+        assert!(Instant::now() < deadline, "the old process has ended");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let (status, said) = dev.interrupt();
+    assert!(status.success(), "{said}");
+    assert!(!is_there(after), "the new one ended with it: {said}");
+    let mut again = Dev::start(&state, &["--nodes", "1"], None);
+    again.explained();
+    let (status, said) = again.interrupt();
+    assert!(status.success(), "its ports and its state are free again: {said}");
+}
+
+#[test]
 fn state_is_kept_unless_it_is_to_be_fresh_and_nodes_are_as_many_as_asked_for() {
     let directory = Directory::new();
     let state = directory.path().join("state");

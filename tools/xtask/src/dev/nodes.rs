@@ -35,6 +35,7 @@ pub struct Plan {
 /// A node that runs.
 pub struct Node {
     process: Child,
+    state: PathBuf,
     /// What it said when it was ready.
     pub ready: Value,
 }
@@ -88,7 +89,7 @@ impl Plan {
             .stderr(Stdio::piped())
             .spawn()
             .map_err(|source| self.cannot_start(source))?;
-        let mut node = Node { process, ready: Value::Null };
+        let mut node = Node { process, state: self.state_of(number), ready: Value::Null };
         let (Some(out), Some(err)) = (node.process.stdout.take(), node.process.stderr.take()) else {
             return Err(Error::Node("the node's output is not to be had".to_owned()));
         };
@@ -138,9 +139,15 @@ impl Node {
         self.process.id()
     }
 
-    /// How it ended, if it did.
-    pub fn ended(&mut self) -> Option<String> {
-        self.process.try_wait().ok().flatten().map(|status| status.to_string())
+    /// Whether it has ended, and nobody came in its place.
+    pub fn has_ended(&mut self) -> bool {
+        matches!(self.process.try_wait(), Ok(Some(_))) && self.successor().is_none()
+    }
+
+    /// The process that holds its state directory after it has ended: `ringside node upgrade` put it there.
+    fn successor(&self) -> Option<libc::pid_t> {
+        let is_there = is_locked(&self.state);
+        is_there.then(|| std::fs::read_to_string(self.state.join("lock")).ok()?.trim().parse().ok()).flatten()
     }
 }
 
@@ -148,6 +155,19 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         interrupt::end(&mut self.process, END_PATIENCE);
+        let deadline = Instant::now() + END_PATIENCE;
+        let mut asked = None;
+        while let Some(successor) = self.successor() {
+            let is_late = Instant::now() >= deadline;
+            // Another may have come in its place meanwhile.
+            if is_late || asked.replace(successor) != Some(successor) {
+                interrupt::end_adopted(successor, is_late);
+            }
+            if is_late {
+                return;
+            }
+            std::thread::sleep(LOOK);
+        }
     }
 }
 
