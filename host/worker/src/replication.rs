@@ -25,6 +25,7 @@ use ringside_core::leadership::record::{Cause, Member, Record, Terms};
 use ringside_core::membership::PeerPorts;
 use ringside_protocol::frame::Certificate;
 use ringside_sandbox::Module;
+use serde::{Deserialize, Serialize};
 
 pub(crate) use act::{Moving, Replication};
 pub(crate) use branches::{Branches, Fork};
@@ -137,7 +138,7 @@ pub struct ReplicationReport {
 }
 
 /// A change of a session's leader.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// Who leads since then.
     pub leader: Member,

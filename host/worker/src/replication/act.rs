@@ -185,6 +185,11 @@ impl Worker {
                     following.take_branches(from, branches);
                 }
             }
+            Item::History { session, changes } => {
+                if let Some(following) = self.replication.get_mut(&session) {
+                    following.take_history(from, changes);
+                }
+            }
             Item::Diverged { session, position, leader, follower } => {
                 self.keep_divergence(&session, (position, leader, follower));
             }

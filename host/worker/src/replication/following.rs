@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringside_core::ids::{Position, SessionId};
-use ringside_core::leadership::Follower;
 use ringside_core::leadership::message::{Mark, Message, Output, Party, Promotion};
 use ringside_core::leadership::record::{Cause, Member, Terms};
+use ringside_core::leadership::{Follower, newer};
 use ringside_core::limits;
 use ringside_core::log::{Input, Record};
 use ringside_core::recording::About;
@@ -20,6 +20,7 @@ use ringside_sandbox::{Fold, FoldError, FoldOptions, Module, Rebuild, State, Ste
 use super::wire::CheckpointHead;
 use super::{Branches, Change, Clock, Keeping, Kept, Lead, Phase, keeps_log};
 use crate::arena::Arena;
+use crate::limits::HISTORY;
 use crate::standby::Standbys;
 
 /// Of the chunks that bodies of its log are copied into: smaller than a leader's, for a node follows as many quiet sessions.
@@ -331,6 +332,14 @@ impl Following {
         }
     }
 
+    /// Who has led, as the leader knows.
+    pub fn take_history(&mut self, from: Member, mut changes: Vec<Change>) {
+        if self.core.record().is_none_or(|record| record.leader == from) {
+            let beyond = changes.len().saturating_sub(HISTORY);
+            self.history = changes.split_off(beyond);
+        }
+    }
+
     /// The leader's checkpoint has come.
     pub fn restore_from(&mut self, now: Instant, from: Member, head: CheckpointHead, state: Arc<State>) {
         if head.position <= self.core.end() {
@@ -407,11 +416,36 @@ impl Following {
     }
 }
 
-/// Remembers that an entry changes the leader.
+/// Remembers that an entry changes the leader, unless that is known: a log may be folded again.
 fn note_change(history: &mut Vec<Change>, entry: &Record) {
     let Input::Leadership { record } = &entry.input else { return };
     let is_change = !matches!(record.cause, Cause::Admitted | Cause::Removed);
-    if is_change && history.last().is_none_or(|last| last.epoch != record.epoch) {
+    if is_change && history.last().is_none_or(|last| newer(record.epoch, last.epoch)) {
         Lead::changed(history, record);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ringside_core::ids::{Node, NodeId, WorkerId};
+    use ringside_core::leadership::record;
+    use ringside_core::log::Outcome;
+
+    use super::*;
+
+    #[test]
+    fn a_log_that_is_folded_again_changes_no_history() {
+        let leader = Member { node: Node { id: NodeId(1), generation: 1 }, worker: WorkerId(0) };
+        let first = record::Record::first("arena/a@0000000000000001".parse().unwrap(), leader);
+        let entry = |position, cause| {
+            let epoch = leader.node.first_epoch();
+            let epoch = ringside_core::ids::Epoch { number: epoch.number + position, ..epoch };
+            let record = Box::new(record::Record { position, epoch, cause, ..first.clone() });
+            Record { position, time_us: 0, input: Input::Leadership { record }, outcome: Outcome::Applied }
+        };
+        let log = [entry(1, Cause::Promoted), entry(2, Cause::Admitted), entry(3, Cause::Promoted)];
+        let mut history = Vec::new();
+        log.iter().chain(&log).for_each(|entry| note_change(&mut history, entry));
+        assert_eq!(history.iter().map(|change: &Change| change.position).collect::<Vec<_>>(), [1, 3]);
     }
 }

@@ -8,7 +8,7 @@ use ringside_core::leadership::message::{Append, Message};
 use ringside_core::log::Record;
 use serde::{Deserialize, Serialize};
 
-use super::Branches;
+use super::{Branches, Change};
 
 /// First bytes of a frame, a datagram, or something long that is about sessions.
 pub(crate) const MAGIC: [u8; 3] = *b"RSR";
@@ -17,7 +17,7 @@ pub const VERSION: u8 = 1;
 /// What followers that keep the log and do not replay it, and their leaders, say besides. A frame says the least version that
 /// has what it holds.
 const KEEPING: u8 = 2;
-/// What is said of inputs that may kill a process, and entries that are skipped because one may have.
+/// What is said of inputs that may kill a process, and entries that are skipped because one may have; and who has led.
 const NEWEST: u8 = 3;
 
 /// A message about a session. Bodies of entries are those of the frame where it was read.
@@ -75,6 +75,8 @@ pub(crate) enum Item<B = Bytes> {
     Warm { session: SessionId },
     /// To a leader: whoever says it has not got the state of which it was sent an increment.
     Lacks { session: SessionId },
+    /// From a leader that introduces itself: who has led, and why. Not all of that is in the log that it sends.
+    History { session: SessionId, changes: Vec<Change> },
 }
 
 impl<B> Item<B> {
@@ -83,6 +85,7 @@ impl<B> Item<B> {
         match self {
             Item::Warm { .. } | Item::Lacks { .. } => KEEPING,
             Item::Word(word) if word.is_of_suspects() => NEWEST,
+            Item::History { .. } => NEWEST,
             _ => VERSION,
         }
     }
@@ -164,7 +167,8 @@ pub(crate) fn open_checkpoint(body: &[u8]) -> Result<(CheckpointHead, &[u8]), Wi
 
 #[cfg(test)]
 mod tests {
-    use ringside_core::ids::{Epoch, Slot};
+    use ringside_core::ids::{Epoch, Node, NodeId, Slot, WorkerId};
+    use ringside_core::leadership::record::{Cause, Member};
     use ringside_core::leadership::suspect::{Suspect, Suspects};
     use ringside_core::log::{Input, Outcome, SkipCause};
 
@@ -204,14 +208,21 @@ mod tests {
         let suspect = |slot, number| Suspect { slot: Slot(slot), joined: 2, number, body: 9 };
         let suspects = Suspects { epoch, number: 3, waiting: vec![suspect(0, 7)], killers: vec![suspect(1, 4)] };
         let word = |message| Item::Word(Word { session: session.clone(), message, entries: Vec::new() });
-        let said = [word(Message::Suspects(suspects)), word(Message::Suspected { epoch, number: 3 })];
+        let leader = Member { node: Node { id: NodeId(1), generation: 1 }, worker: WorkerId(0) };
+        let changes = vec![Change { leader, epoch, position: 5, cause: Cause::Promoted }];
+        let history = Item::History { session: session.clone(), changes };
+        let said = [word(Message::Suspects(suspects)), word(Message::Suspected { epoch, number: 3 }), history];
         let mut body = Vec::new();
         begin(&mut body);
         said.iter().for_each(|item| append(&mut body, item));
         assert!(said.iter().all(Item::is_news));
         assert_eq!(items(&body).unwrap(), said);
         let hex: String = body.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, "5253520300056172656e610162010802010103010002070901010204090000056172656e61016201090201010300");
+        assert_eq!(
+            hex,
+            "5253520300056172656e610162010802010103010002070901010204090000056172656e610162010902010103\
+             0007056172656e61016201010101000201010501"
+        );
         // An entry that is skipped as one is new as well, and no other.
         let mut skipped = self::word(0, 2);
         assert_eq!(Item::Word(skipped.clone()).version(), VERSION);

@@ -300,8 +300,14 @@ fn a_follower_goes_on_where_a_leader_ended() {
     assert_eq!((record.leader, record.in_sync.first()), (leader, Some(&group.member(3))));
     let later = group.until_committed(2, &id, promoted.record.position + 20);
     assert!(later > promoted.record.position);
-    let changes = group.replication(2, &id).history;
-    assert_eq!(changes.iter().map(|change| change.leader).collect::<Vec<_>>(), [leader]);
+    let leaders = |group: &Group, node| -> Vec<Member> {
+        group.replication(node, &id).history.iter().map(|change| change.leader).collect()
+    };
+    assert_eq!(leaders(&group, 2), [leader]);
+    // Who came last knows who led before, whether or not the log that it was sent says so.
+    group.kill(2);
+    let (last, _) = group.until_promoted(&id);
+    assert_eq!((last, leaders(&group, 3)), (group.member(3), vec![leader, last]));
 }
 
 #[test]

@@ -169,8 +169,12 @@ impl Worker {
             _ => false,
         };
         self.say(to, Item::Word(word));
-        if let Some(branches) = self.lead_mut(index).filter(|_| introduces).map(|lead| lead.branches.clone()) {
-            self.say(to, Item::Branches { session: id, branches });
+        if let Some(lead) = self.lead_mut(index).filter(|_| introduces) {
+            let (branches, changes) = (lead.branches.clone(), lead.history.clone());
+            self.say(to, Item::Branches { session: id.clone(), branches });
+            if !changes.is_empty() {
+                self.say(to, Item::History { session: id, changes });
+            }
         }
     }
 

@@ -70,6 +70,9 @@ fn change(change: &ChangeInfo) -> Vec<String> {
         "rebalanced" => "rebalanced: the ring has it here since it changed",
         "relieved" => "relieved: its node had too much to do",
         "recovered" => "recovered: it went on from the store",
+        "activated" => "activated: somebody asked for it, or a timer was due",
+        "healed" => "healed: both sides of a cut went on, and this one won",
+        "raised" => "raised: it heard of a newer epoch, and of nobody who leads in it",
         other => other,
     };
     vec![member(&change.leader), epoch(&change.epoch), change.position.to_string(), cause.to_owned()]
