@@ -41,6 +41,12 @@ pub fn end_adopted(id: libc::pid_t, at_once: bool) {
     }
 }
 
+/// Whether a process that was adopted has ended, or is none.
+pub fn has_ended(id: libc::pid_t) -> bool {
+    // SAFETY: plain numbers; no status is asked for.
+    unsafe { libc::waitpid(id, std::ptr::null_mut(), libc::WNOHANG) != 0 }
+}
+
 /// Whether somebody wants this to end.
 pub fn wanted() -> bool {
     INTERRUPTED.load(Ordering::SeqCst)

@@ -98,6 +98,31 @@ async fn goes_on(game: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_session_whose_only_follower_is_killed_goes_on_degraded_until_there_is_another() {
+    let name = "echo-replicated/final";
+    let mut cluster = Cluster::start_at_rest(None, 2).await;
+    cluster.node(1).push("echo-replicated");
+    cluster.agreed().await;
+    create(cluster.node(1), "echo-replicated", "final");
+    let (leader, follower) = led_and_followed(&cluster, 1, name).await;
+    let mut player = Player::join(cluster.node(leader), "ada", name).await;
+    player.exchange(20).await;
+    let degraded = |cluster: &Cluster| {
+        shown(cluster, leader, name).expect("it is shown")["detail"]["replication"]["degraded"].clone()
+    };
+    assert_eq!(degraded(&cluster), false);
+    cluster.take(follower).kill();
+    player.exchange(20).await;
+    until("the leader to say that nobody else has the log", async || (degraded(&cluster) == true).then_some(())).await;
+    player.exchange(20).await;
+    cluster.add(follower, &[]);
+    assert_eq!(led_and_followed(&cluster, leader, name).await, (leader, follower));
+    assert_eq!(degraded(&cluster), false);
+    player.exchange(20).await;
+    assert_eq!(player.disconnected, 0, "its own node was there all the time");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_operator_moves_a_session_and_ends_the_node_that_it_came_to() {
     let mut cluster = Cluster::start(3).await;
     cluster.node(1).push("echo-replicated");

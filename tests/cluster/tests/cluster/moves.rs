@@ -329,7 +329,7 @@ async fn either_side_of_a_move_stands_still_in_each_phase() {
 async fn the_two_sides_of_a_move_lose_each_other() {
     let network = ringside_test_support::network!(3, SLOW);
     let mut stage = Stage::begin(&GAMES, Some(network)).await;
-    for (number, phase) in [Phase::Checkpoint, Phase::Grant, Phase::Switch].into_iter().enumerate() {
+    for (number, phase) in PHASES.into_iter().enumerate() {
         stage.case(game(number), (phase, Side::Source), Fault::Cut).await;
     }
     stage.end().await;

@@ -157,17 +157,17 @@ impl Drop for Node {
         interrupt::end(&mut self.process, END_PATIENCE);
         let deadline = Instant::now() + END_PATIENCE;
         let mut asked = None;
-        while let Some(successor) = self.successor() {
-            let is_late = Instant::now() >= deadline;
-            // Another may have come in its place meanwhile.
-            if is_late || asked.replace(successor) != Some(successor) {
-                interrupt::end_adopted(successor, is_late);
+        while Instant::now() < deadline {
+            match self.successor() {
+                // Another may have come in its place meanwhile.
+                Some(successor) if asked.replace(successor) != Some(successor) => {
+                    interrupt::end_adopted(successor, false);
+                }
+                None if asked.is_none_or(interrupt::has_ended) => return,
+                _ => std::thread::sleep(LOOK),
             }
-            if is_late {
-                return;
-            }
-            std::thread::sleep(LOOK);
         }
+        self.successor().into_iter().for_each(|successor| interrupt::end_adopted(successor, true));
     }
 }
 
