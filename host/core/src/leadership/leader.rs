@@ -538,8 +538,9 @@ impl Leader {
                 .collect()
         };
         self.peers.retain(|who, _| !silent.contains(who));
+        let word = self.caution.word();
         let all: Vec<(Member, bool, Option<u64>)> =
-            (self.peers.iter()).map(|(who, peer)| (*who, peer.is_introduced, peer.is_told_until(now))).collect();
+            (self.peers.iter()).map(|(who, peer)| (*who, peer.is_introduced, peer.is_told_until(now, word))).collect();
         for (who, is_introduced, is_told_until) in all {
             match is_told_until {
                 Some(until) => self.next_beat = self.next_beat.min(until),

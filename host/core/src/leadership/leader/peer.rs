@@ -110,11 +110,12 @@ impl Peer {
     }
 
     /// Until when it needs no heartbeat, for it was sent something, and what was sent a moment ago has arrived: on a bad way,
-    /// where entries wait for those before them, heartbeats go beside them.
-    pub fn is_told_until(&self, now: u64) -> Option<u64> {
+    /// where entries wait for those before them, heartbeats go beside them. Who does not know the newest word of suspects is
+    /// told it with the heartbeat, and after the entries: one that is suspect no more is in them.
+    pub fn is_told_until(&self, now: u64, word: u64) -> Option<u64> {
         let arrives = self.stamp_us.is_some_and(|stamp| now < stamp + 2 * HEARTBEAT_US);
         let until = self.said_at + HEARTBEAT_US;
-        (self.is_introduced && arrives && now < until).then_some(until)
+        (self.is_introduced && self.told.knows(word) && arrives && now < until).then_some(until)
     }
 
     /// Entries that it lacks were not sent, for they are not there any more.
@@ -177,20 +178,21 @@ mod tests {
         let mut now = HEARTBEAT_US;
         ack.stamp_us = Some(now);
         peer.next(now, 0);
-        assert_eq!(peer.is_told_until(now), None, "it is not introduced");
+        assert_eq!(peer.is_told_until(now, 0), None, "it is not introduced");
         peer.acknowledged(now, &ack, 0);
-        assert_eq!(peer.is_told_until(now), Some(now + HEARTBEAT_US));
-        assert_eq!(peer.is_told_until(now + HEARTBEAT_US), None, "nothing was sent for as long");
+        assert_eq!(peer.is_told_until(now, 0), Some(now + HEARTBEAT_US));
+        assert_eq!(peer.is_told_until(now + HEARTBEAT_US, 0), None, "nothing was sent for as long");
         // Batches go out, and nothing comes back: they may wait for one that was lost.
         for end in 1..=4 {
             now += HEARTBEAT_US / 2;
             peer.next(now, end);
         }
-        assert_eq!(peer.is_told_until(now), None);
+        assert_eq!(peer.is_told_until(now, 0), None);
         peer.acknowledged(now, &Ack { stamp_us: Some(now), ..ack }, 4);
-        assert!(peer.is_told_until(now).is_some());
+        assert!(peer.is_told_until(now, 0).is_some());
+        assert_eq!(peer.is_told_until(now, 1), None, "there is a word of suspects");
         peer.renew();
-        assert_eq!(peer.is_told_until(now), None, "nor does it know of a new epoch");
+        assert_eq!(peer.is_told_until(now, 0), None, "nor does it know of a new epoch");
     }
 
     #[test]

@@ -56,9 +56,14 @@ pub(super) struct Told {
 }
 
 impl Told {
+    /// Whether it has acknowledged a word.
+    pub fn knows(&self, number: u64) -> bool {
+        self.acknowledged >= number
+    }
+
     /// Whether it is to be told a word now.
     fn is_due(&mut self, now: u64, number: u64) -> bool {
-        if self.acknowledged >= number || self.sent == number && now < self.again_at {
+        if self.knows(number) || self.sent == number && now < self.again_at {
             return false;
         }
         // One that never answers, be it of a release that does not know the words, hears them ever more rarely.
@@ -90,6 +95,11 @@ impl Caution {
         // Who followed the one before may have been told something by that one, which is over.
         let number = u64::from(has_died || !killers.is_empty());
         Caution { since: has_died.then_some(now), killers, number, ..Caution::default() }
+    }
+
+    /// The number of the newest word that followers are to know.
+    pub fn word(&self) -> u64 {
+        self.number
     }
 
     /// Whether nothing is held back or runs that was.
