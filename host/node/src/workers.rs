@@ -15,6 +15,7 @@ use ringside_core::output::LogLevel;
 use ringside_protocol::frame::ALPN;
 use ringside_worker::authority::Keys;
 use ringside_worker::peers::News;
+use ringside_worker::replication::Epochs;
 use ringside_worker::shell::{self, PeerConfig, SpawnError, WorkerHandle};
 use ringside_worker::transport::{self, CryptoError};
 use ringside_worker::{Command, Event};
@@ -157,7 +158,7 @@ impl Workers {
         // Shared by all workers of the cluster: any of them makes tickets for any other.
         let keys = Keys::new(&[tokens.public()], secret.ticket_key());
         let crypto = transport::server_crypto(certificate.chain(), certificate.key(), vec![ALPN.to_vec()])?;
-        let count = sockets.len();
+        let (count, epochs) = (sockets.len(), Epochs::default());
         let (mut handles, mut threads, mut ports) = (Vec::new(), Vec::new(), BTreeMap::new());
         for (number, socket) in sockets.into_iter().enumerate() {
             let worker = WorkerId(number as u8);
@@ -167,6 +168,7 @@ impl Workers {
                 node_started: identity.started,
                 worker,
                 certificate: certificate.sha256(),
+                epochs: epochs.clone(),
                 seat_window: config.seat_window,
                 penalty,
                 keys: keys.clone(),
@@ -231,6 +233,8 @@ impl Workers {
             node_started: identity.started,
             worker,
             certificate: identity.certificate,
+            // It leads and follows nothing.
+            epochs: Epochs::default(),
             seat_window: *seat_window,
             penalty: false,
             keys: keys.clone(),

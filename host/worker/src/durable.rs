@@ -185,7 +185,8 @@ impl Worker {
         let first = record.lineage.terms().first().map_or(record.epoch, |term| term.epoch);
         let beside = start.newest().map(|checkpoint| checkpoint.beside.clone()).unwrap_or_default();
         let branches = postcard::from_bytes(&beside).unwrap_or_else(|_| Branches::new(first));
-        let mut core = Follower::new(clock.us(now), me, terms.clone());
+        let epochs = self.config.epochs.forgotten();
+        let mut core = Follower::new(clock.us(now), me, terms.clone()).after_epochs(epochs);
         core.handle_checkpoint(clock.us(now), start.end, record.lineage.clone());
         let is_complete = start.lacks.is_none();
         let remains = Remains { fold: None, restore: None, base: state, log: start.log, branches, history: Vec::new() };

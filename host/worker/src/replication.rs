@@ -18,6 +18,7 @@ mod wire;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ringside_core::ids::{Epoch, Node, PlayerId, Position, SessionId, WorkerId};
@@ -135,6 +136,22 @@ pub struct ReplicationReport {
     pub keeps_log: bool,
     /// Changes of the leader that it knows of, oldest first.
     pub history: Vec<Change>,
+}
+
+/// The greatest number of an epoch in what the workers of a node's run have forgotten of sessions: all of them share it.
+#[derive(Debug, Clone, Default)]
+pub struct Epochs(Arc<AtomicU64>);
+
+impl Epochs {
+    /// A session in which epochs were seen up to this number is forgotten.
+    pub(crate) fn forget(&self, number: u64) {
+        self.0.fetch_max(number, Ordering::Relaxed);
+    }
+
+    /// What is followed from now on begins after this number.
+    pub(crate) fn forgotten(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// A change of a session's leader.

@@ -25,6 +25,7 @@ use crate::command::{Command, Event};
 use crate::limits::{COMMANDS, PEER_TURN_DATAGRAMS, TURN_DATAGRAMS};
 use crate::peers::Peer;
 use crate::peers::tls::Membership;
+use crate::replication::Epochs;
 use crate::session::CostOf;
 use crate::transport::{self, CryptoError};
 use crate::worker::{SERVICE_INTERVAL, Turn, Worker, WorkerConfig};
@@ -54,6 +55,8 @@ pub struct Config {
     pub worker: WorkerId,
     /// SHA-256 of the certificate.
     pub certificate: Certificate,
+    /// What the workers of a node share.
+    pub epochs: Epochs,
     /// How long a seat is kept without a connection.
     pub seat_window: Duration,
     /// Whether it is the penalty worker, which runs below the others' priority.
@@ -172,7 +175,7 @@ pub fn spawn(config: Config, socket: UdpSocket) -> Result<(WorkerHandle, JoinHan
     let bell = Arc::new(Bell::new()?);
     let started_ms = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |age| age.as_millis() as u64);
     let mut worker = WorkerConfig::new(config.node.id.0, config.worker, config.certificate, started_ms, Instant::now());
-    worker.seat_window = config.seat_window;
+    (worker.seat_window, worker.epochs) = (config.seat_window, config.epochs);
     worker.penalty = config.penalty;
     worker.cost_of = COST_OF.get().copied().unwrap_or(worker.cost_of);
     (worker.generation, worker.node_started) = (config.node.generation, config.node_started);

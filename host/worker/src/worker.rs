@@ -36,7 +36,7 @@ use crate::outbound::Chunks;
 use crate::outlet::Outlet;
 use crate::peers::Peers;
 use crate::receive::Datagram;
-use crate::replication::{Clock, Replication};
+use crate::replication::{Clock, Epochs, Replication};
 use crate::session::{CostOf, Session};
 use crate::timers::Timers;
 use crate::transport::DATAGRAM_SEND_BYTES;
@@ -65,6 +65,8 @@ pub struct WorkerConfig {
     pub worker: WorkerId,
     /// SHA-256 of the certificate that all workers of the node serve.
     pub certificate: Certificate,
+    /// Epochs of sessions that the node's workers have forgotten.
+    pub epochs: Epochs,
     /// How long a seat is kept without a connection.
     pub seat_window: Duration,
     /// Whether it takes the sessions that overran their budgets; then it gives none away.
@@ -96,6 +98,7 @@ impl WorkerConfig {
             node_started: started,
             worker,
             certificate,
+            epochs: Epochs::default(),
             seat_window: limits::SEAT_WINDOW,
             penalty: false,
             sessions: SESSIONS,

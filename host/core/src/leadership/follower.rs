@@ -176,6 +176,18 @@ impl Follower {
         self
     }
 
+    /// The same on a node whose run has had epochs up to this number in sessions that it has forgotten. It may have led this
+    /// one among them: an epoch is of a run of a node, and none is begun twice.
+    pub fn after_epochs(mut self, number: u64) -> Follower {
+        self.seen = self.seen.max(number);
+        self
+    }
+
+    /// The greatest number of an epoch that it has seen.
+    pub fn seen(&self) -> u64 {
+        self.seen
+    }
+
     /// Who it is.
     pub fn me(&self) -> Member {
         self.me

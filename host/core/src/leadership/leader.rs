@@ -270,6 +270,11 @@ impl Leader {
         self.is_degraded
     }
 
+    /// The greatest number of an epoch that it has seen.
+    pub fn seen(&self) -> u64 {
+        self.seen.max(self.record.epoch.number)
+    }
+
     /// Whether it leads no more.
     pub fn is_over(&self) -> bool {
         self.phase == Phase::Over

@@ -54,6 +54,7 @@ impl Two {
                 node_started: started,
                 worker: WorkerId(0),
                 certificate: served.sha256(),
+                epochs: Default::default(),
                 seat_window: Duration::from_secs(30),
                 penalty: false,
                 keys: keys.clone(),

@@ -89,6 +89,7 @@ impl Bench {
                 node_started: started,
                 worker: WorkerId(number),
                 certificate: sha256(&certificate),
+                epochs: Default::default(),
                 seat_window,
                 penalty: number == 1,
                 keys: Keys::new(&[public], &TICKET_KEY),

@@ -48,6 +48,7 @@ impl Running {
             node_started: Instant::now(),
             worker: own.worker,
             certificate: Certificate([0; 32]),
+            epochs: Default::default(),
             seat_window: limits::SEAT_WINDOW,
             penalty: false,
             keys: Keys::new(&[], &[3; 32]),

@@ -81,6 +81,7 @@ impl Group {
                 node_started: Instant::now(),
                 worker: WorkerId(0),
                 certificate,
+                epochs: Default::default(),
                 seat_window: limits::SEAT_WINDOW,
                 penalty: false,
                 keys: Keys::new(&[public], &TICKET_KEY),

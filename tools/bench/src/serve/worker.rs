@@ -100,6 +100,7 @@ fn start(socket: UdpSocket, door: &Door) -> Result<(WorkerHandle, Receiver<(Work
         node_started: std::time::Instant::now(),
         worker: WorkerId(0),
         certificate,
+        epochs: Default::default(),
         seat_window: limits::SEAT_WINDOW,
         penalty: false,
         keys: Keys::new(&[door.public_key()?], &SEED),

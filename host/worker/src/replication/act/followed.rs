@@ -35,7 +35,8 @@ impl Worker {
             return;
         }
         let (me, clock) = (self.replication.me, self.replication.clock);
-        let core = Follower::new(clock.us(now), me, follow.terms.clone());
+        let epochs = self.config.epochs.forgotten();
+        let core = Follower::new(clock.us(now), me, follow.terms.clone()).after_epochs(epochs);
         let branches = Branches::new(follow.leader.node.first_epoch());
         let remains = Remains { fold: None, restore: None, base: None, log: Vec::new(), branches, history: Vec::new() };
         let mut following = Following::new(id.clone(), follow.module, follow.terms, (core, clock), remains, now);
@@ -114,6 +115,7 @@ impl Worker {
 
     pub(crate) fn drop_following(&mut self, now: Instant, at: usize) -> Option<Box<Following>> {
         let mut following = self.replication.followed[at].take()?;
+        self.config.epochs.forget(following.core.seen());
         self.replication.by_id.remove(&following.id);
         self.replication.prompt -= usize::from(following.is_prompt);
         self.replication.schedule.set(at as u32, None);

@@ -386,6 +386,7 @@ impl Worker {
 
     /// A session is over: what its followers are told is the node's to say.
     pub(crate) fn forget_lead(&mut self, now: Instant, index: usize, id: &SessionId, lead: Lead) {
+        self.config.epochs.forget(lead.core.seen());
         self.replication.unsent.forget(index);
         self.unlink(now, id, lead.linked);
     }

@@ -80,6 +80,8 @@ pub struct Process {
     pub heard: Vec<Option<Known>>,
     /// When it began.
     pub began: Micros,
+    /// The greatest number of an epoch in sessions that it has forgotten.
+    pub forgotten: u64,
 }
 
 impl Process {
@@ -87,7 +89,7 @@ impl Process {
     pub fn new(now: Micros, node: Node, sessions: usize, machines: usize) -> Process {
         let replicas = (0..sessions).map(|_| None).collect();
         let (copies, heard) = (vec![Copy::default(); sessions], vec![None; machines]);
-        Process { node, replicas, copies, turns: 0, heard, began: now }
+        Process { node, replicas, copies, turns: 0, heard, began: now, forgotten: 0 }
     }
 
     /// Its worker.

@@ -199,7 +199,7 @@ impl World {
         let terms = self.terms[session].clone();
         let Some(process) = self.machines[slot].process.as_mut() else { return };
         if let (None, Message::Lead { end: Some(_), .. }) = (&process.replicas[session], message) {
-            let follower = Follower::new(clock, process.member(), terms);
+            let follower = Follower::new(clock, process.member(), terms).after_epochs(process.forgotten);
             process.replicas[session] = Some(Replica::new(Role::Follower(Box::new(follower))));
         }
     }
@@ -230,6 +230,9 @@ impl World {
             let is_useless = replica.has_diverged && replica.follower().is_some_and(|follower| !follower.counts());
             let is_forgotten = replica.spoken_to_at.is_some_and(|at| now > at + 2_000_000);
             let is_gone = replica.role.is_none() || is_useless && is_forgotten;
+            if let Some(follower) = replica.follower().filter(|_| is_gone) {
+                process.forgotten = process.forgotten.max(follower.seen());
+            }
             process.replicas[session] = (!is_gone).then_some(replica);
         }
     }
@@ -435,7 +438,11 @@ impl World {
             Output::MoveFailed => self.say(slot, format_args!("{session}: not moved")),
             Output::Evicted(record) => {
                 self.say(slot, format_args!("{session}: evicted after {}", record.position));
-                replica.role = None;
+                if let (Some(Role::Leader(leader)), Some(process)) =
+                    (replica.role.take(), &mut self.machines[slot].process)
+                {
+                    process.forgotten = process.forgotten.max(leader.seen());
+                }
             }
             Output::NotEvicted => self.say(slot, format_args!("{session}: not evicted")),
             Output::Renewed(record) => {
