@@ -451,6 +451,23 @@ fn a_session_whose_leader_ends_while_it_is_evicted_goes_on_or_is_in_the_store() 
     }
 }
 
+#[test]
+fn who_forgot_a_session_leads_it_again_above_every_epoch_that_it_had() {
+    let (now, who) = (10_000_000, member(2));
+    let leader = Leader::create(now, member(1), terms(1));
+    let followers = [(who, Follower::new(now, who, terms(1)).after_epochs(9))].into();
+    let mut group = Group { now, leader, followers, cut: Vec::new(), lost: Vec::new(), said: Vec::new() };
+    group.leader.handle_recruit(now, who);
+    group.run(1_000_000);
+    group.cut.push(member(1));
+    group.run(1_000_000);
+    let led = group.said.iter().find_map(|(_, output)| match output {
+        Output::Lead(promotion) => Some(promotion.record.epoch.number),
+        _ => None,
+    });
+    assert_eq!(led, Some(10));
+}
+
 fn suspect(slot: u16, number: u64) -> Suspect {
     Suspect::new(Slot(slot), 2, number, b"body")
 }
