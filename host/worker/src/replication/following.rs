@@ -325,16 +325,21 @@ impl Following {
         }
     }
 
+    /// Whether somebody leads it, as far as is known here.
+    fn may_lead(&self, who: Member) -> bool {
+        self.core.record().is_none_or(|record| record.leader == who)
+    }
+
     /// The leader's branches have come. Whoever leads knows all that there are.
     pub fn take_branches(&mut self, from: Member, branches: Branches) {
-        if self.core.record().is_none_or(|record| record.leader == from) {
+        if self.may_lead(from) {
             self.branches = branches;
         }
     }
 
     /// Who has led, as the leader knows.
     pub fn take_history(&mut self, from: Member, mut changes: Vec<Change>) {
-        if self.core.record().is_none_or(|record| record.leader == from) {
+        if self.may_lead(from) {
             let beyond = changes.len().saturating_sub(HISTORY);
             self.history = changes.split_off(beyond);
         }

@@ -257,8 +257,7 @@ fn lost(error: ConnectionError) -> Lost {
     }
 }
 
-/// As the client's shell sets it up.
-/// It keeps nothing alive, as browsers do: what the worker sends must do.
+/// As the client's shell sets it up, but that it keeps nothing alive, as browsers do: what the worker sends must do.
 fn transport() -> TransportConfig {
     let idle = VarInt::from_u32(limits::CLIENT_IDLE_TIMEOUT.as_millis() as u32);
     let mut config = TransportConfig::default();

@@ -92,6 +92,11 @@ impl Process {
         Process { node, replicas, copies, turns: 0, heard, began: now, forgotten: 0 }
     }
 
+    /// It knows nothing more of a session in which epochs were seen up to this number.
+    pub fn forget(&mut self, number: u64) {
+        self.forgotten = self.forgotten.max(number);
+    }
+
     /// Its worker.
     pub fn member(&self) -> Member {
         Member { node: self.node, worker: WorkerId(0) }

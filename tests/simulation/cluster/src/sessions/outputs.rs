@@ -231,7 +231,7 @@ impl World {
             let is_forgotten = replica.spoken_to_at.is_some_and(|at| now > at + 2_000_000);
             let is_gone = replica.role.is_none() || is_useless && is_forgotten;
             if let Some(follower) = replica.follower().filter(|_| is_gone) {
-                process.forgotten = process.forgotten.max(follower.seen());
+                process.forget(follower.seen());
             }
             process.replicas[session] = (!is_gone).then_some(replica);
         }
@@ -441,7 +441,7 @@ impl World {
                 if let (Some(Role::Leader(leader)), Some(process)) =
                     (replica.role.take(), &mut self.machines[slot].process)
                 {
-                    process.forgotten = process.forgotten.max(leader.seen());
+                    process.forget(leader.seen());
                 }
             }
             Output::NotEvicted => self.say(slot, format_args!("{session}: not evicted")),
