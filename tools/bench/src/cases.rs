@@ -70,6 +70,7 @@ cases! {
     "false_promotions" promotions::measure, "sessions that change their leader when its node stands still for 0.3 s, and for 1.5 s";
     "replication_leader_cpu" replication::cpu, "CPU of matches that are followed against the same alone, and of following against leading";
     "checkpoint_bytes_ratio" checkpoints::bytes, "bytes of the checkpoints that are written against the same ones whole";
+    "checkpoint_stall_ms" checkpoints::stall, "CPU of the copy that a checkpoint begins with, in one turn of its worker, against a bare copy of as many bytes";
     "migration_lost" migration::exactly_once, "messages that are lost or doubled while their sessions move to and fro";
     "migration_gap_over_ms" migration::gap, "the longest gap between views in a move of a 60 Hz match, less the same player's 99th percentile without one";
     "drain_bystander_p99" drain::bystanders, "gaps between a player's views while another node gives all its matches away, against the same player's before";
