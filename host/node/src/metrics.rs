@@ -1,6 +1,7 @@
 //! The Prometheus page. Every figure is read from its owner when the page is asked for; nothing is counted here.
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use ringside_worker::accounting;
 
 use crate::control::Status;
 use crate::recorder::RecorderCounters;
@@ -58,7 +59,7 @@ impl Metrics {
                     if name == "sessions" {
                         continue;
                     }
-                    if matches!(name.as_str(), "players" | "connections") {
+                    if accounting::is_gauge(name) {
                         metrics::gauge!(format!("ringside_worker_{name}"), "worker" => label.clone())
                             .set(*count as f64);
                         continue;

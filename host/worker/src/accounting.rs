@@ -73,6 +73,11 @@ fn late_ticks(lateness: &[u64; LATENESS_CLASSES_US.len() + 1]) -> u64 {
     lateness[4..].iter().sum()
 }
 
+/// Whether a counter of [`Counters::named`] says what is so at present, and goes down as well.
+pub fn is_gauge(name: &str) -> bool {
+    matches!(name, "sessions" | "players" | "connections" | "peers" | "degraded" | "follower_lag")
+}
+
 /// The class of a tick that ran so late.
 pub fn class_of(late: Duration) -> usize {
     let late = late.as_micros() as u64;
@@ -153,6 +158,10 @@ counters! {
     peer_bytes_out,
     /// Connections of such workers that were closed because of what they are or say.
     peers_refused,
+    /// Sessions at present of which nobody else has what is appended, against their tier; looked at once a second.
+    degraded,
+    /// Entries that the log of a follower lacks which counts, the most of any session at present; looked at once a second.
+    follower_lag,
     /// Checkpoints of the run before this one that came through memory, and not over a link.
     checkpoints_passed,
     /// News of guests and pieces of recordings that found the queue to the node full.

@@ -45,6 +45,8 @@ use crate::transport::DATAGRAM_SEND_BYTES;
 pub const HANDSHAKE_SHARE: Duration = Duration::from_micros(500);
 /// How long a turn may go on before the socket is served again.
 pub const SERVICE_INTERVAL: Duration = Duration::from_millis(1);
+/// Between two looks at all sessions for what counters say of them.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Ticking workers wake on a grid of this width.
 pub const PHASE: Duration = Duration::from_millis(2);
 /// A ticking worker sleeps no longer than this, so that acknowledgements are not late.
@@ -200,6 +202,8 @@ pub struct Worker {
     pub(crate) spent: Duration,
     /// Which part of its work the next turn begins with.
     first_part: usize,
+    /// When sessions are looked at next for what counters say of them.
+    next_look: Instant,
 }
 
 impl Worker {
@@ -255,6 +259,7 @@ impl Worker {
             serviced: config.started,
             spent: Duration::ZERO,
             first_part: 0,
+            next_look: config.started,
             config,
         }
     }
@@ -400,7 +405,7 @@ impl Worker {
         let now = outlet.now();
         self.endpoint.flush(now, outlet);
         self.spent = Duration::ZERO;
-        self.count();
+        self.count(now);
         if more { Turn::More } else { Turn::Done }
     }
 
@@ -537,7 +542,13 @@ impl Worker {
         first
     }
 
-    fn count(&mut self) {
+    fn count(&mut self, now: Instant) {
+        if now >= self.next_look {
+            self.next_look = now + LOOK_INTERVAL;
+            let (degraded, lag) = self.replication_lag();
+            self.counters.degraded.store(degraded, Relaxed);
+            self.counters.follower_lag.store(lag, Relaxed);
+        }
         let counts = self.endpoint.counts();
         let counters = &self.counters;
         counters.turns.fetch_add(1, Relaxed);
@@ -557,6 +568,16 @@ impl Worker {
             counters.peer_bytes_out.store(counts.bytes_out, Relaxed);
             counters.peers_refused.store(counts.refused, Relaxed);
         }
+    }
+
+    /// Sessions that are degraded, and the most entries that the log of a follower lacks which counts.
+    fn replication_lag(&self) -> (u64, u64) {
+        let led = self.sessions.iter().flatten().filter_map(|session| session.lead.as_ref());
+        led.fold((0, 0), |(degraded, most), lead| {
+            let record = lead.core.record();
+            let lags = lead.core.lags().filter(|(member, ..)| record.counts(*member)).map(|(_, lag, _)| lag);
+            (degraded + u64::from(lead.core.is_degraded()), lags.fold(most, u64::max))
+        })
     }
 
     fn go_away(&mut self, reason: Reason) {

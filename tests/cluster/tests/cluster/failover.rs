@@ -114,6 +114,8 @@ async fn a_session_whose_only_follower_is_killed_goes_on_degraded_until_there_is
     cluster.take(follower).kill();
     player.exchange(20).await;
     until("the leader to say that nobody else has the log", async || (degraded(&cluster) == true).then_some(())).await;
+    let on_page = |cluster: &Cluster| cluster.node(leader).metric("ringside_worker_degraded{worker=\"0\"}");
+    until("its metrics to say so too", async || (on_page(&cluster) == 1).then_some(())).await;
     player.exchange(20).await;
     cluster.add(follower, &[]);
     assert_eq!(led_and_followed(&cluster, leader, name).await, (leader, follower));
