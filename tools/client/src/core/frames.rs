@@ -36,7 +36,7 @@ impl Core {
         match ServerDatagram::decode(bytes) {
             Ok(ServerDatagram::ViewFragment { header, body }) => match link.views.take(header, body) {
                 Fragment::Complete(view) => {
-                    if self.seat.show(view.tick) {
+                    if self.seat.show(view.tick, view.committed_tick) {
                         self.events.show(view);
                     }
                     self.acknowledge_soon(now);
@@ -224,7 +224,9 @@ impl Core {
 
     fn rewound(&mut self, id: LinkId, rewound: &Rewound) {
         let is_felt = self.seat.feels(rewound);
+        let withdraws = self.seat.was_promised_after(rewound);
         let lost_messages = self.seat.rewound(rewound);
+        let superseded = withdraws || lost_messages > 0;
         self.events.withdraw(rewound.last_output, rewound.tick);
         if let Some(link) = self.link_mut(id) {
             link.stage = Stage::Attached;
@@ -232,7 +234,7 @@ impl Core {
         }
         let Rewound { tick, last_input, last_output, .. } = *rewound;
         if is_felt {
-            self.events.push(Event::Rewound { tick, last_input, last_output, lost_messages });
+            self.events.push(Event::Rewound { tick, last_input, last_output, lost_messages, superseded });
         }
         self.flush_messages();
         if self.leave_by.is_some() {

@@ -26,6 +26,8 @@ pub(super) struct Seat {
     pub datagram: u64,
     /// The tick of the newest view that was shown.
     shown_tick: u64,
+    /// The newest tick that a view called committed.
+    committed_tick: u64,
     pub held: Option<Held>,
 }
 
@@ -63,6 +65,7 @@ impl Seat {
             rejected: 0,
             datagram: 0,
             shown_tick: 0,
+            committed_tick: 0,
             held: None,
         }
     }
@@ -177,6 +180,7 @@ impl Seat {
         self.told = attached.last_output;
         self.acknowledged = attached.last_input;
         self.shown_tick = 0;
+        self.committed_tick = 0;
         self.rejected = attached.last_input;
         self.datagram = 0;
     }
@@ -265,6 +269,11 @@ impl Seat {
             || self.outbox.first() > rewound.last_input + 1
     }
 
+    /// Whether a message that came or a committed tick is withdrawn.
+    pub fn was_promised_after(&self, rewound: &Rewound) -> bool {
+        self.delivered > rewound.last_output || self.committed_tick > rewound.tick
+    }
+
     /// The session goes on from an earlier point. Answers how many messages it has lost that are no longer kept here.
     pub fn rewound(&mut self, rewound: &Rewound) -> u64 {
         if let Some(held) = &mut self.held {
@@ -274,6 +283,7 @@ impl Seat {
         self.delivered = self.delivered.min(rewound.last_output);
         self.told = self.told.min(rewound.last_output);
         self.shown_tick = self.shown_tick.min(rewound.tick);
+        self.committed_tick = self.committed_tick.min(rewound.tick);
         self.rejected = self.rejected.min(rewound.last_input);
         let kept_before = self.outbox.first() - 1;
         let lost = kept_before.saturating_sub(rewound.last_input);
@@ -284,8 +294,10 @@ impl Seat {
         lost
     }
 
-    /// Whether a view of `tick` may be shown: never one that is older than what was shown.
-    pub fn show(&mut self, tick: u64) -> bool {
+    /// Whether a view of `tick` may be shown: never one that is older than what was shown. What it says is committed counts
+    /// in any case.
+    pub fn show(&mut self, tick: u64, committed: u64) -> bool {
+        self.committed_tick = self.committed_tick.max(committed);
         let newer = tick >= self.shown_tick;
         self.shown_tick = self.shown_tick.max(tick);
         newer

@@ -530,9 +530,39 @@ fn rewound_comes_before_anything_of_the_new_branch() {
         ]
     ));
     assert!(matches!(bench.event(), Some(Event::Attached(_))));
-    assert_eq!(bench.event(), Some(Event::Rewound { tick: 9, last_input: 1, last_output: 2, lost_messages: 0 }));
+    let event = Event::Rewound { tick: 9, last_input: 1, last_output: 2, lost_messages: 0, superseded: true };
+    assert_eq!(bench.event(), Some(event), "messages that came are withdrawn");
     bench.say(SECOND, message(3));
     assert!(matches!(bench.event(), Some(Event::Message { number: 3, .. })), "three again, of the new branch");
+}
+
+#[test]
+fn whether_promises_are_withdrawn_is_told_apart() {
+    // Ticks that were shown and committed, messages that came; what is kept of each; whether that withdraws a promise.
+    let cases =
+        [((9, 4, 0), (4, 0), false), ((9, 5, 0), (4, 0), true), ((9, 4, 2), (4, 1), true), ((9, 4, 2), (4, 2), false)];
+    for ((shown, committed, messages), (tick, last_output), expected) in cases {
+        let mut bench = Bench::attached();
+        let (mut views, mut bytes) = (ViewEncoder::new(), BytesMut::new());
+        views.offer("view".into(), shown, committed).unwrap();
+        while views.next_fragment(1200, &mut bytes).unwrap() {
+            bench.core.handle_datagram(bench.now, FIRST, bytes.split().freeze());
+        }
+        (1..=messages).for_each(|number| bench.say(FIRST, message(number)));
+        (0..=messages).for_each(|_| assert!(bench.event().is_some()));
+        bench.cut(FIRST);
+        bench.event();
+        bench.wake();
+        bench.open(SECOND);
+        let branch = Branch(epoch(2));
+        let back = Attached { branch, epoch: epoch(2), tick, last_input: 0, last_output, ..kept() };
+        bench.say(SECOND, ServerFrame::Attached(Box::new(back)));
+        bench.say(SECOND, ServerFrame::Rewound(Rewound { branch, tick, last_input: 0, last_output }));
+        assert!(matches!(bench.event(), Some(Event::Attached(_))));
+        let event = bench.event();
+        let Some(Event::Rewound { superseded, .. }) = event else { panic!("{event:?}") };
+        assert_eq!(superseded, expected, "{shown} shown, {committed} committed, {messages} came");
+    }
 }
 
 #[test]
