@@ -29,12 +29,17 @@ pub fn adopt() {
     }
 }
 
-/// Asks a process that was adopted to end, or ends it. One that is not this one's child is left alone.
-pub fn end_adopted(id: libc::pid_t, at_once: bool) {
+/// Whether a process is this one's child, by birth or because it was adopted.
+pub fn is_child(id: libc::pid_t) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
     // Behind the name, which may hold anything: the state, the parent.
     let parent = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)?.parse().ok());
-    if parent == Some(std::process::id()) {
+    parent == Some(std::process::id())
+}
+
+/// Asks a process that was adopted to end, or ends it. One that is not this one's child is left alone.
+pub fn end_adopted(id: libc::pid_t, at_once: bool) {
+    if is_child(id) {
         let signal = if at_once { libc::SIGKILL } else { libc::SIGTERM };
         // SAFETY: plain numbers; nobody else waits for a child of this process, so the id is still its own.
         unsafe { libc::kill(id, signal) };

@@ -144,10 +144,12 @@ impl Node {
         matches!(self.process.try_wait(), Ok(Some(_))) && self.successor().is_none()
     }
 
-    /// The process that holds its state directory after it has ended: `ringside node upgrade` put it there.
+    /// The process that holds its state directory after it has ended: `ringside node upgrade` put it there. One that somebody
+    /// else started since then is theirs.
     fn successor(&self) -> Option<libc::pid_t> {
         let is_there = is_locked(&self.state);
-        is_there.then(|| std::fs::read_to_string(self.state.join("lock")).ok()?.trim().parse().ok()).flatten()
+        let holder = is_there.then(|| std::fs::read_to_string(self.state.join("lock")).ok()?.trim().parse().ok());
+        holder.flatten().filter(|holder| interrupt::is_child(*holder))
     }
 }
 
