@@ -1,12 +1,11 @@
-//! Chaos: five real nodes, a hundred sessions, a player in each who verifies every promise, and faults that a seed draws,
-//! one after another. In between everything heals; at the end every session must answer again that its tier promises to.
+//! Chaos: five real nodes, a hundred sessions, players in each who verify every promise, and faults that a seed draws, one
+//! after another. In between everything heals; at the end every session must answer again that its tier promises to.
 //! The same seed draws the same faults, of which the machine makes what it will: a run is not repeated exactly.
 //!
 //! Nodes fail one at a time: with two copies of a session, two failures at once may take both. Moves are under way while they do.
 
 mod bot;
 mod driver;
-mod history;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -23,12 +22,13 @@ use tokio::task::JoinSet;
 
 pub use bot::Played;
 pub use driver::Faults;
-pub use history::Violation;
 
 use bot::{Bot, Phase};
 
 /// Nodes of the cluster.
 pub const NODES: u64 = 5;
+/// Players of a session, at most.
+const SEATS: u64 = 3;
 const LAN: Quality = Quality { delay: Duration::from_micros(200), loss_permille: 0 };
 
 /// A game, and what its sessions promise.
@@ -46,9 +46,10 @@ pub struct Kind {
 
 /// What is played. A further tier is a row.
 pub const KINDS: &[Kind] = &[
-    Kind { game: "echo", share: 20, outlives: false, forks: false },
+    Kind { game: "echo", share: 15, outlives: false, forks: false },
     Kind { game: "echo-replicated", share: 20, outlives: true, forks: true },
     Kind { game: "echo-kept", share: 10, outlives: true, forks: true },
+    Kind { game: "echo-ticking", share: 5, outlives: true, forks: true },
     Kind { game: "echo-consistent", share: 30, outlives: true, forks: false },
     Kind { game: "echo-durable", share: 20, outlives: true, forks: false },
 ];
@@ -60,7 +61,7 @@ pub struct Plan {
     pub seed: u64,
     /// For how long there are faults.
     pub length: Duration,
-    /// Sessions, each with a player.
+    /// Sessions, each with one to three players.
     pub sessions: u64,
     /// Where histories of broken promises are written.
     pub directory: PathBuf,
@@ -84,13 +85,16 @@ impl fmt::Display for Report {
         let Report { faults, played, no_cuts, violations } = self;
         writeln!(
             f,
-            "faults: {} kills ({} while sessions moved), {} stops, {} drains, {} cuts{}, {} moves ({} not made); {} changes of \
-             leaders",
+            "faults: {} kills ({} while sessions moved), {} stops, {} drains, {} upgrades, {} times without the store, {} cuts and \
+             {} times of loss{}, {} moves ({} not made); {} changes of leaders",
             faults.kills,
             faults.kills_in_moves,
             faults.stops,
             faults.drains,
+            faults.upgrades,
+            faults.without_store,
             faults.cuts,
+            faults.losses,
             no_cuts.as_ref().map_or_else(String::new, |why| format!(" ({why})")),
             faults.moves,
             faults.not_moved,
@@ -98,9 +102,10 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "players: {} messages answered, {} came in again, {} rewound, {} told that a volatile session was lost; longest \
+            "players: {} messages answered, {} views, {} came in again, {} rewound, {} told that a volatile session was lost; longest \
              wait for an answer {} ms",
             played.messages,
+            played.views,
             played.attached,
             played.rewound,
             played.lost,
@@ -136,7 +141,7 @@ pub async fn run(plan: &Plan) -> Report {
     let mut bots = JoinSet::new();
     let mut promised = Vec::new();
     for (number, kind) in (0..plan.sessions).zip(deal(plan.sessions)) {
-        let (by, player) = (number % NODES + 1, format!("player-{number}"));
+        let by = number % NODES + 1;
         // A session that does not outlive its node is made again by whoever comes back to it.
         let mut target = format!("{}?chaos=c{number}", kind.game);
         if kind.outlives {
@@ -145,11 +150,14 @@ pub async fn run(plan: &Plan) -> Report {
             target = format!("{}/{key}", kind.game);
             promised.push((kind.game, key));
         }
-        let options = enter(&cluster, by, &player, &target);
-        let bot = Bot::new((player, kind), options, random.fork(number).next(), (began, Arc::clone(&was_cut)));
-        bots.spawn(bot.play(phase.clone()));
+        for seat in 0..number % SEATS + 1 {
+            let player = format!("player-{number}-{seat}");
+            let options = enter(&cluster, by, &player, &target);
+            let seed = random.fork(number * SEATS + seat).next();
+            bots.spawn(Bot::new((player, kind), options, seed, (began, Arc::clone(&was_cut))).play(phase.clone()));
+        }
     }
-    let seed = random.fork(plan.sessions).next();
+    let seed = random.fork(plan.sessions * SEATS).next();
     let driver = driver::Driver::new(cluster, seed, (promised, was_cut), plan.length);
     // On a thread of its own: it waits for processes.
     let driven = tokio::task::spawn_blocking(|| {

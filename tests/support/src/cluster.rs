@@ -210,7 +210,7 @@ impl Cluster {
 
     fn begin_at(&mut self, place: Place, number: u64, arguments: &[&str]) -> &Node {
         self.init(number);
-        let store = self.directory.path().join("store");
+        let store = self.store();
         let bucket = self.server.as_ref().map(|_| format!("s3://{}/cluster", ObjectServer::BUCKET).into());
         let store = bucket.unwrap_or_else(|| store.to_string_lossy());
         let mut arguments = arguments.to_vec();
@@ -231,6 +231,34 @@ impl Cluster {
     /// If there is none of that number.
     pub fn node(&self, number: u64) -> &Node {
         self.nodes.get(&number).unwrap_or_else(|| panic!("there is no node {number}"))
+    }
+
+    /// The store that its nodes share, if it is a directory.
+    pub fn store(&self) -> PathBuf {
+        self.directory.path().join("store")
+    }
+
+    /// Replaces a node's process by a run of a program, ordered by another node; the command's words if that fails.
+    ///
+    /// # Errors
+    /// What the command wrote.
+    ///
+    /// # Panics
+    /// If there is no such node.
+    pub fn upgrade(&mut self, by: u64, node: u64, program: &std::path::Path) -> Result<(), String> {
+        let order = ["node", "upgrade", &node.to_string(), "--binary", &program.to_string_lossy()];
+        let answer = self.node(by).ringside(&order);
+        if answer.code != Some(0) {
+            return Err(format!("{}{}", answer.out, answer.err));
+        }
+        let list = self.node(by).ringside(&["node", "list", "--json"]).json();
+        let nodes = list["nodes"].as_array().cloned().unwrap_or_default();
+        let number = Value::from(node.to_string());
+        let shown = nodes.iter().find(|shown| shown["node"] == number);
+        let pid = shown.and_then(|shown| shown["pid"].as_u64()).ok_or_else(|| format!("{list}"))?;
+        let old = self.nodes.get_mut(&node).unwrap_or_else(|| panic!("there is no node {node}"));
+        old.succeeded_by(pid as u32);
+        Ok(())
     }
 
     /// All that are there.

@@ -5,13 +5,13 @@ pub mod clock;
 pub mod cluster;
 pub mod directory;
 pub mod disk;
+pub mod echo_history;
 pub mod guests;
 pub mod members;
 pub mod network;
 pub mod node;
 pub mod object_server;
 pub mod proxy;
-pub mod sequence;
 pub mod skip;
 pub mod wait;
 

@@ -224,6 +224,8 @@ pub struct Node {
     place: Place,
     state: PathBuf,
     process: Child,
+    /// The process that came after it, on the same pipes.
+    successor: Option<u32>,
     lines: Mutex<Receiver<String>>,
     ready: Value,
 }
@@ -276,7 +278,7 @@ impl Node {
             let status = process.wait();
             panic!("the node did not come up ({status:?}): {first}{}", lines.iter().collect::<Vec<_>>().join("\n"));
         };
-        Node { place, state: state.to_owned(), process, lines: Mutex::new(lines), ready }
+        Node { place, state: state.to_owned(), process, successor: None, lines: Mutex::new(lines), ready }
     }
 
     /// What it said when it was ready.
@@ -291,7 +293,16 @@ impl Node {
 
     /// Its process.
     pub fn pid(&self) -> u32 {
-        self.process.id()
+        self.successor.unwrap_or_else(|| self.process.id())
+    }
+
+    /// Its process has handed over to another, which is the node from now on and ends with the value.
+    ///
+    /// # Panics
+    /// If the process does not end.
+    pub fn succeeded_by(&mut self, pid: u32) {
+        self.wait_until_gone();
+        self.successor = Some(pid);
     }
 
     /// Where players connect, the first worker.
@@ -461,7 +472,15 @@ impl Node {
     /// If it is gone already.
     pub fn kill(mut self) {
         self.signal("-KILL");
-        self.wait();
+        self.wait_until_gone();
+    }
+
+    /// Waits until its process, or the one that came after it, has ended.
+    ///
+    /// # Panics
+    /// If it does not end.
+    pub fn ended(mut self) {
+        self.wait_until_gone();
     }
 
     /// Waits until it ends by itself; answers how.
@@ -474,6 +493,19 @@ impl Node {
 
     fn lines(&self) -> MutexGuard<'_, Receiver<String>> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_until_gone(&mut self) {
+        let Some(pid) = self.successor else {
+            self.wait();
+            return;
+        };
+        let deadline = std::time::Instant::now() + PATIENCE;
+        // It is nobody's child here: whether it is there is all that can be asked.
+        while is_there(pid) {
+            assert!(std::time::Instant::now() < deadline, "the node did not end within {PATIENCE:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     fn wait(&mut self) -> ExitStatus {
@@ -491,9 +523,20 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
+        if let Some(pid) = self.successor.filter(|pid| is_there(*pid)) {
+            // SAFETY: no memory is touched.
+            unsafe { libc::kill(pid as libc::pid_t, libc::SIGKILL) };
+        }
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Whether a process is there that has not ended.
+fn is_there(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name, in brackets, may be anything; the state comes after it.
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
 
 /// Reads lines on a thread of its own, so that the writer never waits.

@@ -17,7 +17,7 @@ struct Options {
     /// What draws the faults [default: the time].
     #[arg(long)]
     seed: Option<u64>,
-    /// Sessions, each with a player.
+    /// Sessions, each with one to three players.
     #[arg(long, default_value_t = 100)]
     sessions: u64,
     /// Where histories of broken promises are written.

@@ -7,18 +7,17 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use ringside_client::{Client, Event, Options};
-use ringside_guest::Bytes;
+use ringside_test_support::echo_history::{EchoHistory, Violation};
 use ringside_test_support::random::Random;
 use ringside_test_support::wait::PATIENCE;
 use tokio::sync::watch;
 
 use super::Kind;
-use super::history::{Seen, Violation};
 
 /// Messages on their way, at most.
 const OUTSTANDING: u64 = 4;
 /// Between two words, ms: this and as much again at most.
-const PACE_MS: u64 = 150;
+const PACE_MS: u64 = 300;
 /// Before a session that is gone is asked for again.
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -36,6 +35,8 @@ pub enum Phase {
 pub struct Played {
     /// Messages that were answered.
     pub messages: u64,
+    /// Views that came.
+    pub views: u64,
     /// The longest time that a message waited for its answer.
     pub longest: Duration,
     /// How often a session went back, told so: a fork's players.
@@ -50,6 +51,7 @@ impl Played {
     /// Another player's as well.
     pub fn add(&mut self, other: &Played) {
         self.messages += other.messages;
+        self.views += other.views;
         self.longest = self.longest.max(other.longest);
         self.rewound += other.rewound;
         self.lost += other.lost;
@@ -62,7 +64,7 @@ pub struct Bot {
     kind: Kind,
     options: Options,
     random: Random,
-    seen: Seen,
+    seen: EchoHistory,
     played: Played,
     /// Since when each message waits that was not answered, by its number.
     waits: BTreeMap<u64, Instant>,
@@ -86,7 +88,7 @@ impl Bot {
         seed: u64,
         (began, was_cut): (Instant, Arc<AtomicBool>),
     ) -> Bot {
-        let seen = Seen::new(&format!("{player} in {}", kind.game), began);
+        let seen = EchoHistory::new(&format!("{player} in {}", kind.game), seed, began);
         let (played, waits) = (Played::default(), BTreeMap::new());
         Bot { kind, options, random: Random::new(seed), seen, played, waits, was_cut }
     }
@@ -158,14 +160,10 @@ impl Bot {
         if self.seen.outstanding() >= OUTSTANDING {
             return Ok(());
         }
-        let length = self.random.below(60) as usize;
-        let mut body = self.seen.next_number().to_le_bytes().to_vec();
-        body.extend(self.random.bytes(length));
-        let Ok(encoded) = postcard::to_stdvec(&Bytes(body.clone())) else { return Ok(()) };
         // One that is not taken was not sent: it is tried again.
-        if client.send(encoded).is_ok() {
+        if client.send(self.seen.next_message()).is_ok() {
             self.waits.insert(self.seen.next_number(), Instant::now());
-            self.seen.sent(body)?;
+            self.seen.sent()?;
         }
         Ok(())
     }
@@ -201,19 +199,20 @@ impl Bot {
                     *session = attachment.session;
                 }
             }
-            Event::Rewound { last_output, .. } => {
+            Event::Rewound { tick, last_output, .. } => {
                 self.played.rewound += 1;
-                self.seen.rewound(last_output, self.kind.forks && self.was_cut.load(Relaxed))?;
+                self.seen.rewound(tick, last_output, self.kind.forks && self.was_cut.load(Relaxed))?;
             }
             Event::Rejected { number, cause } => {
                 return Err(self.seen.broken(&format!("message {number} is rejected: {cause}")));
             }
+            Event::View(view) => {
+                self.played.views += 1;
+                self.seen.view(view.tick, view.committed_tick)?;
+            }
             event => {
-                let is_last = event.is_last();
-                if is_last || !matches!(event, Event::View(_)) {
-                    self.seen.note(format_args!("{event:?}"));
-                }
-                return Ok(is_last);
+                self.seen.note(format_args!("{event:?}"));
+                return Ok(event.is_last());
             }
         }
         Ok(false)

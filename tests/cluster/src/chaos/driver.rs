@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use ringside_test_support::cluster::Cluster;
+use ringside_test_support::guests;
 use ringside_test_support::network::Cut;
 use ringside_test_support::random::Random;
 use ringside_test_support::wait::{PATIENCE, until};
@@ -30,6 +31,12 @@ pub struct Faults {
     pub stops: u64,
     /// Nodes that were drained and started again.
     pub drains: u64,
+    /// Nodes whose process was replaced.
+    pub upgrades: u64,
+    /// How often the store was away for a while.
+    pub without_store: u64,
+    /// How often packets were lost for a while.
+    pub losses: u64,
     /// Nodes that were cut off, in one direction or both.
     pub cuts: u64,
     /// Sessions that were moved.
@@ -74,16 +81,19 @@ impl Driver {
         let end = Instant::now() + self.length;
         let mut failure = self.is_whole().await;
         while failure.is_none() && Instant::now() < end {
-            self.fault().await;
-            self.cluster.agreed().await;
-            failure = self.is_whole().await;
+            failure = self.fault().await;
+            if failure.is_none() {
+                self.cluster.agreed().await;
+                failure = self.is_whole().await;
+            }
         }
         (self.cluster, self.faults, failure)
     }
 
-    async fn fault(&mut self) {
+    /// Does something; answers what must not come of it.
+    async fn fault(&mut self) -> Option<String> {
         let node = self.random.below(NODES) + 1;
-        let kinds = if self.cluster.has_network() { 5 } else { 4 };
+        let kinds = if self.cluster.has_network() { 8 } else { 6 };
         match self.random.below(kinds) {
             0 => {
                 let away = self.pause(3000);
@@ -111,11 +121,38 @@ impl Driver {
                 let order = ["node", "drain", &node.to_string(), "--grace", GRACE, "--no-wait"];
                 self.cluster.node(by).ringside(&order).succeeded();
                 let leaving = self.cluster.take(node);
-                leaving.wait_for_end();
+                leaving.ended();
                 self.cluster.add(node, &[]);
                 self.faults.drains += 1;
             }
             3 => self.move_some(node),
+            4 => {
+                self.say(format_args!("upgrade node {node}"));
+                let upgraded = self.cluster.upgrade(node % NODES + 1, node, &guests::program());
+                if let Err(said) = upgraded {
+                    return Some(format!("node {node} is not upgraded: {said}"));
+                }
+                self.faults.upgrades += 1;
+            }
+            5 => {
+                let length = self.pause(5000);
+                self.say(format_args!("the store is away for {length:?}"));
+                let (store, away) = (self.cluster.store(), self.cluster.store().with_extension("away"));
+                let moved = std::fs::rename(&store, &away);
+                tokio::time::sleep(length).await;
+                if let Err(error) = moved.and_then(|()| std::fs::rename(&away, &store)) {
+                    return Some(format!("the store cannot be moved away and back: {error}"));
+                }
+                self.faults.without_store += 1;
+            }
+            6 => {
+                let (permille, length) = (50 + self.random.below(151), self.pause(6000));
+                self.say(format_args!("of 1000 packets {permille} are lost for {length:?}"));
+                self.cluster.network().set_loss(permille);
+                tokio::time::sleep(length).await;
+                self.cluster.network().set_loss(0);
+                self.faults.losses += 1;
+            }
             _ => {
                 let length = self.pause(6000);
                 let is_one_way = self.random.happens(0.4);
@@ -128,6 +165,7 @@ impl Driver {
                 self.faults.cuts += 1;
             }
         }
+        None
     }
 
     /// Has some sessions begin to move to a node, and does not wait for them.

@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use ringside_client::{Client, Event, Options};
+use ringside_client::Options;
 use ringside_test_support::cluster::Cluster;
 use ringside_test_support::network::{Cut, Quality};
-use ringside_test_support::wait::{until, within};
+use ringside_test_support::wait::until;
 
 use crate::failover::led_and_followed;
 use crate::faults::Scene;
-use crate::player::options;
+use crate::player::{Player, options};
 
 const LAN: Quality = Quality { delay: Duration::from_millis(1), loss_permille: 0 };
 /// One packet in five.
@@ -22,25 +22,6 @@ pub fn cut_off(cluster: &Cluster, node: u64, is_cut: bool) {
     for other in (1..=3).filter(|other| *other != node) {
         for (from, to) in [(node as u8, other as u8), (other as u8, node as u8)] {
             cluster.network().set_cut(Cut::OneWay { from, to }, is_cut);
-        }
-    }
-}
-
-/// Says a word and waits for its answer; says how many messages are known to be lost on the way there, if the session went
-/// back.
-async fn say(client: &mut Client, word: &[u8]) -> Option<u64> {
-    client.send(postcard::to_stdvec(&ringside_guest::Bytes(word.to_vec())).expect("bytes")).expect("room for it");
-    let mut rewound = None;
-    loop {
-        match within("an answer", client.next()).await.expect("the session goes on") {
-            Event::Message { body, .. } => {
-                let reply: echo::Reply = postcard::from_bytes(&body).expect("a reply of the echo game");
-                if reply.body.0 == word {
-                    return rewound;
-                }
-            }
-            Event::Rewound { lost_messages, .. } => rewound = Some(lost_messages),
-            event => assert!(!event.is_last(), "{event:?}"),
         }
     }
 }
@@ -94,37 +75,41 @@ async fn both_sides_of_a_cut_go_on_with_an_available_session_and_one_branch_wins
     let enter = async |player: &str, door: u64| {
         let node = cluster.node(door);
         let options = Options { standby: false, ..options(node, &node.token(player), &name) };
-        within("a player", Client::connect(options)).await.unwrap_or_else(|error| panic!("{player}: {error}"))
+        let mut player = Player::join_with(options, player).await;
+        player.may_fork = true;
+        player
     };
     let mut left = enter("cat", leader).await;
-    assert_eq!(say(&mut left, b"before").await, None);
+    left.exchange(1).await;
     cut_off(&cluster, leader, true);
     // Answered by a leader that has nobody else left, or after that.
-    say(&mut left, b"alone").await;
+    left.exchange(1).await;
     until("the other side to lead it", async || {
         let shown = crate::failover::shown(&cluster, follower, &session)?;
         (shown["node"].as_str() == Some(&*follower.to_string())).then_some(())
     })
     .await;
     let mut right = enter("dan", third).await;
-    for number in 0..200_u8 {
-        assert_eq!(say(&mut right, &[b'r', number]).await, None);
-    }
-    say(&mut left, b"alone again").await;
+    right.exchange_at_once(200, 1).await;
+    left.exchange(1).await;
     assert_eq!(left.attachment().node, leader, "this side goes on as well");
+    assert_eq!((left.rewound, right.rewound), (0, 0));
     cut_off(&cluster, leader, false);
     cluster.agreed().await;
     let told = cluster.node(leader).logged("another branch of the session goes on");
     assert!(told.contains(&session), "the operator is told which: {told}");
     // The branch with more inputs goes on; players of the other are told, and moved there.
-    assert_eq!(say(&mut right, b"here").await, None);
-    assert!(say(&mut left, b"moved").await.is_some(), "they are told that the session went back");
+    right.exchange(1).await;
+    left.exchange(1).await;
+    assert_eq!((left.rewound, right.rewound), (1, 0), "one is told that the session went back");
+    assert_eq!(left.superseded, 1, "and that what was answered there is withdrawn");
     let led = led_and_followed(&cluster, third, &session).await;
     assert_eq!(led.0, follower);
     let places = cluster.directories_agree().await;
     assert_eq!(places[&session].0, follower.to_string());
-    assert_eq!(say(&mut left, b"both").await, None);
-    assert_eq!(say(&mut right, b"both").await, None);
+    left.exchange(1).await;
+    right.exchange(1).await;
+    assert_eq!((left.rewound, right.rewound), (1, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,21 +1,26 @@
-//! A player of the echo game who knows that nothing was lost or doubled.
+//! A player of the echo game who verifies every promise.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ringside_client::{Attachment, Client, Event, Options, Trust};
+use ringside_test_support::echo_history::EchoHistory;
 use ringside_test_support::node::Node;
-use ringside_test_support::sequence::Sequence;
 use ringside_test_support::wait::{until, within};
 use tokio::task::JoinHandle;
 
 pub struct Player {
     pub client: Client,
-    sequence: Sequence,
-    hash: u64,
+    seen: EchoHistory,
     /// How often the connection was lost.
     pub disconnected: u32,
+    /// Whether both sides of a cut may go on with the session, so that what one of them said is withdrawn.
+    pub may_fork: bool,
+    /// How often it was told that the session went back.
+    pub rewound: u32,
+    /// … and that promises were withdrawn with that.
+    pub superseded: u32,
 }
 
 /// A match that is played until it is told to stop.
@@ -79,7 +84,8 @@ impl Player {
     pub async fn join_with(options: Options, name: &str) -> Player {
         let client = within("the player to be attached", Client::connect(options)).await;
         let client = client.unwrap_or_else(|error| panic!("{name} is not let in: {error}"));
-        Player { client, sequence: Sequence::new(name, 1), hash: echo::EMPTY, disconnected: 0 }
+        let seen = EchoHistory::new(name, 1, Instant::now());
+        Player { client, seen, disconnected: 0, may_fork: false, rewound: 0, superseded: 0 }
     }
 
     pub fn attachment(&self) -> &Attachment {
@@ -88,15 +94,15 @@ impl Player {
 
     /// Sends a body, and does not wait for it.
     pub fn send(&mut self) {
-        let body = postcard::to_stdvec(&ringside_guest::Bytes(self.sequence.send())).expect("plain bytes");
-        self.client.send(body).expect("room for a message");
+        self.client.send(self.seen.next_message()).expect("room for a message");
+        self.seen.sent().expect("every promise kept");
     }
 
     /// What the game's memory has of a player who was the first to join.
     pub fn row(&self) -> [u8; 16] {
         let mut row = [0; 16];
-        row[..8].copy_from_slice(&self.sequence.returned().to_le_bytes());
-        row[8..].copy_from_slice(&self.hash.to_le_bytes());
+        row[..8].copy_from_slice(&self.seen.answered().to_le_bytes());
+        row[8..].copy_from_slice(&self.seen.hash().to_le_bytes());
         row
     }
 
@@ -107,44 +113,51 @@ impl Player {
 
     /// The same, so many at a time on their way.
     pub async fn exchange_at_once(&mut self, count: u64, at_once: u64) {
-        let goal = self.sequence.returned() + count;
+        let goal = self.seen.answered() + count;
         let mut unsent = count;
-        while self.sequence.returned() < goal {
-            while unsent > 0 && self.sequence.outstanding() < at_once {
+        while self.seen.answered() < goal {
+            while unsent > 0 && self.seen.outstanding() < at_once {
                 self.send();
                 unsent -= 1;
             }
-            match within("a reply", self.client.next()).await.expect("the session goes on") {
-                Event::Message { body, .. } => self.take(&body),
-                Event::Disconnected { cause } => {
-                    eprintln!("player: disconnected: {cause}");
-                    self.disconnected += 1;
-                }
-                Event::Attached(at) => eprintln!("player: attached at node {}", at.node),
-                Event::Moved { .. } => eprintln!("player: moved"),
-                event => assert!(!event.is_last(), "{event:?}"),
-            }
+            let event = within("a reply", self.client.next()).await.expect("the session goes on");
+            self.take(event);
         }
     }
 
     /// Waits until the connection is lost; answers why it was.
     pub async fn lost(&mut self) -> String {
         loop {
-            match within("the connection to be lost", self.client.next()).await.expect("the session goes on") {
-                Event::Message { body, .. } => self.take(&body),
-                Event::Disconnected { cause } => {
-                    self.disconnected += 1;
-                    return cause;
-                }
-                event => assert!(!event.is_last(), "{event:?}"),
+            let event = within("the connection to be lost", self.client.next()).await.expect("the session goes on");
+            if let Some(cause) = self.take(event) {
+                return cause;
             }
         }
     }
 
-    fn take(&mut self, body: &[u8]) {
-        let reply: echo::Reply = postcard::from_bytes(body).expect("a reply of the echo game");
-        self.sequence.receive(&reply.body.0).expect("each once and in order");
-        self.hash = echo::extend(self.hash, &reply.body.0);
-        assert_eq!((reply.number, reply.hash), (self.sequence.returned(), self.hash), "the session has the same");
+    /// Takes an event; why the connection is lost, if it is.
+    fn take(&mut self, event: Event) -> Option<String> {
+        match event {
+            Event::Message { body, .. } => {
+                let reply: echo::Reply = postcard::from_bytes(&body).expect("a reply of the echo game");
+                self.seen.reply(&reply).expect("every promise kept");
+            }
+            Event::Rewound { tick, last_output, superseded, .. } => {
+                self.rewound += 1;
+                self.superseded += u32::from(superseded);
+                self.seen.rewound(tick, last_output, self.may_fork).expect("every promise kept");
+            }
+            Event::Disconnected { cause } => {
+                self.seen.note(format_args!("disconnected: {cause}"));
+                self.disconnected += 1;
+                return Some(cause);
+            }
+            Event::View(view) => self.seen.view(view.tick, view.committed_tick).expect("every promise kept"),
+            event => {
+                assert!(!event.is_last(), "{event:?}");
+                self.seen.note(format_args!("{event:?}"));
+            }
+        }
+        None
     }
 }

@@ -1,9 +1,11 @@
 //! Players that play by themselves and remember what they saw.
 
+use std::time::Instant;
+
 use ringside_client::{Client, Event};
 use ringside_guest::Slot;
 use ringside_protocol::reason::Reason;
-use ringside_test_support::sequence::Sequence;
+use ringside_test_support::echo_history::EchoHistory;
 use ringside_test_support::wait::within;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -146,18 +148,18 @@ impl Bots {
     }
 }
 
-/// A player of the echo game that proves that each message had its effect once.
+/// A player of the echo game that verifies every promise.
 pub struct Echoist {
     pub client: Client,
     pub disconnected: usize,
     pub on_loss: Option<OnLoss>,
-    sequence: Sequence,
-    hash: u64,
+    history: EchoHistory,
 }
 
 impl Echoist {
     pub fn new(client: Client, player: &str, seed: u64) -> Echoist {
-        Echoist { client, disconnected: 0, on_loss: None, sequence: Sequence::new(player, seed), hash: echo::EMPTY }
+        let history = EchoHistory::new(player, seed, Instant::now());
+        Echoist { client, disconnected: 0, on_loss: None, history }
     }
 
     /// A player in a session of the echo game.
@@ -167,29 +169,27 @@ impl Echoist {
 
     /// Sends `count` bodies and takes them back, at most `window` at a time on their way.
     pub async fn exchange(&mut self, count: u64, window: u64) {
-        let goal = self.sequence.returned() + count;
+        let goal = self.history.answered() + count;
         let mut unsent = count;
-        while self.sequence.returned() < goal {
-            while unsent > 0 && self.sequence.outstanding() < window {
-                let body = postcard::to_stdvec(&ringside_guest::Bytes(self.sequence.send())).unwrap();
-                self.client.send(body).unwrap();
+        while self.history.answered() < goal {
+            while unsent > 0 && self.history.outstanding() < window {
+                self.client.send(self.history.next_message()).unwrap();
+                self.history.sent().unwrap();
                 unsent -= 1;
             }
             match within("a reply", self.client.next()).await.expect("the session goes on") {
-                Event::Message { body, .. } => self.take(&body),
-                Event::Disconnected { .. } => {
+                Event::Message { body, .. } => {
+                    self.history.reply(&postcard::from_bytes(&body).unwrap()).unwrap();
+                }
+                Event::Rewound { tick, last_output, .. } => self.history.rewound(tick, last_output, false).unwrap(),
+                Event::View(view) => self.history.view(view.tick, view.committed_tick).unwrap(),
+                Event::Disconnected { cause } => {
+                    self.history.note(format_args!("disconnected: {cause}"));
                     self.disconnected += 1;
                     self.on_loss.iter_mut().for_each(|tell| tell());
                 }
                 event => assert!(!event.is_last(), "{event:?}"),
             }
         }
-    }
-
-    fn take(&mut self, body: &[u8]) {
-        let reply: echo::Reply = postcard::from_bytes(body).unwrap();
-        self.sequence.receive(&reply.body.0).unwrap();
-        self.hash = echo::extend(self.hash, &reply.body.0);
-        assert_eq!((reply.number, reply.hash), (self.sequence.returned(), self.hash), "the session has the same");
     }
 }

@@ -27,6 +27,7 @@ use ringside_protocol::frame::{ALPN, Certificate, Target};
 use ringside_protocol::limits;
 use ringside_protocol::reason::Reason;
 use ringside_sandbox::{Module, Sandbox, SandboxConfig};
+use ringside_test_support::echo_history::EchoHistory;
 use ringside_test_support::members::{Authority, peer};
 use ringside_test_support::wait::PATIENCE;
 use ringside_worker::authority::Keys;
@@ -442,30 +443,27 @@ impl Talker {
 
 async fn talk(options: Options, count: &AtomicU64, standing: &AtomicBool, ends: &AtomicBool) -> Told {
     let mut client = Client::connect(options).await.unwrap();
-    let (mut told, mut hash, mut said, mut last) = (Told::default(), echo::EMPTY, 0_u64, Instant::now());
-    let mut say = |client: &Client| {
-        said += 1;
-        let body = said.to_le_bytes().to_vec();
-        client.send(ringside_guest::encode(&ringside_guest::Bytes(body.clone()))).unwrap();
-        body
+    let (mut told, mut last) = (Told::default(), Instant::now());
+    let mut history = EchoHistory::new("talker", 1, last);
+    let say = |client: &Client, history: &mut EchoHistory| {
+        client.send(history.next_message()).unwrap();
+        history.sent().unwrap();
     };
-    let mut body = say(&client);
+    say(&client, &mut history);
     loop {
         let heard =
             tokio::time::timeout(PATIENCE, client.next()).await.unwrap_or_else(|_| panic!("no reply: {told:?}"));
         match heard.unwrap_or_else(|| panic!("it ended: {told:?}")) {
             Heard::Message { body: reply, .. } => {
                 let reply: echo::Reply = postcard::from_bytes(&reply).unwrap();
-                hash = echo::extend(hash, &body);
-                told.replies += 1;
-                assert_eq!((reply.number, reply.hash), (told.replies, hash), "each once, and in order");
+                told.replies = history.reply(&reply).unwrap();
                 told.gap = told.gap.max(std::mem::replace(&mut last, Instant::now()).elapsed());
                 standing.store(client.is_standing_by(), Relaxed);
                 count.store(told.replies, Relaxed);
                 if ends.load(Relaxed) {
                     return told;
                 }
-                body = say(&client);
+                say(&client, &mut history);
             }
             Heard::Moved { .. } => told.moved += 1,
             Heard::Disconnected { .. } => told.disconnected += 1,

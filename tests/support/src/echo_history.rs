@@ -1,20 +1,24 @@
-//! What a player of the echo game saw, given to the history checker, and kept in words for people.
+//! What a player of the echo game saw, given to the history checker, and kept in words for people. Its messages have
+//! bodies that only it could have sent.
 //!
 //! The player's part of the session's log is what it sees: its position is the number of the player's messages that were
 //! applied, its hash the game's own over all of them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::path::Path;
 use std::time::Instant;
 
 use ringside_simulation_kit::history::{Event, Heard, History, Promise};
 
+use crate::random::Random;
+
 /// Lines that are kept of a player.
 const LINES: usize = 5000;
+/// Lines that a test which fails shows of them.
+const SHOWN: usize = 40;
 
-/// A promise that was broken.
-#[derive(Debug)]
+/// A promise that was broken. Its `Debug` shows the last of what the player saw.
 pub struct Violation {
     /// Whose, and where.
     pub player: String,
@@ -41,35 +45,66 @@ impl fmt::Display for Violation {
     }
 }
 
-/// A player's stay in a session.
-pub struct Seen {
+impl fmt::Debug for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}; what it saw last:")?;
+        let hidden = self.lines.len().saturating_sub(SHOWN);
+        self.lines.iter().skip(hidden).try_for_each(|line| write!(f, "\n  {line}"))
+    }
+}
+
+/// A player's stay in a session of the echo game.
+pub struct EchoHistory {
     player: String,
+    /// What its bodies are made of.
+    seed: Random,
     began: Instant,
     history: History,
+    /// The same over ticks, of the views that it saw.
+    views: History,
     /// Number and hash of what was applied last, as far as it was seen.
     last: (u64, u64),
-    /// What was sent and has not come back, by the player's own number.
-    bodies: BTreeMap<u64, Vec<u8>>,
     sent: u64,
+    /// The highest of its messages that was ever answered.
     answered: u64,
+    /// What was answered on this branch of the session: number applied, and the message's own.
+    answers: Vec<(u64, u64)>,
     /// Whether a fork took some of it, so that the game's hash cannot be known ahead.
     is_forked: bool,
     lines: VecDeque<String>,
 }
 
-impl Seen {
-    /// One that has seen nothing.
-    pub fn new(player: &str, began: Instant) -> Seen {
-        let player = player.to_owned();
-        let (history, lines) = (History::default(), VecDeque::new());
-        let last = (0, echo::EMPTY);
-        Seen { player, began, history, last, bodies: BTreeMap::new(), sent: 0, answered: 0, is_forked: false, lines }
+impl EchoHistory {
+    /// One that has seen nothing. Times are told from `began` on; bodies depend on player and seed.
+    pub fn new(player: &str, seed: u64, began: Instant) -> EchoHistory {
+        let label = player.bytes().fold(0u64, |label, byte| label.wrapping_mul(31).wrapping_add(u64::from(byte)));
+        EchoHistory::of(player.to_owned(), Random::new(seed).fork(label), began)
+    }
+
+    fn of(player: String, seed: Random, began: Instant) -> EchoHistory {
+        let (history, views) = (History::default(), History::default());
+        let (lines, last) = (VecDeque::new(), (0, echo::EMPTY));
+        let answers = Vec::new();
+        EchoHistory {
+            player,
+            seed,
+            began,
+            history,
+            views,
+            last,
+            sent: 0,
+            answered: 0,
+            answers,
+            is_forked: false,
+            lines,
+        }
     }
 
     /// Another stay: nothing of the one before is promised.
     pub fn begin_again(&mut self) {
         let lines = std::mem::take(&mut self.lines);
-        *self = Seen { lines, ..Seen::new(&self.player, self.began) };
+        let player = std::mem::take(&mut self.player);
+        *self = EchoHistory { lines, ..EchoHistory::of(player, self.seed.clone(), self.began) };
         self.note("another stay begins");
     }
 
@@ -86,13 +121,31 @@ impl Seen {
         self.sent + 1
     }
 
-    /// A message was sent.
-    pub fn sent(&mut self, body: Vec<u8>) -> Result<(), Violation> {
+    /// The next message, as the game wants it: its body is its number, then bytes that depend on seed, player and number,
+    /// 8 to 200 in all.
+    pub fn next_message(&self) -> Vec<u8> {
+        ringside_guest::encode(&ringside_guest::Bytes(self.body(self.next_number())))
+    }
+
+    /// The next message was sent.
+    ///
+    /// # Errors
+    /// A promise is broken.
+    pub fn sent(&mut self) -> Result<(), Violation> {
         self.sent += 1;
         let number = self.sent;
         self.note(format_args!("sent {number}"));
-        self.bodies.insert(number, body);
         self.check(&Event::Sent { number })
+    }
+
+    /// Messages that were answered, or are known not to be.
+    pub fn answered(&self) -> u64 {
+        self.answered
+    }
+
+    /// The game's own hash over all of the player's messages that it applied, as the player last heard.
+    pub fn hash(&self) -> u64 {
+        self.last.1
     }
 
     /// Messages that were not answered, nor are known not to be.
@@ -101,15 +154,19 @@ impl Seen {
     }
 
     /// A reply came: to which message. Reliable, so what it answers is as safe as the tier promises.
+    ///
+    /// # Errors
+    /// It breaks a promise.
     pub fn reply(&mut self, reply: &echo::Reply) -> Result<u64, Violation> {
         let body = &reply.body.0;
         let number = body.first_chunk::<8>().map_or(0, |number| u64::from_le_bytes(*number));
         self.note(format_args!("reply {}, hash {:x}, to {number}", reply.number, reply.hash));
-        if number <= self.answered || number > self.sent {
+        let before = self.answers.last().map_or(0, |(_, number)| *number);
+        if number <= before || number > self.sent {
             let what = if number > self.sent { "was never sent" } else { "was answered before" };
             return Err(self.violation(Promise::ExactlyOnce, &format!("{number} is answered and {what}")));
         }
-        if self.bodies.get(&number) != Some(body) {
+        if self.body(number) != *body {
             return Err(self.violation(Promise::ExactlyOnce, &format!("the answer to {number} has another body")));
         }
         let expected = (self.last.0 + 1, echo::extend(self.last.1, body));
@@ -119,8 +176,8 @@ impl Seen {
         }
         self.last = (reply.number, reply.hash);
         self.is_forked = false;
-        self.answered = number;
-        self.bodies = self.bodies.split_off(&(number + 1));
+        self.answered = self.answered.max(number);
+        self.answers.push((reply.number, number));
         self.check(&Event::Heard(Heard {
             position: reply.number,
             hash: reply.hash,
@@ -133,14 +190,32 @@ impl Seen {
         Ok(number)
     }
 
-    /// The session went back to after so many outputs; whether a fork that it may have took what came after.
-    pub fn rewound(&mut self, outputs: u64, may_fork: bool) -> Result<(), Violation> {
-        self.note(format_args!("rewound to output {outputs}"));
+    /// A view came: of a tick, and of which one it says that nothing up to there is ever withdrawn.
+    ///
+    /// # Errors
+    /// It breaks a promise.
+    pub fn view(&mut self, tick: u64, committed: u64) -> Result<(), Violation> {
+        if committed > tick {
+            return Err(self.violation(Promise::MonotonicReads, &format!("tick {committed} is committed at {tick}")));
+        }
+        self.check_views(&Event::Heard(Heard { position: tick, committed, ..Heard::default() }))
+    }
+
+    /// The session went back to a tick, after so many outputs; whether a fork that it may have took what came after.
+    ///
+    /// # Errors
+    /// It may not go back that far.
+    pub fn rewound(&mut self, tick: u64, outputs: u64, may_fork: bool) -> Result<(), Violation> {
+        self.note(format_args!("rewound to tick {tick}, output {outputs}"));
+        let back = if may_fork { Event::Superseded { to: tick } } else { Event::Rewound { to: tick } };
+        self.check_views(&back)?;
         let to = outputs.min(self.last.0);
         if to >= self.last.0 {
             return self.check(&Event::Rewound { to });
         }
         if may_fork {
+            // What was not acknowledged as safe is sent again, and answered again; the rest is lost with its branch.
+            self.answers.retain(|(applied, _)| *applied <= to);
             self.is_forked = true;
             return self.check(&Event::Superseded { to });
         }
@@ -148,6 +223,9 @@ impl Seen {
     }
 
     /// At the end everything was answered.
+    ///
+    /// # Errors
+    /// Something that was safe is lost.
     pub fn end(&mut self) -> Result<(), Violation> {
         let last = self.answered;
         self.check(&Event::Ended { last })
@@ -158,19 +236,37 @@ impl Seen {
         Violation { player: self.player.clone(), seen: seen.to_owned(), lines: std::mem::take(&mut self.lines) }
     }
 
+    fn body(&self, number: u64) -> Vec<u8> {
+        let mut random = self.seed.fork(number);
+        let length = random.below(193) as usize;
+        let mut body = number.to_le_bytes().to_vec();
+        body.extend(random.bytes(length));
+        body
+    }
+
     fn violation(&mut self, promise: Promise, seen: &str) -> Violation {
         self.broken(&format!("{promise:?}: {seen}"))
     }
 
     fn check(&mut self, event: &Event) -> Result<(), Violation> {
-        let mut first = None;
-        self.history.handle(event, &mut |promise, holds, seen| {
-            if !holds && first.is_none() {
-                first = Some((promise, seen));
-            }
-        });
-        first.map_or(Ok(()), |(promise, seen)| Err(self.violation(promise, &seen)))
+        let broken = first_broken(&mut self.history, event);
+        broken.map_or(Ok(()), |(promise, seen)| Err(self.violation(promise, &seen)))
     }
+
+    fn check_views(&mut self, event: &Event) -> Result<(), Violation> {
+        let broken = first_broken(&mut self.views, event);
+        broken.map_or(Ok(()), |(promise, seen)| Err(self.violation(promise, &format!("views: {seen}"))))
+    }
+}
+
+fn first_broken(history: &mut History, event: &Event) -> Option<(Promise, String)> {
+    let mut first = None;
+    history.handle(event, &mut |promise, holds, seen| {
+        if !holds && first.is_none() {
+            first = Some((promise, seen));
+        }
+    });
+    first
 }
 
 #[cfg(test)]
@@ -190,22 +286,22 @@ mod tests {
         }
 
         fn say(&mut self, number: u64) -> echo::Reply {
-            let body = number.to_le_bytes().to_vec();
+            let body = EchoHistory::new("ada", 7, Instant::now()).body(number);
             self.0 += 1;
             self.1 = echo::extend(self.1, &body);
             echo::Reply { number: self.0, hash: self.1, body: Bytes(body) }
         }
     }
 
-    fn seen(messages: u64) -> Seen {
-        let mut seen = Seen::new("ada", Instant::now());
-        for number in 1..=messages {
-            seen.sent(number.to_le_bytes().to_vec()).expect("nothing wrong with that");
+    fn seen(messages: u64) -> EchoHistory {
+        let mut seen = EchoHistory::new("ada", 7, Instant::now());
+        for _ in 0..messages {
+            seen.sent().expect("nothing wrong with that");
         }
         seen
     }
 
-    fn kept(seen: &mut Seen, replies: &[echo::Reply]) -> Result<(), Violation> {
+    fn kept(seen: &mut EchoHistory, replies: &[echo::Reply]) -> Result<(), Violation> {
         replies.iter().try_for_each(|reply| seen.reply(reply).map(drop))
     }
 
@@ -213,7 +309,7 @@ mod tests {
     fn an_honest_history_passes_through_losses_of_what_nobody_was_told() {
         let (mut seen, mut game) = (seen(3), Game::new());
         kept(&mut seen, &[game.say(1), game.say(2)]).unwrap();
-        seen.rewound(2, false).unwrap();
+        seen.rewound(0, 2, false).unwrap();
         kept(&mut seen, &[game.say(3)]).unwrap();
         assert_eq!(seen.outstanding(), 0);
         seen.end().unwrap();
@@ -254,7 +350,33 @@ mod tests {
         }
         let (mut seen, mut game) = (seen(3), Game::new());
         kept(&mut seen, &[game.say(1), game.say(2)]).unwrap();
-        assert!(seen.rewound(1, false).unwrap_err().seen.starts_with("NothingWithdrawn"));
+        assert!(seen.rewound(0, 1, false).unwrap_err().seen.starts_with("NothingWithdrawn"));
+    }
+
+    #[test]
+    fn committed_ticks_are_not_withdrawn_but_by_a_fork() {
+        let mut seen = seen(0);
+        for (tick, committed) in [(1, 0), (5, 3), (5, 3), (9, 4)] {
+            seen.view(tick, committed).unwrap();
+        }
+        assert!(seen.view(8, 4).is_err(), "an older one");
+        seen.rewound(4, 0, false).unwrap();
+        seen.view(6, 4).unwrap();
+        assert!(seen.rewound(3, 0, false).is_err());
+        seen.rewound(3, 0, true).unwrap();
+        seen.view(4, 4).unwrap();
+        assert!(seen.view(6, 7).is_err(), "committed before it was");
+    }
+
+    #[test]
+    fn what_was_said_again_on_the_branch_that_goes_on_is_answered_again() {
+        let (mut seen, mut game) = (seen(3), Game::new());
+        kept(&mut seen, &[game.say(1)]).unwrap();
+        let mut other = Game(game.0, game.1);
+        kept(&mut seen, &[game.say(2), game.say(3)]).unwrap();
+        seen.rewound(0, 1, true).unwrap();
+        kept(&mut seen, &[other.say(2), other.say(3)]).unwrap();
+        assert_eq!((seen.answered(), seen.outstanding()), (3, 0));
     }
 
     #[test]
@@ -263,13 +385,14 @@ mod tests {
         kept(&mut seen, &[game.say(1)]).unwrap();
         let mut other = Game(game.0, game.1);
         kept(&mut seen, &[game.say(2)]).unwrap();
-        seen.rewound(1, true).unwrap();
+        seen.rewound(0, 1, true).unwrap();
         kept(&mut seen, &[other.say(3)]).unwrap();
+        assert!(kept(&mut seen, &[other.say(3)]).is_err(), "once on each branch");
     }
 
     #[test]
     fn a_broken_promise_names_the_file_with_its_history() {
-        let directory = ringside_test_support::directory::Directory::new();
+        let directory = crate::directory::Directory::new();
         let violation = kept(&mut seen(1), &[Game::new().say(7)]).unwrap_err();
         let said = violation.kept_in(directory.path(), 5);
         let file = directory.path().join("chaos-5-ada.txt");
