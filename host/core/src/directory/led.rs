@@ -587,6 +587,16 @@ impl Led {
         self.watch_empty(cx, session);
     }
 
+    /// A session is led here on in a new epoch, above that of whoever led another branch of it: its home may know that one.
+    pub fn handle_record(&mut self, cx: &mut Context<'_>, session: &SessionId, record: &Record) {
+        let Some(led) = self.current_mut(session).filter(|led| led.epoch != record.epoch) else { return };
+        led.epoch = record.epoch;
+        // One that is not there yet is announced when it is.
+        if led.is_live() {
+            cx.out.changed.push_back(session.clone());
+        }
+    }
+
     /// A session that was led here is led elsewhere, and followed here. It has not ended: nothing is said of it.
     pub fn handle_deposed(&mut self, cx: &mut Context<'_>, session: &SessionId, by: &Record) {
         let name = name_of(session);

@@ -5,6 +5,7 @@
 //!  worker (was follower) ─Promoted─► led ─Announce─► home: the entry names the new leader, players are sent there
 //!                                     └─Follow─► nodes, until it has its followers again
 //!  worker (was leader) ──Deposed──► followed: nothing is announced, it lives elsewhere
+//!  worker (leads still) ──Record, of a new epoch─► led ─Announce─► home: for it may have heard of the branch that lost
 //! ```
 
 use crate::ids::{Node, NodeId, PlayerId, SessionId, WorkerId};
@@ -59,9 +60,10 @@ impl Directory {
         self.settle(now);
     }
 
-    /// The record of a session that is led here is another one: who counts, above all.
+    /// The record of a session that is led here is another one: who counts, above all, or the epoch, where another branch lost.
     pub fn handle_record(&mut self, now: u64, session: &SessionId, record: &Record) {
         let (mut cx, parts) = self.split(now);
+        parts.led.handle_record(&mut cx, session, record);
         parts.recruits.handle_record(&mut cx, &parts.led, session, record);
         self.settle(now);
     }

@@ -269,6 +269,37 @@ fn who_led_until_now_follows_and_has_ended_nothing() {
 }
 
 #[test]
+fn where_the_first_leader_wins_over_a_branch_its_home_knows_that_it_leads() {
+    let mut stage = Stage::new(&[1, 2, 3]);
+    let (leader, follower, session) = (stage.leader, stage.follower, stage.session.clone());
+    // Both go on; the follower is heard of last.
+    let (promotion, now) = (stage.promotion(&[]), stage.cluster.now);
+    stage.cluster.at(follower).handle_promoted(now, &session, WorkerId(0), &promotion, &[]);
+    stage.cluster.run();
+    assert_eq!(stage.known().map(|lead| lead.leader), Some(node(follower)));
+    let healed = stage.first().succeeded(
+        member(leader),
+        member(leader).epoch_after(2),
+        [].into(),
+        12,
+        (Cause::Healed { over: promotion.epoch }, ChainHome::Log),
+    );
+    stage.cluster.at(follower).handle_deposed(now, &session, &healed);
+    stage.cluster.at(leader).handle_record(now, &session, &healed);
+    stage.cluster.run();
+    let known = |stage: &mut Stage| stage.known().map(|lead| (lead.leader, lead.epoch.number));
+    assert_eq!(known(&mut stage), Some((node(leader), 3)));
+    // A change of the ring makes everybody tell everything anew.
+    let ids = stage.ids.clone();
+    let rest: Vec<u64> = ids.iter().copied().filter(|id| *id != stage.third()).collect();
+    stage.cluster.see(&rest, &rest);
+    stage.cluster.see(&ids, &ids);
+    stage.cluster.wait(SECOND);
+    assert_eq!(known(&mut stage), Some((node(leader), 3)));
+    assert!(stage.cluster.ends.is_empty());
+}
+
+#[test]
 fn a_session_whose_followers_are_gone_too_is_lost_and_one_that_nobody_leads_in_time() {
     let mut stage = Stage::new(&[1, 2, 3, 4, 5]);
     let (leader, follower, session) = (stage.leader, stage.follower, stage.session.clone());
