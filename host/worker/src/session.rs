@@ -19,7 +19,7 @@ use ringside_core::recording::{EndReason, Header};
 use ringside_protocol::frame::ServerFrame;
 use ringside_protocol::ids::Branch;
 use ringside_protocol::reason::Reason;
-use ringside_sandbox::{CallCost, Ending, Fold, FoldError, FoldOptions, Hashing, Rebuild, State, Step};
+use ringside_sandbox::{CallCost, Ending, Fold, FoldError, FoldOptions, Hashing, Rebuild, SlotState, State, Step};
 
 use crate::accounting::Usage;
 use crate::arena::Arena;
@@ -365,6 +365,11 @@ impl Session {
     /// What a client from another branch is told.
     pub(crate) fn fork(&self, branch: Branch, slot: Slot, joined: Position) -> Option<Fork> {
         self.branches()?.fork(branch, slot, joined)
+    }
+
+    /// What a client is told that comes from a branch of which nothing is known here.
+    pub(crate) fn fork_of_unknown(&self, state: &SlotState) -> Option<Fork> {
+        Some(self.branches()?.fork_of_unknown(state))
     }
 
     fn branches(&self) -> Option<&Branches> {

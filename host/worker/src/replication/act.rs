@@ -183,6 +183,8 @@ impl Worker {
             Item::Branches { session, branches } => {
                 if let Some(following) = self.replication.get_mut(&session) {
                     following.take_branches(from, branches);
+                } else if let Some(index) = self.index_of(&session) {
+                    self.learn_branches(index, &branches);
                 }
             }
             Item::History { session, changes } => {

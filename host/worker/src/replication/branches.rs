@@ -22,7 +22,7 @@ pub(crate) struct Kept {
     pub last_output: u64,
 }
 
-/// A branch that was left.
+/// A branch that was left, or begun on another line that is over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Left {
     branch: Branch,
@@ -34,7 +34,7 @@ struct Left {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Branches {
     current: Branch,
-    /// Oldest first, at most [`BRANCHES`].
+    /// Oldest first, at most [`BRANCHES`]; those of other lines before what they come from.
     left: Vec<Left>,
 }
 
@@ -85,6 +85,35 @@ impl Branches {
         self.current = Branch(epoch);
     }
 
+    /// A line that is over has begun branches that this one did not: what both have of them is what there was when they began,
+    /// or less if this line had left that sooner.
+    pub fn learn(&mut self, other: &Branches) {
+        let begun = other.left.iter().skip(1).map(|left| left.branch).chain([other.current]);
+        for (from, branch) in other.left.iter().zip(begun) {
+            if self.knows(branch.0) {
+                continue;
+            }
+            let parent = self.left.iter().position(|left| left.branch == from.branch);
+            let at = match parent {
+                Some(at) => at,
+                None if self.current == from.branch => self.left.len(),
+                // Nothing is known of where it comes from.
+                None => continue,
+            };
+            self.left.insert(at, Left { branch, ..from.clone() });
+        }
+        let beyond = self.left.len().saturating_sub(BRANCHES);
+        self.left.drain(..beyond);
+    }
+
+    /// What a client is told that comes from a branch of which nothing is known: it goes on from what it has acknowledged here,
+    /// and whatever it saw since this branch began is withdrawn.
+    pub fn fork_of_unknown(&self, state: &SlotState) -> Fork {
+        let tick = self.left.last().map_or(0, |left| left.tick);
+        let last_output = state.outputs.first() - 1;
+        Fork { tick, kept: Kept { joined: state.joined, last_input: state.last_input, last_output } }
+    }
+
     /// What was kept of a branch for a player who joined then; nothing if it is not known: from too long ago, or of a
     /// line that this one does not come from.
     pub fn fork(&self, branch: Branch, slot: Slot, joined: Position) -> Option<Fork> {
@@ -131,6 +160,45 @@ mod tests {
         assert_eq!(fork(2, 3), None, "another stay");
         assert_eq!(fork(3, 2), None, "it is the branch that goes on");
         assert_eq!(fork(9, 2), None, "of another line");
+    }
+
+    #[test]
+    fn what_began_on_a_line_that_is_over_is_known_by_what_there_was_then() {
+        // Epoch 2 goes on; 3 and then 4 had begun elsewhere, from 2.
+        let mut branches = Branches::new(epoch(1));
+        branches.leave(epoch(2), 10, slots(5, 7));
+        let mut other = branches.clone();
+        other.leave(epoch(3), 20, slots(8, 9));
+        other.leave(epoch(4), 30, slots(11, 12));
+        branches.learn(&other);
+        let fork = |branches: &Branches, number| branches.fork(Branch(epoch(number)), Slot(0), 2);
+        let kept = |last_input, last_output| Kept { joined: 2, last_input, last_output };
+        assert_eq!(fork(&branches, 3), Some(Fork { tick: 20, kept: kept(8, 9) }));
+        assert_eq!(fork(&branches, 4), Some(Fork { tick: 20, kept: kept(8, 9) }), "4 comes from 3");
+        assert_eq!(fork(&branches, 1), Some(Fork { tick: 10, kept: kept(5, 7) }), "as before");
+        // Once more changes nothing; and the line is left as it was.
+        let learned = branches.clone();
+        branches.learn(&other);
+        assert_eq!(branches, learned);
+        branches.leave(epoch(5), 15, slots(6, 8));
+        assert_eq!(fork(&branches, 4), Some(Fork { tick: 15, kept: kept(6, 8) }));
+        assert_eq!(fork(&branches, 2), Some(Fork { tick: 15, kept: kept(6, 8) }));
+    }
+
+    #[test]
+    fn what_began_from_a_branch_that_was_left_sooner_has_no_more_of_it() {
+        let mut other = Branches::new(epoch(1));
+        other.leave(epoch(2), 10, slots(5, 7));
+        let mut branches = Branches::new(epoch(1));
+        branches.leave(epoch(3), 8, slots(4, 6));
+        branches.learn(&other);
+        let kept = Kept { joined: 2, last_input: 4, last_output: 6 };
+        assert_eq!(branches.fork(Branch(epoch(2)), Slot(0), 2), Some(Fork { tick: 8, kept }));
+        // Of another session, or from too long ago.
+        let mut stranger = Branches::new(epoch(7));
+        stranger.leave(epoch(8), 1, slots(1, 1));
+        branches.learn(&stranger);
+        assert_eq!(branches.fork(Branch(epoch(8)), Slot(0), 2), None);
     }
 
     #[test]

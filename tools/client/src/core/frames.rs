@@ -77,8 +77,13 @@ impl Core {
             (Stage::Opening | Stage::StandingBy, ServerFrame::Refused(refused)) => self.refused(now, id, refused),
             // The session is about to go on there.
             (Stage::StandingBy, ServerFrame::Paused) if !self.events.is_full() => self.events.push(Event::Paused),
-            (Stage::AwaitingRewound, ServerFrame::Rewound(rewound)) => self.rewound(id, &rewound),
-            (Stage::Opening | Stage::Attached | Stage::AwaitingRewound, ServerFrame::Detached { reason, message }) => {
+            (Stage::AwaitingRewound { after }, ServerFrame::Rewound(rewound)) => self.rewound(id, &rewound, after),
+            // Of a stay that is over: this one begins with the branch, and nothing of it is withdrawn.
+            (Stage::Attached, ServerFrame::Rewound(rewound)) if self.seat.is_on(rewound.branch) => {}
+            (
+                Stage::Opening | Stage::Attached | Stage::AwaitingRewound { .. },
+                ServerFrame::Detached { reason, message },
+            ) => {
                 if self.moving.take_if(|link| link.id == id).is_some() {
                     self.standby.later(now);
                 } else if self.standby.link.as_ref().is_some_and(|link| link.id == id) {
@@ -142,9 +147,11 @@ impl Core {
         self.standby.heard(now);
         self.follower_told(now, attached.follower.clone());
         let returned = resumed_after.is_some() && attached.seat == Seat::Kept;
-        let flowing = joined != Joined::AwaitRewound;
         if let Some(link) = self.link_mut(id) {
-            link.stage = if flowing { Stage::Attached } else { Stage::AwaitingRewound };
+            link.stage = match joined {
+                Joined::Flowing { .. } => Stage::Attached,
+                Joined::AwaitRewound { after } => Stage::AwaitingRewound { after },
+            };
             link.sent = if returned { link.sent.max(attached.last_input) } else { attached.last_input };
             let mut way = link.way.clone();
             way.ticket = None;
@@ -167,6 +174,7 @@ impl Core {
                 Asked { redirects, resolved },
             ))),
         }
+        let flowing = matches!(joined, Joined::Flowing { .. });
         if !flowing && self.link_mut(id).is_some_and(|link| link.wrote_early) {
             // What was written before this answer belongs to the branch that was left: the server must not read it.
             return self.try_again(now, Reason::NotHere, "the branch changed during a move".into());
@@ -222,10 +230,10 @@ impl Core {
         }
     }
 
-    fn rewound(&mut self, id: LinkId, rewound: &Rewound) {
+    fn rewound(&mut self, id: LinkId, rewound: &Rewound, after: u64) {
         let is_felt = self.seat.feels(rewound);
         let withdraws = self.seat.was_promised_after(rewound);
-        let lost_messages = self.seat.rewound(rewound);
+        let lost_messages = self.seat.rewound(rewound, after);
         let superseded = withdraws || lost_messages > 0;
         self.events.withdraw(rewound.last_output, rewound.tick);
         if let Some(link) = self.link_mut(id) {

@@ -38,7 +38,10 @@ pub(super) enum Stage {
     /// The session is followed there: should that worker come to lead it, `Attached` follows.
     StandingBy,
     /// The answer was `Attached` with another branch: `Rewound` comes next, and nothing is sent before it.
-    AwaitingRewound,
+    AwaitingRewound {
+        /// The last message to this client that will not come again.
+        after: u64,
+    },
     /// Messages flow.
     Attached,
 }

@@ -51,7 +51,10 @@ pub(super) enum Joined {
     /// Messages flow, after this many were given up with a lost seat.
     Flowing { lost: usize },
     /// `Rewound` has to come first.
-    AwaitRewound,
+    AwaitRewound {
+        /// The last message to this client that will not come again.
+        after: u64,
+    },
 }
 
 impl Seat {
@@ -132,7 +135,11 @@ impl Seat {
         let joined = match (branch, resumed_after, attached.seat) {
             (Some(branch), Some(after), SeatKind::Kept) if is_same_stay => {
                 self.return_to(attached, branch, after)?;
-                if branch == attached.branch { Joined::Flowing { lost: 0 } } else { Joined::AwaitRewound }
+                if branch == attached.branch {
+                    Joined::Flowing { lost: 0 }
+                } else {
+                    Joined::AwaitRewound { after: attached.last_output }
+                }
             }
             (Some(_), _, _) => Joined::Flowing { lost: self.begin_again(attached) },
             (None, _, _) => {
@@ -143,7 +150,7 @@ impl Seat {
         };
         self.datagram = self.datagram.max(attached.last_datagram);
         self.held = Some(held);
-        if joined == Joined::AwaitRewound
+        if matches!(joined, Joined::AwaitRewound { .. })
             && let (Some(held), Some(branch)) = (&mut self.held, branch)
         {
             held.branch = branch;
@@ -269,19 +276,27 @@ impl Seat {
             || self.outbox.first() > rewound.last_input + 1
     }
 
+    /// Whether the branch is the one that this client is on.
+    pub fn is_on(&self, branch: Branch) -> bool {
+        self.held.as_ref().is_some_and(|held| held.branch == branch)
+    }
+
     /// Whether a message that came or a committed tick is withdrawn.
     pub fn was_promised_after(&self, rewound: &Rewound) -> bool {
         self.delivered > rewound.last_output || self.committed_tick > rewound.tick
     }
 
-    /// The session goes on from an earlier point. Answers how many messages it has lost that are no longer kept here.
-    pub fn rewound(&mut self, rewound: &Rewound) -> u64 {
+    /// The session goes on from an earlier point, and with the message after `after`: where this client had acknowledged more
+    /// on the branch that goes on, before it went over to the one that lost, that does not come again. Answers how many messages
+    /// it has lost that are no longer kept here.
+    pub fn rewound(&mut self, rewound: &Rewound, after: u64) -> u64 {
         if let Some(held) = &mut self.held {
             held.branch = rewound.branch;
         }
         self.inbox.rewind(rewound.last_output);
-        self.delivered = self.delivered.min(rewound.last_output);
-        self.told = self.told.min(rewound.last_output);
+        self.inbox = Inbox::after(self.inbox.last().max(after));
+        self.delivered = self.delivered.min(rewound.last_output).max(after);
+        self.told = self.told.min(rewound.last_output).max(after);
         self.shown_tick = self.shown_tick.min(rewound.tick);
         self.committed_tick = self.committed_tick.min(rewound.tick);
         self.rejected = self.rejected.min(rewound.last_input);

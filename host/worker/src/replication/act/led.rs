@@ -16,7 +16,7 @@ use ringside_protocol::reason::Reason;
 use super::super::following::Remains;
 use super::super::job::Job;
 use super::super::wire::{CheckpointHead, Item, Word};
-use super::super::{Following, Freed, Kept, Lead, Phase};
+use super::super::{Branches, Following, Freed, Kept, Lead, Phase};
 use crate::command::{Event, Resolved};
 use crate::connection::Stage;
 use crate::endpoint::LinkId;
@@ -90,6 +90,7 @@ impl Worker {
             Output::Superseded { by, fork } => {
                 tracing::warn!(session = %id, fork, leader = %by.leader, "another branch of the session goes on");
                 self.keep_branch(index, &by, fork);
+                self.tell_branches(index, by.leader);
                 self.depose(now, index, Some(by));
             }
             // Put into the log already, or a follower's.
@@ -99,6 +100,25 @@ impl Worker {
             | Output::Lead(_)
             | Output::Counts(_)
             | Output::Diverged { .. } => {}
+        }
+    }
+
+    /// The branch that is led here has lost: whoever leads the other one is told what its players may come with.
+    fn tell_branches(&mut self, index: usize, winner: Member) {
+        let Some(session) = self.sessions[index].as_ref() else { return };
+        let Some(lead) = &session.lead else { return };
+        let (session, branches) = (session.id.clone(), lead.branches.clone());
+        self.say(winner, Item::Branches { session, branches });
+    }
+
+    /// Another branch than the one that is led here has lost: its players may come here, or to a follower later.
+    pub(super) fn learn_branches(&mut self, index: usize, lost: &Branches) {
+        let Some(session) = self.sessions[index].as_mut() else { return };
+        let Some(lead) = &mut session.lead else { return };
+        lead.branches.learn(lost);
+        let (id, branches, linked) = (session.id.clone(), lead.branches.clone(), lead.linked.clone());
+        for member in linked {
+            self.say(member, Item::Branches { session: id.clone(), branches: branches.clone() });
         }
     }
 

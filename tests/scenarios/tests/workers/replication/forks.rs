@@ -6,10 +6,12 @@ use std::thread::JoinHandle;
 
 use ringside_client::{Client, Event as Heard, Options, Trust};
 use ringside_core::ids::SessionId;
+use ringside_core::leadership::record::Member;
 use ringside_core::recording::About;
 use ringside_test_support::proxy::{Faults, Proxy};
 use ringside_test_support::wait::PATIENCE;
 use ringside_worker::Event;
+use ringside_worker::replication::Promoted;
 
 use super::{Group, Told};
 use crate::bench::{Bench, sign};
@@ -84,8 +86,22 @@ async fn speak(options: Options, mut said: tokio::sync::mpsc::UnboundedReceiver<
     }
 }
 
-#[test]
-fn the_branch_that_lost_is_handed_over_and_its_player_goes_on_in_the_other() {
+/// A session of which both sides went on, and that meet again.
+struct Forked {
+    group: Group,
+    id: SessionId,
+    promoted: Promoted,
+    /// At the first leader.
+    ann: Speaker,
+    /// At the follower that came to lead it.
+    bob: Speaker,
+    /// These two outlive the rest.
+    _proxies: Vec<(Member, Proxy)>,
+    _runtime: tokio::runtime::Runtime,
+}
+
+/// … after each side's player has said so many words.
+fn forked(words: (u8, u8)) -> Forked {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let mut group = Group::start(2, "echo-replicated");
     let ports = group.running.iter().map(|(member, one)| (*member, one.handle.peer_address().unwrap()));
@@ -102,11 +118,13 @@ fn the_branch_that_lost_is_handed_over_and_its_player_goes_on_in_the_other() {
     // Home and the other node are on the follower's side.
     group.away.insert(group.member(1));
     assert!(proxies.iter().map(|(_, proxy)| proxy.cut_all(2 * PATIENCE)).sum::<usize>() > 0);
-    assert_eq!(ann.say(&mut group, b"alone").rewound, None);
+    for number in 0..words.0 {
+        assert_eq!(ann.say(&mut group, &[b'a', number]).rewound, None);
+    }
     let (leader, promoted) = group.until_promoted(&id);
     assert_eq!(leader, group.member(2));
     let bob = Speaker::start(&group, "bob", &id, 2);
-    for number in 0..20 {
+    for number in 0..words.1 {
         assert_eq!(bob.say(&mut group, &[b'b', number]).rewound, None);
     }
     assert_eq!(ann.say(&mut group, b"alone again").rewound, None, "this side goes on as well");
@@ -115,6 +133,12 @@ fn the_branch_that_lost_is_handed_over_and_its_player_goes_on_in_the_other() {
     for (_, proxy) in &proxies {
         proxy.clients().into_iter().for_each(|client| proxy.mend(client));
     }
+    Forked { group, id, promoted, ann, bob, _proxies: proxies, _runtime: runtime }
+}
+
+#[test]
+fn the_branch_that_lost_is_handed_over_and_its_player_goes_on_in_the_other() {
+    let Forked { mut group, id, promoted, ann, bob, _proxies, _runtime } = forked((1, 20));
     let first = group.member(1);
     let mut kept = None;
     while kept.is_none() {
@@ -144,4 +168,15 @@ fn the_branch_that_lost_is_handed_over_and_its_player_goes_on_in_the_other() {
     assert_eq!(group.leaders[&id], group.member(2));
     assert_eq!(bob.say(&mut group, b"both").rewound, None);
     assert_eq!(ann.say(&mut group, b"both").rewound, None);
+}
+
+#[test]
+fn a_player_of_the_promoted_side_goes_on_where_the_first_leader_won() {
+    let Forked { mut group, id, ann, bob, _proxies, _runtime, promoted: _ } = forked((20, 3));
+    // In a branch that began after a promotion, of which the line that goes on has nothing.
+    let told = bob.say(&mut group, b"moved");
+    assert!(told.rewound.is_some(), "he is told");
+    assert_eq!(group.leaders[&id], group.member(1));
+    assert_eq!(ann.say(&mut group, b"both").rewound, None);
+    assert_eq!(bob.say(&mut group, b"both").rewound, None);
 }
