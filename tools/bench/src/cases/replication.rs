@@ -9,11 +9,11 @@ use ringside_client::{Client, Event, Options};
 
 use crate::bench::{BenchError, Context};
 use crate::bots::Sample;
-use crate::figure::Figure;
+use crate::figure::{Figure, rounded};
 use crate::machine::{LOAD_CORE, on_core};
 use crate::nodes::Cluster;
 use crate::player::{Players, patiently};
-use crate::statistics::Paired;
+use crate::statistics::{Paired, median};
 use crate::traffic::{INTERVAL, PLAYERS};
 
 const REPLAYED: &str = "arena";
@@ -23,11 +23,15 @@ const MATCHES: usize = 96;
 /// Until all players wait at the follower.
 const WARM_UP: Duration = Duration::from_secs(7);
 const WINDOW: Duration = Duration::from_secs(6);
+/// For how long the nodes are watched before there is a match.
+const IDLE: Duration = Duration::from_secs(3);
 
 /// CPU milliseconds a match and second: of the leader, and of the follower if there is one.
 struct Cost {
     leader: f64,
     follower: f64,
+    /// Of the follower's, what it spends where there is no match: gossip, links, looking after itself.
+    upkeep: f64,
 }
 
 /// Measures.
@@ -35,6 +39,7 @@ pub fn cpu(context: &Context) -> Result<Vec<Figure>, BenchError> {
     on_core(LOAD_CORE, || {
         let (mut leaders, mut followers) = (Paired::default(), Paired::default());
         let (mut leaders_of_keepers, mut keepers) = (Paired::default(), Paired::default());
+        let (mut upkeeps, mut keeping) = (Vec::new(), Vec::new());
         for _ in 0..context.pairs(3) {
             let (followed, alone) = (matches(context, REPLAYED, 2)?, matches(context, REPLAYED, 1)?);
             let kept = matches(context, KEPT, 2)?;
@@ -42,12 +47,17 @@ pub fn cpu(context: &Context) -> Result<Vec<Figure>, BenchError> {
             followers.push(followed.follower, followed.leader);
             leaders_of_keepers.push(kept.leader, alone.leader);
             keepers.push(kept.follower, kept.leader);
+            upkeeps.push(kept.upkeep);
+            keeping.push((kept.follower - kept.upkeep) / (kept.leader - kept.upkeep));
         }
         let case = |what: &str| format!("{what}, {MATCHES} arenas at 20 Hz");
         let follower = |what, pairs| Figure::paired("replication_follower_cpu", case(what), "ms", pairs);
         let leader = |what, pairs| Figure::paired("replication_leader_cpu", case(what), "ms", pairs);
         Ok(vec![
-            follower("keeps the log / leads", &keepers).with_target(0.1, true),
+            follower("keeps the log / leads", &keepers)
+                .with_target(0.1, true)
+                .with("upkeep", rounded(median(upkeeps)))
+                .with("ratio_without_upkeep", rounded(median(keeping))),
             follower("replays / leads", &followers).with_target(0.3, true),
             leader("followed by a log / alone", &leaders_of_keepers).with_target(1.1, true),
             leader("followed / alone", &leaders).with_target(1.1, true),
@@ -57,6 +67,15 @@ pub fn cpu(context: &Context) -> Result<Vec<Figure>, BenchError> {
 
 fn matches(context: &Context, game: &str, nodes: u64) -> Result<Cost, BenchError> {
     let cluster = Cluster::start(context, "replication", nodes, &[])?;
+    let used = || (1..=nodes).map(|number| cluster.node(number)?.cpu_time()).collect::<Result<Vec<_>, _>>();
+    let used_in = |window: Duration| -> Result<Vec<f64>, BenchError> {
+        let (before, begun) = (used()?, Instant::now());
+        std::thread::sleep(window);
+        let (after, seconds) = (used()?, begun.elapsed().as_secs_f64());
+        let each = after.into_iter().zip(before).map(|(after, before)| after.saturating_sub(before).as_secs_f64());
+        Ok(each.map(|spent| spent * 1e3 / seconds / MATCHES as f64).collect())
+    };
+    let idle = used_in(IDLE)?;
     cluster.push(context, game)?;
     let key = |number: usize| format!("match-{number}");
     for number in 0..MATCHES {
@@ -68,19 +87,13 @@ fn matches(context: &Context, game: &str, nodes: u64) -> Result<Cost, BenchError
     let sessions = (0..MATCHES).map(|number| (format!("{game}/{}", key(number)), PLAYERS)).collect();
     let players = Players::start(cluster.door(1)?, sessions, fight)?;
     std::thread::sleep(WARM_UP);
-    let used = || (1..=nodes).map(|number| cluster.node(number)?.cpu_time()).collect::<Result<Vec<_>, _>>();
-    let (before, begun) = (used()?, Instant::now());
-    std::thread::sleep(WINDOW);
-    let (after, seconds) = (used()?, begun.elapsed().as_secs_f64());
+    let spent = used_in(WINDOW)?;
     let views: u64 = players.finish()?.into_iter().sum();
     if views == 0 {
         return Err(BenchError::Child("showed no player anything".into()));
     }
-    let cost = |at: usize| {
-        let spent = after.get(at)?.checked_sub(*before.get(at)?)?;
-        Some(spent.as_secs_f64() * 1e3 / seconds / MATCHES as f64)
-    };
-    Ok(Cost { leader: cost(0).unwrap_or(f64::NAN), follower: cost(1).unwrap_or(f64::NAN) })
+    let of = |all: &[f64], at: usize| all.get(at).copied().unwrap_or(f64::NAN);
+    Ok(Cost { leader: of(&spent, 0), follower: of(&spent, 1), upkeep: of(&idle, 1) })
 }
 
 /// Plays: sends an input twenty times a second; answers how many views it saw.
