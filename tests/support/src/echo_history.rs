@@ -210,9 +210,6 @@ impl EchoHistory {
         let back = if may_fork { Event::Superseded { to: tick } } else { Event::Rewound { to: tick } };
         self.check_views(&back)?;
         let to = outputs.min(self.last.0);
-        if to >= self.last.0 {
-            return self.check(&Event::Rewound { to });
-        }
         if may_fork {
             // What was not acknowledged as safe is sent again, and answered again; the rest is lost with its branch.
             self.answers.retain(|(applied, _)| *applied <= to);

@@ -85,6 +85,7 @@ impl Driver {
             if failure.is_none() {
                 self.cluster.agreed().await;
                 failure = self.is_whole().await;
+                self.cluster.directories_agree().await;
             }
         }
         (self.cluster, self.faults, failure)
