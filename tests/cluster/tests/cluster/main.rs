@@ -3,6 +3,7 @@
 
 mod change;
 mod clocks;
+mod demo;
 mod durable;
 mod entry;
 mod failover;
