@@ -86,6 +86,11 @@ impl Player {
         self.client.attachment()
     }
 
+    /// How much of what it has said is not answered.
+    pub fn outstanding(&self) -> u64 {
+        self.sequence.outstanding()
+    }
+
     /// Sends a body, and does not wait for it.
     pub fn send(&mut self) {
         let body = postcard::to_stdvec(&ringside_guest::Bytes(self.sequence.send())).expect("plain bytes");
@@ -108,7 +113,17 @@ impl Player {
     /// The same, so many at a time on their way.
     pub async fn exchange_at_once(&mut self, count: u64, at_once: u64) {
         let goal = self.sequence.returned() + count;
-        let mut unsent = count;
+        self.say(count, goal, at_once).await;
+    }
+
+    /// Waits until all that was said is answered.
+    pub async fn answered(&mut self) {
+        let goal = self.sequence.returned() + self.sequence.outstanding();
+        self.say(0, goal, 0).await;
+    }
+
+    /// Sends so many bodies, and takes some back until this one is there.
+    async fn say(&mut self, mut unsent: u64, goal: u64, at_once: u64) {
         while self.sequence.returned() < goal {
             while unsent > 0 && self.sequence.outstanding() < at_once {
                 self.send();
@@ -136,6 +151,17 @@ impl Player {
                     self.disconnected += 1;
                     return cause;
                 }
+                event => assert!(!event.is_last(), "{event:?}"),
+            }
+        }
+    }
+
+    /// Waits until the leader says that the session stands still.
+    pub async fn paused(&mut self) {
+        loop {
+            match within("the session to be paused", self.client.next()).await.expect("the session goes on") {
+                Event::Message { body, .. } => self.take(&body),
+                Event::Paused => return,
                 event => assert!(!event.is_last(), "{event:?}"),
             }
         }
