@@ -12,6 +12,7 @@ mod floods;
 mod full;
 mod games;
 mod gossip;
+mod handover;
 mod idle;
 mod kept;
 mod leaving;

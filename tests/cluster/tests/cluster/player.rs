@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use ringside_client::{Attachment, Client, Event, Options, Trust};
+use ringside_client::{Attachment, Client, Event, Options, SendError, Trust};
 use ringside_test_support::node::Node;
 use ringside_test_support::sequence::Sequence;
 use ringside_test_support::wait::{until, within};
@@ -93,8 +93,28 @@ impl Player {
 
     /// Sends a body, and does not wait for it.
     pub fn send(&mut self) {
+        self.try_send().expect("room for a message");
+    }
+
+    fn try_send(&mut self) -> Result<u64, SendError> {
         let body = postcard::to_stdvec(&ringside_guest::Bytes(self.sequence.send())).expect("plain bytes");
-        self.client.send(body).expect("room for a message");
+        self.client.send(body)
+    }
+
+    /// Says something: nothing if it is answered, or the event with which the session is over for the player.
+    pub async fn last(&mut self) -> Option<Event> {
+        let is_sent = self.try_send();
+        assert!(matches!(is_sent, Ok(_) | Err(SendError::Done)), "{is_sent:?}");
+        loop {
+            match within("an answer", self.client.next()).await.expect("a last event") {
+                Event::Message { body, .. } => {
+                    self.take(&body);
+                    return None;
+                }
+                event if event.is_last() => return Some(event),
+                _ => {}
+            }
+        }
     }
 
     /// What the game's memory has of a player who was the first to join.
