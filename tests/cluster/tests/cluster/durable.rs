@@ -49,7 +49,7 @@ pub fn store(cluster: &Cluster) -> PathBuf {
 }
 
 /// The objects of the logs of a store, in order.
-fn objects(store: &Path) -> Vec<PathBuf> {
+pub fn objects(store: &Path) -> Vec<PathBuf> {
     objects_of(&store.join("logs")).iter().flat_map(|log| objects_of(log)).collect()
 }
 

@@ -3,6 +3,7 @@
 
 mod change;
 mod clocks;
+mod damage;
 mod demo;
 mod durable;
 mod entry;
