@@ -1,6 +1,7 @@
 //! Several nodes, each a process: how players find their match, what happens to it when nodes come and go, and who is
 //! kept out.
 
+mod away;
 mod change;
 mod clocks;
 mod damage;

@@ -176,6 +176,19 @@ impl Player {
         }
     }
 
+    /// Whether nothing that it has said was answered since it listened last.
+    pub async fn is_not_answered(&mut self) -> bool {
+        // Only what has come already.
+        while let Ok(event) = tokio::time::timeout(Duration::ZERO, self.client.next()).await {
+            let event = event.expect("the session goes on");
+            assert!(!event.is_last(), "{event:?}");
+            if matches!(event, Event::Message { .. }) {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Waits until the leader says that the session stands still.
     pub async fn paused(&mut self) {
         loop {
