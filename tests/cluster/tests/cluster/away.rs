@@ -1,18 +1,23 @@
-//! The store is away for a minute, under load.
+//! The store is away: for a minute under load, and while the leader of a consistent session dies.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use ringside_client::Options;
 use ringside_core::limits::LOG_BACKLOG_BYTES;
 use ringside_protocol::limits;
 use ringside_test_support::cluster::Cluster;
+use ringside_test_support::wait::until;
 
-use crate::durable::{kill_all, player, show, start_again, store};
+use crate::durable::{by_any, kill_all, player, show, start_again, store};
+use crate::failover::{create, last_change, led_and_followed, shown, third};
 use crate::player::Player;
 use crate::upgrade::begin;
 
 /// How long it is away.
 const MINUTE: Duration = Duration::from_secs(60);
+/// Much longer than a follower takes to lead where the store is there, and than a home waits for one that needs no store.
+const AWHILE: Duration = Duration::from_secs(20);
 /// What each player of a durable session says meanwhile: nearly as much as a client keeps.
 const SAID: u64 = limits::CLIENT_UNRETIRED_MESSAGES as u64 - 6;
 /// Durable sessions.
@@ -109,4 +114,40 @@ async fn a_store_that_is_away_for_a_minute_holds_up_what_is_durable_and_nothing_
     for player in &mut durable {
         player.exchange(20).await;
     }
+}
+
+/// Whoever leads it next must be in the store: until that is back nobody does, and the session is not called lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consistent_session_whose_leader_dies_while_the_store_is_away_goes_on_when_it_is_back() {
+    const NAME: &str = "echo-consistent/final";
+    let mut cluster = Cluster::start_at_rest(None, 3).await;
+    cluster.node(1).push("echo-consistent");
+    cluster.agreed().await;
+    let session = create(cluster.node(1), "echo-consistent", "final");
+    let (leader, follower) = led_and_followed(&cluster, 1, NAME).await;
+    let other = third(leader, follower);
+    // One waits at the follower, the other asks all nodes again and again.
+    let options = |name: &str| Options { give_up_after: 3 * MINUTE, ..by_any(&cluster, name, NAME) };
+    let mut waiting = Player::join_with(options("ada"), "ada").await;
+    let mut asking = Player::join_with(Options { standby: false, ..options("bob") }, "bob").await;
+    waiting.exchange(20).await;
+    asking.exchange(20).await;
+
+    let away = Away::begin(store(&cluster));
+    let end = Instant::now() + AWHILE;
+    cluster.take(leader).kill();
+    waiting.send();
+    asking.send();
+    while Instant::now() < end {
+        assert!(shown(&cluster, other, NAME).is_none_or(|shown| shown["state"] != "live"), "nobody may lead it");
+        assert!(waiting.is_not_answered().await && asking.is_not_answered().await);
+    }
+    drop(away);
+    waiting.answered().await;
+    asking.answered().await;
+    let led = until("the session", async || show(cluster.node(other), &session)).await;
+    assert_eq!(led["node"], follower.to_string(), "{led:#}");
+    assert_eq!(last_change(&led["detail"]["replication"])["cause"], "promoted", "{led:#}");
+    waiting.exchange(20).await;
+    asking.exchange(20).await;
 }
