@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use ringside_worker::SessionReport;
-use ringside_worker::command::PlayerReport;
+use ringside_worker::command::{Pause, PlayerReport};
 use serde::{Deserialize, Serialize};
 
 pub use cluster::{
@@ -271,8 +271,11 @@ pub struct SessionDetail {
     pub tick: u64,
     /// Session time, µs.
     pub time_us: u64,
-    /// Whether it stands still for a rebuild.
+    /// Whether it stands still: it takes no inputs, or its players see nothing new.
     pub paused: bool,
+    /// Why, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_why: Option<String>,
     /// Memory of the guest, bytes.
     pub memory_bytes: u64,
     /// Time of its guest's calls, µs.
@@ -311,7 +314,8 @@ impl From<SessionReport> for SessionDetail {
             position: report.position,
             tick: report.tick,
             time_us: report.time_us,
-            paused: report.paused,
+            paused: report.pause.is_some(),
+            paused_why: report.pause.map(|pause| why_paused(pause).to_owned()),
             memory_bytes: report.memory_bytes as u64,
             cpu_us: report.usage.call_us,
             stats_hex: crate::hex::encode(&report.stats),
@@ -321,6 +325,18 @@ impl From<SessionReport> for SessionDetail {
             recording_ended: None,
             replication: report.replication.and_then(|report| ReplicationInfo::of(*report)),
         }
+    }
+}
+
+fn why_paused(pause: Pause) -> &'static str {
+    match pause {
+        Pause::Rebuilding => "a call failed, and the state before it is built again",
+        Pause::Moving => "it is about to go to another node, or into the store",
+        Pause::Unsettled => "it is being settled who leads it",
+        Pause::CutOff => {
+            "it is consistent and cut off from its followers or the store: another node may lead it by now"
+        }
+        Pause::Unreleased => "as much waits for its followers or the store as may",
     }
 }
 

@@ -534,8 +534,8 @@ pub struct SessionReport {
     pub tick: u64,
     /// Session time, µs.
     pub time_us: u64,
-    /// Whether it stands still for a rebuild.
-    pub paused: bool,
+    /// Why it stands still, if it does.
+    pub pause: Option<Pause>,
     /// The row of statistics that the guest wrote.
     pub stats: Bytes,
     /// Guest memory, bytes.
@@ -546,6 +546,21 @@ pub struct SessionReport {
     pub players: Vec<PlayerReport>,
     /// How it is replicated, if it is.
     pub replication: Option<Box<ReplicationReport>>,
+}
+
+/// Why a session stands still: it takes no inputs, or its players see nothing new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pause {
+    /// A call trapped or ran away: the state before it is built again.
+    Rebuilding,
+    /// It is about to go to another node, or into the store.
+    Moving,
+    /// It is being settled who leads it.
+    Unsettled,
+    /// It is consistent, and who is to have its log has not answered for so long that another may lead it by now.
+    CutOff,
+    /// As much is appended as may be before followers or the store have it.
+    Unreleased,
 }
 
 /// What a worker knows of a player in a session.

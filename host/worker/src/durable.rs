@@ -188,12 +188,14 @@ impl Worker {
         let epochs = self.config.epochs.forgotten();
         let mut core = Follower::new(clock.us(now), me, terms.clone()).after_epochs(epochs);
         core.handle_checkpoint(clock.us(now), start.end, record.lineage.clone());
-        let is_complete = start.lacks.is_none();
         let remains = Remains { fold: None, restore: None, base: state, log: start.log, branches, history: Vec::new() };
         let mut following = Following::new(id.clone(), module, terms, (core, clock), remains, now);
         let (end, former) = (start.end, Default::default());
         // Its leader's run is over where the log of its node was sealed.
         let has_died = matches!(record.cause, Cause::Recovered { .. });
+        // Players may have seen more than its log has: ticks that were not stored yet, and whatever was in objects that are
+        // damaged or missing at its end, where nothing shows how much that was.
+        let is_complete = !has_died;
         let (has_stalled, killers, committed) = (false, Vec::new(), end);
         let promotion = Promotion { record, end, committed, is_complete, former, has_stalled, has_died, killers };
         following.promotion = Some(promotion);

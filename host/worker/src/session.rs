@@ -24,7 +24,7 @@ use ringside_sandbox::{CallCost, Ending, Fold, FoldError, FoldOptions, Hashing, 
 use crate::accounting::Usage;
 use crate::arena::Arena;
 use crate::bucket::Bucket;
-use crate::command::{Create, PlayerReport, Reply, SessionReport};
+use crate::command::{Create, Pause, PlayerReport, Reply, SessionReport};
 use crate::endpoint::LinkId;
 use crate::recording::{PartHead, Piece, Recording};
 use crate::replication::{Branches, Clock, Fork, Lead, Rested};
@@ -465,6 +465,11 @@ impl Session {
     /// who leads.
     pub(crate) fn is_paused(&self) -> bool {
         self.is_rebuilding() || self.lead.as_ref().is_some_and(|lead| !lead.takes_inputs())
+    }
+
+    /// Why it stands still, if it does.
+    fn pause(&self) -> Option<Pause> {
+        if self.is_rebuilding() { Some(Pause::Rebuilding) } else { self.lead.as_ref()?.pause() }
     }
 
     /// Session time at `now`, µs.
@@ -924,7 +929,7 @@ impl Session {
             position: self.fold.position(),
             tick: self.fold.tick(),
             time_us: self.fold.time_us(),
-            paused: self.is_paused(),
+            pause: self.pause(),
             stats: self.fold.stats().clone(),
             memory_bytes: self.fold.memory_bytes(),
             usage: self.usage.clone(),

@@ -60,6 +60,18 @@ impl Cluster {
         Cluster::found(count, true, Some(network), None, false).await
     }
 
+    /// The same with a bucket for a store, whose server is on a further host of it; no session goes to another node by itself.
+    ///
+    /// # Errors
+    /// Why this machine has no such server.
+    ///
+    /// # Panics
+    /// If one does not come up.
+    pub async fn start_on_with_bucket(network: Network, count: u64) -> Result<Cluster, String> {
+        let server = ObjectServer::start_at(&network, count as u8 + 1)?;
+        Ok(Cluster::found(count, true, Some(network), Some(server), true).await)
+    }
+
     /// The same on a network or on loopback, where no session goes to another node by itself: for tests in which nodes come
     /// back and that count who leads what then.
     ///

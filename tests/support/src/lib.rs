@@ -13,6 +13,7 @@ pub mod node;
 pub mod object_server;
 pub mod proxy;
 pub mod skip;
+pub mod terminal;
 pub mod wait;
 
 pub use ringside_simulation_kit::random;

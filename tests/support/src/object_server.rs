@@ -3,9 +3,11 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::guests;
+use crate::network::Network;
 
 /// The variable that names the server's program.
 pub const PROGRAM_VARIABLE: &str = "RINGSIDE_OBJECT_SERVER";
@@ -14,7 +16,7 @@ pub const PROGRAM_VARIABLE: &str = "RINGSIDE_OBJECT_SERVER";
 const OWNER: &str =
     "AWS4-HMAC-SHA256 Credential=key/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0";
 
-/// A server on loopback, with one bucket; it ends with the value.
+/// A server with one bucket; it ends with the value.
 pub struct ObjectServer {
     process: Child,
     address: String,
@@ -24,7 +26,7 @@ impl ObjectServer {
     /// The bucket.
     pub const BUCKET: &str = "studio";
 
-    /// Starts one on a port that is free, and waits until it answers.
+    /// Starts one on loopback, on a port that is free, and waits until it answers.
     ///
     /// # Errors
     /// Why this machine has none.
@@ -32,13 +34,33 @@ impl ObjectServer {
     /// # Panics
     /// If it is there and does not work.
     pub fn start() -> Result<ObjectServer, String> {
+        ObjectServer::start_with(|program: &Path| Command::new(program), "127.0.0.1")
+    }
+
+    /// The same on a host of a network.
+    ///
+    /// # Errors
+    /// Why this machine has none.
+    ///
+    /// # Panics
+    /// If it is there and does not work.
+    pub fn start_at(network: &Network, host: u8) -> Result<ObjectServer, String> {
+        let within = |program: &Path| {
+            let mut within = Command::new("ip");
+            within.args(["netns", "exec", &network.namespace(host)]).arg(program);
+            within
+        };
+        ObjectServer::start_with(within, &network.address(host).to_string())
+    }
+
+    fn start_with(run: impl FnOnce(&Path) -> Command, address: &str) -> Result<ObjectServer, String> {
         let own = guests::program().ancestors().nth(2).map(|target| target.join("tools/moto/bin/moto_server"));
-        let program = std::env::var_os(PROGRAM_VARIABLE).map(Into::into).or(own).filter(|program| program.exists());
+        let program = std::env::var_os(PROGRAM_VARIABLE).map(PathBuf::from).or(own).filter(|program| program.exists());
         let Some(program) = program else {
             return Err("moto is not installed (`pip install moto flask flask-cors`)".to_owned());
         };
-        let mut process = Command::new(&program)
-            .args(["-H", "127.0.0.1", "-p", "0"])
+        let mut process = run(&program)
+            .args(["-H", address, "-p", "0"])
             .env("PYTHONUNBUFFERED", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -76,6 +98,11 @@ impl ObjectServer {
         keys.map(|(key, _)| key.to_owned()).collect()
     }
 
+    /// The bytes of an object.
+    pub fn get(&self, name: &str) -> Vec<u8> {
+        self.exchange("GET", &format!("/{}/{name}", Self::BUCKET), b"")
+    }
+
     /// Replaces the bytes of an object.
     pub fn put(&self, name: &str, body: &[u8]) {
         self.exchange("PUT", &format!("/{}/{name}", Self::BUCKET), body);
@@ -96,11 +123,12 @@ impl ObjectServer {
     }
 
     fn ask(&self, method: &str, path: &str) -> String {
-        self.exchange(method, path, b"")
+        String::from_utf8(self.exchange(method, path, b"")).unwrap_or_else(|error| panic!("{method} {path}: {error}"))
     }
 
-    fn exchange(&self, method: &str, path: &str, body: &[u8]) -> String {
-        let talk = || -> std::io::Result<String> {
+    /// What it answers to a request, without the head.
+    fn exchange(&self, method: &str, path: &str, body: &[u8]) -> Vec<u8> {
+        let talk = || -> std::io::Result<Vec<u8>> {
             let mut stream = TcpStream::connect(&self.address)?;
             let head = format!(
                 "{method} {path} HTTP/1.1\r\nhost: {}\r\nauthorization: {OWNER}\r\nconnection: close\r\n\
@@ -110,14 +138,15 @@ impl ObjectServer {
             );
             stream.write_all(head.as_bytes())?;
             stream.write_all(body)?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer)?;
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer)?;
             Ok(answer)
         };
-        match talk() {
-            Ok(answer) if answer.starts_with("HTTP/1.1 2") => answer,
-            Ok(answer) => panic!("{method} {path}: {answer}"),
-            Err(error) => panic!("{method} {path}: {error}"),
+        let answer = talk().unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+        let head = answer.windows(4).position(|end| end == b"\r\n\r\n");
+        match head.filter(|_| answer.starts_with(b"HTTP/1.1 2")) {
+            Some(end) => answer[end + 4..].to_vec(),
+            None => panic!("{method} {path}: {}", String::from_utf8_lossy(&answer)),
         }
     }
 }

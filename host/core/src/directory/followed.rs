@@ -14,7 +14,7 @@
 use std::collections::BTreeMap;
 
 use super::context::{Context, Timer};
-use super::home::SUCCESSION_US;
+use super::home::{SUCCESSION_US, succession_us};
 use super::message::{Charter, Lead, Message, Name, NotFollowed, name_of};
 use super::types::Action;
 use crate::ids::{Incarnation, Node, SessionId, WorkerId};
@@ -69,12 +69,13 @@ impl Following {
     }
 
     /// What is followed of a name whose leader has just gone: somebody may come to lead it. Whoever has not by
-    /// [`SUCCESSION_US`] does not.
+    /// [`succession_us`] does not.
     pub fn orphan(&self, cx: &Context<'_>, name: &Name) -> Option<Lead> {
         let first = SessionId { game: name.0.clone(), key: name.1.clone(), incarnation: Incarnation(0) };
         let (_, of_name) = self.0.range(first..).next().filter(|(session, _)| name_of(session) == *name)?;
         let Followed { charter, leader, orphaned_at, .. } = of_name;
-        let is_fresh = orphaned_at.is_some_and(|at| cx.now < at.saturating_add(SUCCESSION_US));
+        let patience = succession_us(&charter.facts.replicas);
+        let is_fresh = orphaned_at.is_some_and(|at| cx.now < at.saturating_add(patience));
         is_fresh.then(|| Lead {
             session: charter.session.clone(),
             leader: leader.node,

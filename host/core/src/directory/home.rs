@@ -21,11 +21,11 @@ use super::inquiry::Inquiries;
 use super::message::{Birth, Denial, Item, Lead, Message, Name, NotHosted, Origin, Want, hash_config, name_of};
 use super::over::Over;
 use super::term::{Mark, Part, SETTLE_US, Term};
-use super::types::{Open, Placed, Refusal};
+use super::types::{Open, Placed, Refusal, Replicas};
 use super::workers::Pace;
 use crate::ids::{Incarnation, Node, NodeId, SessionId};
 use crate::leadership::message::Message as Words;
-use crate::leadership::record::Member;
+use crate::leadership::record::{ChainHome, Member};
 use crate::leadership::{newer, wins};
 use crate::limits;
 use crate::placement::{self, ASSUMED_US, Decision, Loads, Policy, Unplaceable};
@@ -36,8 +36,19 @@ const PLACING_US: u64 = 12_000_000;
 /// How often a verdict on duplicates is repeated, µs.
 const VERDICT_US: u64 = 500_000;
 /// How long after its leader's node is gone a session is not given up while a follower of it may come to lead it, µs: it
-/// does within a second of its leader's death, or when the store answers.
+/// does within a second of its leader's death.
 pub const SUCCESSION_US: u64 = 5_000_000;
+/// The same where the record by which it leads is made in the store, µs: it does when the store answers, which may be away
+/// for a while.
+const STORED_SUCCESSION_US: u64 = 120_000_000;
+
+/// How long a session of a game is not given up while a follower of it may come to lead it, µs.
+pub(super) fn succession_us(replicas: &Replicas) -> u64 {
+    match replicas.home() {
+        ChainHome::Log => SUCCESSION_US,
+        ChainHome::Store => STORED_SUCCESSION_US,
+    }
+}
 
 /// A request that waits.
 #[derive(Debug)]
@@ -193,7 +204,7 @@ impl Home {
                 self.waiting += 1;
                 let phase = Phase::Awaited { session: session.clone() };
                 self.entries.insert(name.clone(), Entry { phase, waiting: vec![waiter] });
-                self.await_successor(cx, &name, session);
+                self.await_follower(cx, &name, session);
             }
         } else if self.term.must_ask(cx, position) {
             if self.has_room(cx, &waiter) {
@@ -311,7 +322,7 @@ impl Home {
             Phase::Asking { pending, orphan: None, .. } if pending.is_empty() => {}
             Phase::Asking { pending, orphan: Some(session), .. } if pending.is_empty() => {
                 let session = session.clone();
-                return self.await_successor(cx, name, session);
+                return self.await_follower(cx, name, session);
             }
             _ => return,
         }
@@ -704,15 +715,20 @@ impl Home {
         let Some(session) = self.known(name).map(|lead| lead.session.clone()) else { return false };
         let goes_on = self.copies.may_go_on_without(cx, &session, leader);
         if goes_on {
-            self.await_successor(cx, name, session);
+            self.await_follower(cx, name, session);
         }
         goes_on
     }
 
-    fn await_successor(&mut self, cx: &mut Context<'_>, name: &Name, session: SessionId) {
+    fn await_follower(&mut self, cx: &mut Context<'_>, name: &Name, session: SessionId) {
+        let patience = cx.games.get(&name.0).map_or(SUCCESSION_US, |facts| succession_us(&facts.replicas));
+        self.await_successor(cx, name, session, patience);
+    }
+
+    fn await_successor(&mut self, cx: &mut Context<'_>, name: &Name, session: SessionId, patience: u64) {
         if let Some(entry) = self.entries.get_mut(name) {
             entry.phase = Phase::Awaited { session };
-            cx.timers.set(cx.now.saturating_add(SUCCESSION_US), Timer::Placing(name.clone()));
+            cx.timers.set(cx.now.saturating_add(patience), Timer::Placing(name.clone()));
         }
     }
 
@@ -821,7 +837,7 @@ impl Home {
             let Some(session) = self.known(&name).map(|lead| lead.session.clone()) else { continue };
             match self.awaits(cx, &name, node) {
                 true => {}
-                false if is_succeeded => self.await_successor(cx, &name, session),
+                false if is_succeeded => self.await_successor(cx, &name, session, SUCCESSION_US),
                 false => self.lose(cx, &name, session),
             }
         }

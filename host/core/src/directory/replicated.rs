@@ -31,7 +31,11 @@ struct Stage {
 impl Stage {
     /// A session that is led by another node than its home; its leader's core counts whoever it was told of.
     fn new(ids: &[u64]) -> Stage {
-        let mut cluster = Cluster::with(&[ids], replicated(1));
+        Stage::with(ids, replicated(1))
+    }
+
+    fn with(ids: &[u64], replicas: Replicas) -> Stage {
+        let mut cluster = Cluster::with(&[ids], replicas);
         let home = cluster.home("final", ids);
         let leader = *ids.iter().find(|id| **id != home).unwrap();
         let session = cluster.ask(home, "final", b"", Policy::Pinned(NodeId(leader))).unwrap().session;
@@ -319,6 +323,31 @@ fn a_session_whose_followers_are_gone_too_is_lost_and_one_that_nobody_leads_in_t
     stage.cluster.wait(SECOND);
     assert_eq!(unfollowed(&stage.cluster), [node(follower)], "nobody leads what it follows");
     assert_eq!(stage.cluster.at(follower).sizes().followed, 0);
+}
+
+#[test]
+fn a_session_whose_next_leader_must_be_in_the_store_is_not_called_lost_while_that_may_be_away() {
+    let consistent = Replicas { policy: PartitionPolicy::Consistent, ..replicated(1) };
+    // Its home is there still, or is gone with its leader.
+    for ids in [&[1, 2, 3, 4, 5][..], &[1, 2, 3]] {
+        let mut stage = Stage::with(ids, consistent);
+        let (follower, home) = (stage.follower, stage.home);
+        stage.kill(stage.leader);
+        if ids.len() == 3 && home != follower {
+            stage.kill(home);
+        }
+        let request = stage.open();
+        // It is asked for again and again, the last time a minute later.
+        let answered = |stage: &Stage, request| stage.cluster.answered(request).cloned();
+        stage.cluster.wait(60 * SECOND);
+        let lost = Err(Refusal::Lost(stage.session.clone()));
+        assert_ne!(answered(&stage, request), Some(lost.clone()), "{ids:?}");
+        let request = stage.open();
+        stage.cluster.wait(SECOND);
+        assert_eq!(answered(&stage, request), None, "{ids:?}: it is waited for");
+        stage.promote(&[], &[]);
+        assert_eq!(answered(&stage, request).expect("an answer").map(|placed| placed.leader), Ok(node(follower)));
+    }
 }
 
 #[test]

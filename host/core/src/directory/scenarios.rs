@@ -178,6 +178,10 @@ impl Cluster {
         self.answer_to(request)
     }
 
+    pub fn answered(&self, request: RequestId) -> Option<&Result<Placed, Refusal>> {
+        self.answers.iter().find(|(_, other, _)| *other == request).map(|(_, _, answer)| answer)
+    }
+
     pub fn answer_to(&mut self, request: RequestId) -> Result<Placed, Refusal> {
         let at = self.answers.iter().position(|(_, other, _)| *other == request);
         self.answers.remove(at.expect("it is answered")).2

@@ -8,7 +8,7 @@ use super::Pace;
 use super::message::{Message, Origin};
 use crate::ids::{Epoch, GameName, ModuleHash, Node, NodeId, PlayerId, SessionId, SessionKey, WorkerId};
 use crate::leadership::message as leadership;
-use crate::leadership::record::{Member, PartitionPolicy, Terms, Tier};
+use crate::leadership::record::{ChainHome, Member, PartitionPolicy, Terms, Tier};
 use crate::placement::{Decision, Policy};
 
 /// A caller's name for one of its requests; comes back in the answer.
@@ -45,9 +45,17 @@ pub struct Replicas {
 impl Replicas {
     /// What a session promises by them. One without followers is volatile, whatever its game asks for.
     pub fn terms(&self, session: SessionId, is_recorded: bool) -> Terms {
-        let Replicas { tier, policy, followers } = *self;
-        let tier = if followers == 0 { Tier::Volatile } else { tier };
-        Terms { session, tier, policy, followers, is_recorded }
+        let Replicas { policy, followers, .. } = *self;
+        Terms { session, tier: self.tier(), policy, followers, is_recorded }
+    }
+
+    /// Where the chain of such a session's records is.
+    pub fn home(&self) -> ChainHome {
+        ChainHome::of(self.tier(), self.policy)
+    }
+
+    fn tier(&self) -> Tier {
+        if self.followers == 0 { Tier::Volatile } else { self.tier }
     }
 }
 

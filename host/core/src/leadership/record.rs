@@ -70,6 +70,17 @@ pub enum ChainHome {
     Log,
 }
 
+impl ChainHome {
+    /// Of a session of this tier and policy: see [`Terms::home`].
+    pub fn of(tier: Tier, policy: PartitionPolicy) -> ChainHome {
+        let is_kept = tier == Tier::Replicated && policy == PartitionPolicy::Consistent;
+        match tier == Tier::Durable || is_kept {
+            true => ChainHome::Store,
+            false => ChainHome::Log,
+        }
+    }
+}
+
 /// What does not change while a session lives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Terms {
@@ -90,11 +101,7 @@ impl Terms {
     /// two sides released as durable could not be undone, so there the store decides, and *available* decides nothing.
     /// A *volatile* session has followers only while it moves, and puts nothing into the store for that.
     pub fn home(&self) -> ChainHome {
-        let is_kept = self.tier == Tier::Replicated && self.policy == PartitionPolicy::Consistent;
-        match self.tier == Tier::Durable || is_kept {
-            true => ChainHome::Store,
-            false => ChainHome::Log,
-        }
+        ChainHome::of(self.tier, self.policy)
     }
 
     /// Whether a follower may come to lead without a grant. Not where neither the store nor the game's consent keeps two

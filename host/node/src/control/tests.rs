@@ -110,7 +110,7 @@ fn report(session: &SessionId) -> SessionReport {
         position: 9,
         tick: 7,
         time_us: 1,
-        paused: false,
+        pause: None,
         stats: Bytes::new(),
         memory_bytes: 1,
         usage: Default::default(),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ringside_core::ids::{Epoch, Position, SessionId, Slot};
+use ringside_core::leadership::leader::NotNow;
 use ringside_core::leadership::lineage::Lineage;
 use ringside_core::leadership::message::{Mark, Output};
 use ringside_core::leadership::record::{Member, Terms, Tier};
@@ -17,6 +18,7 @@ use ringside_sandbox::{Module, State};
 
 use super::gates::{self, Gates};
 use super::{Branches, Change, Clock, Moving, Phase, ReplicationReport, keeps_log};
+use crate::command::Pause;
 use crate::limits::{CHECKPOINT_SENDING, UNRELEASED_ENTRIES, WINDOW_ENTRIES};
 
 /// A session's leadership.
@@ -148,8 +150,21 @@ impl Lead {
 
     /// Whether an input may be appended now.
     pub fn takes_inputs(&self) -> bool {
-        let is_bounded = self.core.end() < self.gates.release().up_to.saturating_add(UNRELEASED_ENTRIES);
-        is_bounded && self.core.may_append().is_ok()
+        self.is_bounded() && self.core.may_append().is_ok()
+    }
+
+    fn is_bounded(&self) -> bool {
+        self.core.end() < self.gates.release().up_to.saturating_add(UNRELEASED_ENTRIES)
+    }
+
+    /// Why it takes no inputs, or its players see nothing new.
+    pub fn pause(&self) -> Option<Pause> {
+        match self.core.may_append() {
+            Err(NotNow::Moving) => Some(Pause::Moving),
+            Err(NotNow::Unsettled | NotNow::Over) => Some(Pause::Unsettled),
+            Ok(()) if self.is_paused => Some(Pause::CutOff),
+            Ok(()) => (!self.is_bounded()).then_some(Pause::Unreleased),
+        }
     }
 
     /// Whether what it appends goes into the log of its node.

@@ -18,13 +18,17 @@ pub fn show(node: &Node, session: &str) -> Option<Value> {
     (answer.code == Some(0)).then(|| answer.json()).filter(|shown| shown["state"] == "live")
 }
 
-/// A player who may enter by any node of a cluster.
-pub async fn player(cluster: &Cluster, name: &str, target: &str) -> Player {
+/// How a player enters by any node of a cluster.
+pub fn by_any(cluster: &Cluster, name: &str, target: &str) -> Options {
     let nodes: Vec<&Node> = cluster.nodes().map(|(_, node)| node).collect();
     let trust = Trust::CertificateSha256(nodes.iter().map(|node| node.certificate()).collect());
     let doors: Vec<_> = nodes.iter().map(|node| node.address()).collect();
-    let options = Options::new(doors, trust, nodes[0].token(name), target).expect("a target");
-    Player::join_with(options, name).await
+    Options::new(doors, trust, nodes[0].token(name), target).expect("a target")
+}
+
+/// A player who may enter by any node of a cluster.
+pub async fn player(cluster: &Cluster, name: &str, target: &str) -> Player {
+    Player::join_with(by_any(cluster, name, target), name).await
 }
 
 /// Ends nodes as a crash would; answers where each was.
@@ -49,7 +53,7 @@ pub fn store(cluster: &Cluster) -> PathBuf {
 }
 
 /// The objects of the logs of a store, in order.
-fn objects(store: &Path) -> Vec<PathBuf> {
+pub fn objects(store: &Path) -> Vec<PathBuf> {
     objects_of(&store.join("logs")).iter().flat_map(|log| objects_of(log)).collect()
 }
 

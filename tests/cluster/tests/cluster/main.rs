@@ -1,8 +1,11 @@
 //! Several nodes, each a process: how players find their match, what happens to it when nodes come and go, and who is
 //! kept out.
 
+mod away;
 mod change;
 mod clocks;
+mod damage;
+mod demo;
 mod durable;
 mod entry;
 mod failover;
@@ -11,6 +14,7 @@ mod floods;
 mod full;
 mod games;
 mod gossip;
+mod handover;
 mod idle;
 mod kept;
 mod leaving;

@@ -7,13 +7,15 @@ use ringside_test_support::cluster::Cluster;
 use ringside_test_support::network::{Cut, Quality};
 use ringside_test_support::wait::until;
 
-use crate::failover::led_and_followed;
+use crate::failover::{led_and_followed, shown};
 use crate::faults::Scene;
 use crate::player::{Player, options};
 
 const LAN: Quality = Quality { delay: Duration::from_millis(1), loss_permille: 0 };
 /// One packet in five.
 const MUCH_PERMILLE: u64 = 200;
+/// The host of the store, behind those of three nodes.
+const STORE: u8 = 4;
 /// How long a fault lasts: many times what a promotion takes.
 const LONG: Duration = Duration::from_secs(5);
 
@@ -23,6 +25,14 @@ pub fn cut_off(cluster: &Cluster, node: u64, is_cut: bool) {
         for (from, to) in [(node as u8, other as u8), (other as u8, node as u8)] {
             cluster.network().set_cut(Cut::OneWay { from, to }, is_cut);
         }
+    }
+}
+
+/// The same, and from the store, which is on a host of its own.
+fn cut_off_from_store_too(cluster: &Cluster, node: u64, is_cut: bool) {
+    cut_off(cluster, node, is_cut);
+    for (from, to) in [(node as u8, STORE), (STORE, node as u8)] {
+        cluster.network().set_cut(Cut::OneWay { from, to }, is_cut);
     }
 }
 
@@ -67,6 +77,40 @@ async fn a_consistent_session_goes_on_at_one_side_of_a_cut() {
     scene.play().await;
 }
 
+/// It may not make a record that would take its follower out, so it is the follower that goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consistent_sessions_leader_that_is_cut_off_from_nodes_and_store_is_paused_and_says_why() {
+    let network = ringside_test_support::network!(STORE, LAN);
+    let cluster = match Cluster::start_on_with_bucket(network, 3).await {
+        Ok(cluster) => cluster,
+        Err(why) => ringside_test_support::skip!("{why}"),
+    };
+    let mut scene = Scene::begin(cluster, "echo-consistent").await;
+    let (leader, follower) = (scene.leader, scene.follower);
+    let text = |scene: &Scene| scene.cluster.node(leader).ringside(&["session", "show", &scene.name]).succeeded();
+    assert!(!text(&scene).contains("paused"));
+    cut_off_from_store_too(&scene.cluster, leader, true);
+    // Who has a connection at nobody else stays, and is told; what it says now is not answered here.
+    scene.asking.send();
+    scene.asking.paused().await;
+    let there = shown(&scene.cluster, leader, &scene.session).expect("its leader shows it");
+    let (detail, number) = (&there["detail"], leader.to_string());
+    assert_eq!((there["node"].as_str(), &detail["paused"]), (Some(&*number), &true.into()), "{there:#}");
+    let said = text(&scene);
+    let line = said.lines().find(|line| line.starts_with("paused ")).unwrap_or_else(|| panic!("{said}"));
+    assert!(line.contains("cut off from its followers or the store"), "{line}");
+    // The side that has the store goes on, with whoever waits there.
+    scene.waiting.exchange(20).await;
+    let elsewhere = shown(&scene.cluster, follower, &scene.session).expect("it is shown");
+    let is_paused = &elsewhere["detail"]["paused"];
+    assert_eq!((elsewhere["node"].as_str(), is_paused), (Some(&*follower.to_string()), &false.into()), "{elsewhere:#}");
+    assert_eq!(scene.asking.outstanding(), 1, "who may not lead any more has not answered");
+    cut_off_from_store_too(&scene.cluster, leader, false);
+    scene.play().await;
+    scene.is_led_by(follower, 2).await;
+    scene.asking.answered().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn both_sides_of_a_cut_go_on_with_an_available_session_and_one_branch_wins() {
     let network = ringside_test_support::network!(3, LAN);
@@ -85,7 +129,7 @@ async fn both_sides_of_a_cut_go_on_with_an_available_session_and_one_branch_wins
     // Answered by a leader that has nobody else left, or after that.
     left.exchange(1).await;
     until("the other side to lead it", async || {
-        let shown = crate::failover::shown(&cluster, follower, &session)?;
+        let shown = shown(&cluster, follower, &session)?;
         (shown["node"].as_str() == Some(&*follower.to_string())).then_some(())
     })
     .await;

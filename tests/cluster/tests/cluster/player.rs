@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use ringside_client::{Attachment, Client, Event, Options, Trust};
+use ringside_client::{Attachment, Client, Event, Options, SendError, Trust};
 use ringside_test_support::echo_history::EchoHistory;
 use ringside_test_support::node::Node;
 use ringside_test_support::wait::{until, within};
@@ -92,10 +92,37 @@ impl Player {
         self.client.attachment()
     }
 
+    /// How much of what it has said is not answered.
+    pub fn outstanding(&self) -> u64 {
+        self.seen.outstanding()
+    }
+
     /// Sends a body, and does not wait for it.
     pub fn send(&mut self) {
-        self.client.send(self.seen.next_message()).expect("room for a message");
+        self.try_send().expect("room for a message");
+    }
+
+    fn try_send(&mut self) -> Result<(), SendError> {
+        self.client.send(self.seen.next_message())?;
         self.seen.sent().expect("every promise kept");
+        Ok(())
+    }
+
+    /// Says something: nothing if it is answered, or the event with which the session is over for the player.
+    pub async fn last(&mut self) -> Option<Event> {
+        let is_sent = self.try_send();
+        assert!(matches!(is_sent, Ok(()) | Err(SendError::Done)), "{is_sent:?}");
+        loop {
+            let event = within("an answer", self.client.next()).await.expect("a last event");
+            if event.is_last() {
+                return Some(event);
+            }
+            let is_answer = matches!(event, Event::Message { .. });
+            self.take(event);
+            if is_answer {
+                return None;
+            }
+        }
     }
 
     /// What the game's memory has of a player who was the first to join.
@@ -114,7 +141,17 @@ impl Player {
     /// The same, so many at a time on their way.
     pub async fn exchange_at_once(&mut self, count: u64, at_once: u64) {
         let goal = self.seen.answered() + count;
-        let mut unsent = count;
+        self.say(count, goal, at_once).await;
+    }
+
+    /// Waits until all that was said is answered.
+    pub async fn answered(&mut self) {
+        let goal = self.seen.answered() + self.seen.outstanding();
+        self.say(0, goal, 0).await;
+    }
+
+    /// Sends so many bodies, and takes some back until this one is there.
+    async fn say(&mut self, mut unsent: u64, goal: u64, at_once: u64) {
         while self.seen.answered() < goal {
             while unsent > 0 && self.seen.outstanding() < at_once {
                 self.send();
@@ -131,6 +168,32 @@ impl Player {
             let event = within("the connection to be lost", self.client.next()).await.expect("the session goes on");
             if let Some(cause) = self.take(event) {
                 return cause;
+            }
+        }
+    }
+
+    /// Whether nothing that it has said was answered since it listened last.
+    pub async fn is_not_answered(&mut self) -> bool {
+        // Only what has come already.
+        while let Ok(event) = tokio::time::timeout(Duration::ZERO, self.client.next()).await {
+            let event = event.expect("the session goes on");
+            let is_answer = matches!(event, Event::Message { .. });
+            self.take(event);
+            if is_answer {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Waits until the leader says that the session stands still.
+    pub async fn paused(&mut self) {
+        loop {
+            let event = within("the session to be paused", self.client.next()).await.expect("the session goes on");
+            let is_paused = event == Event::Paused;
+            self.take(event);
+            if is_paused {
+                return;
             }
         }
     }

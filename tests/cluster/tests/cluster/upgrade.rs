@@ -29,7 +29,7 @@ impl Drop for Orphans {
 }
 
 /// A match on a node, played without a pause.
-async fn begin(cluster: &Cluster, game: &str, key: &str, node: u64) -> Match {
+pub async fn begin(cluster: &Cluster, game: &str, key: &str, node: u64) -> Match {
     let at = node.to_string();
     cluster.node(1).ringside(&["session", "create", game, "--key", key, "--node", &at]).succeeded();
     let player = Player::join(cluster.node(1), &format!("in-{key}"), &format!("{game}/{key}")).await;
@@ -52,7 +52,7 @@ pub fn status(cluster: &Cluster, by: u64, node: u64) -> Option<Value> {
 }
 
 /// A program that does what a line of shell says.
-fn script(cluster: &Cluster, name: &str, line: &str) -> PathBuf {
+pub fn script(cluster: &Cluster, name: &str, line: &str) -> PathBuf {
     let path = cluster.node(1).state().join(name);
     std::fs::write(&path, format!("#!/bin/sh\n{line}\n")).expect("a script");
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).expect("a program");

@@ -25,7 +25,7 @@ fn does(stage: &mut Stage, session: &SessionId, id: LinkId, number: u64, what: &
     stage.say(id, &deed(number, what));
     stage.until("the deed", SECOND, |stage| {
         let report = stage.host.show(stage.now, session);
-        report.is_none_or(|report| report.players[0].last_input == number && !report.paused).then_some(())
+        report.is_none_or(|report| report.players[0].last_input == number && report.pause.is_none()).then_some(())
     });
 }
 

@@ -57,7 +57,7 @@ impl Neighbours {
             let played = |report: &SessionReport| report.tick > before.tick + 60;
             let after = bench.report_when("the match beside to go on", session, played).await;
             assert_eq!(after.usage.slipped_us, before.usage.slipped_us, "{session} lost ticks");
-            assert_eq!((after.usage.skipped, after.usage.dropped, after.paused), (0, 0, false), "{session}");
+            assert_eq!((after.usage.skipped, after.usage.dropped, after.pause), (0, 0, None), "{session}");
             assert!(after.players.iter().all(|player| player.connected), "{session}");
         }
         for bot in self.bots.stop().await {
@@ -101,7 +101,7 @@ impl Match {
 
     /// Waits until so many entries were skipped and the match has gone on for half a second since.
     async fn goes_on(&self, bench: &Bench, skipped: u64) {
-        let resumed = |report: &SessionReport| report.usage.skipped == skipped && !report.paused;
+        let resumed = |report: &SessionReport| report.usage.skipped == skipped && report.pause.is_none();
         let at = bench.report_when("the match to be rebuilt", &self.session, resumed).await.tick;
         bench.report_when("the match to go on", &self.session, |report| report.tick > at + 30).await;
     }

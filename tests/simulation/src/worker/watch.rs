@@ -105,7 +105,7 @@ impl Watch {
 
     fn excuse(&mut self, report: &SessionReport, seen: TurnSeen) {
         let skipped = self.last.as_ref().map_or(0, |last| last.usage.skipped);
-        if report.paused || report.usage.skipped != skipped {
+        if report.pause.is_some() || report.usage.skipped != skipped {
             self.excused_until = seen.ended + GRACE;
         }
     }
@@ -129,7 +129,7 @@ impl Watch {
         // The latest tick was due by now, and the next is not overdue: neither before this turn nor after it.
         let due = |tick: u64| first + tick * period + slipped;
         let too_early = tick > 0 && due(tick - 1) > seen.ended + LATENESS;
-        let overdue = seen.complete && !report.paused && due(tick) + LATENESS < seen.begun;
+        let overdue = seen.complete && report.pause.is_none() && due(tick) + LATENESS < seen.begun;
         let late = last.0 < tick && due(last.0) + LATENESS < seen.begun;
         checks.check(Condition::OnSchedule, !too_early && (!(overdue || late) || self.is_excused(seen)), || {
             let due = due(last.0);
@@ -155,7 +155,8 @@ impl Watch {
                 continue;
             }
             let &mut (_, latest) = self.away.entry(player.player.clone()).or_insert((seen.begun, seen.ended));
-            let overdue = seen.complete && !report.paused && seen.begun > latest + self.seat_window + SEAT_LATENESS;
+            let overdue =
+                seen.complete && report.pause.is_none() && seen.begun > latest + self.seat_window + SEAT_LATENESS;
             let excused = seen.begun < self.excused_until || seen.begun <= seen.stalled_until + GRACE;
             checks.check(Condition::SeatWindow, !overdue || excused, || {
                 format!("{} has been away since {latest} µs and has the seat at {} µs", player.player, seen.begun)

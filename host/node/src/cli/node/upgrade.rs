@@ -13,6 +13,8 @@ use crate::handover::progress::phase;
 
 /// How often it is looked how far it is.
 const LOOK: Duration = Duration::from_millis(200);
+/// How long nobody may answer for the node: longer than one of the two processes waits for the other to end.
+const SILENCE: Duration = Duration::from_secs(30);
 /// How long it may be that nothing changes: longer than any wait of the two processes.
 const STANDSTILL: Duration = Duration::from_secs(180);
 
@@ -43,12 +45,20 @@ pub async fn run(common: &Common, node: &str, binary: &Path, no_wait: bool) -> R
 /// The process that the node is when it is another one.
 async fn wait(common: &Common, upgrading: &Upgrading) -> Result<u32, CliError> {
     let mut progress = Progress::new("sessions that went over", common.json);
-    let (mut changed, mut last) = (Instant::now(), None);
+    let (mut changed, mut last, mut heard) = (Instant::now(), None, Instant::now());
     while changed.elapsed() < STANDSTILL {
         tokio::time::sleep(LOOK).await;
         // For a moment nobody answers, if it is this very node that is asked; then it is another process that does.
-        let Ok(status) = status(common, &upgrading.node).await else { continue };
-        let Some(status) = status else { continue };
+        let Ok(Some(status)) = status(common, &upgrading.node).await else {
+            if heard.elapsed() > SILENCE {
+                progress.end();
+                let what = format!("neither process of node {} answers", upgrading.node);
+                let hint = "start the node again; `ringside session list --ended` names what was lost with it";
+                return Err(CliError::new("unreachable", what, hint));
+            }
+            continue;
+        };
+        heard = Instant::now();
         if status.pid != upgrading.pid {
             progress.show(upgrading.sessions, upgrading.sessions);
             progress.end();

@@ -113,6 +113,10 @@ pub fn show(session: &SessionInfo) -> String {
     facts.extend(session.worker.map(|worker| ("worker", worker.to_string())));
     facts.extend(session.reason.as_deref().map(|reason| ("reason", table::plain(reason))));
     let Some(detail) = &session.detail else { return table::facts(&facts) };
+    if detail.paused {
+        let why = detail.paused_why.as_deref().map(|why| format!(": {}", table::plain(why))).unwrap_or_default();
+        facts.push(("paused", format!("yes{why}")));
+    }
     facts.extend([
         ("module", detail.module.clone()),
         ("epoch", detail.epoch.to_string()),
@@ -221,6 +225,11 @@ mod tests {
         let detail = SessionDetail { stats_hex: "2a".into(), ..SessionDetail::default() };
         let with_stats = show(&SessionInfo { detail: Some(detail), ..session("live") });
         assert!(with_stats.contains("statistics    2a (hexadecimal)"), "{with_stats}");
+        let paused =
+            SessionDetail { paused: true, paused_why: Some("it is cut off".into()), ..SessionDetail::default() };
+        let paused = show(&SessionInfo { detail: Some(paused), ..session("live") });
+        assert!(paused.contains("paused        yes: it is cut off"), "{paused}");
+        assert!(!with_stats.contains("paused"), "{with_stats}");
         let live = show(&session("live"));
         assert!(live.contains("recorded") && live.contains("1/2"), "{live}");
         assert!(list(&[session("live")], Listing::Live).contains("tug/one  live   1     0       1/2      1m01s  yes"));

@@ -117,7 +117,7 @@ impl World<'_> {
                     _ => {}
                 }
             }
-            rebuilds |= report.paused;
+            rebuilds |= report.pause.is_some();
             self.stages[stage].watch.look(report, seen, &mut self.checks);
         }
         rebuilds

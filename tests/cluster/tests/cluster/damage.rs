@@ -1,0 +1,174 @@
+//! An object of a durable session is damaged in the store while no node runs: it is named, and nothing else is lost.
+
+use ringside_client::Event;
+use ringside_core::durable::object::{Content, Item, Object};
+use ringside_core::ids::SessionId;
+use ringside_test_support::cluster::Cluster;
+use ringside_test_support::object_server::ObjectServer;
+use ringside_test_support::skip;
+use ringside_test_support::wait::{until, within};
+
+use crate::durable::{kill_all, objects, player, show, start_again, store};
+use crate::player::Player;
+
+/// A cluster's store, looked at from outside.
+enum Store {
+    Directory,
+    Bucket,
+}
+
+impl Store {
+    /// Objects of the logs of all nodes: their names and bytes, in order.
+    fn log_objects(&self, cluster: &Cluster) -> Vec<(String, Vec<u8>)> {
+        match self {
+            Store::Directory => {
+                let read = |path: &std::path::PathBuf| std::fs::read(path).expect("an object");
+                let named = |path: std::path::PathBuf| (path.to_string_lossy().into_owned(), read(&path));
+                objects(&store(cluster)).into_iter().map(named).collect()
+            }
+            Store::Bucket => {
+                let mut names = cluster.server().objects();
+                names.retain(|name| name.starts_with("cluster/logs/"));
+                names.sort();
+                names.into_iter().map(|name| (name.clone(), cluster.server().get(&name))).collect()
+            }
+        }
+    }
+
+    fn replace(&self, cluster: &Cluster, name: &str, bytes: &[u8]) {
+        match self {
+            Store::Directory => std::fs::write(name, bytes).expect("an object"),
+            Store::Bucket => cluster.server().put(name, bytes),
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Damage {
+    Truncated,
+    Flipped,
+}
+
+impl Damage {
+    fn apply(self, bytes: &mut Vec<u8>) {
+        let middle = bytes.len() / 2;
+        match self {
+            Damage::Truncated => bytes.truncate(middle),
+            Damage::Flipped => bytes[middle] ^= 1,
+        }
+    }
+
+    /// What is said of it.
+    fn words(self) -> &'static str {
+        match self {
+            Damage::Truncated => "bytes, it has",
+            Damage::Flipped => "checksum",
+        }
+    }
+}
+
+fn items(bytes: &[u8]) -> Vec<Item> {
+    match Object::decode(bytes).expect("a whole object").content {
+        Content::Items(items) => items,
+        Content::Seal { .. } => Vec::new(),
+    }
+}
+
+/// Whether there are entries of this session, and no other's.
+fn is_of(bytes: &[u8], session: &SessionId) -> bool {
+    let items = items(bytes);
+    let of = |item: &Item| match item {
+        Item::Entries { session, .. } => Some(session.clone()),
+        Item::Checkpoint(checkpoint) | Item::Increment { checkpoint, .. } => Some(checkpoint.session.clone()),
+        Item::Roster(_) | Item::Opened(_) | Item::Closed { .. } => None,
+    };
+    let is_of_it = |item: &Item| matches!(item, Item::Entries { session: it, .. } if it == session);
+    items.iter().any(is_of_it) && items.iter().filter_map(of).all(|it| it == *session)
+}
+
+/// A player has a session of a node's, and has said something.
+async fn begin(cluster: &Cluster, node: &str, key: &str) -> (SessionId, Player) {
+    let created = ["session", "create", "echo-durable", "--key", key, "--node", node, "--json"];
+    let created = cluster.node(1).ringside(&created).json();
+    let mut player = player(cluster, &format!("in-{key}"), &format!("echo-durable/{key}")).await;
+    player.exchange(30).await;
+    (created["session"].as_str().expect("a session").parse().expect("a name"), player)
+}
+
+async fn is_named_and_no_more_is_lost(store: Store, mut cluster: Cluster, damage: Damage) {
+    cluster.node(1).push("echo-durable");
+    cluster.agreed().await;
+    let (victim, mut ada) = begin(&cluster, "1", "victim").await;
+    let mut others = Vec::new();
+    for (node, key) in [("1", "beside"), ("1", "before"), ("2", "elsewhere")] {
+        others.push(begin(&cluster, node, key).await.1);
+    }
+    // From here on a checkpoint is far: what comes now is in the log alone.
+    let name = victim.to_string();
+    let safe = until("a checkpoint", async || {
+        let shown = show(cluster.node(1), &name)?;
+        let replication = &shown["detail"]["replication"];
+        let (checkpoint, stored) = (replication["checkpoint"].as_u64()?, replication["stored"].as_u64()?);
+        (replication["position"] == checkpoint && stored == checkpoint).then_some(checkpoint)
+    })
+    .await;
+    ada.exchange(10).await;
+    let places = kill_all(&mut cluster);
+    let objects = store.log_objects(&cluster);
+    let of_it = objects.iter().rev().find(|(_, bytes)| is_of(bytes, &victim));
+    let (damaged, mut bytes) = of_it.cloned().expect("an object of its own");
+    damage.apply(&mut bytes);
+    store.replace(&cluster, &damaged, &bytes);
+    start_again(&mut cluster, &places);
+
+    let number = damaged.rsplit('/').next().expect("a number").trim_start_matches('0');
+    let named = cluster.node(1).logged(&format!("object {number} of the log of node 1"));
+    assert!(named.contains(damage.words()), "{named}");
+    for player in &mut others {
+        player.exchange(30).await;
+    }
+    let shown = until("the session of which it was a part", async || show(cluster.node(1), &name)).await;
+    let position = shown["detail"]["replication"]["position"].as_u64().expect("a position");
+    assert!(position >= safe, "what came before is there: {position} of {safe}");
+    let told = loop {
+        match within("the player to be told", ada.client.next()).await.expect("the session goes on") {
+            Event::Rewound { lost_messages, .. } => break lost_messages,
+            event => assert!(!event.is_last(), "{event:?}"),
+        }
+    };
+    assert!((1..=10).contains(&told), "{told}");
+}
+
+async fn in_directory(damage: Damage) {
+    is_named_and_no_more_is_lost(Store::Directory, Cluster::start_at_rest(None, 2).await, damage).await;
+}
+
+async fn in_bucket(server: ObjectServer, damage: Damage) {
+    is_named_and_no_more_is_lost(Store::Bucket, Cluster::start_with_bucket(2, server).await, damage).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_truncated_object_is_named_and_no_more_than_it_is_lost() {
+    in_directory(Damage::Truncated).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_with_a_flipped_bit_is_named_and_no_more_than_it_is_lost() {
+    in_directory(Damage::Flipped).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_truncated_object_of_a_bucket_is_named_and_no_more_than_it_is_lost() {
+    match ObjectServer::start() {
+        Ok(server) => in_bucket(server, Damage::Truncated).await,
+        Err(why) => skip!("{why}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_of_a_bucket_with_a_flipped_bit_is_named_and_no_more_than_it_is_lost() {
+    match ObjectServer::start() {
+        Ok(server) => in_bucket(server, Damage::Flipped).await,
+        Err(why) => skip!("{why}"),
+    }
+}

@@ -1,0 +1,213 @@
+//! One of the two processes of a handover ends as a crash ends it, at each of its turns.
+
+use std::path::PathBuf;
+
+use ringside_client::Event;
+use ringside_cluster_tests::between::{Moment, RUNS, UNTIL};
+use ringside_protocol::reason::Reason;
+use ringside_test_support::cluster::Cluster;
+use ringside_test_support::guests;
+use ringside_test_support::node::{Answer, Node};
+use ringside_test_support::wait::until;
+use serde_json::Value;
+
+use crate::failover::{last_change, led_and_followed, shown};
+use crate::player::{Match, Player};
+use crate::upgrade::{Orphans, begin, script, status, upgrade};
+
+/// The node whose process is replaced.
+const NODE: u64 = 2;
+/// Games whose sessions have followers at other nodes.
+const FOLLOWED: [&str; 3] = ["echo-replicated", "echo-consistent", "echo-durable"];
+
+/// Three nodes, and matches that one of them leads.
+struct Scene {
+    cluster: Cluster,
+    /// Those that are followed, and played without a pause.
+    followed: Vec<(String, Match)>,
+    /// Those that nobody follows.
+    volatile: Vec<(String, Player)>,
+    orphans: Orphans,
+}
+
+impl Scene {
+    async fn begin(volatile: u64) -> Scene {
+        let cluster = Cluster::start_at_rest(None, 3).await;
+        FOLLOWED.into_iter().chain(["echo"]).for_each(|game| _ = cluster.node(1).push(game));
+        cluster.agreed().await;
+        let mut scene = Scene { cluster, followed: Vec::new(), volatile: Vec::new(), orphans: Orphans::default() };
+        for game in FOLLOWED {
+            scene.followed.push((format!("{game}/m"), begin(&scene.cluster, game, "m", NODE).await));
+            let led = led_and_followed(&scene.cluster, 1, &format!("{game}/m")).await;
+            assert_eq!(led.0, NODE);
+        }
+        let node = NODE.to_string();
+        for number in 0..volatile {
+            let key = format!("v{number}");
+            let created = ["session", "create", "echo", "--key", &key, "--node", &node, "--json"];
+            let created = scene.cluster.node(1).ringside(&created).json();
+            let session = created["session"].as_str().expect("a session").to_owned();
+            let mut player = Player::join(scene.cluster.node(1), &format!("in-{key}"), &format!("echo/{key}")).await;
+            player.exchange(10).await;
+            scene.volatile.push((session, player));
+        }
+        scene
+    }
+
+    fn status(&self) -> Option<Value> {
+        status(&self.cluster, 1, NODE)
+    }
+
+    /// Has the node handed over, until one of the two processes ends.
+    async fn upgrade_until(&self, moment: Moment) -> Answer {
+        let (program, between) = (guests::program(), env!("CARGO_BIN_EXE_ringside-between"));
+        let line = format!("{UNTIL}={} {RUNS}={} exec {between} \"$@\"", moment.name(), program.display());
+        let program: PathBuf = script(&self.cluster, "between", &line);
+        upgrade(&self.cluster, 1, NODE, program).await
+    }
+
+    /// All that are followed are played on, each word answered once and in order.
+    async fn followed_go_on(&self) {
+        for (_, one) in &self.followed {
+            one.goes_on(20).await;
+        }
+    }
+
+    /// All matches go on at the node, and so does what begins there now.
+    async fn all_go_on(mut self) {
+        self.followed_go_on().await;
+        for (_, player) in &mut self.volatile {
+            player.exchange(10).await;
+        }
+        // Those that others follow as well may have gone on there.
+        let led = self.cluster.sessions(1);
+        assert_eq!(led.len(), self.followed.len() + self.volatile.len(), "{led:?}");
+        let node = NODE.to_string();
+        let is_there = |session: &String| led.contains(&(session.clone(), node.clone()));
+        assert!(self.volatile.iter().all(|(session, _)| is_there(session)), "{led:?}");
+        let new = ["session", "create", "echo", "--key", "new", "--node", &node];
+        self.cluster.node(1).ringside(&new).succeeded();
+        Player::join(self.cluster.node(1), "late", "echo/new").await.exchange(10).await;
+        for (_, one) in self.followed {
+            one.end().await;
+        }
+    }
+}
+
+/// Whether a session is lost, as its player is told.
+async fn is_lost(player: &mut Player) -> bool {
+    match player.last().await {
+        None => false,
+        Some(Event::Failed { reason: Reason::NoSuchSession, message }) if message.contains("was lost") => true,
+        Some(event) => panic!("{event:?}"),
+    }
+}
+
+/// Waits until an operator is shown that a session was lost.
+async fn is_named(cluster: &Cluster, session: &str) {
+    let is_it = |line: &str| line.contains(session) && line.contains("lost");
+    until("the session to be named", async || {
+        let mut nodes = cluster.nodes().filter(|(number, _)| *number != NODE);
+        let says = |node: &Node| node.ringside(&["session", "list", "--ended"]).succeeded().lines().any(is_it);
+        nodes.any(|(_, node)| says(node)).then_some(())
+    })
+    .await;
+}
+
+/// The successor dies before the old process knows that it has everything.
+async fn the_old_process_goes_on(moment: Moment) {
+    let scene = Scene::begin(2).await;
+    let before = scene.status().expect("the node");
+    let said = scene.upgrade_until(moment).await.failed();
+    assert!(said.contains("goes on") && said.contains("it ended before it had the sockets"), "{said}");
+    scene.cluster.node(NODE).logged("the successor was abandoned");
+    let after = scene.status().expect("the node");
+    assert_eq!((&before["pid"], &after["upgrade"]["phase"]), (&after["pid"], &"abandoned".into()), "{after:#}");
+    scene.all_go_on().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_successor_that_dies_just_before_it_gets_the_sockets_loses_nothing() {
+    the_old_process_goes_on(Moment::SuccessorBeforeTake).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_successor_that_dies_just_after_it_got_the_sockets_loses_nothing() {
+    the_old_process_goes_on(Moment::SuccessorAfterTake).await;
+}
+
+/// The old process has ended by then, as it should: it is like the death of any node.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_successor_that_dies_when_the_node_is_its_own_loses_what_a_killed_node_does() {
+    let mut scene = Scene::begin(1).await;
+    let said = scene.upgrade_until(Moment::SuccessorAfterTaken).await.failed();
+    assert!(said.contains("neither process of node 2 answers"), "{said}");
+    assert!(scene.cluster.take(NODE).wait_for_end().success(), "the old process had given everything");
+    scene.followed_go_on().await;
+    for (name, _) in &scene.followed {
+        let led = shown(&scene.cluster, 1, name).expect("it is shown");
+        assert_ne!(led["node"], NODE.to_string(), "{led:#}");
+        assert_eq!(last_change(&led["detail"]["replication"])["cause"], "promoted", "{led:#}");
+    }
+    let (session, mut player) = scene.volatile.remove(0);
+    assert!(is_lost(&mut player).await, "nobody had it");
+    assert!(shown(&scene.cluster, 1, &session).is_none_or(|shown| shown["state"] == "ended"));
+    for (_, one) in scene.followed {
+        one.end().await;
+    }
+}
+
+/// The successor has all sessions, and is the node.
+async fn the_successor_is_the_node(moment: Moment) {
+    let mut scene = Scene::begin(2).await;
+    let before = scene.status().expect("the node");
+    scene.upgrade_until(moment).await.succeeded();
+    let after = scene.status().expect("the node");
+    scene.orphans.0.extend(after["pid"].as_u64());
+    assert_ne!(before["pid"], after["pid"]);
+    assert!(!scene.cluster.take(NODE).wait_for_end().success(), "it was killed");
+    scene.all_go_on().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_process_that_dies_before_it_gave_the_sockets_loses_nothing() {
+    the_successor_is_the_node(Moment::OldBeforeTake).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_process_that_dies_when_it_gave_the_sockets_loses_nothing() {
+    the_successor_is_the_node(Moment::OldAfterTake).await;
+}
+
+/// Some sessions are at the successor and some are not: those that are followed go on, of the others those that were there.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_process_that_dies_in_the_middle_loses_what_it_led_and_nobody_followed() {
+    let mut scene = Scene::begin(40).await;
+    let before = scene.status().expect("the node");
+    let ordered = upgrade(&scene.cluster, 1, NODE, guests::program());
+    let killed = until("some sessions to be there, and not all", async || {
+        let status = scene.status()?;
+        assert_eq!(status["pid"], before["pid"], "it was too fast for this test");
+        (status["upgrade"]["moved"].as_u64()? > 0).then(|| scene.cluster.node(NODE).signal("-KILL"))
+    });
+    let (answer, ()) = tokio::join!(ordered, killed);
+    answer.succeeded();
+    let after = scene.status().expect("the node");
+    scene.orphans.0.extend(after["pid"].as_u64());
+    assert_ne!(before["pid"], after["pid"]);
+    scene.cluster.node(NODE).logged("the process before ended in the middle of the handover");
+    scene.followed_go_on().await;
+    let mut lost = Vec::new();
+    for (session, player) in &mut scene.volatile {
+        if is_lost(player).await {
+            lost.push(session.clone());
+        }
+    }
+    assert!(!lost.is_empty() && lost.len() < 40, "{lost:?}");
+    for session in &lost {
+        is_named(&scene.cluster, session).await;
+    }
+    for (_, one) in scene.followed {
+        one.end().await;
+    }
+}
