@@ -99,24 +99,37 @@ impl Packet<'_> {
 /// A packet, when it is due, and the host that it goes to.
 type Flying = (Instant, u8, Vec<u8>);
 
+/// Packets that hosts sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Packets {
+    /// All of them.
+    pub sent: u64,
+    /// Those of them that were lost by chance.
+    pub lost: u64,
+}
+
 /// What tests say to the switch while it runs, and what it keeps for them.
 #[derive(Debug, Default)]
 struct Switch {
     cuts: Vec<Cut>,
     /// How many of a thousand packets are lost, beside those that the network loses always.
     loss_permille: u64,
+    packets: Packets,
     /// Whose datagrams are kept: a host and its port.
     tapped: Option<(u8, u16)>,
     kept: Vec<Vec<u8>>,
 }
 
 impl Switch {
-    /// Whether the packet goes on.
-    fn pass(&mut self, packet: &Packet<'_>) -> bool {
+    /// Whether the packet goes on, by chance and where no way is cut.
+    fn pass(&mut self, packet: &Packet<'_>, always_permille: u64, random: &mut Random) -> bool {
         if let Some(udp) = packet.udp.filter(|udp| self.tapped == Some((packet.from, udp.from))) {
             self.kept.push(udp.payload.to_vec());
         }
-        !self.holds_back(packet)
+        let is_lost = random.below(1000) < always_permille || random.below(1000) < self.loss_permille;
+        self.packets.sent += 1;
+        self.packets.lost += u64::from(is_lost);
+        !is_lost && !self.holds_back(packet)
     }
 
     /// Whether a cut came while the packet was on its way.
@@ -215,6 +228,11 @@ impl Network {
         self.lock().loss_permille = permille;
     }
 
+    /// Packets so far.
+    pub fn packets(&self) -> Packets {
+        self.lock().packets
+    }
+
     /// From now on what a host sends from this port is kept, lost or not.
     pub fn tap(&self, host: u8, port: u16) {
         self.lock().tapped = Some((host, port));
@@ -247,12 +265,11 @@ fn take_in(
         }
         let Ok(length) = device.read(&mut bytes) else { continue };
         let Some(packet) = Packet::parse(&bytes[..length]) else { continue };
-        let (goes_on, loss) = {
+        let goes_on = {
             let mut switch = switch.lock().unwrap_or_else(PoisonError::into_inner);
-            (switch.pass(&packet), switch.loss_permille)
+            switch.pass(&packet, quality.loss_permille, &mut random)
         };
-        let is_lost = random.below(1000) < quality.loss_permille || random.below(1000) < loss;
-        if goes_on && !is_lost {
+        if goes_on {
             // All take the same time, so the first in is the first out.
             let _ = sender.try_send((Instant::now() + quality.delay, packet.to, bytes[..length].to_vec()));
         }

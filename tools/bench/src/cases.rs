@@ -67,7 +67,7 @@ cases! {
     "gossip_bytes" gossip::bytes, "bytes that a node's sealed gossip sends at 3, 10 and 50 nodes against bare chitchat";
     "false_deaths" false_deaths::measure, "who is believed dead when a node stands still, against bare chitchat";
     "failover_ms" failover::measure, "players of a killed node's sessions until they are answered again, waiting at the follower against asking a door";
-    "false_promotions" promotions::measure, "sessions that change their leader when its node stands still for 0.3 s, and for 1.5 s";
+    "false_promotions" promotions::measure, "sessions that change their leader when its node stands still for 0.3 s or packets are lost, and for 1.5 s";
     "replication_leader_cpu" replication::cpu, "CPU of matches that are followed against the same alone, and of following against leading";
     "checkpoint_bytes_ratio" checkpoints::bytes, "bytes of the checkpoints that are written against the same ones whole";
     "checkpoint_stall_ms" checkpoints::stall, "CPU of the copy that a checkpoint begins with, in one turn of its worker, against a bare copy of as many bytes";
@@ -75,10 +75,10 @@ cases! {
     "migration_gap_over_ms" migration::gap, "the longest gap between views in a move of a 60 Hz match, less the same player's 99th percentile without one";
     "drain_bystander_p99" drain::bystanders, "gaps between a player's views while another node gives all its matches away, against the same player's before";
     "drain_vs_bytes" drain::against_bytes, "giving all matches of a node away against their bytes over one QUIC connection";
-    "handover_pause_ms" handover::measure, "a player's longest wait while their node's process is replaced, against the same player's before";
+    "handover_pause_ms" handover::measure, "a player's longest wait, for a reply or a view, while their node's process is replaced, against the same player's before";
     "handover_vs_cold" recovery::handover_vs_cold, "a player's wait while their node's process is replaced, against one that is killed and started again";
     "recover_sessions_per_s" recovery::speed, "durable sessions that a node takes up which was killed, against reading, folding and noting as much";
-    "simulate_speed" simulate::speed, "virtual time of the cluster's simulator against real time";
+    "simulate_speed" simulate::speed, "virtual time of the simulators of clusters and of sessions against real time";
 }
 
 /// Figures that another benchmark measures beside its own.

@@ -47,6 +47,18 @@ impl Figure {
         }
     }
 
+    /// A figure that is counted once, not measured in pairs. Where nothing was counted beside it, it is its own ratio.
+    pub fn counted(
+        name: &'static str,
+        case: impl Into<String>,
+        unit: &'static str,
+        (value, reference): (u64, u64),
+    ) -> Figure {
+        let (value, reference) = (value as f64, reference as f64);
+        let (ratio, case) = (value / reference.max(1.0), case.into());
+        Figure { name, case, value, unit, reference, ratio, spread: 0.0, extra: Map::new() }
+    }
+
     /// Adds a field.
     pub fn with(mut self, field: &str, value: impl Into<Value>) -> Figure {
         self.extra.insert(field.to_owned(), value.into());
@@ -57,6 +69,12 @@ impl Figure {
     pub fn with_target(self, target: f64, at_most: bool) -> Figure {
         let met = if at_most { self.ratio <= target } else { self.ratio >= target };
         self.with("target", format!("{} {target}", if at_most { "<=" } else { ">=" })).with("met", met)
+    }
+
+    /// Adds the most that the value itself, a 99th percentile, may be, and whether it is met.
+    pub fn with_p99_target(self, most: f64) -> Figure {
+        let met = self.value <= most;
+        self.with("target", format!("p99 <= {most}")).with("met", met)
     }
 
     /// The figure as one JSON line.
@@ -130,6 +148,19 @@ mod tests {
         assert!(line.starts_with(r#"{"name":"dispatch","case":"echo","value":1.0,"unit":"ns","reference":2.0,"#));
         assert_eq!(value["ratio"], 0.5);
         assert_eq!(value["met"], true);
+    }
+
+    #[test]
+    fn a_target_is_for_the_ratio_or_for_the_value() {
+        let figure = Figure::counted("false_promotions", "stalls", "sessions", (3, 4));
+        assert_eq!((figure.value, figure.reference, figure.ratio), (3.0, 4.0, 0.75));
+        for (most, met) in [(0.75, true), (0.5, false)] {
+            assert_eq!(figure.clone().with_target(most, true).extra["met"], met);
+        }
+        for (most, met) in [(3.0, true), (2.5, false)] {
+            assert_eq!(figure.clone().with_p99_target(most).extra["met"], met);
+        }
+        assert_eq!(Figure::counted("migration_lost", "none", "messages", (2, 0)).ratio, 2.0);
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod process;
 mod random;
 mod serve;
 mod statistics;
+mod talk;
 mod tls;
 mod traffic;
 

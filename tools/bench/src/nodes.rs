@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ringside_node::cluster::secret::ClusterSecret;
-use ringside_test_support::network::{Cut, Network, Quality};
+use ringside_test_support::network::{Cut, Network, Packets, Quality};
 use serde_json::Value;
 
 use crate::bench::{BenchError, Context};
@@ -139,9 +139,23 @@ impl Cluster {
 
     /// Pulls the cable of a node's host, or plugs it in again.
     pub fn cut(&self, number: u64, is_cut: bool) -> Result<(), BenchError> {
-        let network = self.place.network.as_ref().ok_or_else(|| BenchError::Setup("it is on loopback".into()))?;
-        network.set_cut(Cut::Host(number as u8), is_cut);
+        self.network()?.set_cut(Cut::Host(number as u8), is_cut);
         Ok(())
+    }
+
+    /// From now on so many of a thousand packets are lost, of nodes and of players.
+    pub fn lose(&self, permille: u64) -> Result<(), BenchError> {
+        self.network()?.set_loss(permille);
+        Ok(())
+    }
+
+    /// Packets of nodes and of players so far.
+    pub fn packets(&self) -> Result<Packets, BenchError> {
+        Ok(self.network()?.packets())
+    }
+
+    fn network(&self) -> Result<&Network, BenchError> {
+        self.place.network.as_ref().ok_or_else(|| BenchError::Setup("it is on loopback".into()))
     }
 
     /// Replaces a node's process by a run of a program, which ends with the cluster.

@@ -66,6 +66,7 @@ pub fn options_of(endpoint: &quinn::Endpoint, door: &Door, player: &str, target:
     Ok(Options { endpoint: Some(endpoint.clone()), ..options })
 }
 
+/// What should happen soon enough.
 pub async fn patiently<T>(event: impl Future<Output = T>) -> Result<T, BenchError> {
     tokio::time::timeout(PATIENCE, event).await.map_err(|_| BenchError::Child("does not answer a player".into()))
 }
@@ -81,7 +82,7 @@ impl<T: Send + 'static> Players<T> {
     pub fn start<F>(
         door: Door,
         sessions: Vec<(String, usize)>,
-        does: fn(Options, Arc<AtomicBool>) -> F,
+        does: impl Fn(Options, Arc<AtomicBool>) -> F + Send + 'static,
     ) -> Result<Players<T>, BenchError>
     where
         F: Future<Output = Result<T, BenchError>> + 'static,
@@ -90,7 +91,7 @@ impl<T: Send + 'static> Players<T> {
         let stops = Arc::clone(&stop);
         let play = move || {
             runtime()?.block_on(tokio::task::LocalSet::new().run_until(async {
-                let endpoint = endpoint(([127, 0, 0, 1], 0).into())?;
+                let endpoint = endpoint(door.address)?;
                 let mut players = Vec::new();
                 for (session, count) in &sessions {
                     for number in 0..*count {
@@ -114,58 +115,6 @@ impl<T: Send + 'static> Players<T> {
     pub fn finish(self) -> Result<Vec<T>, BenchError> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap_or_else(|_| Err(BenchError::Child("a player panicked".into())))
-    }
-}
-
-/// A player of an echo game who says one thing after the other and knows what each reply must be.
-pub struct Talk {
-    client: Client,
-    said: u64,
-    hash: u64,
-    /// Replies up to this one are of an earlier time, and may come once more.
-    old: u64,
-}
-
-impl Talk {
-    /// Enters.
-    pub async fn begin(options: Options) -> Result<Talk, BenchError> {
-        let client = patiently(Client::connect(options)).await?.map_err(BenchError::setup)?;
-        Ok(Talk { client, said: 0, hash: echo::EMPTY, old: 0 })
-    }
-
-    /// Comes back, as another process would, to a seat in which so much was said.
-    pub async fn again(options: Options, said: u64) -> Result<Talk, BenchError> {
-        let hash = (1..=said).fold(echo::EMPTY, |hash, number| echo::extend(hash, &number.to_le_bytes()));
-        Ok(Talk { said, hash, old: said, ..Talk::begin(options).await? })
-    }
-
-    /// How much was said, and answered.
-    pub fn said(&self) -> u64 {
-        self.said
-    }
-
-    /// Says the next thing and waits for its reply: the next, with the hash over all that was said, or it is an error.
-    pub async fn exchange(&mut self) -> Result<(), BenchError> {
-        self.said += 1;
-        let body = self.said.to_le_bytes().to_vec();
-        self.client.send(ringside_guest::encode(&ringside_guest::Bytes(body.clone()))).map_err(BenchError::setup)?;
-        self.hash = echo::extend(self.hash, &body);
-        loop {
-            match patiently(self.client.next()).await? {
-                Some(Event::Message { body, .. }) => {
-                    let reply: echo::Reply = ringside_guest::decode(&body).map_err(BenchError::setup)?;
-                    if reply.number <= self.old {
-                        continue;
-                    }
-                    if (reply.number, reply.hash) != (self.said, self.hash) {
-                        return Err(BenchError::Child(format!("reply {} to message {}", reply.number, self.said)));
-                    }
-                    return Ok(());
-                }
-                Some(event) if !event.is_last() => {}
-                event => return Err(BenchError::Child(format!("{event:?} in place of a reply"))),
-            }
-        }
     }
 }
 

@@ -21,6 +21,14 @@ use super::{Branches, Change, Clock, Moving, Phase, ReplicationReport, keeps_log
 use crate::command::Pause;
 use crate::limits::{CHECKPOINT_SENDING, UNRELEASED_ENTRIES, WINDOW_ENTRIES};
 
+/// Player inputs of a log before a record in it.
+struct Count {
+    position: Position,
+    inputs: u64,
+    /// Where those of them are that were not released then: at most [`UNRELEASED_ENTRIES`].
+    unreleased: Vec<Position>,
+}
+
 /// A session's leadership.
 pub(crate) struct Lead {
     pub core: Leader,
@@ -32,8 +40,10 @@ pub(crate) struct Lead {
     /// Entries before the session's checkpoint that a follower may still lack.
     window: VecDeque<Record>,
     /// Player inputs in the log so far, at entries that matter: where a record was put in.
-    counts: VecDeque<(Position, u64)>,
+    counts: VecDeque<Count>,
     inputs: u64,
+    /// Where those of them are that may not have been released; some that were may be among them.
+    unreleased: VecDeque<Position>,
     pub branches: Branches,
     pub history: Vec<Change>,
     /// To whom a checkpoint is on its way, since when.
@@ -125,6 +135,7 @@ impl Lead {
             window: VecDeque::new(),
             counts: VecDeque::new(),
             inputs: 0,
+            unreleased: VecDeque::new(),
             branches,
             history,
             sending: BTreeMap::new(),
@@ -226,7 +237,11 @@ impl Lead {
     pub fn note(&mut self, position: Position, input: &Input, outputs: &[GuestOutput], tick: u64) {
         match input {
             Input::Tick => self.gates.tick(position, tick),
-            Input::Message { .. } | Input::Datagram { .. } => self.inputs += 1,
+            Input::Message { .. } | Input::Datagram { .. } => {
+                self.inputs += 1;
+                self.unreleased.push_back(position);
+                self.forget_released();
+            }
             _ => {}
         }
         for output in outputs {
@@ -241,18 +256,33 @@ impl Lead {
         self.gates.input(position, gates::Input { slot, number, rejected });
     }
 
+    fn forget_released(&mut self) {
+        let up_to = self.gates.release().up_to;
+        while self.unreleased.front().is_some_and(|position| *position <= up_to) {
+            self.unreleased.pop_front();
+        }
+    }
+
     /// A record was put into the log.
     pub fn recorded(&mut self, record: &record::Record) {
-        self.counts.push_back((record.position, self.inputs));
+        self.forget_released();
+        let unreleased = self.unreleased.iter().copied().collect();
+        self.counts.push_back(Count { position: record.position, inputs: self.inputs, unreleased });
         if self.counts.len() > ringside_core::limits::LINEAGE {
             self.counts.pop_front();
         }
     }
 
-    /// Player inputs after a position: exact from the newest record before it on, for forks begin at records.
+    /// Player inputs after a position in which a fork begins: before a record of this branch that the other lacks, but not
+    /// right before it, for the other has what came to it until it was lost. Whatever was released until then it has.
     pub fn inputs_after(&self, since: Position) -> u64 {
-        let before = self.counts.iter().rev().find(|(position, _)| *position <= since.saturating_add(1));
-        self.inputs - before.map_or(0, |(_, inputs)| *inputs)
+        match self.counts.iter().find(|count| count.position > since) {
+            Some(first) => {
+                let before = first.unreleased.iter().filter(|position| **position > since).count() as u64;
+                self.inputs - first.inputs + before
+            }
+            None => self.inputs - self.counts.back().map_or(0, |last| last.inputs),
+        }
     }
 
     /// Its record is another: who has come to count, and who does not any more.
@@ -386,6 +416,35 @@ mod tests {
         });
         lead.gates.open(release.unwrap(), &mut Vec::new());
         assert!(lead.takes_inputs());
+    }
+
+    #[test]
+    fn only_inputs_after_a_fork_are_counted_wherever_it_begins() {
+        let now = Instant::now();
+        let mut lead = lead(now);
+        let record = lead.core.record().clone();
+        let put = |lead: &mut Lead, position| {
+            lead.recorded(&record::Record { position, ..(*record).clone() });
+        };
+        let say = |lead: &mut Lead, positions: std::ops::RangeInclusive<u64>| {
+            for position in positions {
+                let input = Input::Message { slot: Slot(0), number: position, body: Default::default() };
+                lead.note(position, &input, &[], 0);
+            }
+        };
+        say(&mut lead, 1..=10);
+        put(&mut lead, 11);
+        say(&mut lead, 12..=20);
+        // The other side has entries up to 18, of which 16 were acknowledged.
+        lead.gates.open(Release { up_to: 16, tier: Tier::Replicated, committed: 16 }, &mut Vec::new());
+        put(&mut lead, 21);
+        say(&mut lead, 22..=24);
+        lead.gates.open(Release { up_to: 24, tier: Tier::Volatile, committed: 16 }, &mut Vec::new());
+        put(&mut lead, 25);
+        say(&mut lead, 26..=26);
+        let after = |since| lead.inputs_after(since);
+        assert_eq!([16, 18, 20].map(after), [8, 6, 4]);
+        assert_eq!([24, 25].map(after), [1, 1]);
     }
 
     #[test]

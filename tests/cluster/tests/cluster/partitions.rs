@@ -124,7 +124,8 @@ async fn both_sides_of_a_cut_go_on_with_an_available_session_and_one_branch_wins
         player
     };
     let mut left = enter("cat", leader).await;
-    left.exchange(1).await;
+    // More than is said at either side of the cut: what both have counts for none.
+    left.exchange_at_once(250, 1).await;
     cut_off(&cluster, leader, true);
     // Answered by a leader that has nobody else left, or after that.
     left.exchange(1).await;

@@ -15,8 +15,9 @@ use crate::figure::{Figure, rounded};
 use crate::load::pour;
 use crate::machine::{LOAD_CORE, SERVER_CORE, on_core};
 use crate::nodes::Cluster;
-use crate::player::{Players, Talk, gaps, see};
+use crate::player::{Players, gaps, see};
 use crate::statistics::{Paired, quantile};
+use crate::talk::Talk;
 
 const NODES: u64 = 3;
 /// Who is drained, and who is watched meanwhile.
@@ -164,5 +165,5 @@ async fn talk(options: Options, stop: Arc<AtomicBool>) -> Result<u64, BenchError
         talk.exchange().await?;
         tokio::time::sleep(PAUSE).await;
     }
-    Ok(talk.said())
+    Ok(talk.account().acknowledged)
 }

@@ -2,7 +2,7 @@
 //! cable is pulled: real nodes, fifty sessions led by the one that fails and some by another, eight players in each, all
 //! talking. Players who keep a connection at the follower, against players who do not and ask a door; the two take turns, a
 //! node that failed is whole again in between. Each reply is numbered and hashed over all that was said, so what is lost or
-//! doubled ends the run. The part of it that comes after a session was promoted, by the follower's own log, is a field.
+//! doubled is counted. The part of it that comes after a session was promoted, by the follower's own log, is a field.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -16,13 +16,20 @@ use crate::bench::{BenchError, Context};
 use crate::figure::Figure;
 use crate::machine::{LOAD_CORE, on_core};
 use crate::nodes::{Cluster, PATIENCE};
-use crate::player::{Talk, endpoint, options_of, runtime};
+use crate::player::{endpoint, options_of, runtime};
 use crate::statistics::{Paired, quantile};
+use crate::talk::{Account, Talk};
 
 const GAME: &str = "echo-replicated";
 /// Cases: how the node fails, of how many, and how often with each kind of player. The main one comes last.
-const CASES: [(Fault, u64, usize); 4] =
-    [(Fault::Stands, 3, 1), (Fault::Cut, 3, 1), (Fault::Killed, 5, 1), (Fault::Killed, 3, 2)];
+const CASES: [(Fault, u64, usize); 6] = [
+    (Fault::Stands, 5, 1),
+    (Fault::Stands, 3, 1),
+    (Fault::Cut, 5, 1),
+    (Fault::Cut, 3, 1),
+    (Fault::Killed, 5, 1),
+    (Fault::Killed, 3, 2),
+];
 /// Sessions of the node that fails, and of another.
 const LED: usize = 50;
 const BESIDE: usize = 10;
@@ -31,13 +38,16 @@ const PLAYERS: usize = 8;
 const PAUSE: Duration = Duration::from_millis(250);
 /// Between two players who come.
 const COMING: Duration = Duration::from_millis(5);
-/// How long players talk before the node dies: those who wait at a follower have gone there by then.
+/// How long players talk before the node fails who wait at a follower: they have gone there by then. And those who do not.
 const BEFORE: Duration = Duration::from_secs(9);
+const BEFORE_ASKING: Duration = Duration::from_secs(3);
 /// What a follower says that leads a session from now on.
 const PROMOTED: &str = "the session is led here from now on";
 /// A player who is not answered for so long was interrupted: longer than replies wait for a follower that is gone (0.3 s, and
 /// what it takes to go on without), shorter than any promotion takes.
 const INTERRUPTED: Duration = Duration::from_millis(450);
+/// What 99 of 100 players of a node that was killed may take until they are answered again, ms.
+const TARGET_MS: f64 = 1000.0;
 
 /// How a node fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,13 +82,15 @@ struct Death {
     led: usize,
     early: usize,
     interrupted: usize,
-    replies: u64,
+    /// Players whose session was lost, and what became of all that was said.
+    put_out: usize,
+    accounts: Vec<Account>,
 }
 
 /// Measures.
 pub fn measure(context: &Context) -> Result<Vec<Figure>, BenchError> {
     on_core(LOAD_CORE, || {
-        let (mut figures, mut replies, mut led, mut interrupted) = (Vec::new(), 0, 0, 0);
+        let (mut figures, mut all) = (Vec::new(), Vec::new());
         for (fault, nodes, usual) in CASES {
             let cluster = match fault {
                 Fault::Cut => Cluster::start_on_hosts(context, "failover", nodes),
@@ -95,21 +107,20 @@ pub fn measure(context: &Context) -> Result<Vec<Figure>, BenchError> {
             cluster.push(context, GAME)?;
             let (figure, deaths) = case(&mut cluster, (fault, nodes, context.pairs(usual)))?;
             figures.push(figure);
-            replies += deaths.iter().map(|death| death.replies).sum::<u64>();
-            if fault == Fault::Killed {
-                led += deaths.iter().map(|death| death.led).sum::<usize>();
-                interrupted += deaths.iter().map(|death| death.interrupted).sum::<usize>();
-            }
+            all.extend(deaths.into_iter().map(|death| (fault, death)));
         }
-        let count = |name, case: &str, value: f64, unit, reference: f64| {
-            let (case, ratio) = (case.to_owned(), value / reference);
-            Figure { name, case, value, unit, reference, ratio, spread: 0.0, extra: Default::default() }
-        };
-        let (led, interrupted) = (led as f64, interrupted as f64);
-        let collateral =
-            count("failover_collateral", "interrupted / led by the dead node", interrupted, "sessions", led);
-        // A reply that was lost or came twice would have ended the run.
-        let lost = count("failover_lost_acked", "lost or doubled / replies", 0.0, "messages", replies as f64);
+        let killed = all.iter().filter(|(fault, _)| *fault == Fault::Killed).map(|(_, death)| death);
+        let (led, interrupted) =
+            killed.fold((0, 0), |(led, interrupted), death| (led + death.led, interrupted + death.interrupted));
+        let case = "interrupted / led by the dead node";
+        let collateral = Figure::counted("failover_collateral", case, "sessions", (interrupted as u64, led as u64));
+        let accounts = || all.iter().flat_map(|(_, death)| &death.accounts);
+        let sum = |of: fn(&Account) -> u64| accounts().map(of).sum::<u64>();
+        let (acknowledged, lost) = (sum(|account| account.acknowledged), sum(|account| account.lost));
+        let lost = Figure::counted("failover_lost_acked", "lost / acknowledged", "messages", (lost, acknowledged))
+            .with("doubled", sum(|account| account.doubled))
+            .with("players", accounts().count())
+            .with("failures", all.len());
         figures.insert(0, collateral.with_target(1.0, true));
         figures.insert(1, lost.with_target(0.0, true));
         Ok(figures)
@@ -145,7 +156,9 @@ fn case(cluster: &mut Cluster, (fault, nodes, pairs): (Fault, u64, usize)) -> Re
         .with("promoted_p99", quantile(promoted, 0.99).round())
         .with("promoted_before", waiting.iter().chain(&asking).map(|death| death.early).sum::<usize>())
         .with("after_p50", quantile(after.clone(), 0.5).round())
-        .with("after_p99", quantile(after, 0.99).round());
+        .with("after_p99", quantile(after, 0.99).round())
+        .with("put_out", waiting.iter().chain(&asking).map(|death| death.put_out).sum::<usize>());
+    let figure = if fault == Fault::Killed { figure.with_p99_target(TARGET_MS) } else { figure };
     waiting.append(&mut asking);
     Ok((figure, waiting))
 }
@@ -180,7 +193,7 @@ fn die(cluster: &mut Cluster, fault: Fault, round: u64, standby: bool) -> Result
                 tokio::time::sleep(COMING).await;
             }
         }
-        tokio::time::sleep(BEFORE).await;
+        tokio::time::sleep(if standby { BEFORE } else { BEFORE_ASKING }).await;
         // Where the machine stood still, a follower leads already.
         let early = promoted(cluster, Instant::now());
         let began = Instant::now();
@@ -192,15 +205,17 @@ fn die(cluster: &mut Cluster, fault: Fault, round: u64, standby: bool) -> Result
         killed.set(Some(began));
         let mut backs = Vec::new();
         for (at, talk) in talks {
-            let (back, replies) = talk.await.map_err(BenchError::setup)??;
-            backs.push((at, back, replies));
+            backs.push((at, talk.await.map_err(BenchError::setup)??));
         }
         let promoted = promoted(cluster, began);
         let mut death = Death { led: LED - early.len(), early: early.len(), ..Death::default() };
         let mut interrupted = std::collections::BTreeSet::new();
-        for (at, back, replies) in backs {
+        for (at, Told { back, account }) in backs {
             let (on, key) = &sessions[at];
-            death.replies += replies;
+            death.accounts.push(account);
+            death.put_out += usize::from(back.is_none());
+            // Who is put out is never back.
+            let back = back.unwrap_or(PATIENCE);
             if *on == dead && !early.contains_key(key) {
                 death.back_ms.push(back.as_secs_f64() * 1e3);
                 let promoted = promoted.get(key).ok_or_else(|| BenchError::Child(format!("{key} was not promoted")))?;
@@ -243,19 +258,29 @@ fn promoted(cluster: &Cluster, began: Instant) -> BTreeMap<String, Duration> {
     promoted
 }
 
-/// Says something, waits for its reply and a pause, and says the next, until the node is dead and the player was answered
-/// for a while. Answers the longest time without a reply around the death, from the death on, and the replies.
-async fn talk(options: Options, killed: Rc<Cell<Option<Instant>>>) -> Result<(Duration, u64), BenchError> {
+/// What became of a player.
+struct Told {
+    /// The longest time without a reply from the failure on; nothing if the session was lost.
+    back: Option<Duration>,
+    account: Account,
+}
+
+/// Says something, waits for its reply and a pause, and says the next, until the node has failed and the player was answered
+/// for a while.
+async fn talk(options: Options, killed: Rc<Cell<Option<Instant>>>) -> Result<Told, BenchError> {
     let mut talk = Talk::begin(options).await?;
     let (mut longest, mut last) = (Duration::ZERO, Instant::now());
     loop {
-        talk.exchange().await?;
+        if !talk.exchange_and_count().await? {
+            eprintln!("put out: {}", talk.put_out().unwrap_or_default());
+            return Ok(Told { back: None, account: talk.account() });
+        }
         let now = Instant::now();
         if let Some(killed) = killed.get() {
             longest = longest.max(now.saturating_duration_since(last.max(killed)));
             let is_over = now.saturating_duration_since(killed) > Duration::from_secs(3) || longest > INTERRUPTED;
             if is_over || now.saturating_duration_since(killed) > PATIENCE {
-                return Ok((longest, talk.said()));
+                return Ok(Told { back: Some(longest), account: talk.account() });
             }
         }
         last = now;

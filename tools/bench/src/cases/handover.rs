@@ -1,25 +1,51 @@
 //! What players notice when their node's process is replaced under them (`ringside node upgrade`): the longest time that a
-//! player waits for a reply while it is, against the same player's longest in as long a time before. A node, sessions with
-//! a player each, all talking; each reply is numbered and hashed over all that was said, so what is lost or doubled ends
-//! the run. Beside it: how long it takes in all.
+//! player waits for a reply while it is, or between two views of a match with ticks, against the same player's longest in as
+//! long a time before. A node, sessions, and players in all of them who talk, or in some of them who watch. Each reply is
+//! numbered and hashed over all that was said and ticks never go back: what is lost or doubled ends the run. Beside it: how
+//! long it takes in all.
 
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use ringside_client::Options;
+use ringside_client::{Client, Event, Options};
 use tokio::task::JoinHandle;
 
 use crate::bench::{BenchError, Context};
 use crate::figure::{Figure, rounded};
 use crate::machine::{LOAD_CORE, on_core};
 use crate::nodes::{Cluster, PATIENCE};
-use crate::player::{Talk, endpoint, options_of, runtime};
+use crate::player::{endpoint, options_of, patiently, runtime};
 use crate::statistics::{Paired, quantile};
+use crate::talk::Talk;
 
-const GAME: &str = "echo";
-/// Cases: sessions, and the time between two messages of a player. The main one comes last.
-const CASES: [(usize, Duration); 2] = [(50, Duration::from_millis(20)), (1_000, Duration::from_millis(400))];
+/// Sessions of a node, and how many of them have a player, who does what.
+#[derive(Debug, Clone, Copy)]
+struct Scene {
+    game: &'static str,
+    sessions: usize,
+    players: usize,
+    does: Does,
+}
+
+/// What players do.
+#[derive(Debug, Clone, Copy)]
+enum Does {
+    /// They talk; so long is between two messages.
+    Talk(Duration),
+    /// They watch a match that ticks.
+    Watch,
+}
+
+/// Cases. The main one comes last. A thousand matches at 60 Hz are more than one core ticks in time, even before it hands
+/// them over.
+const CASES: [Scene; 3] = [
+    Scene { game: "echo", sessions: 50, players: 50, does: Does::Talk(Duration::from_millis(20)) },
+    Scene { game: "arena60", sessions: 200, players: 100, does: Does::Watch },
+    Scene { game: "echo", sessions: 1_000, players: 1_000, does: Does::Talk(Duration::from_millis(400)) },
+];
+/// What a session may stand still, ms: from its last tick in the old process to its first in the new one.
+const TARGET_MS: f64 = 100.0;
 /// How long it goes on after the old process has ended.
 const AFTERWARDS: Duration = Duration::from_millis(500);
 /// Between two players who come.
@@ -38,40 +64,46 @@ enum Phase {
 
 /// Measures.
 pub fn measure(context: &Context) -> Result<Vec<Figure>, BenchError> {
-    on_core(LOAD_CORE, || CASES.into_iter().map(|(sessions, pause)| case(context, sessions, pause)).collect())
+    on_core(LOAD_CORE, || CASES.into_iter().map(|scene| case(context, scene)).collect())
 }
 
-fn case(context: &Context, sessions: usize, pause: Duration) -> Result<Figure, BenchError> {
+fn case(context: &Context, scene: Scene) -> Result<Figure, BenchError> {
     let (mut turns, mut gaps, mut calm, mut took) = (Paired::default(), Vec::new(), Vec::new(), Vec::new());
     for round in 0..context.pairs(2) {
-        let mut cluster = Cluster::start(context, &format!("handover-{sessions}-{round}"), 1, &[])?;
-        cluster.push(context, GAME)?;
-        let (before, during, all) = replace(&mut cluster, context, (sessions, pause))?;
+        let name = format!("handover-{}-{}-{round}", scene.game, scene.sessions);
+        let mut cluster = Cluster::start(context, &name, 1, &[])?;
+        cluster.push(context, scene.game)?;
+        let (before, during, all) = replace(&mut cluster, context, scene)?;
         turns.push(quantile(during.clone(), 0.99), quantile(before.clone(), 0.99));
         gaps.extend(during);
         calm.extend(before);
         took.push(all.as_secs_f64() * 1e3);
     }
-    let case = format!("{sessions} sessions, a player each");
-    let figure = Figure::paired("handover_pause_ms", case, "ms", &turns)
+    let Scene { sessions, players, does, .. } = scene;
+    let case = match does {
+        Does::Talk(_) => format!("{sessions} sessions, a player each"),
+        Does::Watch => format!("{sessions} sessions at 60 Hz, {players} of them watched"),
+    };
+    let p99 = quantile(gaps.clone(), 0.99);
+    let figure = Figure { value: p99, ..Figure::paired("handover_pause_ms", case, "ms", &turns) }
         .with("p50", rounded(quantile(gaps.clone(), 0.5)))
-        .with("p99", rounded(quantile(gaps.clone(), 0.99)))
         .with("longest", rounded(quantile(gaps, 1.0)))
         .with("calm_p50", rounded(quantile(calm.clone(), 0.5)))
         .with("calm_p99", rounded(quantile(calm, 0.99)))
         .with("took_ms", quantile(took, 0.5).round())
-        .with("lost_or_doubled", 0);
+        .with("lost_or_doubled", 0)
+        .with_p99_target(TARGET_MS);
     Ok(figure)
 }
 
-/// Lets players talk, and replaces their node's process. Their longest waits before and meanwhile, ms, and how long it took.
+/// Lets players play, and replaces their node's process. Their longest waits before and meanwhile, ms, and how long it took.
 fn replace(
     cluster: &mut Cluster,
     context: &Context,
-    (sessions, pause): (usize, Duration),
+    Scene { game, sessions, players, does }: Scene,
 ) -> Result<(Vec<f64>, Vec<f64>, Duration), BenchError> {
     for number in 0..sessions {
-        cluster.create_of(1, GAME, &format!("m{number}"), 1)?;
+        cluster.create_of(1, game, &format!("m{number}"), 1)?;
     }
     let runtime = runtime()?;
     let door = cluster.door(1)?;
@@ -79,14 +111,18 @@ fn replace(
     let seated = Rc::<Cell<usize>>::default();
     runtime.block_on(tokio::task::LocalSet::new().run_until(async {
         let endpoint = endpoint(([127, 0, 0, 1], 0).into())?;
-        let mut talks = Vec::new();
-        for number in 0..sessions {
-            let options = options_of(&endpoint, &door, &format!("p-{number}"), &format!("{GAME}/m{number}"))?;
-            talks.push(tokio::task::spawn_local(talk(options, pause, Rc::clone(&phase), Rc::clone(&seated))));
+        let mut all: Vec<JoinHandle<Result<(Duration, Duration), BenchError>>> = Vec::new();
+        for number in 0..players {
+            let options = options_of(&endpoint, &door, &format!("p-{number}"), &format!("{game}/m{number}"))?;
+            let (phase, seated) = (Rc::clone(&phase), Rc::clone(&seated));
+            all.push(match does {
+                Does::Talk(pause) => tokio::task::spawn_local(talk(options, pause, phase, seated)),
+                Does::Watch => tokio::task::spawn_local(watch(options, phase, seated)),
+            });
             tokio::time::sleep(COMING).await;
         }
         let deadline = Instant::now() + PATIENCE;
-        while seated.get() < sessions && Instant::now() < deadline && !talks.iter().any(JoinHandle::is_finished) {
+        while seated.get() < players && Instant::now() < deadline && !all.iter().any(JoinHandle::is_finished) {
             tokio::time::sleep(COMING).await;
         }
         tokio::time::sleep(BEFORE).await;
@@ -100,8 +136,8 @@ fn replace(
         phase.set(Phase::Over);
         replaced?;
         let (mut before, mut during) = (Vec::new(), Vec::new());
-        for talk in talks {
-            let (calm, replacing) = talk.await.map_err(BenchError::setup)??;
+        for player in all {
+            let (calm, replacing) = player.await.map_err(BenchError::setup)??;
             before.push(calm.as_secs_f64() * 1e3);
             during.push(replacing.as_secs_f64() * 1e3);
         }
@@ -119,16 +155,60 @@ async fn talk(
 ) -> Result<(Duration, Duration), BenchError> {
     let mut talk = Talk::begin(options).await?;
     seated.set(seated.get() + 1);
-    let (mut calm, mut replacing) = (Duration::ZERO, Duration::ZERO);
+    let mut waits = Waits::default();
     while phase.get() != Phase::Over {
         let asked = Instant::now();
         talk.exchange().await?;
-        match phase.get() {
-            Phase::Coming => {}
-            Phase::Calm => calm = calm.max(asked.elapsed()),
-            Phase::Replacing | Phase::Over => replacing = replacing.max(asked.elapsed()),
-        }
+        waits.add(phase.get(), asked.elapsed());
         tokio::time::sleep(pause).await;
     }
-    Ok((calm, replacing))
+    Ok((waits.calm, waits.replacing))
+}
+
+/// Watches until it is over, like [`talk`]: the longest times between two views.
+async fn watch(
+    options: Options,
+    phase: Rc<Cell<Phase>>,
+    seated: Rc<Cell<usize>>,
+) -> Result<(Duration, Duration), BenchError> {
+    let mut client = patiently(Client::connect(options)).await?.map_err(BenchError::setup)?;
+    seated.set(seated.get() + 1);
+    let (mut waits, mut last) = (Waits::default(), None::<(Instant, u64)>);
+    while phase.get() != Phase::Over {
+        match patiently(client.next()).await? {
+            Some(Event::View(view)) => {
+                if let Some((at, tick)) = last {
+                    if view.tick < tick {
+                        return Err(BenchError::Child(format!("shows tick {} after tick {tick}", view.tick)));
+                    }
+                    // A new connection begins with what the player has seen.
+                    if view.tick == tick {
+                        continue;
+                    }
+                    waits.add(phase.get(), at.elapsed());
+                }
+                last = Some((Instant::now(), view.tick));
+            }
+            Some(event) if !event.is_last() => {}
+            event => return Err(BenchError::Child(format!("{event:?} in place of a view"))),
+        }
+    }
+    Ok((waits.calm, waits.replacing))
+}
+
+/// A player's longest waits.
+#[derive(Default)]
+struct Waits {
+    calm: Duration,
+    replacing: Duration,
+}
+
+impl Waits {
+    fn add(&mut self, phase: Phase, wait: Duration) {
+        match phase {
+            Phase::Coming => {}
+            Phase::Calm => self.calm = self.calm.max(wait),
+            Phase::Replacing | Phase::Over => self.replacing = self.replacing.max(wait),
+        }
+    }
 }

@@ -2,17 +2,18 @@
 //! and as large as a session may be; and a million messages are answered while their sessions move.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use ringside_client::{Client, Event, Options};
+use ringside_client::Options;
 
 use crate::bench::{BenchError, Context};
 use crate::figure::{Figure, rounded};
 use crate::machine::{LOAD_CORE, on_core};
 use crate::nodes::Cluster;
-use crate::player::{Players, gaps, patiently, see};
+use crate::player::{Players, gaps, see};
 use crate::statistics::quantile;
+use crate::talk::{Account, Talk};
 
 const NODES: u64 = 2;
 const PLAYERS: usize = 8;
@@ -115,14 +116,11 @@ const ECHO: &str = "echo-replicated";
 const SESSIONS: usize = 3;
 /// Messages of a player that are not answered yet, at most.
 const PENDING: u64 = 24;
-
-/// What a player's messages came to.
-#[derive(Default)]
-struct Told {
-    said: u64,
-    lost: u64,
-    doubled: u64,
-}
+/// Messages that must be answered, and moves there must be, at least.
+const MESSAGES: u64 = 1_000_000;
+const MOVES_OF_ALL: usize = 90;
+/// How long that may take: many times what it does.
+const PATIENCE_FOR_ALL: Duration = Duration::from_secs(1800);
 
 /// Messages that were lost, and that were applied or answered twice, while their sessions moved.
 pub fn exactly_once(context: &Context) -> Result<Vec<Figure>, BenchError> {
@@ -135,75 +133,53 @@ pub fn exactly_once(context: &Context) -> Result<Vec<Figure>, BenchError> {
             cluster.followed(1, session)?;
         }
         let each = sessions.iter().map(|session| (session.clone(), PLAYERS)).collect();
-        let players = Players::start(cluster.door(1)?, each, talk)?;
+        let answered = Arc::<AtomicU64>::default();
+        let counted = Arc::clone(&answered);
+        let does = move |options, stop| talk(options, stop, Arc::clone(&counted));
+        let players = Players::start(cluster.door(1)?, each, does)?;
         let begun = Instant::now();
-        // About a million messages in three minutes; a tenth of it where it need not be for the record.
-        let time = Duration::from_secs(if context.is_full() { 170 } else { 45 });
         let mut moves = 0;
-        while begun.elapsed() < time {
+        while answered.load(Ordering::Relaxed) < MESSAGES || moves < MOVES_OF_ALL {
+            if begun.elapsed() > PATIENCE_FOR_ALL {
+                let answered = answered.load(Ordering::Relaxed);
+                players.finish()?;
+                return Err(BenchError::Child(format!("answered {answered} of {MESSAGES} messages in time")));
+            }
             for session in &sessions {
                 cluster.followed(1, session)?;
                 move_to(&cluster, session, if (moves / SESSIONS).is_multiple_of(2) { 2 } else { 1 })?;
                 moves += 1;
             }
         }
-        let told = players.finish()?;
-        let sum = |of: fn(&Told) -> u64| told.iter().map(of).sum::<u64>();
+        let accounts = players.finish()?;
+        let sum = |of: fn(&Account) -> u64| accounts.iter().map(of).sum::<u64>();
+        let (seconds, messages) = (begun.elapsed().as_secs_f64(), sum(|account| account.acknowledged));
         let figure = |name, value: u64| {
-            let figure = Figure {
-                name,
-                case: format!("{} messages, {moves} moves", sum(|told| told.said)),
-                value: value as f64,
-                unit: "messages",
-                reference: 0.0,
-                ratio: 0.0,
-                spread: 0.0,
-                extra: Default::default(),
-            };
-            figure
-                .with("messages", sum(|told| told.said))
+            let case = format!("{messages} messages, {moves} moves");
+            Figure::counted(name, case, "messages", (value, messages))
+                .with("messages", messages)
                 .with("moves", moves)
-                .with("target", "0")
-                .with("met", value == 0)
+                .with("messages_per_s", rounded(messages as f64 / seconds))
+                .with_target(0.0, true)
         };
-        Ok(vec![figure("migration_doubled", sum(|told| told.doubled)), figure("migration_lost", sum(|told| told.lost))])
+        let doubled = figure("migration_doubled", sum(|account| account.doubled));
+        Ok(vec![doubled, figure("migration_lost", sum(|account| account.lost))])
     })
 }
 
-/// Says one thing after the other, several before the first is answered, and counts what does not come back once.
-async fn talk(options: Options, stop: Arc<AtomicBool>) -> Result<Told, BenchError> {
-    let mut client = patiently(Client::connect(options)).await?.map_err(BenchError::setup)?;
-    let (mut told, mut answered) = (Told::default(), 0);
-    // The hash after each message that is not answered yet.
-    let mut hashes = std::collections::VecDeque::from([echo::EMPTY]);
+/// Says one thing after the other, several before the first is answered. All players count together what was answered.
+async fn talk(options: Options, stop: Arc<AtomicBool>, answered: Arc<AtomicU64>) -> Result<Account, BenchError> {
+    let mut talk = Talk::begin(options).await?;
     loop {
-        while told.said < answered + PENDING && !stop.load(Ordering::Relaxed) {
-            told.said += 1;
-            let body = told.said.to_le_bytes().to_vec();
-            hashes.push_back(echo::extend(hashes.back().copied().unwrap_or(echo::EMPTY), &body));
-            client.send(ringside_guest::encode(&ringside_guest::Bytes(body))).map_err(BenchError::setup)?;
+        while talk.pending() < PENDING && !stop.load(Ordering::Relaxed) {
+            talk.say()?;
         }
-        if answered == told.said {
-            return Ok(told);
+        if talk.pending() == 0 {
+            return Ok(talk.account());
         }
-        match patiently(client.next()).await? {
-            Some(Event::Message { body, .. }) => {
-                let reply: echo::Reply = ringside_guest::decode(&body).map_err(BenchError::setup)?;
-                if reply.number <= answered {
-                    told.doubled += 1;
-                    continue;
-                }
-                told.lost += reply.number - answered - 1;
-                for _ in answered..reply.number {
-                    hashes.pop_front();
-                }
-                answered = reply.number;
-                if hashes.front() != Some(&reply.hash) {
-                    return Err(BenchError::Child(format!("reply {answered} is not to what was said")));
-                }
-            }
-            Some(event) if !event.is_last() => {}
-            event => return Err(BenchError::Child(format!("{event:?} in place of a reply"))),
+        if !talk.hear().await? {
+            return talk.all_is_well().map(|()| talk.account());
         }
+        answered.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -21,8 +21,9 @@ use crate::figure::{Figure, rounded};
 use crate::machine::{LOAD_CORE, SERVER_CORE, on_core};
 use crate::nodes::{Cluster, PATIENCE};
 use crate::play::{self, Play};
-use crate::player::{Players, Talk, runtime};
+use crate::player::{Players, runtime};
 use crate::statistics::{Paired, quantile};
+use crate::talk::Talk;
 
 const GAME: &str = "echo-durable";
 /// Sessions that are recovered, and what a player says in each before.
