@@ -15,6 +15,14 @@ pub struct Reply {
     pub body: Bytes,
 }
 
+/// What is seen: the last tick, of a game that ticks, and of the others nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// The tick.
+    #[cfg(feature = "ticking")]
+    pub tick: u64,
+}
+
 /// The running hash before the first message.
 pub const EMPTY: u64 = 0xcbf2_9ce4_8422_2325;
 
@@ -31,6 +39,8 @@ const fn described(name: &'static str, tier: Tier, policy: PartitionPolicy) -> D
 /// A session: what each player has said so far.
 pub struct Echo {
     players: Vec<(u64, u64)>,
+    #[cfg(feature = "ticking")]
+    tick: u64,
     /// Nothing but bytes, of which some change each tick, where a session is wanted that has much to hand over.
     ballast: Vec<u8>,
 }
@@ -48,7 +58,7 @@ impl Game for Echo {
     type Config = ();
     type Input = Bytes;
     type Output = Reply;
-    type View = ();
+    type View = Seen;
 
     const DESCRIPTION: Description = if cfg!(feature = "replicated") {
         described("echo-replicated", Tier::Replicated, PartitionPolicy::Available)
@@ -66,7 +76,12 @@ impl Game for Echo {
     };
 
     fn start(_: (), _: &mut Context<Self>) -> Result<Self, Refusal> {
-        Ok(Echo { players: vec![(0, EMPTY); 256], ballast: Vec::with_capacity(ballast()) })
+        Ok(Echo {
+            players: vec![(0, EMPTY); 256],
+            #[cfg(feature = "ticking")]
+            tick: 0,
+            ballast: Vec::with_capacity(ballast()),
+        })
     }
 
     fn leave(&mut self, slot: Slot, _: LeaveReason, _: &mut Context<Self>) {
@@ -85,6 +100,10 @@ impl Game for Echo {
     }
 
     fn tick(&mut self, tick: u64, _: &mut Context<Self>) {
+        #[cfg(feature = "ticking")]
+        {
+            self.tick = tick;
+        }
         // Filled bit by bit: all at once takes longer than a call may.
         self.ballast.resize((self.ballast.len() + CHANGES * PAGE).min(ballast()), 1);
         for change in 0..CHANGES {
@@ -95,7 +114,12 @@ impl Game for Echo {
         }
     }
 
-    fn view(&self, _: Slot) {}
+    fn view(&self, _: Slot) -> Seen {
+        Seen {
+            #[cfg(feature = "ticking")]
+            tick: self.tick,
+        }
+    }
 }
 
 ringside_guest::export!(Echo);
