@@ -37,8 +37,8 @@ enum Does {
     Watch,
 }
 
-/// Cases. The main one comes last. A thousand matches at 60 Hz are more than one core ticks in time, even before it hands
-/// them over.
+/// Cases. The main one comes last. Of matches at 60 Hz as many as a core ticks in time with the other process beside it: a
+/// thousand were late before they were handed over, on a machine of two cores that others used as well.
 const CASES: [Scene; 3] = [
     Scene { game: "echo", sessions: 50, players: 50, does: Does::Talk(Duration::from_millis(20)) },
     Scene { game: "arena60", sessions: 200, players: 100, does: Does::Watch },
