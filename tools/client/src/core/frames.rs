@@ -78,8 +78,6 @@ impl Core {
             // The session is about to go on there.
             (Stage::StandingBy, ServerFrame::Paused) if !self.events.is_full() => self.events.push(Event::Paused),
             (Stage::AwaitingRewound { after }, ServerFrame::Rewound(rewound)) => self.rewound(id, &rewound, after),
-            // Of a stay that is over: this one begins with the branch, and nothing of it is withdrawn.
-            (Stage::Attached, ServerFrame::Rewound(rewound)) if self.seat.is_on(rewound.branch) => {}
             (
                 Stage::Opening | Stage::Attached | Stage::AwaitingRewound { .. },
                 ServerFrame::Detached { reason, message },

@@ -276,11 +276,6 @@ impl Seat {
             || self.outbox.first() > rewound.last_input + 1
     }
 
-    /// Whether the branch is the one that this client is on.
-    pub fn is_on(&self, branch: Branch) -> bool {
-        self.held.as_ref().is_some_and(|held| held.branch == branch)
-    }
-
     /// Whether a message that came or a committed tick is withdrawn.
     pub fn was_promised_after(&self, rewound: &Rewound) -> bool {
         self.delivered > rewound.last_output || self.committed_tick > rewound.tick

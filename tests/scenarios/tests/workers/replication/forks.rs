@@ -11,7 +11,7 @@ use ringside_core::recording::About;
 use ringside_test_support::proxy::{Faults, Proxy};
 use ringside_test_support::wait::PATIENCE;
 use ringside_worker::Event;
-use ringside_worker::replication::Promoted;
+use ringside_worker::replication::{Kept, Promoted};
 
 use super::{Group, Told};
 use crate::bench::{Bench, sign};
@@ -86,6 +86,21 @@ async fn speak(options: Options, mut said: tokio::sync::mpsc::UnboundedReceiver<
     }
 }
 
+impl Group {
+    /// Waits until a node gives way and hands its branch over.
+    fn until_kept(&mut self, node: u64) -> Box<Kept> {
+        let loser = self.member(node);
+        loop {
+            self.until("the loser to give way", |from, event| {
+                (matches!(event, Event::Kept(_)) && from == loser).then_some(())
+            });
+            if let Some((_, Event::Kept(branch))) = self.heard.pop() {
+                return branch;
+            }
+        }
+    }
+}
+
 /// A session of which both sides went on, and that meet again.
 struct Forked {
     group: Group,
@@ -114,6 +129,10 @@ fn forked(words: (u8, u8)) -> Forked {
     group.until_in_sync(&id, 1);
     let ann = Speaker::start(&group, "ann", &id, 1);
     assert_eq!(ann.say(&mut group, b"before").rewound, None);
+    // He has a seat that both sides know, and comes back to it by the other.
+    let bob = Speaker::start(&group, "bob", &id, 1);
+    assert_eq!(bob.say(&mut group, b"before").rewound, None);
+    drop(bob);
 
     // Home and the other node are on the follower's side.
     group.away.insert(group.member(1));
@@ -139,17 +158,7 @@ fn forked(words: (u8, u8)) -> Forked {
 #[test]
 fn the_branch_that_lost_is_handed_over_and_its_player_goes_on_in_the_other() {
     let Forked { mut group, id, promoted, ann, bob, _proxies, _runtime } = forked((1, 20));
-    let first = group.member(1);
-    let mut kept = None;
-    while kept.is_none() {
-        group.until("the loser to give way", |from, event| {
-            (matches!(event, Event::Kept(_)) && from == first).then_some(())
-        });
-        if let Some((_, Event::Kept(branch))) = group.heard.pop() {
-            kept = Some(branch);
-        }
-    }
-    let kept = kept.unwrap();
+    let kept = group.until_kept(1);
     assert_eq!(kept.session, id);
     let About::Fork { fork, by, leader } = kept.about else { panic!("{:?}", kept.about) };
     assert!(
@@ -173,10 +182,10 @@ fn the_branch_that_lost_is_handed_over_and_its_player_goes_on_in_the_other() {
 #[test]
 fn a_player_of_the_promoted_side_goes_on_where_the_first_leader_won() {
     let Forked { mut group, id, ann, bob, _proxies, _runtime, promoted: _ } = forked((20, 3));
-    // In a branch that began after a promotion, of which the line that goes on has nothing.
+    assert_eq!(group.until_kept(2).session, id);
+    // He comes from a branch that began with a promotion, of which the line that goes on has nothing.
     let told = bob.say(&mut group, b"moved");
-    assert!(told.rewound.is_some(), "he is told");
-    assert_eq!(group.leaders[&id], group.member(1));
+    assert_eq!(told.rewound, Some(0), "he is told, and nothing is taken for lost on the way");
     assert_eq!(ann.say(&mut group, b"both").rewound, None);
     assert_eq!(bob.say(&mut group, b"both").rewound, None);
 }
