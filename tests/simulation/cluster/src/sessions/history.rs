@@ -196,13 +196,17 @@ impl World {
         for session in 0..self.terms.len() {
             let Some(slot) = self.leader_of(session) else { continue };
             let Some(replica) = self.machines[slot].replica(session) else { continue };
+            let mut log = replica.log.clone();
+            if self.is_planted(Plant::LosesTheTail) {
+                log.truncate(log.end().saturating_sub(20));
+            }
             let mut settled: Vec<Vec<(u64, Position)>> = vec![Vec::new(); PLAYERS];
-            for (at, entry) in replica.log.entries().iter().enumerate() {
+            for (at, entry) in log.entries().iter().enumerate() {
                 if let super::log::Item::Input { player, number } = entry.item {
                     settled[player].push((number, at as Position + 1));
                 }
             }
-            let last = replica.log.newest().last;
+            let last = log.newest().last;
             let Some(epoch) = replica.leader().map(Leader::epoch) else { continue };
             for player in 0..PLAYERS {
                 self.settle_history(session, player, epoch, &settled[player], last[player]);

@@ -74,6 +74,14 @@ pub enum Plant {
     SendsTheSameBytesAgain,
     /// A state that cannot be read is taken for none.
     BeginsAnewWhatItCannotRead,
+    /// Of several messages that came at once two change places.
+    TakesOutOfOrder,
+    /// A view says that what is still to come is committed.
+    CommitsWhatIsToCome,
+    /// A view says that all that it shows is committed.
+    CommitsWhatItShows,
+    /// What is left of a session's log at the end lacks its last entries.
+    LosesTheTail,
 }
 
 impl Plant {
@@ -113,5 +121,9 @@ impl Plant {
         (Plant::WritesNewest, Condition::WritesWhatAllRead),
         (Plant::SendsTheSameBytesAgain, Condition::CheckpointsRead),
         (Plant::BeginsAnewWhatItCannotRead, Condition::CommittedKept),
+        (Plant::TakesOutOfOrder, Condition::MonotonicWrites),
+        (Plant::CommitsWhatIsToCome, Condition::WritesFollowReads),
+        (Plant::CommitsWhatItShows, Condition::NothingWithdrawn),
+        (Plant::LosesTheTail, Condition::NothingLost),
     ];
 }

@@ -1,5 +1,7 @@
 //! Seeds pass in both modes, a seed is a run, every condition is looked at, every planted bug is caught.
 
+use ringside_simulation_kit::checks::unbroken;
+
 use super::*;
 
 /// Seeds of each mode that every test run goes through; `cargo xtask simulate` goes through more.
@@ -40,4 +42,9 @@ fn every_planted_bug_is_caught_by_the_condition_that_it_breaks() {
         };
         assert!((0..SEARCH).any(is_caught), "{condition:?} does not catch {plant:?}");
     }
+}
+
+#[test]
+fn a_bug_is_planted_for_every_condition() {
+    assert_eq!(unbroken(Condition::ALL, Plant::ALL), [], "nothing shows that these can fail");
 }
