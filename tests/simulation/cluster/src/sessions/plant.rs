@@ -2,6 +2,7 @@
 //! must catch each, by the condition that it breaks.
 
 use super::conditions::Condition;
+use super::plan::Mode;
 
 /// A planted bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,9 +83,21 @@ pub enum Plant {
     CommitsWhatItShows,
     /// What is left of a session's log at the end lacks its last entries.
     LosesTheTail,
+    /// A machine's clock stands still while it sleeps, so that what it was promised before seems to be good yet.
+    SleepsWithItsClock,
+    /// That a session is over is not said in its chain of records.
+    ForgetsTheEnd,
 }
 
 impl Plant {
+    /// In which runs it can be seen.
+    pub fn modes(self) -> &'static [Mode] {
+        match self {
+            Plant::SleepsWithItsClock | Plant::ForgetsTheEnd => &[Mode::Away],
+            _ => &[Mode::Bounded, Mode::Unbounded],
+        }
+    }
+
     /// All of them, and the condition that each breaks.
     pub const ALL: &[(Plant, Condition)] = &[
         (Plant::SkipsTheFence, Condition::NothingOlder),
@@ -125,5 +138,7 @@ impl Plant {
         (Plant::CommitsWhatIsToCome, Condition::WritesFollowReads),
         (Plant::CommitsWhatItShows, Condition::NothingWithdrawn),
         (Plant::LosesTheTail, Condition::NothingLost),
+        (Plant::SleepsWithItsClock, Condition::OneReleases),
+        (Plant::ForgetsTheEnd, Condition::StaleLeadsNothing),
     ];
 }
