@@ -18,7 +18,9 @@ pub const VERSION: u8 = 1;
 /// has what it holds.
 const KEEPING: u8 = 2;
 /// What is said of inputs that may kill a process, and entries that are skipped because one may have; and who has led.
-const NEWEST: u8 = 3;
+const SUSPECTING: u8 = 3;
+/// What is said of states that are compared.
+const NEWEST: u8 = 4;
 
 /// A message about a session. Bodies of entries are those of the frame where it was read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +79,10 @@ pub(crate) enum Item<B = Bytes> {
     Lacks { session: SessionId },
     /// From a leader that introduces itself: who has led, and why. Not all of that is in the log that it sends.
     History { session: SessionId, changes: Vec<Change> },
+    /// To a follower: the state after this entry is about to be compared.
+    Comparing { session: SessionId, position: Position },
+    /// To a follower: the hash of the leader's state there.
+    Compared { session: SessionId, position: Position, hash: StateHash },
 }
 
 impl<B> Item<B> {
@@ -84,15 +90,16 @@ impl<B> Item<B> {
     fn version(&self) -> u8 {
         match self {
             Item::Warm { .. } | Item::Lacks { .. } => KEEPING,
-            Item::Word(word) if word.is_of_suspects() => NEWEST,
-            Item::History { .. } => NEWEST,
+            Item::Word(word) if word.is_of_suspects() => SUSPECTING,
+            Item::History { .. } => SUSPECTING,
+            Item::Comparing { .. } | Item::Compared { .. } => NEWEST,
             _ => VERSION,
         }
     }
 
     /// Whether whoever does not know it must not miss what is said beside it.
     pub fn is_news(&self) -> bool {
-        self.version() == NEWEST
+        self.version() >= SUSPECTING
     }
 }
 
