@@ -5,6 +5,7 @@
 mod act;
 mod arrivals;
 mod branches;
+mod comparing;
 mod following;
 mod gates;
 mod job;

@@ -144,6 +144,7 @@ impl Worker {
             self.work_on(index);
         }
         self.hand_on_checkpoint(index);
+        self.hand_on_comparison(index);
         self.update_followers(index);
         self.hand_on_recording(now, index);
         self.mark_views(now, index);
@@ -411,7 +412,10 @@ impl Worker {
         }
         match worked {
             // What is recorded has waited for the hash.
-            Ok(false) => self.hand_on_recording(now, index),
+            Ok(false) => {
+                self.hand_on_recording(now, index);
+                self.hand_on_comparison(index);
+            }
             Ok(true) => {
                 self.tell_players(index, &ServerFrame::Resumed);
                 self.go_on_with(now, index);

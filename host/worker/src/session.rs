@@ -149,6 +149,8 @@ pub(crate) struct Session {
     pub(crate) recording: Option<Recording>,
     /// The hash of the last checkpoint on its way into the recording; what came after waits for it.
     hashing: Option<Hashing>,
+    /// Whether its recording is to have the hash.
+    is_hash_recorded: bool,
     /// When a piece of it was handed on last.
     handed_on: Instant,
     base: Instant,
@@ -260,6 +262,7 @@ impl Session {
             is_recorded: false,
             recording: None,
             hashing: None,
+            is_hash_recorded: false,
             handed_on: now,
             period,
             next_tick: first_tick,
@@ -605,8 +608,11 @@ impl Session {
     fn hash(&mut self, budget: Duration) {
         if let Some((position, state)) = self.hashing.as_mut().and_then(|hashing| hashing.step(budget)) {
             self.hashing = None;
-            if let Some(recording) = &mut self.recording {
+            if let Some(recording) = self.recording.as_mut().filter(|_| self.is_hash_recorded) {
                 recording.checkpoint(position, state);
+            }
+            if let Some(lead) = &mut self.lead {
+                lead.compared.hashed(Mark { position, hash: state });
             }
         }
     }
@@ -748,6 +754,11 @@ impl Session {
         self.hash(Duration::MAX);
         if let Some(recording) = &mut self.recording {
             recording.take(&self.log, self.fold.output_hash());
+        }
+        self.is_hash_recorded = self.recording.is_some();
+        let lead = self.lead.as_mut();
+        let is_compared = lead.is_some_and(|lead| lead.compares(self.fold.module(), state.position()));
+        if self.is_hash_recorded || is_compared {
             self.hashing = Some(Hashing::new(Arc::clone(&state)));
         }
         self.checkpoint = Some(state);

@@ -502,7 +502,14 @@ impl Follower {
     fn compare(&mut self) {
         let Some(leader) = self.leader_mark else { return };
         let Some(own) = self.marks.get(&leader.position).copied() else { return };
-        if own.hash != leader.hash && !self.has_diverged {
+        if own.hash != leader.hash {
+            self.handle_difference(leader, own);
+        }
+    }
+
+    /// Its fold and the leader's were found to differ, in what marks do not show.
+    pub fn handle_difference(&mut self, leader: Mark, own: Mark) {
+        if !self.has_diverged {
             self.has_diverged = true;
             self.outputs.push_back(Output::Diverged { leader, own });
         }

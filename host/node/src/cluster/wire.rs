@@ -1,4 +1,5 @@
-//! What nodes say to each other over their links. A version is agreed on in the hello; this is version 1.
+//! What nodes say to each other over their links. A version is agreed on in the hello
+//! ([`super::links::VERSIONS`]).
 
 use ringside_core::directory;
 use ringside_core::ids::{GameName, ModuleHash, Node, SessionId, SessionKey, WorkerId};
@@ -149,6 +150,32 @@ impl Ask {
         match self {
             Ask::Module(_) => ringside_core::limits::MODULE_BYTES,
             _ => ANSWER_BYTES,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ringside_golden::{GoldenFile, samples};
+
+    use super::*;
+    use crate::cluster::links::frame;
+
+    /// Every message that this version has, with every variant of what it carries.
+    const PUBLISHED: GoldenFile = GoldenFile {
+        package_directory: env!("CARGO_MANIFEST_DIR"),
+        name: "node-messages-2.hex",
+        package: "ringside-node",
+        version: "links::VERSIONS",
+    };
+
+    #[test]
+    fn messages_of_the_published_version_are_written_and_read_as_they_were() {
+        let samples = samples::<Message>();
+        let written = |(name, message): &(String, Message)| (name.clone(), frame::encode(message).unwrap());
+        PUBLISHED.check(&samples.iter().map(written).collect::<Vec<_>>());
+        for ((name, bytes), (_, message)) in PUBLISHED.committed().iter().zip(samples) {
+            assert_eq!(frame::decode::<Message>(&bytes[4..]).unwrap(), message, "{name}");
         }
     }
 }

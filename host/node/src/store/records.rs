@@ -107,6 +107,7 @@ mod tests {
     use object_store::ObjectStoreExt;
     use ringside_core::ids::{Node, NodeId, WorkerId};
     use ringside_core::leadership::record::Member;
+    use ringside_golden::{GoldenFile, samples};
 
     use super::*;
 
@@ -134,6 +135,31 @@ mod tests {
         let last = first.with_set([].into(), 7, Cause::Ended);
         assert!(store.put_record(&Record { number: 3, ..last }).await.unwrap());
         assert_eq!(store.open_of_key(&again).await.unwrap(), None, "it is over");
+    }
+
+    const PUBLISHED: GoldenFile = GoldenFile {
+        package_directory: env!("CARGO_MANIFEST_DIR"),
+        name: "leadership-records-1.hex",
+        package: "ringside-node",
+        version: "records::RECORD_FORMAT",
+    };
+
+    #[tokio::test]
+    async fn records_of_the_published_format_are_written_and_read_as_they_were() {
+        let records = samples::<Record>();
+        let mut written = Vec::new();
+        for (name, record) in &records {
+            let store = Store::memory();
+            assert!(store.put_record(record).await.unwrap());
+            let object = store.get(&record_path(&record.session, record.number)).await.unwrap();
+            written.push((name.clone(), object.unwrap().to_vec()));
+        }
+        PUBLISHED.check(&written);
+        for ((name, bytes), (_, record)) in PUBLISHED.committed().into_iter().zip(records) {
+            let store = Store::memory();
+            assert!(store.create(&record_path(&record.session, record.number), bytes.into()).await.unwrap());
+            assert_eq!(store.newest_record(&record.session).await.unwrap(), Some(record), "{name}");
+        }
     }
 
     #[tokio::test]

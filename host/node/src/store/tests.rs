@@ -1,3 +1,5 @@
+use ringside_golden::GoldenFile;
+
 use super::*;
 use crate::scratch::Scratch;
 
@@ -48,6 +50,27 @@ async fn a_game_has_a_last_version() {
     assert!(store.create(&version_path(&pong, VERSIONS), sealed(&encode(&version(1))).into()).await.unwrap());
     assert_eq!(store.push(&pong, &version(1)).await.unwrap(), (VERSIONS, false));
     assert!(matches!(store.push(&pong, &version(2)).await, Err(StoreError::Exhausted(_))));
+}
+
+const PUBLISHED: GoldenFile = GoldenFile {
+    package_directory: env!("CARGO_MANIFEST_DIR"),
+    name: "game-versions-1.hex",
+    package: "ringside-node",
+    version: "store::VERSION_FORMAT",
+};
+
+#[tokio::test]
+async fn versions_of_the_published_format_are_written_and_read_as_they_were() {
+    let (store, pong) = (Store::memory(), "pong".parse::<GameName>().unwrap());
+    let first = Version { module: ModuleHash([0xab; 32]), size_bytes: 47_061, pushed_ms: 1_760_000_000_000 };
+    assert_eq!(store.push(&pong, &first).await.unwrap(), (1, true));
+    let object = store.get(&version_path(&pong, 1)).await.unwrap().unwrap();
+    PUBLISHED.check(&[("first".to_owned(), object.to_vec())]);
+    let other = Store::memory();
+    for (_, bytes) in PUBLISHED.committed() {
+        assert!(other.create(&version_path(&pong, 1), bytes.into()).await.unwrap());
+    }
+    assert_eq!(other.versions(&pong).await.unwrap(), [(1, first)]);
 }
 
 #[tokio::test]

@@ -14,11 +14,12 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use ringside_core::ids::SessionId;
-use ringside_core::leadership::message::{Append, Message, Party};
+use ringside_core::leadership::message::{Append, Mark, Message, Party};
 use ringside_core::leadership::record::Member;
 use ringside_sandbox::State;
 
 use super::arrivals::Arrivals;
+use super::comparing::Comparison;
 use super::job::{Done, Job, Outcome};
 use super::wire::{self, Item, Word};
 use super::{Clock, Following, Nodes, Unsent};
@@ -194,6 +195,12 @@ impl Worker {
             }
             Item::Diverged { session, position, leader, follower } => {
                 self.keep_divergence(&session, (position, leader, follower));
+            }
+            Item::Comparing { session, position } => {
+                self.take_comparison(now, from, &session, Comparison::Begins(position));
+            }
+            Item::Compared { session, position, hash } => {
+                self.take_comparison(now, from, &session, Comparison::Is(Mark { position, hash }));
             }
             Item::Warm { session } => self.warm(now, &session),
             Item::Lacks { session } => self.lacks(from, &session),

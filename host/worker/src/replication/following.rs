@@ -17,6 +17,7 @@ use ringside_core::log::{Input, Record};
 use ringside_core::recording::About;
 use ringside_sandbox::{Fold, FoldError, FoldOptions, Module, Rebuild, State, Step};
 
+use super::comparing::{Comparing, Comparison};
 use super::wire::CheckpointHead;
 use super::{Branches, Change, Clock, Keeping, Kept, Lead, Phase, keeps_log};
 use crate::arena::Arena;
@@ -68,6 +69,7 @@ pub(crate) struct Following {
     pub keeping: Option<Keeping>,
     /// For how long nobody led it then.
     pub slept: Duration,
+    comparing: Comparing,
 }
 
 /// What is left of a session, or begins one, for a follower.
@@ -117,6 +119,7 @@ impl Following {
             is_restored: false,
             keeping,
             slept: Duration::ZERO,
+            comparing: Comparing::default(),
         }
     }
 
@@ -203,6 +206,7 @@ impl Following {
             self.next_base = None;
         }
         self.ahead = None;
+        self.comparing.truncate(to);
         if self.applied() > to || self.restore.is_some() {
             (self.fold, self.restore) = (None, None);
         }
@@ -235,7 +239,7 @@ impl Following {
             return false;
         }
         let end = self.log.back().map_or(self.base_position(), |entry| entry.position);
-        end > self.applied() || self.restore.is_some()
+        end > self.applied() || self.restore.is_some() || self.comparing.has_work()
     }
 
     /// Folds for about `budget`.
@@ -260,14 +264,34 @@ impl Following {
             }
             fold.replay(entry, &mut outputs)?;
             self.core.handle_applied(Mark { position: entry.position, hash: fold.output_hash() });
+            self.comparing.pass(fold);
             at += 1;
             if begun.elapsed() >= budget {
                 break;
             }
         }
+        self.comparing.work(budget.saturating_sub(begun.elapsed()));
+        self.compare();
         self.pump();
         self.capture_if_due(now);
         Ok(())
+    }
+
+    /// Its leader says something of a state that is compared. One that does not fold takes no part.
+    pub fn take_comparison(&mut self, from: Member, said: Comparison) {
+        let Some(fold) = self.fold.as_mut().filter(|_| self.core.record().is_none_or(|it| it.leader == from)) else {
+            return;
+        };
+        self.comparing.told(said);
+        self.comparing.pass(fold);
+        self.compare();
+        self.pump();
+    }
+
+    fn compare(&mut self) {
+        if let Some((leader, own)) = self.comparing.difference() {
+            self.core.handle_difference(leader, own);
+        }
     }
 
     fn restore(&mut self, budget: Duration) -> Result<(), FoldError> {
@@ -297,6 +321,10 @@ impl Following {
         let committed = self.core.committed();
         let next = self.next_base.as_ref().map_or(0, |state| state.position());
         if self.restore.is_some() || self.fold.as_ref().is_some_and(|fold| fold.position() < next) {
+            return;
+        }
+        // Should the states differ, this tells since when; but not for ever.
+        if self.comparing.is_pending() && (self.log.len() as u64) < 2 * limits::CHECKPOINT_ENTRIES {
             return;
         }
         if let Some(state) = self.next_base.take_if(|state| state.position() <= committed) {
@@ -361,6 +389,7 @@ impl Following {
         }
         self.heard = now;
         (self.fold, self.restore, self.next_base, self.ahead) = (None, None, None, None);
+        self.comparing = Comparing::default();
         self.log.clear();
         self.base = Some(state);
         self.branches = head.branches;

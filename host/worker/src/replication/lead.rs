@@ -16,6 +16,7 @@ use ringside_core::output::Output as GuestOutput;
 use ringside_protocol::reason::Reason;
 use ringside_sandbox::{Module, State};
 
+use super::comparing::Compared;
 use super::gates::{self, Gates};
 use super::{Branches, Change, Clock, Moving, Phase, ReplicationReport, keeps_log};
 use crate::command::Pause;
@@ -55,6 +56,8 @@ pub(crate) struct Lead {
     pub linked: BTreeSet<Member>,
     /// The last checkpoint of which one side of a divergence was kept: once is enough.
     pub diverged_since: Option<Position>,
+    /// What followers are told of states that are compared.
+    pub compared: Compared,
     /// Views pause: somebody else may be showing others.
     pub is_paused: bool,
     /// Whether it is among those of the turn whose entries are to be sent, and among those whose are gathered.
@@ -149,6 +152,7 @@ impl Lead {
             standing: BTreeMap::new(),
             moving: None,
             diverged_since: None,
+            compared: Compared::default(),
             first: None,
             told: None,
             in_sync,
@@ -300,6 +304,12 @@ impl Lead {
     pub fn flush(&mut self, now: Instant, mark: Mark) {
         self.core.handle_mark(mark);
         self.core.handle_flush(self.clock.us(now));
+    }
+
+    /// A checkpoint was taken. Whether followers who replay the session are to compare its hash with theirs.
+    pub fn compares(&mut self, module: &Module, position: Position) -> bool {
+        let is_replayed = !self.core.record().in_sync.is_empty() && !keeps_log(module, &self.terms);
+        is_replayed && self.compared.begin(position)
     }
 
     /// A checkpoint was taken: the entries before it may still be wanted for a while.

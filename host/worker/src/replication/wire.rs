@@ -18,7 +18,9 @@ pub const VERSION: u8 = 1;
 /// has what it holds.
 const KEEPING: u8 = 2;
 /// What is said of inputs that may kill a process, and entries that are skipped because one may have; and who has led.
-const NEWEST: u8 = 3;
+const SUSPECTING: u8 = 3;
+/// What is said of states that are compared.
+const NEWEST: u8 = 4;
 
 /// A message about a session. Bodies of entries are those of the frame where it was read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +79,10 @@ pub(crate) enum Item<B = Bytes> {
     Lacks { session: SessionId },
     /// From a leader that introduces itself: who has led, and why. Not all of that is in the log that it sends.
     History { session: SessionId, changes: Vec<Change> },
+    /// To a follower: the state after this entry is about to be compared.
+    Comparing { session: SessionId, position: Position },
+    /// To a follower: the hash of the leader's state there.
+    Compared { session: SessionId, position: Position, hash: StateHash },
 }
 
 impl<B> Item<B> {
@@ -84,15 +90,16 @@ impl<B> Item<B> {
     fn version(&self) -> u8 {
         match self {
             Item::Warm { .. } | Item::Lacks { .. } => KEEPING,
-            Item::Word(word) if word.is_of_suspects() => NEWEST,
-            Item::History { .. } => NEWEST,
+            Item::Word(word) if word.is_of_suspects() => SUSPECTING,
+            Item::History { .. } => SUSPECTING,
+            Item::Comparing { .. } | Item::Compared { .. } => NEWEST,
             _ => VERSION,
         }
     }
 
     /// Whether whoever does not know it must not miss what is said beside it.
     pub fn is_news(&self) -> bool {
-        self.version() == NEWEST
+        self.version() >= SUSPECTING
     }
 }
 
@@ -166,86 +173,4 @@ pub(crate) fn open_checkpoint(body: &[u8]) -> Result<(CheckpointHead, &[u8]), Wi
 }
 
 #[cfg(test)]
-mod tests {
-    use ringside_core::ids::{Epoch, Node, NodeId, Slot, WorkerId};
-    use ringside_core::leadership::record::{Cause, Member};
-    use ringside_core::leadership::suspect::{Suspect, Suspects};
-    use ringside_core::log::{Input, Outcome, SkipCause};
-
-    use super::*;
-
-    fn word<'a>(from: Position, count: u64) -> Word<&'a [u8]> {
-        let epoch = Epoch { number: 1, node: 1, node_generation: 1 };
-        let append = Append { epoch, stamp_us: 7, from, to: from + count, committed: 0, record: None, mark: None };
-        let entry = |position| Record { position, time_us: position, input: Input::Tick, outcome: Outcome::Applied };
-        Word {
-            session: "arena/a@0000000000000001".parse().unwrap(),
-            message: Message::Append(append),
-            entries: (from + 1..=from + count).map(entry).collect(),
-        }
-    }
-
-    #[test]
-    fn words_come_back_as_they_were_said() {
-        let mut body = Vec::new();
-        begin(&mut body);
-        let standing = Item::Standing { session: "arena/a@0000000000000001".parse().unwrap(), players: 300 };
-        let absent = Item::Absent { session: "arena/b@0000000000000001".parse().unwrap() };
-        let said = [Item::Word(word(0, 3)), standing, absent, Item::Word(word(3, 0)), Item::Word(word(3, 9))];
-        said.iter().for_each(|item| append(&mut body, item));
-        assert_eq!(items(&body).unwrap(), said);
-        assert_eq!(body[3], VERSION, "whatever the first version has is said so");
-        let session: SessionId = "arena/b@0000000000000001".parse().unwrap();
-        let newer = [Item::Warm { session: session.clone() }, Item::Lacks { session }, Item::Word(word(3, 1))];
-        newer.iter().for_each(|item| append(&mut body, item));
-        assert_eq!((body[3], items(&body).unwrap().split_off(said.len())), (KEEPING, newer.to_vec()));
-    }
-
-    #[test]
-    fn what_is_said_of_suspects_is_golden_and_of_the_newest_version() {
-        let session: SessionId = "arena/b@0000000000000001".parse().unwrap();
-        let epoch = Epoch { number: 2, node: 1, node_generation: 1 };
-        let suspect = |slot, number| Suspect { slot: Slot(slot), joined: 2, number, body: 9 };
-        let suspects = Suspects { epoch, number: 3, waiting: vec![suspect(0, 7)], killers: vec![suspect(1, 4)] };
-        let word = |message| Item::Word(Word { session: session.clone(), message, entries: Vec::new() });
-        let leader = Member { node: Node { id: NodeId(1), generation: 1 }, worker: WorkerId(0) };
-        let changes = vec![Change { leader, epoch, position: 5, cause: Cause::Promoted }];
-        let history = Item::History { session: session.clone(), changes };
-        let said = [word(Message::Suspects(suspects)), word(Message::Suspected { epoch, number: 3 }), history];
-        let mut body = Vec::new();
-        begin(&mut body);
-        said.iter().for_each(|item| append(&mut body, item));
-        assert!(said.iter().all(Item::is_news));
-        assert_eq!(items(&body).unwrap(), said);
-        let hex: String = body.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(
-            hex,
-            "5253520300056172656e610162010802010103010002070901010204090000056172656e610162010902010103\
-             0007056172656e61016201010101000201010501"
-        );
-        // An entry that is skipped as one is new as well, and no other.
-        let mut skipped = self::word(0, 2);
-        assert_eq!(Item::Word(skipped.clone()).version(), VERSION);
-        skipped.entries[1].outcome = Outcome::Skipped(SkipCause::Suspect);
-        assert_eq!(Item::Word(skipped).version(), NEWEST);
-    }
-
-    #[test]
-    fn what_is_cut_off_of_another_version_or_contradicts_itself_is_refused() {
-        let mut body = Vec::new();
-        begin(&mut body);
-        append(&mut body, &Item::Word(word(0, 3)));
-        for end in 0..body.len() {
-            assert!(end == 4 || items(&body[..end]).is_err(), "{end} bytes");
-        }
-        let mut other = body.clone();
-        other[3] = 9;
-        assert_eq!(items(&other), Err(WireError::Version(9)));
-        let mut gap = word(0, 3);
-        gap.entries[1].position = 9;
-        let mut body = Vec::new();
-        begin(&mut body);
-        append(&mut body, &Item::Word(gap));
-        assert_eq!(items(&body), Err(WireError::Malformed));
-    }
-}
+mod tests;

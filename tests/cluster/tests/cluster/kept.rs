@@ -96,6 +96,71 @@ async fn a_followers_corrupted_page_is_found_and_named_and_the_match_goes_on() {
     player.exchange(20).await;
 }
 
+/// The row of somebody who is not in the session comes so far behind the first player's, and says that nothing was said.
+const UNUSED_ROW: u64 = 100 * 16;
+
+/// Where the table of the guest's rows is in the memory of a process: its first is the player's, and one that nobody uses is
+/// as `unused` says.
+fn tables(pid: u32, row: &[u8], unused: &[u8]) -> Vec<u64> {
+    let memory = File::open(format!("/proc/{pid}/mem")).expect("its memory");
+    let mut found = vec![0; unused.len()];
+    let is_table = |place: &u64| memory.read_exact_at(&mut found, place + UNUSED_ROW).is_ok() && found == unused;
+    places(pid, row).into_iter().filter(is_table).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_followers_corrupted_page_that_changes_no_output_is_found_and_never_led_by() {
+    let name = "echo-replicated/final";
+    let mut cluster = Cluster::start(3).await;
+    cluster.node(1).push("echo-replicated");
+    cluster.agreed().await;
+    let session = create(cluster.node(1), "echo-replicated", "final");
+    let (leader, follower) = led_and_followed(&cluster, 1, name).await;
+    let mut player = Player::join(cluster.node(third(leader, follower)), "ada", name).await;
+    let pid = cluster.node(follower).pid();
+    let unused = [0_u64.to_le_bytes(), echo::EMPTY.to_le_bytes()].concat();
+    let tables_now = until("the table in the follower's guest", async || {
+        player.exchange(3).await;
+        Some(tables(pid, &player.row(), &unused)).filter(|tables| !tables.is_empty())
+    })
+    .await;
+    let memory = File::options().write(true).open(format!("/proc/{pid}/mem")).expect("its memory");
+    for table in tables_now {
+        memory.write_all_at(&[0x5a], table + UNUSED_ROW + 1).expect("a byte of its memory");
+    }
+    // Nobody ever reads it: the states are compared.
+    let said = until("the comparison", async || {
+        player.exchange(20).await;
+        let mut lines = cluster.node(follower).log_so_far().into_iter();
+        lines.find(|line| line.contains("this follower's fold differs from its leader's"))
+    })
+    .await;
+    assert!(said.contains(&session), "{said}");
+    let names = kept(&cluster, leader, &session, 2).await;
+    let side = |side: &str| names.iter().find(|name| name.contains(side)).unwrap_or_else(|| panic!("{names:?}"));
+    let of_leader = replay(&cluster, leader, side("diverged-leader"));
+    assert_eq!(of_leader.parsed()["same"], true, "{of_leader:?}");
+    let of_follower = replay(&cluster, leader, side("diverged-follower"));
+    assert_eq!(of_follower.code, Some(1), "{of_follower:?}");
+    let found = of_follower.parsed();
+    assert!(found["first_difference"].is_null() && found["outputs_differ"] == serde_json::json!([]), "{found:#}");
+    let pages = found["state_difference"]["pages"].as_array().expect("pages");
+    assert!(pages.len() == 1 && found["state_difference"]["globals"] == serde_json::json!([]), "{found:#}");
+    // Whoever leads next does so by a state that is right: that follower, begun anew, or another.
+    assert_eq!(led_and_followed(&cluster, leader, &session).await.0, leader);
+    player.exchange(20).await;
+    cluster.take(leader).kill();
+    player.exchange(20).await;
+    let by = third(leader, follower);
+    let (next, _) = led_and_followed(&cluster, by, &session).await;
+    let pid = cluster.node(next).pid();
+    until("the table in the next leader's guest", async || {
+        player.exchange(3).await;
+        (!tables(pid, &player.row(), &unused).is_empty()).then_some(())
+    })
+    .await;
+}
+
 const LAN: Quality = Quality { delay: Duration::from_millis(1), loss_permille: 0 };
 
 /// Says a word and waits for its answer.

@@ -2,6 +2,7 @@
 //! WebAssembly, at once or in pieces, in this process or in another one) and from wherever it is restored.
 
 mod every_position;
+mod golden;
 mod leader;
 mod native;
 mod random_inputs;

@@ -94,8 +94,11 @@ impl World {
     }
 
     /// A request is answered.
-    pub fn answered(&mut self, slot: usize, number: RequestId, answer: Result<Placed, Refusal>) {
+    pub fn answered(&mut self, slot: usize, number: RequestId, mut answer: Result<Placed, Refusal>) {
         let now = self.now();
+        if self.is_planted(Plant::TurnsAway) && self.random.happens(0.1) {
+            answer = Err(Refusal::Busy);
+        }
         if self.is_planted(Plant::LosesAnswers) && self.random.happens(0.02) {
             return;
         }

@@ -46,6 +46,10 @@ pub enum Plant {
     SleepsThroughAlarms,
     /// A node goes on writing what it wrote when somebody comes who reads less.
     WritesOnAsItDid,
+    /// A node's account of the answers that it keeps grows with each look.
+    HoldsMore,
+    /// Some who are served are told that the node is busy.
+    TurnsAway,
 }
 
 impl Plant {
@@ -71,5 +75,7 @@ impl Plant {
         (Plant::ForgetsRedirects, Condition::RedirectsBounded),
         (Plant::SleepsThroughAlarms, Condition::AnsweredOnce),
         (Plant::WritesOnAsItDid, Condition::WritesWhatAllRead),
+        (Plant::HoldsMore, Condition::Bounded),
+        (Plant::TurnsAway, Condition::Served),
     ];
 }

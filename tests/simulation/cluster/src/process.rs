@@ -93,6 +93,8 @@ pub struct Process {
     pub writes: u16,
     /// Since when it sees each node without a break.
     pub sees: BTreeMap<Node, Micros>,
+    /// What a planted bug adds to its tables.
+    pub leaked: usize,
 }
 
 impl Process {
@@ -154,6 +156,7 @@ impl Process {
             ring,
             writes: reads(node).oldest,
             sees: BTreeMap::from([(node, now)]),
+            leaked: 0,
         }
     }
 

@@ -2,10 +2,11 @@
 //! virtual time. What a node does is the production code of `ringside_core::leadership`; its worker is a model: a turn
 //! every 10 ms, a log in memory, a fold that hashes what it is given.
 //!
-//! Two modes. *Bounded*: one fault at a time, with time to recover; no session may be lost, each is led again in time and
+//! Three modes. *Bounded*: one fault at a time, with time to recover; no session may be lost, each is led again in time and
 //! whoever stood still or lost packets within the bounds is not deposed. *Unbounded*: whatever comes; sessions may stop,
-//! and must not be wrong.
+//! and must not be wrong. *Away*: a machine is away for an hour, while its sessions end, go on and are evicted.
 
+mod away;
 mod conditions;
 mod history;
 mod log;

@@ -1,5 +1,7 @@
 //! Seeds pass, a seed is a run, every condition is looked at, every planted bug is caught by the condition it breaks.
 
+use ringside_simulation_kit::checks::unbroken;
+
 use super::*;
 
 /// Seeds that every test run goes through; `cargo xtask simulate` goes through more.
@@ -35,4 +37,9 @@ fn every_planted_bug_is_caught_by_the_condition_that_it_breaks() {
         let seed = (0..SEARCH).find(caught);
         assert!(seed.is_some(), "{condition:?} does not catch {plant:?}");
     }
+}
+
+#[test]
+fn a_bug_is_planted_for_every_condition() {
+    assert_eq!(unbroken(Condition::ALL, Plant::ALL), [], "nothing shows that these can fail");
 }

@@ -12,6 +12,7 @@ use ringside_simulation_kit::scheduler::Micros;
 
 use crate::conditions::Condition;
 use crate::plan::PEACE;
+use crate::plant::Plant;
 use crate::process::{Request, name_text};
 use crate::world::{Phase, World};
 
@@ -23,8 +24,13 @@ const REST: Micros = 3_000_000;
 impl World {
     /// A process's tables are within their bounds.
     pub fn watch_sizes(&mut self, slot: usize) {
-        let Some(process) = self.machines[slot].process.as_ref() else { return };
-        let sizes = process.directory.sizes();
+        let leaks = self.is_planted(Plant::HoldsMore);
+        let Some(process) = self.machines[slot].process.as_mut() else { return };
+        let mut sizes = process.directory.sizes();
+        if leaks {
+            process.leaked += limits::DUPLICATES / 100;
+            sizes.duplicates += process.leaked;
+        }
         let holds = sizes.requests <= limits::WAITING_REQUESTS
             && sizes.entries <= limits::HOME_ENTRIES
             && sizes.waiting <= 2 * limits::HOME_WAITING

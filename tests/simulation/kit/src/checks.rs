@@ -66,6 +66,12 @@ impl<C: Ord + Copy + Debug> Checks<C> {
     }
 }
 
+/// The conditions that no planted bug breaks, of plants with what each breaks: nothing shows that those can fail.
+pub fn unbroken<C: PartialEq + Copy, P>(conditions: &[C], plants: &[(P, C)]) -> Vec<C> {
+    let is_broken = |condition: &C| plants.iter().any(|(_, breaks)| breaks == condition);
+    conditions.iter().copied().filter(|condition| !is_broken(condition)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,6 +90,11 @@ mod tests {
         sum.absorb(&checks);
         assert_eq!((sum.idle(), sum.violation()), (vec![], checks.violation()));
         assert_eq!(sum.evaluated()["order"], 2);
+    }
+
+    #[test]
+    fn conditions_that_nothing_breaks_are_named() {
+        assert_eq!(unbroken(&["order", "bound", "peace"], &[(1, "bound"), (2, "bound"), (3, "order")]), ["peace"]);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use ringside_core::recording::About;
 use ringside_protocol::frame::ServerFrame;
 use ringside_sandbox::State;
 
+use super::super::comparing::Comparison;
 use super::super::following::Remains;
 use super::super::wire::{CheckpointHead, Item, Word};
 use super::super::{Branches, Follow, Following, Lead, Nodes, Phase, Promoted};
@@ -186,6 +187,13 @@ impl Worker {
         self.replication.schedule.set(at as u32, next);
         if has_work && !self.replication.work.contains(&at) {
             self.replication.work.push_back(at);
+        }
+    }
+
+    /// The leader says something of a state that is compared.
+    pub(super) fn take_comparison(&mut self, now: Instant, from: Member, session: &SessionId, said: Comparison) {
+        if let Some(at) = self.replication.index_of(session) {
+            self.with_follower(now, at, |following| following.take_comparison(from, said));
         }
     }
 

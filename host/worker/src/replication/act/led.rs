@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use ringside_core::ids::{PlayerId, Position, SessionId, Slot, StateHash};
 use ringside_core::leadership::leader::ChainReply;
-use ringside_core::leadership::message::{Append, Message, Output, Party, Release};
+use ringside_core::leadership::message::{Append, Mark, Message, Output, Party, Release};
 use ringside_core::leadership::record::{Member, Record};
 use ringside_core::leadership::{Follower, Leader};
 use ringside_core::recording::{About, EndReason};
@@ -13,6 +13,7 @@ use ringside_protocol::frame::{Place, ServerFrame};
 use ringside_protocol::limits::{CLOSING_TIMEOUT, RESOLVE_TIMEOUT};
 use ringside_protocol::reason::Reason;
 
+use super::super::comparing::Comparison;
 use super::super::following::Remains;
 use super::super::job::Job;
 use super::super::wire::{CheckpointHead, Item, Word};
@@ -152,6 +153,20 @@ impl Worker {
         let epoch = lead.core.record().epoch;
         let kept = Kept::new((id.clone(), epoch), about, &mut session.fold, base, records, []);
         self.tell(Event::Kept(Box::new(kept)));
+    }
+
+    /// Followers that count are told of a state that is compared.
+    pub(crate) fn hand_on_comparison(&mut self, index: usize) {
+        let Some(session) = self.sessions.get_mut(index).and_then(Option::as_mut) else { return };
+        let Some(lead) = session.lead.as_mut() else { return };
+        let (id, said, followers) = (&session.id, lead.compared.take_said(), &lead.core.record().in_sync);
+        let item = |said| match said {
+            Comparison::Begins(position) => Item::Comparing { session: id.clone(), position },
+            Comparison::Is(Mark { position, hash }) => Item::Compared { session: id.clone(), position, hash },
+        };
+        let items: Vec<(Member, Item)> =
+            said.into_iter().flat_map(|said| followers.iter().map(move |who| (*who, item(said)))).collect();
+        items.into_iter().for_each(|(who, item)| self.say(who, item));
     }
 
     /// Says something to a follower; a batch with its entries. Who lacks entries that are not kept any more is sent a

@@ -23,6 +23,9 @@ struct Options {
     /// Faults one at a time, after each of which everything must go on.
     #[arg(long)]
     bounded: bool,
+    /// A machine is away for an hour.
+    #[arg(long, conflicts_with = "bounded")]
+    away: bool,
     /// Plant a bug, by its name, and see how it is caught.
     #[arg(long, value_parser = plant)]
     plant: Option<Plant>,
@@ -35,8 +38,12 @@ fn plant(name: &str) -> Result<Plant, String> {
 }
 
 fn main() -> ExitCode {
-    let Options { seed, count, bounded, plant } = Options::parse();
-    let mode = if bounded { Mode::Bounded } else { Mode::Unbounded };
+    let Options { seed, count, bounded, away, plant } = Options::parse();
+    let mode = match (bounded, away) {
+        (true, _) => Mode::Bounded,
+        (_, true) => Mode::Away,
+        _ => Mode::Unbounded,
+    };
     let mut all = Checks::of(Condition::ALL);
     let (mut failed, mut simulated_us) = (0_u64, 0);
     let begun = Instant::now();

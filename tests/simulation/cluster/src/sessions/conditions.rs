@@ -43,6 +43,9 @@ pub enum Condition {
     WritesWhatAllRead,
     /// Nobody is left with a checkpoint that it cannot read.
     CheckpointsRead,
+    /// What ended, is evicted or went on without a machine is not led by it again when it is back, nor is anything of it
+    /// released.
+    StaleLeadsNothing,
     /// Answers do not beget answers without end.
     Subsides,
     /// See [`Promise::ExactlyOnce`].
@@ -83,6 +86,7 @@ impl Condition {
         Condition::SkipsKillersAlone,
         Condition::WritesWhatAllRead,
         Condition::CheckpointsRead,
+        Condition::StaleLeadsNothing,
         Condition::Subsides,
         Condition::ExactlyOnce,
         Condition::MonotonicWrites,

@@ -30,6 +30,7 @@ impl World {
         let Some(leader) = replica.leader() else { return };
         let (epoch, record, end) = (leader.epoch(), leader.record().clone(), replica.log.end());
         let (before, is_degraded) = (replica.release, leader.is_degraded());
+        self.stale_releases_nothing(slot, session, epoch);
         if self.is_planted(Plant::ReleasesEarly) && !is_degraded {
             (release.up_to, release.committed) = (end, end);
         }
@@ -191,22 +192,29 @@ impl World {
         self.checks.check(Condition::NoFalsePromotion, is_justified, || format!("{me} over {leader} of {session}"));
     }
 
-    /// At the end: what players were promised against the log that there is.
+    /// At the end: what players were promised against the logs that there are.
     pub fn settle_histories(&mut self) {
-        for session in 0..self.terms.len() {
-            let Some(slot) = self.leader_of(session) else { continue };
-            let Some(replica) = self.machines[slot].replica(session) else { continue };
-            let mut settled: Vec<Vec<(u64, Position)>> = vec![Vec::new(); PLAYERS];
-            for (at, entry) in replica.log.entries().iter().enumerate() {
-                if let super::log::Item::Input { player, number } = entry.item {
-                    settled[player].push((number, at as Position + 1));
-                }
+        (0..self.terms.len()).for_each(|session| self.settle(session));
+    }
+
+    /// The same of a session.
+    pub fn settle(&mut self, session: usize) {
+        let Some(slot) = self.leader_of(session) else { return };
+        let Some(replica) = self.machines[slot].replica(session) else { return };
+        let mut log = replica.log.clone();
+        if self.is_planted(Plant::LosesTheTail) {
+            log.truncate(log.end().saturating_sub(20));
+        }
+        let mut settled: Vec<Vec<(u64, Position)>> = vec![Vec::new(); PLAYERS];
+        for (at, entry) in log.entries().iter().enumerate() {
+            if let super::log::Item::Input { player, number } = entry.item {
+                settled[player].push((number, at as Position + 1));
             }
-            let last = replica.log.newest().last;
-            let Some(epoch) = replica.leader().map(Leader::epoch) else { continue };
-            for player in 0..PLAYERS {
-                self.settle_history(session, player, epoch, &settled[player], last[player]);
-            }
+        }
+        let last = log.newest().last;
+        let Some(epoch) = replica.leader().map(Leader::epoch) else { return };
+        for player in 0..PLAYERS {
+            self.settle_history(session, player, epoch, &settled[player], last[player]);
         }
     }
 }

@@ -13,12 +13,33 @@ pub enum Mode {
     Bounded,
     /// Any: things may stop, and must not be wrong.
     Unbounded,
+    /// One machine is away for an hour, and comes back to what went on without it.
+    Away,
 }
 
+/// How a machine is away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absence {
+    /// It sleeps: what it knew is an hour old when it wakes.
+    Asleep,
+    /// It runs, and reaches neither the others nor the store.
+    CutOff,
+    /// Its process has ended; another run begins.
+    Down,
+}
+
+/// When a machine goes away.
+pub const LEAVES: Micros = 4_000_000;
+/// How much later its clock is when it is back.
+pub const HOUR: Micros = 3_600_000_000;
+/// How much more than the time of the others passes for a machine that is cut off, in a turn: less than what a stall is, so
+/// that it lives through the hour.
+pub const LAPSE: Micros = 240_000;
+
 /// When the faults are over.
-pub const PEACE: Micros = 30_000_000;
+const PEACE: Micros = 30_000_000;
 /// When the run ends.
-pub const END: Micros = 38_000_000;
+const END: Micros = 38_000_000;
 /// Time between two faults of a bounded run.
 const SPACING: Micros = 5_000_000;
 
@@ -68,6 +89,12 @@ pub enum Deed {
     Damage { session: usize },
     /// A player's next message ends whatever process is about to append it.
     Poison { session: usize },
+    /// The machine that leads a session, or the first that follows it, is away for so long.
+    Away { session: usize, follows: bool, absence: Absence, length: Micros },
+    /// A session is over.
+    End { session: usize },
+    /// A session begins.
+    Begin { session: usize },
 }
 
 /// A session.
@@ -94,6 +121,10 @@ pub struct Plan {
     pub deeds: Vec<(Micros, Deed)>,
     /// Each machine's clock against virtual time: a start, and parts in a million.
     pub clocks: Vec<(Micros, i64)>,
+    /// When the faults are over.
+    pub peace: Micros,
+    /// When the run ends.
+    pub end: Micros,
     /// Machines that begin as ones of the release before.
     pub old: u64,
     /// Whether machines are replaced by ones of the other release.
@@ -113,10 +144,12 @@ impl Plan {
         let clocks =
             (0..machines).map(|_| (random.below(3_600_000_000), random.below(20_000) as i64 - 10_000)).collect();
         let (old, replaces) = (random.next() & random.next(), random.happens(0.5));
-        let mut plan = Plan { mode, machines, sessions, deeds: Vec::new(), clocks, old, replaces };
+        let (peace, end) = (PEACE, END);
+        let mut plan = Plan { mode, machines, sessions, deeds: Vec::new(), clocks, peace, end, old, replaces };
         match mode {
             Mode::Bounded => plan.draw_bounded(random),
             Mode::Unbounded => plan.draw_unbounded(random),
+            Mode::Away => plan.draw_away(random),
         }
         plan
     }
@@ -174,6 +207,49 @@ impl Plan {
             let length = 1_500_000 + random.below(6_000_000);
             self.deeds.push((5_000_000 + random.below(12_000_000), self.cut(random, length)));
         }
+    }
+
+    /// While a machine is away a session ends and its key is used for another, one goes through many epochs and its log is
+    /// trimmed, and one is evicted.
+    fn draw_away(&mut self, random: &mut Random) {
+        (self.old, self.replaces) = (0, false);
+        // The last is of the key of the first.
+        self.sessions.push(self.sessions[0]);
+        let absence = [Absence::Asleep, Absence::Asleep, Absence::CutOff, Absence::Down][random.below(4) as usize];
+        let length = match absence {
+            Absence::CutOff => HOUR / (LAPSE / 10_000),
+            Absence::Asleep | Absence::Down => 20_000_000,
+        };
+        let follows = random.happens(0.4);
+        self.deeds.push((LEAVES, Deed::Away { session: random.below(3) as usize, follows, absence, length }));
+        for turn in 0..5 {
+            let at = LEAVES + 3_000_000 + turn * 2_500_000 + random.below(500_000);
+            let deed = match random.happens(0.3) {
+                true => Deed::CrashLeader { session: 1, down: random.below(1_000_000) },
+                false => Deed::Move { session: 1 },
+            };
+            self.deeds.push((at, deed));
+        }
+        // Processes are replaced one by one, so that nobody is left who remembers.
+        if random.happens(0.5) {
+            for slot in 0..self.machines {
+                let at = LEAVES + 2_000_000 + slot as Micros * 3_000_000;
+                self.deeds.push((at, Deed::Crash { slot, down: random.below(500_000) }));
+            }
+        }
+        // It may be over before the record says that whoever went does not count.
+        let ends = match random.happens(0.5) {
+            true => LEAVES + 50_000 + random.below(200_000),
+            false => LEAVES + 4_000_000 + random.below(6_000_000),
+        };
+        self.deeds.push((ends, Deed::End { session: 0 }));
+        self.deeds.push((ends + 500_000, Deed::Begin { session: 3 }));
+        let back = LEAVES + length;
+        // The first may come when it cannot be.
+        for before in [4_000_000, 2_000_000] {
+            self.deeds.push((back - before, Deed::Evict { session: 2, after: before + 3_000_000 }));
+        }
+        (self.peace, self.end) = (back + 6_000_000, back + 6_000_000 + END - PEACE);
     }
 
     fn cut(&self, random: &mut Random, length: Micros) -> Deed {

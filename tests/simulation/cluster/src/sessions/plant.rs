@@ -2,6 +2,7 @@
 //! must catch each, by the condition that it breaks.
 
 use super::conditions::Condition;
+use super::plan::Mode;
 
 /// A planted bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,9 +75,29 @@ pub enum Plant {
     SendsTheSameBytesAgain,
     /// A state that cannot be read is taken for none.
     BeginsAnewWhatItCannotRead,
+    /// Of several messages that came at once two change places.
+    TakesOutOfOrder,
+    /// A view says that what is still to come is committed.
+    CommitsWhatIsToCome,
+    /// A view says that all that it shows is committed.
+    CommitsWhatItShows,
+    /// What is left of a session's log at the end lacks its last entries.
+    LosesTheTail,
+    /// A machine's clock stands still while it sleeps, so that what it was promised before seems to be good yet.
+    SleepsWithItsClock,
+    /// That a session is over is not said in its chain of records.
+    ForgetsTheEnd,
 }
 
 impl Plant {
+    /// In which runs it can be seen.
+    pub fn modes(self) -> &'static [Mode] {
+        match self {
+            Plant::SleepsWithItsClock | Plant::ForgetsTheEnd => &[Mode::Away],
+            _ => &[Mode::Bounded, Mode::Unbounded],
+        }
+    }
+
     /// All of them, and the condition that each breaks.
     pub const ALL: &[(Plant, Condition)] = &[
         (Plant::SkipsTheFence, Condition::NothingOlder),
@@ -113,5 +134,11 @@ impl Plant {
         (Plant::WritesNewest, Condition::WritesWhatAllRead),
         (Plant::SendsTheSameBytesAgain, Condition::CheckpointsRead),
         (Plant::BeginsAnewWhatItCannotRead, Condition::CommittedKept),
+        (Plant::TakesOutOfOrder, Condition::MonotonicWrites),
+        (Plant::CommitsWhatIsToCome, Condition::WritesFollowReads),
+        (Plant::CommitsWhatItShows, Condition::NothingWithdrawn),
+        (Plant::LosesTheTail, Condition::NothingLost),
+        (Plant::SleepsWithItsClock, Condition::OneReleases),
+        (Plant::ForgetsTheEnd, Condition::StaleLeadsNothing),
     ];
 }

@@ -124,7 +124,14 @@ impl World {
         }
         let twice = self.is_planted(Plant::AppliesTwice) && self.random.happens(0.1);
         let last = replica.log.newest().last[player];
-        for number in hello.messages.0 + 1..=hello.messages.1 {
+        let mut numbers: Vec<u64> = (hello.messages.0 + 1..=hello.messages.1).collect();
+        let is_new = numbers.iter().position(|number| *number > last);
+        if let Some(first) = is_new.filter(|first| first + 2 < numbers.len())
+            && self.is_planted(Plant::TakesOutOfOrder)
+        {
+            numbers.swap(first, first + 1);
+        }
+        for number in numbers {
             if number > last || twice {
                 self.act(slot, session, Act::Input { player, number });
             }
@@ -142,7 +149,11 @@ impl World {
         replica.players.insert(player, 0);
         let Some(leader) = replica.leader().filter(|_| !replica.is_paused) else { return };
         let (epoch, end) = (leader.epoch(), replica.log.end());
-        let committed = replica.release.map_or(0, |release| release.committed);
+        let committed = match self.plant {
+            Some(Plant::CommitsWhatItShows) => end,
+            Some(Plant::CommitsWhatIsToCome) => end + 10,
+            _ => replica.release.map_or(0, |release| release.committed),
+        };
         let kept = match hello.epoch {
             Some(seen) if seen != epoch => {
                 let kept = leader.record().lineage.kept(end, &hello.lineage, hello.position);

@@ -1,12 +1,14 @@
 //! Seeds pass in both modes, a seed is a run, every condition is looked at, every planted bug is caught.
 
+use ringside_simulation_kit::checks::unbroken;
+
 use super::*;
 
 /// Seeds of each mode that every test run goes through; `cargo xtask simulate` goes through more.
 const SEEDS: u64 = 60;
 /// Seeds among which one must show a planted bug.
 const SEARCH: u64 = 1_000;
-const MODES: [Mode; 2] = [Mode::Bounded, Mode::Unbounded];
+const MODES: [Mode; 3] = [Mode::Bounded, Mode::Unbounded, Mode::Away];
 
 #[test]
 fn seeds_pass_and_every_condition_is_looked_at() {
@@ -30,14 +32,44 @@ fn a_seed_is_a_run() {
     }
 }
 
+/// What a machine that was away comes back to is what it is to come back to: else nothing was tried.
+#[test]
+fn while_a_machine_is_away_sessions_end_go_on_and_are_evicted() {
+    let happens = [
+        "is away: Asleep",
+        "is away: CutOff",
+        "is away: Down",
+        "0: is over",
+        "1: leads in Epoch { number: 4",
+        "1: sends",
+        ": Evicted {}",
+        "3: record 2",
+    ];
+    let mut seen = [0; 8];
+    for seed in 0..SEEDS / 3 {
+        let outcome = run(seed, Mode::Away, None, usize::MAX);
+        let lines: Vec<&str> = outcome.trace.lines().collect();
+        let back = lines.iter().position(|line| line.ends_with("is back")).expect("it comes back");
+        for (what, seen) in happens.iter().zip(&mut seen) {
+            *seen += u64::from(lines[..back].iter().any(|line| line.contains(what)));
+        }
+    }
+    assert!(seen.iter().all(|seen| *seen > 0), "{happens:?}: {seen:?}");
+}
+
 #[test]
 fn every_planted_bug_is_caught_by_the_condition_that_it_breaks() {
     for &(plant, condition) in Plant::ALL {
         let is_caught = |seed: u64| {
-            MODES.into_iter().any(|mode| {
-                run(seed, mode, Some(plant), 0).checks.violation().map(|it| it.condition) == Some(condition)
+            plant.modes().iter().any(|mode| {
+                run(seed, *mode, Some(plant), 0).checks.violation().map(|it| it.condition) == Some(condition)
             })
         };
         assert!((0..SEARCH).any(is_caught), "{condition:?} does not catch {plant:?}");
     }
+}
+
+#[test]
+fn a_bug_is_planted_for_every_condition() {
+    assert_eq!(unbroken(Condition::ALL, Plant::ALL), [], "nothing shows that these can fail");
 }

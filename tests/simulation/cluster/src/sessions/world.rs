@@ -15,12 +15,13 @@ use ringside_simulation_kit::scheduler::{Micros, Scheduler};
 use ringside_simulation_kit::trace::Trace;
 
 use super::Outcome;
+use super::away::Away;
 use super::conditions::Condition;
 use super::log::{Log, PLAYERS};
 use super::machine::{Machine, Process, Replica, Role};
 use super::network::Network;
 use super::packet::Packet;
-use super::plan::{Deed, END, Mode, PEACE, Plan, StoreMood};
+use super::plan::{Deed, Mode, Plan, StoreMood};
 use super::plant::Plant;
 use super::players::Player;
 use super::store::Store;
@@ -59,6 +60,8 @@ pub enum Event {
     Gossip { slot: usize, node: Node },
     /// A process that stood still goes on.
     Resume { slot: usize, node: Node },
+    /// A machine that was away is back.
+    Back,
     /// Something goes wrong.
     Deed(usize),
     /// Somebody asks for a session.
@@ -91,6 +94,10 @@ pub struct World {
     pub trace: Trace,
     /// Until when the last fault lasts.
     pub troubled_until: Micros,
+    /// The machine that is or was away.
+    pub away: Option<Away>,
+    /// Which sessions are over.
+    pub over: Vec<bool>,
     /// Whose turn goes by the clock of before a stall.
     pub stale_clock: Option<(usize, Micros)>,
     events: u64,
@@ -136,6 +143,8 @@ impl World {
             trace: Trace::keeping(lines),
             scheduler: Scheduler::default(),
             troubled_until: 0,
+            away: None,
+            over: vec![false; count],
             stale_clock: None,
             events: 0,
             looked_at: 0,
@@ -151,23 +160,10 @@ impl World {
         for slot in 0..self.machines.len() {
             self.start(slot);
         }
-        for session in 0..self.terms.len() {
-            let slot = session % self.machines.len();
-            let now = self.machines[slot].clock(0);
-            let Some(process) = self.machines[slot].process.as_mut() else { continue };
-            let leader = Leader::create(now, process.member(), self.terms[session].clone());
-            let (record, member) = (leader.record().clone(), process.member());
-            let mut replica = Replica::new(Role::Leader(Box::new(leader)));
-            replica.sees(record.epoch);
-            process.replicas[session] = Some(replica);
-            self.store.create(session, &record);
-            // The first of a chain follows nothing.
-            let _ = self.truth.made(0, session, &record);
-            self.truth.leads(session, record.epoch, member);
-            for player in 0..PLAYERS {
-                let at = 100_000 + self.random.below(100_000);
-                self.scheduler.at(at, Event::Player { session, player });
-            }
+        let is_later = |session| self.plan.deeds.iter().any(|(_, deed)| *deed == Deed::Begin { session });
+        let first: Vec<usize> = (0..self.terms.len()).filter(|session| !is_later(*session)).collect();
+        for session in first {
+            self.begin_session(session, session % self.machines.len());
         }
         for number in 0..self.plan.deeds.len() {
             self.scheduler.at(self.plan.deeds[number].0, Event::Deed(number));
@@ -175,10 +171,29 @@ impl World {
         self.scheduler.at(2_000_000, Event::Look);
     }
 
+    /// A machine begins to lead a session that is new.
+    pub fn begin_session(&mut self, session: usize, slot: usize) {
+        let (now, clock) = (self.now(), self.clock(slot));
+        let Some(process) = self.machines[slot].process.as_mut() else { return };
+        let leader = Leader::create(clock, process.member(), self.terms[session].clone());
+        let (record, member) = (leader.record().clone(), process.member());
+        let mut replica = Replica::new(Role::Leader(Box::new(leader)));
+        replica.sees(record.epoch);
+        process.replicas[session] = Some(replica);
+        self.store.create(session, &record);
+        // The first of a chain follows nothing.
+        let _ = self.truth.made(now, session, &record);
+        self.truth.leads(session, record.epoch, member);
+        for player in 0..PLAYERS {
+            let after = 100_000 + self.random.below(100_000);
+            self.scheduler.after(after, Event::Player { session, player });
+        }
+    }
+
     /// Runs to the end, or to the first condition that does not hold.
     pub fn run(mut self) -> Outcome {
         while self.checks.violation().is_none()
-            && let Some(event) = self.scheduler.pop_before(END)
+            && let Some(event) = self.scheduler.pop_before(self.plan.end)
         {
             self.events += 1;
             self.handle(event);
@@ -247,6 +262,7 @@ impl World {
         }
         match event {
             Event::Turn { slot, node } if self.runs(slot, node) => {
+                self.lapse(slot);
                 self.turn(slot);
                 self.scheduler.after(TURN, Event::Turn { slot, node });
             }
@@ -266,9 +282,13 @@ impl World {
             Event::Resume { slot, node } if self.runs(slot, node) => self.resume(slot, node),
             Event::Deed(number) => {
                 let deed = self.plan.deeds[number].1.clone();
-                self.commit(deed);
+                match self.is_premature(&deed) {
+                    true => self.scheduler.after(100_000, Event::Deed(number)),
+                    false => self.commit(deed),
+                }
             }
             Event::Activate { session } => self.activate(session),
+            Event::Back => self.back(),
             Event::Look => {
                 self.look();
                 self.scheduler.after(500_000, Event::Look);
@@ -297,6 +317,7 @@ impl World {
         if self.machines[slot].is_still(now) {
             return;
         }
+        self.wake(slot);
         self.say(slot, format_args!("goes on"));
         self.trusts_no_silence(slot);
         self.stale_clock = self.is_planted(Plant::TrustsAStalledClock).then_some((slot, from));
@@ -332,7 +353,8 @@ impl World {
         };
         self.troubled_until = self.troubled_until.max(until);
         match deed {
-            Deed::Crash { slot, down } => self.crash(slot, down),
+            Deed::Crash { slot, down } if !self.is_away(slot) => self.crash(slot, down),
+            Deed::Crash { .. } => {}
             Deed::Replace { slot, down } => self.replace(slot, down),
             Deed::CrashLeader { session, down } => {
                 if let Some(slot) = self.leader_of(session) {
@@ -386,6 +408,9 @@ impl World {
                 }
             }
             Deed::Damage { session } => self.damage(session),
+            Deed::Away { session, follows, absence, length } => self.go_away(session, follows, absence, length),
+            Deed::End { session } => self.end_session(session),
+            Deed::Begin { session } => self.begin_again(session),
             Deed::Poison { session } => {
                 let player = self.random.below(PLAYERS as u64) as usize;
                 let number = self.players[session][player].next_number();
@@ -418,7 +443,7 @@ impl World {
         }
     }
 
-    fn stall(&mut self, slot: usize, length: Micros) {
+    pub fn stall(&mut self, slot: usize, length: Micros) {
         let now = self.now();
         let Some(node) = self.machines[slot].process.as_ref().map(|process| process.node) else { return };
         let (from, to) = self.machines[slot].stall;
@@ -434,7 +459,7 @@ impl World {
         let mood = self.store.mood(now);
         let fails = matches!(mood, StoreMood::Failing) && self.random.happens(0.5);
         let lies = matches!(mood, StoreMood::Lying) && self.random.happens(0.5);
-        if mood == StoreMood::Away {
+        if mood == StoreMood::Away || self.is_cut_off(slot) {
             return;
         }
         let reply = match request {
@@ -499,7 +524,7 @@ impl World {
             StoreMood::Well | StoreMood::Slow => false,
         };
         let Some((position, _)) = hashes.last().copied() else { return };
-        if !fails {
+        if !fails && !self.is_cut_off(slot) {
             hashes.iter().for_each(|(position, hash)| self.store.keep(session, *position, *hash));
             let after = self.store_delay();
             self.scheduler.after(after, Event::Stored { slot, node, session, epoch, position });
@@ -522,21 +547,24 @@ impl World {
         self.checks.check(Condition::Subsides, true, String::new);
         // Whoever asked and was not answered asks again.
         for session in 0..self.terms.len() {
-            self.activate(session);
+            if !self.is_nobody_asking() {
+                self.activate(session);
+            }
         }
-        if now >= PEACE && self.network.beyond_bounds_until > now {
+        self.stale_leads_nothing();
+        if now >= self.plan.peace && self.network.beyond_bounds_until > now {
             self.network.calm(now);
         }
         let is_due = match self.plan.mode {
             Mode::Bounded => now > self.troubled_until + RECOVERY,
-            Mode::Unbounded => now > PEACE + 2 * RECOVERY,
+            Mode::Unbounded | Mode::Away => now > self.plan.peace + 2 * RECOVERY,
         };
         if !is_due {
             return;
         }
         self.all_can_read();
         for session in 0..self.terms.len() {
-            if self.plan.mode == Mode::Unbounded && self.is_lost(session) {
+            if self.over[session] || self.plan.mode != Mode::Bounded && self.is_lost(session) {
                 continue;
             }
             let served = self.served(session);
