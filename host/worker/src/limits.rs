@@ -88,8 +88,8 @@ pub const UNRELEASED_ENTRIES: u64 = 16_384;
 /// Entries before its checkpoint that a leader keeps for its followers. Beyond: the oldest go, and who lacks them is sent the
 /// checkpoint.
 pub const WINDOW_ENTRIES: usize = 5_000;
-/// Branches that were left, of which a session knows what was kept. Beyond: the oldest is forgotten, and who comes back from
-/// it has lost its seat.
+/// Branches that were left or lost, of which a session knows what was kept. Beyond: the oldest is forgotten, and who comes back
+/// from it goes on from what it acknowledged.
 pub const BRANCHES: usize = 16;
 /// Entries that a follower keeps which does not replay them: four times what a leader appends between two checkpoints, of
 /// which it is sent each. Beyond: it folds what it has, until it has a checkpoint of its own.
