@@ -28,6 +28,9 @@ pub struct Options {
     /// One fault of sessions at a time, after each of which all must go on.
     #[arg(long, requires = "sessions")]
     bounded: bool,
+    /// A machine is away for an hour, while its sessions end, go on and are evicted.
+    #[arg(long, requires = "sessions", conflicts_with = "bounded")]
+    away: bool,
 }
 
 /// Seeds that are run where none is named.
@@ -80,6 +83,7 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode, Error> 
     let status = Command::new(&program)
         .args(["--seed", &seed.to_string(), "--count", &count.to_string()])
         .args(options.bounded.then_some("--bounded"))
+        .args(options.away.then_some("--away"))
         .current_dir(workspace.root())
         .env("RINGSIDE_GUESTS", workspace.root().join("target-guests"))
         .status()
@@ -93,8 +97,9 @@ mod tests {
 
     #[test]
     fn without_a_seed_a_thousand_are_simulated() {
-        let options =
-            |seed, count, cluster, sessions| Options { seed, count, cluster, sessions, bounded: false }.resolved();
+        let options = |seed, count, cluster, sessions| {
+            Options { seed, count, cluster, sessions, bounded: false, away: false }.resolved()
+        };
         assert_eq!(options(None, None, false, false), (Simulator::Cluster, 1, 1000));
         assert_eq!(options(None, Some(5), false, false), (Simulator::Cluster, 1, 5));
         assert_eq!(options(Some(7), None, false, false), (Simulator::Worker, 7, 1));
