@@ -17,14 +17,16 @@
 //!
 //! **A death is known, not guessed**: the machine refuses connections to where the process was, or a later run of its node is
 //! there. A leader that is only silent (it stands still, its machine or the network is gone) may have run nothing that ended
-//! it, and nobody is to lose a message for that.
+//! it, and nobody is to lose a message for that. **The leader is who the newest record names**, for whoever takes over: one
+//! that was granted the lead and ended before anybody heard it lead may have ended of the first thing that it ran.
 //!
 //! **What is not promised.** Anything where a machine is silent about a process that has ended, as behind a filter that drops
 //! packets, and no later run is seen before a follower promotes. A process that is killed by a tick or a datagram, which
 //! nobody sends again. A killer where the process died before any follower counted again: then the session is lost anyway.
 //! Which of two inputs it was where the entry of the one before was lost on its way. An input that happened to wait when a
-//! leader died of something else is taken for a killer all the same, once. And what was skipped on a branch that lost is not
-//! known on the one that won.
+//! leader died of something else is taken for a killer all the same, once; so is one that waited at the leader before, where
+//! that one gave the lead away or fell silent and the one that died had told nothing yet. And what was skipped on a branch
+//! that lost is not known on the one that won.
 
 use serde::{Deserialize, Serialize};
 

@@ -10,7 +10,7 @@ use super::chain::Request;
 use super::leader::SuspectTurn;
 use super::leader::{ChainReply, MoveError, NotNow};
 use super::message::{Ack, Append, Mark, Message, Output, Party, Promotion};
-use super::record::{Cause, ChainHome, Member, PartitionPolicy, Record, Terms, Tier};
+use super::record::{Cause, ChainHome, Member, Motive, PartitionPolicy, Record, Terms, Tier};
 use super::suspect::{Suspect, Suspects};
 use super::timing::{
     HEARTBEAT_US, HOLD_US, PROMISE_US, REMINDER_US, REMOVAL_US, RIGHT_US, SUSPECT_US, SUSPECT_WAIT_US, WANTED_US,
@@ -614,6 +614,34 @@ fn what_waits_when_a_leader_falls_silent_is_innocent_unless_its_process_has_ende
     succeed(&mut group);
     assert_eq!(group.leader.killers(), []);
     assert!(!group.leader.is_suspicious(group.now, Slot(0), group.now), "and nothing is held back");
+}
+
+/// It may have led, and ended of what it ran, before anybody heard of it.
+#[test]
+fn who_ends_with_the_lead_that_it_was_granted_is_a_leader_that_died_though_nobody_heard_it_lead() {
+    for has_died in [true, false] {
+        let Group { mut now, mut leader, .. } = Group::new(1);
+        let (source, target) = (member(1), member(2));
+        leader.handle_move(now, target, Motive::Order).unwrap();
+        assert!(std::iter::from_fn(|| leader.poll()).any(|output| matches!(output, Output::Deposed)));
+        let mut follower = leader.into_follower(now);
+        if has_died {
+            follower.handle_died(target.node);
+        }
+        let promotion = loop {
+            now += 10_000;
+            follower.handle_turn(now);
+            let lead = std::iter::from_fn(|| follower.poll()).find_map(|output| match output {
+                Output::Lead(promotion) => Some(promotion),
+                _ => None,
+            });
+            if let Some(promotion) = lead {
+                break promotion;
+            }
+        };
+        let leader = Leader::promoted(now, source, terms(1), promotion);
+        assert_eq!((leader.is_suspicious(now, Slot(0), now), leader.killers()), (has_died, &[][..]));
+    }
 }
 
 #[test]

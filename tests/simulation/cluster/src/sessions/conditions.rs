@@ -37,7 +37,8 @@ pub enum Condition {
     Activated,
     /// A message that ended a process ends none that was told, as a follower, that it was about to run.
     KillsNoMore,
-    /// No message is skipped unless two processes ended that led its session: it was suspect when the second did.
+    /// No message is skipped unless two processes ended that records of its session named as leader: it was suspect when
+    /// the second did.
     SkipsKillersAlone,
     /// Every machine writes the newest version of checkpoints that all who are there read.
     WritesWhatAllRead,

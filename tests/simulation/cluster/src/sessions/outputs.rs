@@ -221,7 +221,6 @@ impl World {
         }
         self.perform(slot, session, &mut replica, act);
         if replica.is_dying {
-            self.ended[session] += 1;
             let down = self.random.below(3_000_000);
             return self.crash(slot, down);
         }

@@ -43,7 +43,7 @@ impl World {
         if is_skipped {
             let ended = self.ended[session];
             self.checks.check(Condition::SkipsKillersAlone, ended >= 2, || {
-                format!("m{slot} skips message {number} of player {player} of {session}: {ended} processes that led it ended")
+                format!("m{slot} skips message {number} of player {player} of {session}: {ended} of its leaders ended")
             });
             self.say(slot, format_args!("{session}: message {number} of player {player} is skipped"));
         } else if self.dies_of(slot, session, replica, player, number) {

@@ -88,7 +88,7 @@ pub struct World {
     pub players: Vec<Vec<Player>>,
     /// Messages that end processes: of which session, whose, which; and how many they have ended.
     pub poison: BTreeMap<(usize, usize, u64), u64>,
-    /// How many processes have ended that led each session.
+    /// How many processes have ended that a record of each session named as its leader.
     pub ended: Vec<u64>,
     pub checks: Checks<Condition>,
     pub trace: Trace,
@@ -432,9 +432,8 @@ impl World {
 
     pub fn crash(&mut self, slot: usize, down: Micros) {
         if let Some(process) = self.machines[slot].process.take() {
-            for (session, replica) in process.replicas.iter().enumerate() {
-                let led = replica.as_ref().is_some_and(|replica| replica.leader().is_some());
-                self.ended[session] += u64::from(led);
+            for (session, ended) in self.ended.iter_mut().enumerate() {
+                *ended += u64::from(self.truth.names_as_leader(session, process.node));
             }
             self.machines[slot].backlog.clear();
             self.machines[slot].stall = (0, 0);
