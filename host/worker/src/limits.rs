@@ -89,7 +89,7 @@ pub const UNRELEASED_ENTRIES: u64 = 16_384;
 /// checkpoint.
 pub const WINDOW_ENTRIES: usize = 5_000;
 /// Branches that were left or lost, of which a session knows what was kept. Beyond: the oldest is forgotten, and who comes back
-/// from it goes on from what it acknowledged.
+/// from it is told that all of what it saw is withdrawn.
 pub const BRANCHES: usize = 16;
 /// Entries that a follower keeps which does not replay them: four times what a leader appends between two checkpoints, of
 /// which it is sent each. Beyond: it folds what it has, until it has a checkpoint of its own.

@@ -372,7 +372,7 @@ impl Session {
 
     /// What a client is told that comes from a branch of which nothing is known here.
     pub(crate) fn fork_of_unknown(&self, state: &SlotState) -> Option<Fork> {
-        Some(self.branches()?.fork_of_unknown(state))
+        self.branches().map(|_| Branches::fork_of_unknown(state))
     }
 
     fn branches(&self) -> Option<&Branches> {

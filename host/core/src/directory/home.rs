@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use super::context::{Cluster, Context, RESEND_US, Timer};
 use super::copies::Copies;
+use super::doors::REQUEST_US;
 use super::inquiry::Inquiries;
 use super::message::{Birth, Denial, Item, Lead, Message, Name, NotHosted, Origin, Want, hash_config, name_of};
 use super::over::Over;
@@ -55,6 +56,8 @@ pub(super) fn succession_us(replicas: &Replicas) -> u64 {
 struct Waiter {
     door: Node,
     number: u64,
+    /// When it came; its door gives it up [`REQUEST_US`] after it asked.
+    since: u64,
     /// What may be created for it.
     birth: Option<Box<Birth>>,
     kind: Kind,
@@ -177,17 +180,18 @@ impl Home {
         want: Want,
         orphan: Option<SessionId>,
     ) {
+        let since = cx.now;
         let waiter = match want {
             Want::Find(_) => return,
             Want::Open(open) => {
                 // One that may not be created may have been evicted.
                 let idles = cx.games.get(&open.game).is_some_and(|facts| facts.pace == Pace::Prompt);
                 let birth = (open.may_create || idles).then(|| Box::new(birth_of(&open)));
-                (name_of_open(&open), Waiter { door, number, birth, kind: Kind::Open })
+                (name_of_open(&open), Waiter { door, number, since, birth, kind: Kind::Open })
             }
             Want::Create { birth, is_drawn } => {
                 let name = name_of(&birth.session);
-                (name, Waiter { door, number, birth: Some(Box::new(birth)), kind: Kind::Create { is_drawn } })
+                (name, Waiter { door, number, since, birth: Some(Box::new(birth)), kind: Kind::Create { is_drawn } })
             }
         };
         let (name, waiter) = waiter;
@@ -234,6 +238,10 @@ impl Home {
         if entry.waiting.iter().any(|other| (other.door, other.number) == (waiter.door, waiter.number)) {
             return;
         }
+        // Nobody listens for the answer to one that was given up.
+        let before = entry.waiting.len();
+        entry.waiting.retain(|other| other.since.saturating_add(REQUEST_US) > waiter.since);
+        self.waiting -= before - entry.waiting.len();
         if self.waiting >= limits::HOME_WAITING {
             waiter.refuse(cx, Refusal::Busy);
             return;

@@ -12,7 +12,7 @@ use super::types::{Action, Ended, Ending, Limits, ListKey, Refusal};
 use super::workers::Workers;
 use crate::ids::{Node, PlayerId, SessionId, WorkerId};
 use crate::leadership::record::{Member, Record, Terms};
-use crate::leadership::{Claim, wins};
+use crate::leadership::{Claim, newer, wins};
 use crate::limits;
 use crate::placement::{self, Decision, Loads, Policy};
 use crate::ring::Position;
@@ -589,7 +589,7 @@ impl Led {
 
     /// A session is led here on in a new epoch, above that of whoever led another branch of it: its home may know that one.
     pub fn handle_record(&mut self, cx: &mut Context<'_>, session: &SessionId, record: &Record) {
-        let Some(led) = self.current_mut(session).filter(|led| led.epoch != record.epoch) else { return };
+        let Some(led) = self.current_mut(session).filter(|led| newer(record.epoch, led.epoch)) else { return };
         led.epoch = record.epoch;
         // One that is not there yet is announced when it is.
         if led.is_live() {

@@ -128,9 +128,9 @@ impl Console {
             }
             Event::Rejected { cause, .. } => note(&format!("that line had no effect: {cause}")),
             Event::Rewound { superseded: false, .. } => note("the match goes on from an earlier moment"),
-            Event::Rewound { superseded: true, .. } => note(
-                "the match went on elsewhere as well; that is the one that counts, and what you saw since then is lost",
-            ),
+            Event::Rewound { superseded: true, .. } => {
+                note("the match goes on from an earlier moment: what you saw since then is lost")
+            }
             Event::Paused => note("paused"),
             Event::Resumed => note("going on"),
             Event::GoingAway { reason } => note(&format!("going away: {reason}")),

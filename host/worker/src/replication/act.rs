@@ -185,7 +185,7 @@ impl Worker {
                 if let Some(following) = self.replication.get_mut(&session) {
                     following.take_branches(from, branches);
                 } else if let Some(index) = self.index_of(&session) {
-                    self.learn_branches(index, &branches);
+                    self.learn_branches(from, index, &branches);
                 }
             }
             Item::History { session, changes } => {
@@ -296,16 +296,18 @@ impl Worker {
     fn send_words(&mut self, now: Instant) {
         for (to, items) in std::mem::take(&mut self.replication.said) {
             // In this order: what is held back is told after the entries before it.
-            let (mut frame, mut news, mut datagram) = (Vec::new(), Vec::new(), Vec::new());
+            let (mut frame, mut news, mut newest, mut datagram) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
             for item in items.into_iter().flat_map(cut) {
                 match is_light(&item) {
                     true => self.put_item(now, to, &mut datagram, &item, DATAGRAM_BYTES),
+                    false if item.is_newest() => self.put_item(now, to, &mut newest, &item, PEER_FRAME_BYTES),
                     false if item.is_news() => self.put_item(now, to, &mut news, &item, PEER_FRAME_BYTES),
                     false => self.put_item(now, to, &mut frame, &item, PEER_FRAME_BYTES),
                 }
             }
             self.send_body(now, to, &mut frame, PEER_FRAME_BYTES);
             self.send_body(now, to, &mut news, PEER_FRAME_BYTES);
+            self.send_body(now, to, &mut newest, PEER_FRAME_BYTES);
             self.send_body(now, to, &mut datagram, DATAGRAM_BYTES);
         }
     }

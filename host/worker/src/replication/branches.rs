@@ -86,32 +86,37 @@ impl Branches {
     }
 
     /// A line that is over has begun branches that this one did not: what both have of them is what there was when they began,
-    /// or less if this line had left that sooner.
-    pub fn learn(&mut self, other: &Branches) {
+    /// or less if this line had left that sooner. Whether there was one that was not known.
+    pub fn learn(&mut self, other: &Branches) -> bool {
+        let mut is_news = false;
         let begun = other.left.iter().skip(1).map(|left| left.branch).chain([other.current]);
         for (from, branch) in other.left.iter().zip(begun) {
             if self.knows(branch.0) {
                 continue;
             }
             let parent = self.left.iter().position(|left| left.branch == from.branch);
-            let at = match parent {
+            let mut at = match parent {
                 Some(at) => at,
                 None if self.current == from.branch => self.left.len(),
                 // Nothing is known of where it comes from.
                 None => continue,
             };
+            // One that began later from the same has more of it, which is not to count as all that there is of this one.
+            while at > 0 && self.left[at - 1].tick > from.tick {
+                at -= 1;
+            }
             self.left.insert(at, Left { branch, ..from.clone() });
+            is_news = true;
         }
         let beyond = self.left.len().saturating_sub(BRANCHES);
         self.left.drain(..beyond);
+        is_news
     }
 
-    /// What a client is told that comes from a branch of which nothing is known: it goes on from what it has acknowledged here,
-    /// and whatever it saw since this branch began is withdrawn.
-    pub fn fork_of_unknown(&self, state: &SlotState) -> Fork {
-        let tick = self.left.last().map_or(0, |left| left.tick);
-        let last_output = state.outputs.first() - 1;
-        Fork { tick, kept: Kept { joined: state.joined, last_input: state.last_input, last_output } }
+    /// What a client is told that comes from a branch of which nothing is known: everything that it saw is withdrawn, for nobody
+    /// can say what of it is this branch's as well. Of its messages those that were applied here are kept, by their numbers.
+    pub fn fork_of_unknown(state: &SlotState) -> Fork {
+        Fork { tick: 0, kept: Kept { joined: state.joined, last_input: state.last_input, last_output: 0 } }
     }
 
     /// What was kept of a branch for a player who joined then; nothing if it is not known: from too long ago, or of a
@@ -170,7 +175,7 @@ mod tests {
         let mut other = branches.clone();
         other.leave(epoch(3), 20, slots(8, 9));
         other.leave(epoch(4), 30, slots(11, 12));
-        branches.learn(&other);
+        assert!(branches.learn(&other));
         let fork = |branches: &Branches, number| branches.fork(Branch(epoch(number)), Slot(0), 2);
         let kept = |last_input, last_output| Kept { joined: 2, last_input, last_output };
         assert_eq!(fork(&branches, 3), Some(Fork { tick: 20, kept: kept(8, 9) }));
@@ -178,11 +183,27 @@ mod tests {
         assert_eq!(fork(&branches, 1), Some(Fork { tick: 10, kept: kept(5, 7) }), "as before");
         // Once more changes nothing; and the line is left as it was.
         let learned = branches.clone();
-        branches.learn(&other);
+        assert!(!branches.learn(&other));
         assert_eq!(branches, learned);
         branches.leave(epoch(5), 15, slots(6, 8));
         assert_eq!(fork(&branches, 4), Some(Fork { tick: 15, kept: kept(6, 8) }));
         assert_eq!(fork(&branches, 2), Some(Fork { tick: 15, kept: kept(6, 8) }));
+    }
+
+    #[test]
+    fn of_two_branches_from_one_each_has_what_there_was_when_it_began() {
+        for order in [[30, 20], [20, 30]] {
+            let mut branches = Branches::new(epoch(1));
+            for tick in order {
+                let mut other = Branches::new(epoch(1));
+                other.leave(epoch(tick), tick, slots(tick, tick));
+                branches.learn(&other);
+            }
+            for tick in order {
+                let kept = Kept { joined: 2, last_input: tick, last_output: tick };
+                assert_eq!(branches.fork(Branch(epoch(tick)), Slot(0), 2), Some(Fork { tick, kept }));
+            }
+        }
     }
 
     #[test]

@@ -7,8 +7,8 @@
 //!  has its hash ──────── Compared ───────►  has its own: they are one, or it has diverged
 //! ```
 //!
-//! The leader says so in the turn of its checkpoint, before later entries: a follower whose fold has passed it already leaves
-//! it out, and takes part in the next.
+//! The leader says so in the turn of its checkpoint, after the entries of that turn: a follower whose fold has passed it already
+//! leaves it out, and takes part in the next.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -213,6 +213,7 @@ impl Following {
         if self.base_position() > to {
             // What it began with never was, either: it has nothing.
             (self.base, self.next_base) = (None, None);
+            self.comparing = Comparing::default();
             self.log.clear();
             self.core.handle_lost();
         }
@@ -361,8 +362,14 @@ impl Following {
     /// The leader's branches have come. Whoever leads knows all that there are.
     pub fn take_branches(&mut self, from: Member, branches: Branches) {
         if self.may_lead(from) {
-            self.branches = branches;
+            self.replace_branches(branches);
         }
+    }
+
+    /// What was on its way for long may lack what was said since then.
+    fn replace_branches(&mut self, branches: Branches) {
+        let before = std::mem::replace(&mut self.branches, branches);
+        self.branches.learn(&before);
     }
 
     /// Who has led, as the leader knows.
@@ -392,7 +399,7 @@ impl Following {
         self.comparing = Comparing::default();
         self.log.clear();
         self.base = Some(state);
-        self.branches = head.branches;
+        self.replace_branches(head.branches);
         self.with_core(now, |core, us| core.handle_checkpoint(us, head.position, head.lineage));
     }
 

@@ -26,7 +26,8 @@ use crate::limits::{CHECKPOINT_SENDING, UNRELEASED_ENTRIES, WINDOW_ENTRIES};
 struct Count {
     position: Position,
     inputs: u64,
-    /// Where those of them are that were not released then: at most [`UNRELEASED_ENTRIES`].
+    /// Where those of them are that were not released then: at most [`UNRELEASED_ENTRIES`], and in all counts together few, for
+    /// a record that is made says who has what.
     unreleased: Vec<Position>,
 }
 

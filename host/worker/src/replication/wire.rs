@@ -101,6 +101,11 @@ impl<B> Item<B> {
     pub fn is_news(&self) -> bool {
         self.version() >= SUSPECTING
     }
+
+    /// The same for whoever knows the news of the version before.
+    pub fn is_newest(&self) -> bool {
+        self.version() >= NEWEST
+    }
 }
 
 /// Whether something that came is about sessions.

@@ -134,8 +134,9 @@ pub enum Event {
         /// Messages of this client that were not kept and cannot be sent again.
         lost_messages: u64,
         /// Whether promises are withdrawn: messages that came, a tick that was committed, or messages of this client that were
-        /// acknowledged as safe. That happens only where both sides of a cut went on with an *available* session, and the
-        /// other side's branch goes on. Otherwise nothing is withdrawn but views that were ahead of their commitment.
+        /// acknowledged and are not kept here any more. That happens where both sides of a cut went on with an *available*
+        /// session and the other side's branch goes on, and where the store has lost the end of a *durable* session's log.
+        /// Otherwise nothing is withdrawn but views that were ahead of their commitment.
         superseded: bool,
     },
     /// The session stands still for the moment.

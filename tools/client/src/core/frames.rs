@@ -12,7 +12,7 @@ use ringside_protocol::view::Fragment;
 
 use super::event::{Asked, Attachment};
 use super::link::{Link, LinkId, Stage};
-use super::seat::Joined;
+use super::seat::{Joined, Reached};
 use super::{Core, Event, Phase};
 
 impl Core {
@@ -77,9 +77,9 @@ impl Core {
             (Stage::Opening | Stage::StandingBy, ServerFrame::Refused(refused)) => self.refused(now, id, refused),
             // The session is about to go on there.
             (Stage::StandingBy, ServerFrame::Paused) if !self.events.is_full() => self.events.push(Event::Paused),
-            (Stage::AwaitingRewound { after }, ServerFrame::Rewound(rewound)) => self.rewound(id, &rewound, after),
+            (Stage::AwaitingRewound(reached), ServerFrame::Rewound(rewound)) => self.rewound(id, &rewound, reached),
             (
-                Stage::Opening | Stage::Attached | Stage::AwaitingRewound { .. },
+                Stage::Opening | Stage::Attached | Stage::AwaitingRewound(_),
                 ServerFrame::Detached { reason, message },
             ) => {
                 if self.moving.take_if(|link| link.id == id).is_some() {
@@ -148,7 +148,7 @@ impl Core {
         if let Some(link) = self.link_mut(id) {
             link.stage = match joined {
                 Joined::Flowing { .. } => Stage::Attached,
-                Joined::AwaitRewound { after } => Stage::AwaitingRewound { after },
+                Joined::AwaitRewound(reached) => Stage::AwaitingRewound(reached),
             };
             link.sent = if returned { link.sent.max(attached.last_input) } else { attached.last_input };
             let mut way = link.way.clone();
@@ -228,15 +228,15 @@ impl Core {
         }
     }
 
-    fn rewound(&mut self, id: LinkId, rewound: &Rewound, after: u64) {
+    fn rewound(&mut self, id: LinkId, rewound: &Rewound, reached: Reached) {
         let is_felt = self.seat.feels(rewound);
         let withdraws = self.seat.was_promised_after(rewound);
-        let lost_messages = self.seat.rewound(rewound, after);
+        let lost_messages = self.seat.rewound(rewound, reached);
         let superseded = withdraws || lost_messages > 0;
         self.events.withdraw(rewound.last_output, rewound.tick);
         if let Some(link) = self.link_mut(id) {
             link.stage = Stage::Attached;
-            link.sent = rewound.last_input;
+            link.sent = rewound.last_input.max(reached.input);
         }
         let Rewound { tick, last_input, last_output, .. } = *rewound;
         if is_felt {

@@ -7,6 +7,8 @@ use bytes::{Bytes, BytesMut};
 use ringside_protocol::frame::{Certificate, ClientFrame, FrameDecoder, Opaque, Place, ServerFrame, WireFrame};
 use ringside_protocol::view::ViewDecoder;
 
+use super::seat::Reached;
+
 /// A connection's name between core and shell; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub u32);
@@ -38,10 +40,7 @@ pub(super) enum Stage {
     /// The session is followed there: should that worker come to lead it, `Attached` follows.
     StandingBy,
     /// The answer was `Attached` with another branch: `Rewound` comes next, and nothing is sent before it.
-    AwaitingRewound {
-        /// The last message to this client that will not come again.
-        after: u64,
-    },
+    AwaitingRewound(Reached),
     /// Messages flow.
     Attached,
 }

@@ -28,6 +28,7 @@ pub(super) struct Seat {
     shown_tick: u64,
     /// The newest tick that a view called committed.
     committed_tick: u64,
+    renumbered: Option<Renumbered>,
     pub held: Option<Held>,
 }
 
@@ -51,10 +52,26 @@ pub(super) enum Joined {
     /// Messages flow, after this many were given up with a lost seat.
     Flowing { lost: usize },
     /// `Rewound` has to come first.
-    AwaitRewound {
-        /// The last message to this client that will not come again.
-        after: u64,
-    },
+    AwaitRewound(Reached),
+}
+
+/// Where a branch is that a client comes back to: further than what it shares with the one that the client was on, where the
+/// client was on it before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Reached {
+    /// The last message of this client that was applied.
+    pub input: u64,
+    /// The last message to this client that will not come again.
+    pub output: u64,
+}
+
+/// Messages were lost with a branch, and those that were kept got their numbers.
+#[derive(Debug, Clone, Copy)]
+struct Renumbered {
+    /// How many were lost.
+    by: u64,
+    /// The last number then.
+    last: u64,
 }
 
 impl Seat {
@@ -69,6 +86,7 @@ impl Seat {
             datagram: 0,
             shown_tick: 0,
             committed_tick: 0,
+            renumbered: None,
             held: None,
         }
     }
@@ -138,7 +156,7 @@ impl Seat {
                 if branch == attached.branch {
                     Joined::Flowing { lost: 0 }
                 } else {
-                    Joined::AwaitRewound { after: attached.last_output }
+                    Joined::AwaitRewound(Reached { input: attached.last_input, output: attached.last_output })
                 }
             }
             (Some(_), _, _) => Joined::Flowing { lost: self.begin_again(attached) },
@@ -150,7 +168,7 @@ impl Seat {
         };
         self.datagram = self.datagram.max(attached.last_datagram);
         self.held = Some(held);
-        if matches!(joined, Joined::AwaitRewound { .. })
+        if matches!(joined, Joined::AwaitRewound(_))
             && let (Some(held), Some(branch)) = (&mut self.held, branch)
         {
             held.branch = branch;
@@ -188,6 +206,7 @@ impl Seat {
         self.acknowledged = attached.last_input;
         self.shown_tick = 0;
         self.committed_tick = 0;
+        self.renumbered = None;
         self.rejected = attached.last_input;
         self.datagram = 0;
     }
@@ -281,10 +300,11 @@ impl Seat {
         self.delivered > rewound.last_output || self.committed_tick > rewound.tick
     }
 
-    /// The session goes on from an earlier point, and with the message after `after`: where this client had acknowledged more
-    /// on the branch that goes on, before it went over to the one that lost, that does not come again. Answers how many messages
-    /// it has lost that are no longer kept here.
-    pub fn rewound(&mut self, rewound: &Rewound, after: u64) -> u64 {
+    /// The session goes on from an earlier point. Where this client was on the branch that goes on before it went over to the
+    /// one that lost, that branch has more of it: what it acknowledged there does not come again, and what was applied there is
+    /// not said again. Answers how many messages it has lost that are no longer kept here.
+    pub fn rewound(&mut self, rewound: &Rewound, reached: Reached) -> u64 {
+        let after = reached.output;
         if let Some(held) = &mut self.held {
             held.branch = rewound.branch;
         }
@@ -296,12 +316,27 @@ impl Seat {
         self.committed_tick = self.committed_tick.min(rewound.tick);
         self.rejected = self.rejected.min(rewound.last_input);
         let kept_before = self.outbox.first() - 1;
-        let lost = kept_before.saturating_sub(rewound.last_input);
-        if lost > 0 {
-            self.outbox.renumber_after(rewound.last_input);
+        let input = reached.input.max(rewound.last_input);
+        match self.renumbered.filter(|_| input > rewound.last_input) {
+            // Numbers there are those from before.
+            Some(Renumbered { by, last }) => {
+                self.renumbered = None;
+                let applied = last.min(input.saturating_sub(by)).max(rewound.last_input);
+                let _ = self.outbox.acknowledge(applied.min(self.outbox.last()));
+                self.outbox.renumber_after(input);
+                self.acknowledged = input;
+                kept_before.saturating_sub(applied)
+            }
+            None => {
+                let lost = kept_before.saturating_sub(input);
+                if lost > 0 {
+                    self.outbox.renumber_after(input);
+                    self.renumbered = Some(Renumbered { by: lost, last: self.outbox.last() });
+                }
+                self.acknowledged = input.min(self.outbox.last());
+                lost
+            }
         }
-        self.acknowledged = rewound.last_input.min(self.outbox.last());
-        lost
     }
 
     /// Whether a view of `tick` may be shown: never one that is older than what was shown. What it says is committed counts

@@ -113,12 +113,14 @@ impl Worker {
     }
 
     /// Another branch than the one that is led here has lost: its players may come here, or to a follower later.
-    pub(super) fn learn_branches(&mut self, index: usize, lost: &Branches) {
+    pub(super) fn learn_branches(&mut self, from: Member, index: usize, lost: &Branches) {
         let Some(session) = self.sessions[index].as_mut() else { return };
         let Some(lead) = &mut session.lead else { return };
-        lead.branches.learn(lost);
+        if !lead.branches.learn(lost) {
+            return;
+        }
         let (id, branches, linked) = (session.id.clone(), lead.branches.clone(), lead.linked.clone());
-        for member in linked {
+        for member in linked.into_iter().filter(|member| *member != from) {
             self.say(member, Item::Branches { session: id.clone(), branches: branches.clone() });
         }
     }

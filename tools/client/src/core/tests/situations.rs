@@ -536,6 +536,66 @@ fn rewound_comes_before_anything_of_the_new_branch() {
     assert!(matches!(bench.event(), Some(Event::Message { number: 3, .. })), "three again, of the new branch");
 }
 
+/// A client that has said seven things, of which the last two are safe and were let go of, or are not.
+fn has_said_seven(are_safe: bool) -> Bench {
+    let mut bench = Bench::attached();
+    for number in 1..=7 {
+        bench.core.send(format!("old {number}").into()).unwrap();
+    }
+    let up_to = if are_safe { 7 } else { 5 };
+    bench.say(FIRST, ServerFrame::Acknowledge { up_to, tier: Tier::Volatile });
+    bench
+}
+
+/// Comes to a branch that has so many of its messages, of which these are of one line with the branch before.
+fn come_to(bench: &mut Bench, (from, to): (LinkId, LinkId), number: u64, last_input: u64, shared: u64) -> Vec<u64> {
+    bench.cut(from);
+    while bench.event().is_some() {}
+    bench.wake();
+    bench.open(to);
+    let branch = Branch(epoch(number));
+    let back = Attached { branch, epoch: epoch(number), last_input, last_output: 0, ..kept() };
+    bench.say(to, ServerFrame::Attached(Box::new(back)));
+    bench.did();
+    bench.say(to, ServerFrame::Rewound(Rewound { branch, tick: 0, last_input: shared, last_output: 0 }));
+    let said = |did| match did {
+        Did::Frame(_, ClientFrame::Message { number, .. }) => Some(number),
+        _ => None,
+    };
+    bench.did().into_iter().filter_map(said).collect()
+}
+
+fn lost(bench: &mut Bench) -> u64 {
+    std::iter::from_fn(|| bench.event())
+        .find_map(|event| match event {
+            Event::Rewound { lost_messages, .. } => Some(lost_messages),
+            _ => None,
+        })
+        .unwrap_or(0)
+}
+
+#[test]
+fn what_was_applied_on_the_branch_that_it_comes_back_to_is_not_said_again_and_what_is_new_is_not_taken_for_it() {
+    // Two were let go of and lost: what is said after that has their numbers, and is something else.
+    let mut bench = has_said_seven(true);
+    assert!(come_to(&mut bench, (FIRST, SECOND), 2, 5, 5).is_empty());
+    assert_eq!(lost(&mut bench), 2);
+    for body in ["new", "newer"] {
+        bench.core.send(body.into()).unwrap();
+    }
+    assert_eq!(bench.did().len(), 2);
+    assert_eq!(come_to(&mut bench, (SECOND, THIRD), 3, 7, 5), [8, 9]);
+    assert_eq!(lost(&mut bench), 0, "those two are there");
+
+    // None was let go of: they are the same on both, and the branch that goes on has them.
+    let mut bench = has_said_seven(false);
+    assert_eq!(come_to(&mut bench, (FIRST, SECOND), 2, 5, 5), [6, 7]);
+    assert_eq!(lost(&mut bench), 0);
+    bench.core.send("new".into()).unwrap();
+    assert_eq!(come_to(&mut bench, (SECOND, THIRD), 3, 7, 5), [8]);
+    assert_eq!(lost(&mut bench), 0);
+}
+
 #[test]
 fn whether_promises_are_withdrawn_is_told_apart() {
     // Ticks that were shown and committed, messages that came; what is kept of each; whether that withdraws a promise.
