@@ -205,6 +205,10 @@ impl Group {
                     _ => self.tell(from, Command::Reached { session, party }),
                 }
             }
+            // Where another branch won its leader announces itself; here the loser's word is enough.
+            Event::Deposed { session, by } => {
+                self.leaders.insert(session.clone(), by.leader);
+            }
             Event::Promoted(promoted) => {
                 self.leaders.insert(promoted.session.clone(), from);
             }
