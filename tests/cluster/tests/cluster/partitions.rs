@@ -158,42 +158,6 @@ async fn both_sides_of_a_cut_go_on_with_an_available_session_and_one_branch_wins
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_leader_goes_on_if_more_was_said_at_its_side_of_a_cut_and_the_others_players_come_to_it() {
-    let network = ringside_test_support::network!(3, LAN);
-    let Scene { cluster, name, session, leader, follower, third, waiting, .. } =
-        Scene::begin(Cluster::start_at_rest(Some(network), 3).await, "echo-replicated").await;
-    // Who waits at the follower goes over to it.
-    let mut right = waiting;
-    right.may_fork = true;
-    let node = cluster.node(leader);
-    let options = Options { standby: false, ..options(node, &node.token("cat"), &name) };
-    let mut left = Player::join_with(options, "cat").await;
-    left.may_fork = true;
-    left.exchange(1).await;
-    cut_off(&cluster, leader, true);
-    while right.moved == 0 {
-        right.exchange(1).await;
-    }
-    left.exchange_at_once(200, 1).await;
-    assert_eq!(left.attachment().node, leader, "this side goes on as well");
-    right.exchange(1).await;
-    let before = (left.superseded, right.superseded);
-    cut_off(&cluster, leader, false);
-    cluster.agreed().await;
-    let told = cluster.node(follower).logged("another branch of the session goes on");
-    assert!(told.contains(&session), "the operator is told which: {told}");
-    left.exchange(1).await;
-    right.exchange(1).await;
-    assert_eq!((left.superseded, right.superseded), (before.0, before.1 + 1), "one side is told");
-    let led = led_and_followed(&cluster, third, &session).await;
-    assert_eq!(led.0, leader);
-    // Its home had heard of the branch that lost, and hears of this one.
-    assert_eq!(cluster.directories_agree().await[&session].0, leader.to_string());
-    left.exchange(1).await;
-    right.exchange(1).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_session_goes_on_where_its_nodes_hear_each_other_one_way() {
     let network = ringside_test_support::network!(3, LAN);
     let mut scene = Scene::begin(Cluster::start_at_rest(Some(network), 3).await, "echo-consistent").await;

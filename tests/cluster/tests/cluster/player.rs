@@ -15,8 +15,6 @@ pub struct Player {
     seen: EchoHistory,
     /// How often the connection was lost.
     pub disconnected: u32,
-    /// How often it went over to another worker without losing its connection first.
-    pub moved: u32,
     /// Whether both sides of a cut may go on with the session, so that what one of them said is withdrawn.
     pub may_fork: bool,
     /// How often it was told that the session went back.
@@ -87,7 +85,7 @@ impl Player {
         let client = within("the player to be attached", Client::connect(options)).await;
         let client = client.unwrap_or_else(|error| panic!("{name} is not let in: {error}"));
         let seen = EchoHistory::new(name, 1, Instant::now());
-        Player { client, seen, disconnected: 0, moved: 0, may_fork: false, rewound: 0, superseded: 0 }
+        Player { client, seen, disconnected: 0, may_fork: false, rewound: 0, superseded: 0 }
     }
 
     pub fn attachment(&self) -> &Attachment {
@@ -216,10 +214,6 @@ impl Player {
                 self.seen.note(format_args!("disconnected: {cause}"));
                 self.disconnected += 1;
                 return Some(cause);
-            }
-            Event::Moved { address } => {
-                self.seen.note(format_args!("moved to {address}"));
-                self.moved += 1;
             }
             Event::View(view) => self.seen.view(view.tick, view.committed_tick).expect("every promise kept"),
             event => {
