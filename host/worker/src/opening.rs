@@ -328,9 +328,7 @@ impl Worker {
             Some(Resume { branch, last_output, .. }) => Standing { branch: *branch, last: *last_output },
             None => Standing { branch, last: acknowledged },
         };
-        // A branch may be one that both sides of a cut went on with, which lost, and whose leader is not there to tell of it.
-        let fork = session.fork(claimed.branch, slot, joined);
-        let fork = fork.or_else(|| session.fork_of_unknown(state));
+        let fork = session.fork(claimed.branch, state);
         let kept = fork.map(|fork| fork.kept.last_output);
         let (after, rewound) = match channel::resume(claimed, branch, kept, &state.outputs) {
             Ok(Resumption::Continue { after }) => (after, None),

@@ -365,14 +365,11 @@ impl Session {
         self.branches().map_or(Branch(self.epoch), Branches::current)
     }
 
-    /// What a client from another branch is told.
-    pub(crate) fn fork(&self, branch: Branch, slot: Slot, joined: Position) -> Option<Fork> {
-        self.branches()?.fork(branch, slot, joined)
-    }
-
-    /// What a client is told that comes from a branch of which nothing is known here.
-    pub(crate) fn fork_of_unknown(&self, state: &SlotState) -> Option<Fork> {
-        self.branches().map(|_| Branches::fork_of_unknown(state))
+    /// What a client from another branch is told, be it one of which nothing is known here: both sides of a cut may have gone on
+    /// with it, and whoever led the one that lost is not there to tell.
+    pub(crate) fn fork(&self, branch: Branch, state: &SlotState) -> Option<Fork> {
+        let known = self.branches()?.fork(branch, state.slot, state.joined);
+        Some(known.unwrap_or_else(|| Branches::fork_of_unknown(state)))
     }
 
     fn branches(&self) -> Option<&Branches> {

@@ -280,9 +280,10 @@ impl Following {
 
     /// Its leader says something of a state that is compared. One that does not fold takes no part.
     pub fn take_comparison(&mut self, from: Member, said: Comparison) {
-        let Some(fold) = self.fold.as_mut().filter(|_| self.core.record().is_none_or(|it| it.leader == from)) else {
+        if !self.may_lead(from) {
             return;
-        };
+        }
+        let Some(fold) = &mut self.fold else { return };
         self.comparing.told(said);
         self.comparing.pass(fold);
         self.compare();
