@@ -12,6 +12,19 @@ use crate::node::{Node, Place, ringside};
 use crate::object_server::ObjectServer;
 use crate::wait::{PATIENCE, until};
 
+/// A store whose place something else has; it is back with the value's end.
+pub struct WithoutStore {
+    store: PathBuf,
+    aside: PathBuf,
+}
+
+impl Drop for WithoutStore {
+    fn drop(&mut self) {
+        let moved = std::fs::remove_file(&self.store).and_then(|()| std::fs::rename(&self.aside, &self.store));
+        moved.unwrap_or_else(|error| panic!("the store cannot be moved back: {error}"));
+    }
+}
+
 /// Nodes by their numbers. They end with the value.
 pub struct Cluster {
     nodes: BTreeMap<u64, Node>,
@@ -250,6 +263,29 @@ impl Cluster {
         self.directory.path().join("store")
     }
 
+    /// Takes that away until the value's end.
+    ///
+    /// # Panics
+    /// If it cannot be moved.
+    pub fn without_store(&self) -> WithoutStore {
+        let store = self.store();
+        let aside = store.with_extension("away");
+        let moved = std::fs::rename(&store, &aside).and_then(|()| std::fs::write(&store, "in the way"));
+        moved.unwrap_or_else(|error| panic!("the store cannot be moved: {error}"));
+        WithoutStore { store, aside }
+    }
+
+    /// A node, as another shows it.
+    ///
+    /// # Panics
+    /// If there is no such other.
+    pub fn status(&self, by: u64, node: u64) -> Option<Value> {
+        let list = self.node(by).ringside(&["node", "list", "--json"]);
+        let list = (list.code == Some(0)).then(|| list.json())?;
+        let number = Value::from(node.to_string());
+        list["nodes"].as_array()?.iter().find(|it| it["node"] == number).cloned()
+    }
+
     /// Replaces a node's process by a run of a program, ordered by another node; the command's words if that fails.
     ///
     /// # Errors
@@ -263,11 +299,8 @@ impl Cluster {
         if answer.code != Some(0) {
             return Err(format!("{}{}", answer.out, answer.err));
         }
-        let list = self.node(by).ringside(&["node", "list", "--json"]).json();
-        let nodes = list["nodes"].as_array().cloned().unwrap_or_default();
-        let number = Value::from(node.to_string());
-        let shown = nodes.iter().find(|shown| shown["node"] == number);
-        let pid = shown.and_then(|shown| shown["pid"].as_u64()).ok_or_else(|| format!("{list}"))?;
+        let shown = self.status(by, node);
+        let pid = shown.and_then(|shown| shown["pid"].as_u64()).ok_or_else(|| format!("node {node} is not listed"))?;
         let old = self.nodes.get_mut(&node).unwrap_or_else(|| panic!("there is no node {node}"));
         old.succeeded_by(pid as u32);
         Ok(())

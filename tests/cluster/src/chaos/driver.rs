@@ -138,12 +138,9 @@ impl Driver {
             5 => {
                 let length = self.pause(5000);
                 self.say(format_args!("the store is away for {length:?}"));
-                let (store, away) = (self.cluster.store(), self.cluster.store().with_extension("away"));
-                let moved = std::fs::rename(&store, &away);
+                let away = self.cluster.without_store();
                 tokio::time::sleep(length).await;
-                if let Err(error) = moved.and_then(|()| std::fs::rename(&away, &store)) {
-                    return Some(format!("the store cannot be moved away and back: {error}"));
-                }
+                drop(away);
                 self.faults.without_store += 1;
             }
             6 => {

@@ -1,6 +1,5 @@
 //! The store is away: for a minute under load, and while the leader of a consistent session dies.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ringside_client::Options;
@@ -9,7 +8,7 @@ use ringside_protocol::limits;
 use ringside_test_support::cluster::Cluster;
 use ringside_test_support::wait::until;
 
-use crate::durable::{by_any, kill_all, player, show, start_again, store};
+use crate::durable::{by_any, kill_all, player, show, start_again};
 use crate::failover::{create, last_change, led_and_followed, shown, third};
 use crate::player::Player;
 use crate::upgrade::begin;
@@ -25,28 +24,6 @@ const DURABLE: usize = 16;
 /// What a node may have more in memory than before, beside what waits for the store: what its sessions keep of their logs and
 /// owe their players, and what the allocator keeps.
 const BESIDE_BYTES: u64 = 32 << 20;
-
-/// A store whose place something else has; it is back with the value's end.
-struct Away {
-    store: PathBuf,
-    aside: PathBuf,
-}
-
-impl Away {
-    fn begin(store: PathBuf) -> Away {
-        let aside = store.with_extension("away");
-        std::fs::rename(&store, &aside).expect("the store");
-        std::fs::write(&store, "in the way").expect("a file");
-        Away { store, aside }
-    }
-}
-
-impl Drop for Away {
-    fn drop(&mut self) {
-        std::fs::remove_file(&self.store).expect("the file");
-        std::fs::rename(&self.aside, &self.store).expect("the store");
-    }
-}
 
 /// A node creates a session and leads it.
 async fn join(cluster: &Cluster, game: &str, key: &str, node: u64) -> Player {
@@ -73,7 +50,7 @@ async fn a_store_that_is_away_for_a_minute_holds_up_what_is_durable_and_nothing_
     };
 
     let memory = cluster.node(1).memory();
-    let away = Away::begin(store(&cluster));
+    let away = cluster.without_store();
     let end = Instant::now() + MINUTE;
     let (before, _) = stored(&cluster);
     for player in &mut durable {
@@ -133,7 +110,7 @@ async fn a_consistent_session_whose_leader_dies_while_the_store_is_away_goes_on_
     waiting.exchange(20).await;
     asking.exchange(20).await;
 
-    let away = Away::begin(store(&cluster));
+    let away = cluster.without_store();
     let end = Instant::now() + AWHILE;
     cluster.take(leader).kill();
     waiting.send();

@@ -8,7 +8,7 @@ use ringside_test_support::object_server::ObjectServer;
 use ringside_test_support::skip;
 use ringside_test_support::wait::{until, within};
 
-use crate::durable::{kill_all, objects, player, show, start_again, store};
+use crate::durable::{kill_all, objects, player, show, start_again};
 use crate::player::Player;
 
 /// A cluster's store, looked at from outside.
@@ -24,7 +24,7 @@ impl Store {
             Store::Directory => {
                 let read = |path: &std::path::PathBuf| std::fs::read(path).expect("an object");
                 let named = |path: std::path::PathBuf| (path.to_string_lossy().into_owned(), read(&path));
-                objects(&store(cluster)).into_iter().map(named).collect()
+                objects(&cluster.store()).into_iter().map(named).collect()
             }
             Store::Bucket => {
                 let mut names = cluster.server().objects();

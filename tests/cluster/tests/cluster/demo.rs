@@ -11,7 +11,7 @@ use ringside_test_support::wait::until;
 use serde_json::Value;
 
 use crate::failover::{create, led_and_followed, shown, third};
-use crate::upgrade::{Orphans, status, upgrade};
+use crate::upgrade::{Orphans, upgrade};
 
 const MATCH: &str = "arena/hall";
 
@@ -104,9 +104,9 @@ async fn a_match_in_a_terminal_goes_on_while_it_is_moved_its_program_replaced_an
     assert_eq!(led["node"], to, "{led:#}");
     demo.goes_on(&cluster, door).await;
 
-    let before = status(&cluster, door, leader).expect("the node");
+    let before = cluster.status(door, leader).expect("the node");
     upgrade(&cluster, door, leader, guests::program()).await.succeeded();
-    let after = status(&cluster, door, leader).expect("the node");
+    let after = cluster.status(door, leader).expect("the node");
     orphans.0.extend(after["pid"].as_u64());
     assert_ne!(before["pid"], after["pid"]);
     demo.goes_on(&cluster, door).await;

@@ -47,11 +47,6 @@ pub fn start_again(cluster: &mut Cluster, places: &[(u64, String)]) {
     }
 }
 
-/// The directory that is the nodes' store.
-pub fn store(cluster: &Cluster) -> PathBuf {
-    cluster.state_of(1).parent().expect("the cluster's directory").join("store")
-}
-
 /// The objects of the logs of a store, in order.
 pub fn objects(store: &Path) -> Vec<PathBuf> {
     objects_of(&store.join("logs")).iter().flat_map(|log| objects_of(log)).collect()
@@ -115,7 +110,7 @@ async fn a_cluster_that_was_killed_altogether_has_its_durable_sessions_again_and
     assert!(leaders.len() > 1, "{led_before:?}");
     // Notes of those that are not durable go with what is, soon.
     until("all of them to be noted", async || {
-        let noted: String = objects(&store(&cluster)).iter().map(|path| lossy(path)).collect();
+        let noted: String = objects(&cluster.store()).iter().map(|path| lossy(path)).collect();
         others.iter().all(|session| noted.contains(incarnation(session))).then_some(())
     })
     .await;
@@ -181,11 +176,11 @@ async fn a_damaged_object_of_a_log_is_named_and_the_others_are_recovered() {
         show(cluster.node(1), &first)?["detail"]["replication"]["stored"].as_u64().filter(|stored| *stored > 0)
     })
     .await;
-    let damaged = objects(&store(&cluster)).pop().expect("an object");
+    let damaged = objects(&cluster.store()).pop().expect("an object");
     let second = create(cluster.node(1), "echo-durable", "second");
     let mut ada = player(&cluster, "ada", "echo-durable/second").await;
     ada.exchange(10).await;
-    let missing = objects(&store(&cluster)).pop().expect("an object");
+    let missing = objects(&cluster.store()).pop().expect("an object");
     ada.exchange(10).await;
     let places = kill_all(&mut cluster);
     let mut bytes = std::fs::read(&damaged).unwrap();
@@ -213,7 +208,7 @@ async fn a_damaged_object_of_a_log_is_named_and_the_others_are_recovered() {
 /// Objects that hold what changed of a state since its checkpoint before: what the second format has beside the first.
 fn incremental(cluster: &Cluster) -> Vec<PathBuf> {
     let is_second = |path: &PathBuf| std::fs::read(path).is_ok_and(|bytes| bytes.get(5..7) == Some(&[2, 0]));
-    objects(&store(cluster)).into_iter().filter(is_second).collect()
+    objects(&cluster.store()).into_iter().filter(is_second).collect()
 }
 
 /// A player has a session of three checkpoints, the second and third of which are increments, each in an object without
@@ -272,9 +267,7 @@ async fn while_the_store_is_away_what_is_durable_waits_and_the_rest_goes_on() {
     let mut ada = player(&cluster, "ada", "echo-durable/final").await;
     let mut bob = player(&cluster, "bob", "echo/any").await;
     ada.exchange(10).await;
-    let (store, away) = (store(&cluster), store(&cluster).with_extension("away"));
-    std::fs::rename(&store, &away).unwrap();
-    std::fs::write(&store, "in the way").unwrap();
+    let away = cluster.without_store();
     let before = show(cluster.node(1), &session).expect("it is live")["detail"]["replication"]["stored"].clone();
     ada.send();
     cluster.node(1).logged("the store does not take the log");
@@ -284,8 +277,7 @@ async fn while_the_store_is_away_what_is_durable_waits_and_the_rest_goes_on() {
     let replication = &shown["detail"]["replication"];
     assert_eq!(replication["stored"], before, "{shown:#}");
     assert!(replication["position"].as_u64() > before.as_u64(), "it goes on, and waits: {shown:#}");
-    std::fs::remove_file(&store).unwrap();
-    std::fs::rename(&away, &store).unwrap();
+    drop(away);
     ada.exchange(10).await;
     cluster.node(1).logged("the store takes the log again");
     assert_eq!(cluster.node(1).metric("ringside_log_store_away"), 0);

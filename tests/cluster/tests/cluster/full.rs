@@ -5,7 +5,7 @@ use ringside_test_support::cluster::Cluster;
 use ringside_test_support::disk::Disk;
 use ringside_test_support::wait::until;
 
-use crate::durable::{kill_all, player, show, start_again, store};
+use crate::durable::{kill_all, player, show, start_again};
 use crate::failover::create;
 use crate::recordings::replayed;
 
@@ -15,7 +15,7 @@ const BYTES: u64 = 8 << 20;
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_durable_waits_for_room_in_the_store() {
     let mut cluster = Cluster::start(0).await;
-    let disk = ringside_test_support::disk!(&store(&cluster), BYTES);
+    let disk = ringside_test_support::disk!(&cluster.store(), BYTES);
     cluster.begin(1, &[]);
     waits_for_room(cluster, disk).await;
 }
@@ -69,7 +69,7 @@ async fn waits_for_room(mut cluster: Cluster, disk: Disk) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recording_ends_where_its_store_is_full_and_says_so_and_the_match_goes_on() {
     let mut cluster = Cluster::start(0).await;
-    let disk = ringside_test_support::disk!(&store(&cluster), BYTES);
+    let disk = ringside_test_support::disk!(&cluster.store(), BYTES);
     cluster.begin(1, &[]);
     cluster.agreed().await;
     cluster.node(1).push("echo");

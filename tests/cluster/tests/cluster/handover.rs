@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::failover::{last_change, led_and_followed, shown};
 use crate::player::{Match, Player};
-use crate::upgrade::{Orphans, begin, script, status, upgrade};
+use crate::upgrade::{Orphans, begin, script, upgrade};
 
 /// The node whose process is replaced.
 const NODE: u64 = 2;
@@ -55,7 +55,7 @@ impl Scene {
     }
 
     fn status(&self) -> Option<Value> {
-        status(&self.cluster, 1, NODE)
+        self.cluster.status(1, NODE)
     }
 
     /// Has the node handed over, until one of the two processes ends.

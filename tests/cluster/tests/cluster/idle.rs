@@ -21,10 +21,6 @@ async fn cluster(count: u64, more: &[&str]) -> Cluster {
     cluster
 }
 
-fn store(cluster: &Cluster) -> PathBuf {
-    cluster.state_of(1).parent().expect("the cluster's directory").join("store")
-}
-
 fn create(node: &Node, game: &str, key: &str) -> String {
     try_create(node, game, key).expect("a session")
 }
@@ -93,7 +89,8 @@ async fn an_idle_session_is_in_the_store_and_goes_on_when_a_player_comes() {
     evicted(node, "tally/north").await;
     node.ringside(&["session", "end", "tally/north"]).succeeded();
     until("nothing of it to be left", async || {
-        (!store(&cluster)
+        (!cluster
+            .store()
             .join("evicted/tally/north")
             .join(session.split('@').nth(1)?)
             .read_dir()
@@ -242,7 +239,7 @@ async fn what_cannot_be_evicted_says_why_and_what_is_damaged_is_named() {
     assert!(said.contains(&session) && said.contains("in the store"), "{said}");
     // Once more changes nothing.
     node.ringside(&["session", "evict", "tally/north"]).succeeded();
-    let object = only_file(&store(&cluster).join("evicted/tally/north"));
+    let object = only_file(&cluster.store().join("evicted/tally/north"));
     let mut bytes = std::fs::read(&object).expect("the state");
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
@@ -263,13 +260,10 @@ async fn while_the_store_is_away_an_idle_session_stays_in_memory() {
     node.push("tally");
     create(node, "tally", "north");
     visit(node, "tally/north", &["add 3"]).await;
-    let (store, away) = (store(&cluster), store(&cluster).with_extension("away"));
-    std::fs::rename(&store, &away).expect("the store can be moved");
-    std::fs::write(&store, "in the way").expect("a file");
+    let away = cluster.without_store();
     node.logged("an idle session stays in memory: the store does not take it");
     assert_eq!(visit(node, "tally/north", &["add 4"]).await, ["sum 7, rang 0, told 0"]);
-    std::fs::remove_file(&store).expect("the file");
-    std::fs::rename(&away, &store).expect("the store can be moved back");
+    drop(away);
     evicted(node, "tally/north").await;
     assert_eq!(visit(node, "tally/north", &["add 0"]).await, ["sum 7, rang 0, told 0"]);
 }

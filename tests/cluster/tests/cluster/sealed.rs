@@ -9,7 +9,7 @@ use ringside_test_support::network::Quality;
 use ringside_test_support::node::Node;
 use ringside_test_support::wait::until;
 
-use crate::durable::{kill_all, objects_of, player, show, start_again, store};
+use crate::durable::{kill_all, objects_of, player, show, start_again};
 use crate::failover::{create, last_change};
 use crate::faults::Scene;
 use crate::partitions::cut_off;
@@ -24,7 +24,7 @@ fn seals(node: &Node) -> u64 {
 
 /// The logs in a cluster's store.
 fn logs(cluster: &Cluster) -> Vec<(LogName, PathBuf)> {
-    let directories = std::fs::read_dir(store(cluster).join("logs")).expect("logs");
+    let directories = std::fs::read_dir(cluster.store().join("logs")).expect("logs");
     let paths = directories.map(|entry| entry.expect("an entry").path());
     let name = |path: &PathBuf| path.file_name()?.to_str()?.parse().ok();
     let mut logs: Vec<_> = paths.filter_map(|path| Some((name(&path)?, path))).collect();

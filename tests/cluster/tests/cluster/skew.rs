@@ -11,12 +11,12 @@ use ringside_test_support::cluster::Cluster;
 use ringside_test_support::guests::program;
 use ringside_test_support::wait::until;
 
-use crate::durable::{objects_of, player, store};
+use crate::durable::{objects_of, player};
 use crate::failover::{create, last_change, led_and_followed, shown};
 use crate::idle::visit;
 use crate::moves::long_matches;
 use crate::player::Match;
-use crate::upgrade::{Orphans, checkpoints_in, next_release, status, upgrade, versions_in};
+use crate::upgrade::{Orphans, checkpoints_in, next_release, upgrade, versions_in};
 
 /// Followers that fold and such that keep the log, a chain of records in the store, and a log there.
 const GAMES: [&str; 4] = ["echo-replicated", "echo-kept", "echo-consistent", "echo-durable"];
@@ -97,7 +97,7 @@ fn is_free(cluster: &Cluster, node: u64) -> bool {
 
 /// In which version the log of durable sessions has the newest state of one.
 fn newest_version(cluster: &Cluster, session: &str) -> Option<u16> {
-    let logs = objects_of(&store(cluster).join("logs"));
+    let logs = objects_of(&cluster.store().join("logs"));
     let objects = logs.iter().flat_map(|log| objects_of(log)).filter_map(|path| std::fs::read(path).ok());
     let objects = objects.filter_map(|bytes| Object::decode(&bytes).ok());
     let items = objects.flat_map(|object| match object.content {
@@ -150,15 +150,15 @@ async fn a_cluster_is_upgraded_node_by_node_and_one_goes_back() {
     cluster.agreed().await;
     places(&cluster, 1, &matches).await;
     assert_eq!(versions(&cluster, 1), [(1, 1), (1, 1), (2, 1)]);
-    assert_eq!(versions_in(&store(&cluster)), [1].into(), "there were always some that read no other");
+    assert_eq!(versions_in(&cluster.store()), [1].into(), "there were always some that read no other");
 
     // The others are upgraded, and from the last on the later version is written.
     for node in [1, 2] {
         let written = versions(&cluster, 3);
         assert!(written.iter().all(|(_, written)| *written == 1), "{written:?}");
-        assert_eq!(versions_in(&store(&cluster)), [1].into());
+        assert_eq!(versions_in(&cluster.store()), [1].into());
         upgrade(&cluster, 3, node, next_release()).await.succeeded();
-        orphans.0.extend(status(&cluster, 3, node).and_then(|status| status["pid"].as_u64()));
+        orphans.0.extend(cluster.status(3, node).and_then(|status| status["pid"].as_u64()));
         cluster.agreed().await;
         go_on(&matches).await;
     }
@@ -178,12 +178,12 @@ async fn a_cluster_is_upgraded_node_by_node_and_one_goes_back() {
     all_write(&cluster, 3, 1).await;
     let is_written = async |version| (newest_version(&cluster, &silent)? == version).then_some(());
     until("its state in the version that all read", async || is_written(1).await).await;
-    let later = later_in(&store(&cluster));
+    let later = later_in(&cluster.store());
     go_on(&matches).await;
     let led = places(&cluster, 1, &matches).await;
     let from = *led.values().next().expect("some");
     give(&cluster, &matches, (from, 2)).await;
-    let since: Vec<_> = later_in(&store(&cluster)).difference(&later).cloned().collect();
+    let since: Vec<_> = later_in(&cluster.store()).difference(&later).cloned().collect();
     assert_eq!(since, [], "no more of the later version");
     let other = [1, 3].into_iter().find(|node| *node != from).expect("another");
     give(&cluster, &matches, (other, 2)).await;
@@ -213,7 +213,7 @@ async fn what_an_older_node_finds_in_a_later_version_is_left_to_one_that_reads_i
     assert_eq!(visit(cluster.node(1), "tally/north", &["add 3"]).await, ["sum 3, rang 0, told 0"]);
     let is_asleep = async || shown(&cluster, 1, "tally/north").filter(|shown| shown["state"] == "evicted");
     until("the session to be in the store", is_asleep).await;
-    let logs = store(&cluster).join("logs");
+    let logs = cluster.store().join("logs");
     let of_others = later_in(&logs);
     let durable = create(cluster.node(1), "echo-durable", "final");
     let mut ada = player(&cluster, "ada", "echo-durable/final").await;

@@ -43,14 +43,6 @@ pub async fn upgrade(cluster: &Cluster, by: u64, node: u64, binary: PathBuf) -> 
     tokio::task::spawn_blocking(move || Answer::of(&mut command)).await.expect("the command line")
 }
 
-/// A node, as another shows it.
-pub fn status(cluster: &Cluster, by: u64, node: u64) -> Option<Value> {
-    let list = cluster.node(by).ringside(&["node", "list", "--json"]);
-    let list = (list.code == Some(0)).then(|| list.json())?;
-    let number = Value::from(node.to_string());
-    list["nodes"].as_array()?.iter().find(|it| it["node"] == number).cloned()
-}
-
 /// A program that does what a line of shell says.
 pub fn script(cluster: &Cluster, name: &str, line: &str) -> PathBuf {
     let path = cluster.node(1).state().join(name);
@@ -71,11 +63,11 @@ async fn replaced(nodes: u64, node: u64, games: &[&str]) {
     }
     // Twice: the successor has a successor, and neither has the addresses that it began with.
     for _ in 0..2 {
-        let before = status(&cluster, 1, node).expect("the node");
+        let before = cluster.status(1, node).expect("the node");
         let answer = upgrade(&cluster, 1, node, guests::program()).await;
         assert!(answer.err.contains("sessions that went over"), "{answer:#?}");
         let said = answer.succeeded();
-        let after = status(&cluster, 1, node).expect("the node");
+        let after = cluster.status(1, node).expect("the node");
         orphans.0.extend(after["pid"].as_u64());
         assert!(said.contains(&format!("is process {} now", after["pid"])), "{said}");
         assert_ne!(before["pid"], after["pid"]);
@@ -132,7 +124,7 @@ async fn checkpoints_of_a_node_that_is_replaced_go_through_memory() {
         .await;
     }
     upgrade(&cluster, 1, 1, guests::program()).await.succeeded();
-    let _orphans = Orphans(status(&cluster, 1, 1).and_then(|status| status["pid"].as_u64()).into_iter().collect());
+    let _orphans = Orphans(cluster.status(1, 1).and_then(|status| status["pid"].as_u64()).into_iter().collect());
     assert_eq!(counted(&cluster, 1, "ringside_worker_checkpoints_passed_total"), 3);
     for one in matches {
         assert_eq!(one.end().await.disconnected, 0, "nobody lost a connection");
@@ -181,15 +173,15 @@ async fn the_next_release_takes_over_and_the_one_before_does_not() {
     logged(1).await;
     for round in 1..=2 {
         upgrade(&cluster, 1, 1, next_release()).await.succeeded();
-        orphans.0.extend(status(&cluster, 1, 1).and_then(|status| status["pid"].as_u64()));
+        orphans.0.extend(cluster.status(1, 1).and_then(|status| status["pid"].as_u64()));
         // The first was read as the release before wrote it, the second as this one does.
         assert_eq!(counted(&cluster, 1, "ringside_worker_checkpoints_passed_total"), 1, "round {round}");
         logged(2).await;
     }
-    let before = status(&cluster, 1, 1).expect("the node");
+    let before = cluster.status(1, 1).expect("the node");
     let said = upgrade(&cluster, 1, 1, guests::program()).await.failed();
     assert!(said.contains("goes on") && said.contains("checkpoints: it has version 1, this node 2"), "{said}");
-    let after = status(&cluster, 1, 1).expect("the node");
+    let after = cluster.status(1, 1).expect("the node");
     assert_eq!((&before["pid"], &after["sessions"]), (&after["pid"], &1.into()), "{after:#}");
     assert_eq!(one.end().await.disconnected, 0, "nobody lost a connection");
 }
@@ -212,13 +204,13 @@ async fn what_cannot_take_over_is_abandoned_and_the_node_goes_on() {
     ] {
         let said = upgrade(&cluster, 1, 1, program.clone()).await.failed();
         assert!(said.contains("goes on") && said.contains(why), "{}: {said}", program.display());
-        let status = status(&cluster, 1, 1).expect("the node");
+        let status = cluster.status(1, 1).expect("the node");
         assert_eq!((&status["pid"], &status["upgrade"]["phase"]), (&pid.into(), &"abandoned".into()), "{status:#}");
     }
     assert_eq!(one.end().await.disconnected, 0);
     // And one that can may.
     let answer = upgrade(&cluster, 1, 1, guests::program()).await;
-    let _orphans = Orphans(status(&cluster, 1, 1).and_then(|status| status["pid"].as_u64()).into_iter().collect());
+    let _orphans = Orphans(cluster.status(1, 1).and_then(|status| status["pid"].as_u64()).into_iter().collect());
     answer.succeeded();
 }
 
@@ -243,7 +235,7 @@ async fn ends_in_the_middle(signal: &str) {
     let pid = cluster.node(1).pid();
     let ordered = upgrade(&cluster, 1, 1, guests::program());
     let killed = until("some sessions to be there, and not all", async || {
-        let status = status(&cluster, 1, 1)?;
+        let status = cluster.status(1, 1)?;
         let moved = status["upgrade"]["moved"].as_u64()?;
         assert_eq!(status["pid"], pid, "it was too fast for this test");
         if moved == 0 {
@@ -263,6 +255,6 @@ async fn ends_in_the_middle(signal: &str) {
     for one in matches {
         one.end().await;
     }
-    let status = status(&cluster, 1, 1).expect("the node");
+    let status = cluster.status(1, 1).expect("the node");
     assert_eq!((&status["pid"], &status["sessions"]), (&pid.into(), &40.into()), "{status:#}");
 }
