@@ -294,13 +294,14 @@ impl Cluster {
     /// # Panics
     /// If there is no such node.
     pub fn upgrade(&mut self, by: u64, node: u64, program: &std::path::Path) -> Result<(), String> {
-        let order = ["node", "upgrade", &node.to_string(), "--binary", &program.to_string_lossy()];
+        let order = ["node", "upgrade", &node.to_string(), "--json", "--binary", &program.to_string_lossy()];
         let answer = self.node(by).ringside(&order);
         if answer.code != Some(0) {
             return Err(format!("{}{}", answer.out, answer.err));
         }
-        let shown = self.status(by, node);
-        let pid = shown.and_then(|shown| shown["pid"].as_u64()).ok_or_else(|| format!("node {node} is not listed"))?;
+        // Others still show the old one for a while.
+        let said = answer.json();
+        let pid = said["to"].as_u64().ok_or_else(|| format!("no process: {said}"))?;
         let old = self.nodes.get_mut(&node).unwrap_or_else(|| panic!("there is no node {node}"));
         old.succeeded_by(pid as u32);
         Ok(())

@@ -532,11 +532,13 @@ impl Drop for Node {
     }
 }
 
-/// Whether a process is there that has not ended.
+/// Whether a process is there that has not ended. One that nobody waits for stays as a zombie; while it has other threads
+/// its files are still open, and locked.
 fn is_there(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
     // The name, in brackets, may be anything; the state comes after it.
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| threads > 1 || !rest.starts_with(['Z', 'X']))
 }
 
 /// Reads lines on a thread of its own, so that the writer never waits.
