@@ -95,7 +95,7 @@ pub enum Output {
     },
     /// A checkpoint of this session is wanted, for its log has a hole, or holds up what may be deleted.
     Checkpoint(SessionId),
-    /// Objects of lesser numbers may be deleted.
+    /// Objects of lesser numbers may be deleted: the store has one that says so, so that nobody misses them.
     Forget {
         /// The first that stays.
         first: u64,
@@ -162,6 +162,8 @@ impl Track {
 #[derive(Debug)]
 struct Flight {
     number: u64,
+    /// The first object that is needed, as it says.
+    first: u64,
     object: Bytes,
     content: Vec<Item>,
     asked: Request,
@@ -187,6 +189,8 @@ pub struct Writer {
     maker: u64,
     next: u64,
     first: u64,
+    /// As objects in the store say.
+    said_first: u64,
     roster_at: u64,
     open: BTreeMap<SessionId, Opened>,
     tracks: BTreeMap<SessionId, Track>,
@@ -217,6 +221,7 @@ impl Writer {
             maker,
             next: 1,
             first: 1,
+            said_first: 1,
             roster_at: 0,
             open: BTreeMap::new(),
             tracks: BTreeMap::new(),
@@ -327,7 +332,7 @@ impl Writer {
         self.reopened = Some((now.saturating_add(pause), pause));
         (self.phase, self.due) = (Phase::Reopening, Some(now.saturating_add(pause)));
         self.log = self.log.after(self.next);
-        (self.next, self.first) = (self.log.first, self.log.first);
+        (self.next, self.first, self.said_first) = (self.log.first, self.log.first, self.log.first);
         self.tracks.clear();
         self.unasked.clear();
         self.write(now);
@@ -493,7 +498,8 @@ impl Writer {
         let bytes = object.encode();
         let Content::Items(content) = object.content else { return };
         let asked = Request::Create { number, object: bytes.clone() };
-        self.flight = Some(Flight { number, object: bytes, content, asked, due: now, waits: false, question: 0 });
+        self.flight =
+            Some(Flight { number, first, object: bytes, content, asked, due: now, waits: false, question: 0 });
         self.ask(now);
     }
 
@@ -505,6 +511,10 @@ impl Writer {
             self.outputs.push_back(Output::Away(false));
         }
         self.next = flight.number + 1;
+        if flight.first > self.said_first {
+            self.said_first = flight.first;
+            self.outputs.push_back(Output::Forget { first: flight.first });
+        }
         if self.phase == Phase::Reopening {
             self.phase = Phase::Open;
             self.outputs.push_back(Output::Reopened);
@@ -569,13 +579,11 @@ impl Writer {
         self.outputs.push_back(Output::Stored { session: session.clone(), epoch, position });
     }
 
-    /// A list of all sessions is in the object of this number: what is before it and before what recovery needs may go.
+    /// A list of all sessions is in the object of this number: what is before it and before what recovery needs may go when
+    /// the next object has said so.
     fn forget(&mut self, roster: u64) {
         let first = self.tracks.values().filter_map(Track::first).min().unwrap_or(roster).min(roster);
-        if first > self.first {
-            self.first = first;
-            self.outputs.push_back(Output::Forget { first });
-        }
+        self.first = self.first.max(first);
         for (session, track) in &mut self.tracks {
             let holds_up = track.first().is_some_and(|first| first + LOG_HELD_OBJECTS < roster);
             if holds_up && !std::mem::replace(&mut track.is_asked, true) {

@@ -241,7 +241,7 @@ fn objects_before_a_list_and_every_checkpoint_may_go_and_who_holds_them_up_is_as
     writer.handle_item(0, opened("a"));
     writer.handle_item(0, opened("idle"));
     writer.handle_item(0, entries("idle", 1..=1));
-    let (mut forgot, mut asked_for, mut lists) = (Vec::new(), 0, 0);
+    let (mut forgot, mut asked_for, mut lists, mut said_first) = (Vec::new(), 0, 0, 1);
     for position in 1..=4 * LOG_HELD_OBJECTS {
         writer.handle_item(position, entries("a", position..=position));
         if position % 10 == 0 {
@@ -251,7 +251,10 @@ fn objects_before_a_list_and_every_checkpoint_may_go_and_who_holds_them_up_is_as
             let (asked, others) = said(&mut writer);
             for output in others {
                 match output {
-                    Output::Forget { first } => forgot.push((writer.next_number(), first)),
+                    Output::Forget { first } => {
+                        assert_eq!(first, said_first, "whoever reads the log must know that nothing is missing");
+                        forgot.push((writer.next_number(), first));
+                    }
                     Output::Checkpoint(of) if of == session("idle") => {
                         asked_for += 1;
                         writer.handle_item(position, checkpoint("idle", 1, 10));
@@ -260,7 +263,9 @@ fn objects_before_a_list_and_every_checkpoint_may_go_and_who_holds_them_up_is_as
                 }
             }
             let Some((question, Request::Create { object, .. })) = asked else { break };
-            let Content::Items(items) = Object::decode(&object).unwrap().content else { panic!("items") };
+            let object = Object::decode(&object).unwrap();
+            said_first = object.first;
+            let Content::Items(items) = object.content else { panic!("items") };
             lists += items.iter().filter(|item| matches!(item, Item::Roster(all) if all.len() == 2)).count();
             writer.handle_reply(position, question, Reply::Created);
         }
