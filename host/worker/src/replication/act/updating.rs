@@ -65,7 +65,11 @@ impl Worker {
         let Some(session) = session else {
             return tracing::error!(%from, %why, "a checkpoint cannot be read: it is sent again");
         };
-        let keeps_log = self.replication.get_mut(&session).is_some_and(|following| following.keeping.is_some());
+        let Some(following) = self.replication.get_mut(&session) else {
+            // It was followed: whoever stood still when it was promoted here sends what it had begun.
+            return tracing::debug!(%session, %from, %why, "a checkpoint of what is not followed");
+        };
+        let keeps_log = following.keeping.is_some();
         match keeps_log && !is_of_other_release {
             true => tracing::debug!(%session, %from, %why, "the next checkpoint is to be whole"),
             false => tracing::error!(%session, %from, %why, "a checkpoint cannot be read: another one is sent"),
