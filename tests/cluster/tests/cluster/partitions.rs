@@ -112,7 +112,17 @@ async fn a_consistent_sessions_leader_that_is_cut_off_from_nodes_and_store_is_pa
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn both_sides_of_a_cut_go_on_with_an_available_session_and_one_branch_wins() {
+async fn both_sides_of_a_cut_go_on_with_an_available_session_and_the_promoted_one_wins_with_more_inputs() {
+    both_sides_of_a_cut_go_on(0, 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_sides_of_a_cut_go_on_with_an_available_session_and_the_first_one_wins_with_more_inputs() {
+    both_sides_of_a_cut_go_on(200, 0).await;
+}
+
+/// More is said at one side: that is so many messages for the side of the first leader, and for that of the promoted one.
+async fn both_sides_of_a_cut_go_on(left_says: u64, right_says: u64) {
     let network = ringside_test_support::network!(3, LAN);
     let Scene { cluster, name, session, leader, follower, third, .. } =
         Scene::begin(Cluster::start_at_rest(Some(network), 3).await, "echo-replicated").await;
@@ -135,26 +145,29 @@ async fn both_sides_of_a_cut_go_on_with_an_available_session_and_one_branch_wins
     })
     .await;
     let mut right = enter("dan", third).await;
-    right.exchange_at_once(200, 1).await;
-    left.exchange(1).await;
+    right.exchange_at_once(right_says + 1, 1).await;
+    left.exchange_at_once(left_says + 1, 1).await;
     assert_eq!(left.attachment().node, leader, "this side goes on as well");
     assert_eq!((left.rewound, right.rewound), (0, 0));
     cut_off(&cluster, leader, false);
     cluster.agreed().await;
-    let told = cluster.node(leader).logged("another branch of the session goes on");
+    let (winner, loser) = if left_says > right_says { (leader, follower) } else { (follower, leader) };
+    let told = cluster.node(loser).logged("another branch of the session goes on");
     assert!(told.contains(&session), "the operator is told which: {told}");
     // The branch with more inputs goes on; players of the other are told, and moved there.
     right.exchange(1).await;
     left.exchange(1).await;
-    assert_eq!((left.rewound, right.rewound), (1, 0), "one is told that the session went back");
-    assert_eq!(left.superseded, 1, "and that what was answered there is withdrawn");
+    let (stayed, came) = if winner == leader { (&left, &right) } else { (&right, &left) };
+    assert_eq!((stayed.rewound, came.rewound), (0, 1), "one is told that the session went back");
+    assert_eq!((stayed.superseded, came.superseded), (0, 1), "and that what was answered there is withdrawn");
     let led = led_and_followed(&cluster, third, &session).await;
-    assert_eq!(led.0, follower);
+    assert_eq!(led.0, winner);
+    // Its home has heard of both.
     let places = cluster.directories_agree().await;
-    assert_eq!(places[&session].0, follower.to_string());
+    assert_eq!(places[&session].0, winner.to_string());
     left.exchange(1).await;
     right.exchange(1).await;
-    assert_eq!((left.rewound, right.rewound), (1, 0));
+    assert_eq!(left.rewound + right.rewound, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
