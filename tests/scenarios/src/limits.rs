@@ -250,6 +250,7 @@ const OF_WORKERS: &[Reached] = &[
     ("PEER_HANDSHAKES", PEERS, "handshakes_of_peers_are_bounded_and_all_get_in"),
     ("PEER_CONNECTIONS", PEERS, "connections_of_peers_are_bounded"),
     ("PEER_GREETING", PEERS, "who_does_not_greet_in_time_is_closed_as_silent"),
+    ("PEER_CROSSING", PEER_LINKS, "who_lost_a_link_that_the_other_end_holds_on_to_has_it_again"),
     ("PEER_GREETING_BYTES", HOSTILE_PEERS, "frames_that_are_too_long_or_no_frames_close_the_link_with_a_reason"),
     ("PEER_FRAME_BYTES", HOSTILE_PEERS, "frames_that_are_too_long_or_no_frames_close_the_link_with_a_reason"),
     ("PEER_QUEUE_BYTES", PEERS, "a_peer_that_takes_nothing_is_too_slow_and_can_be_linked_anew"),

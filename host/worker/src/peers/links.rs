@@ -4,7 +4,10 @@
 //! **One connection a pair.** Both ends may dial, since either may need the other first. Where they meet, the connection
 //! that the smaller worker made stays: the smaller refuses the other's as [`End::Crossed`] while its own is on its way or
 //! up, the greater gives its own up for the other's. A dialer that makes a new connection has lost its last: it replaces
-//! that. Dials are counted, so that one that was given up and arrives late replaces nothing.
+//! that, and one that was dialed here if it has been up for longer than dials take that crossed it ([`PEER_CROSSING`]). For
+//! of a connection that the other end gave up, because this worker stood still, nothing need be heard for minutes: QUIC
+//! waits for three of its probe timeouts, and those grow with the delay that it measured. Dials are counted, so that one
+//! that was given up and arrives late replaces nothing.
 //!
 //! **Closed after the last.** Whose last session unlinks says so on the stream, behind everything else; whoever hears it
 //! and needs the link no more either closes it. So nothing that was sent before is lost with the link. A [final](End::is_final)
@@ -31,7 +34,7 @@ use ringside_core::ids::{Node, SessionId};
 
 use super::frame::{Greeting, VERSIONS, agree};
 use super::{End, Peer};
-use crate::limits::{PEER_BACKOFF_FIRST, PEER_BACKOFF_LONGEST, PEER_SESSIONS, PEERS};
+use crate::limits::{PEER_BACKOFF_FIRST, PEER_BACKOFF_LONGEST, PEER_CROSSING, PEER_SESSIONS, PEERS};
 
 pub use types::{Action, Change, Channel, LinkError};
 
@@ -45,7 +48,7 @@ enum State {
     /// A try of this worker's.
     Dialing { dial: u64, channel: Option<Channel> },
     /// A connection.
-    Up { channel: Channel, dialed_here: bool },
+    Up { channel: Channel, dialed_here: bool, since: Instant },
 }
 
 #[derive(Debug)]
@@ -201,7 +204,7 @@ impl Links {
     ///
     /// # Errors
     /// Why the channel is to be closed.
-    pub fn greeted(&mut self, channel: Channel, hello: &Greeting, shown: bool) -> Result<u16, End> {
+    pub fn greeted(&mut self, now: Instant, channel: Channel, hello: &Greeting, shown: bool) -> Result<u16, End> {
         let Greeting { versions, from, to, dial } = *hello;
         let version = agree(VERSIONS, versions).ok_or(End::Version)?;
         if !shown {
@@ -230,8 +233,12 @@ impl Links {
         if dial <= entry.heard {
             return Err(End::Replaced);
         }
-        let dialed_here = matches!(entry.state, State::Dialing { .. } | State::Up { dialed_here: true, .. });
-        if dialed_here && self.own < from {
+        let may_cross = match entry.state {
+            State::Apart { .. } => false,
+            State::Dialing { .. } => true,
+            State::Up { dialed_here, since, .. } => dialed_here && now < since + PEER_CROSSING,
+        };
+        if may_cross && self.own < from {
             return Err(End::Crossed);
         }
         entry.heard = dial;
@@ -243,7 +250,7 @@ impl Links {
         if entry.is_up() {
             self.news.push_back((from, Change::Down { end: End::Replaced, by_peer: true }));
         }
-        self.up(from, channel, version, false);
+        self.up(now, from, channel, version, false);
         Ok(version)
     }
 
@@ -251,7 +258,7 @@ impl Links {
     ///
     /// # Errors
     /// Why the channel is to be closed; [`Links::lost`] is to be called for it.
-    pub fn welcomed(&mut self, channel: Channel, welcome: &Greeting) -> Result<u16, End> {
+    pub fn welcomed(&mut self, now: Instant, channel: Channel, welcome: &Greeting) -> Result<u16, End> {
         let version = agree(VERSIONS, welcome.versions).ok_or(End::Version)?;
         let peer = self.channels.get(&channel).copied().ok_or(End::Crossed)?;
         let entry = self.peers.get(&peer).ok_or(End::Unlinked)?;
@@ -259,7 +266,7 @@ impl Links {
         if welcome.from != peer || welcome.to != self.own || welcome.dial != dial {
             return Err(End::OtherRun);
         }
-        self.up(peer, channel, version, true);
+        self.up(now, peer, channel, version, true);
         Ok(version)
     }
 
@@ -329,9 +336,9 @@ impl Links {
         self.arm();
     }
 
-    fn up(&mut self, peer: Peer, channel: Channel, version: u16, dialed_here: bool) {
+    fn up(&mut self, now: Instant, peer: Peer, channel: Channel, version: u16, dialed_here: bool) {
         let Some(entry) = self.peers.get_mut(&peer) else { return };
-        entry.state = State::Up { channel, dialed_here };
+        entry.state = State::Up { channel, dialed_here, since: now };
         entry.wait = PEER_BACKOFF_FIRST;
         self.channels.insert(channel, peer);
         self.news.push_back((peer, Change::Up { channel, version }));

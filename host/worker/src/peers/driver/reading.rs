@@ -233,7 +233,7 @@ impl Peers {
         let Some(talk) = self.talk(link) else { return };
         match (frame, talk.dialed) {
             (Frame::Hello(hello), None) => self.greeted(now, link, &hello),
-            (Frame::Welcome(welcome), Some(_)) => match self.links.welcomed(link.to_bits(), &welcome) {
+            (Frame::Welcome(welcome), Some(_)) => match self.links.welcomed(now, link.to_bits(), &welcome) {
                 Ok(_) => self.act(now),
                 Err(end) => self.refuse(now, link, end, &welcome),
             },
@@ -251,7 +251,7 @@ impl Peers {
 
     fn greeted(&mut self, now: Instant, link: LinkId, hello: &Greeting) {
         let shown = self.shows(link, &tls::node_name(&self.domain, hello.from.node.id));
-        match self.links.greeted(link.to_bits(), hello, shown) {
+        match self.links.greeted(now, link.to_bits(), hello, shown) {
             Ok(_) => {
                 let welcome = self.greeting(hello.from, hello.dial);
                 self.say(link, &Frame::Welcome(welcome));

@@ -40,7 +40,7 @@ fn the_first_session_dials_and_the_last_says_so() {
     assert_eq!(actions(&mut links), [Action::Dial { peer: other, address: address(), dial: 1 }]);
     links.dialed(other, 1, 7);
     assert_eq!(links.channel(other), None, "not before it answered");
-    assert_eq!(links.welcomed(7, &hello(other, own, 1)), Ok(1));
+    assert_eq!(links.welcomed(now, 7, &hello(other, own, 1)), Ok(1));
     assert_eq!(news(&mut links), [Change::Up { channel: 7, version: 1 }]);
     assert_eq!(links.channel(other), Some(7));
     links.unlink(&session(1), other);
@@ -58,7 +58,7 @@ fn whoever_still_needs_a_link_keeps_it_and_has_it_again_when_the_other_was_faste
     let now = Instant::now();
     let (own, other) = (peer(1, 1), peer(2, 1));
     let mut links = Links::new(own);
-    links.greeted(3, &hello(other, own, 1), true).unwrap();
+    links.greeted(now, 3, &hello(other, own, 1), true).unwrap();
     links.link(now, session(1), other, address()).unwrap();
     links.heard_done(3);
     assert_eq!(actions(&mut links), [], "a session here needs it");
@@ -105,15 +105,15 @@ fn who_is_not_meant_or_not_known_is_refused_by_name() {
         (hello(own, own, 1), true, End::OtherRun),
         (hello(peer(7, 2), own, 1), true, End::OldRun),
     ] {
-        assert_eq!(links.greeted(1, &hello, shown), Err(end));
+        assert_eq!(links.greeted(now, 1, &hello, shown), Err(end));
     }
     assert_eq!(links.link(now, session(1), own, address()), Err(LinkError::Itself));
     assert_eq!(links.link(now, session(1), peer(7, 2), address()), Err(LinkError::OldRun));
     // Whoever answers must be who is meant.
     links.dialed(peer(7, 3), 1, 2);
-    assert_eq!(links.welcomed(2, &hello(peer(7, 4), own, 1)), Err(End::OtherRun));
+    assert_eq!(links.welcomed(now, 2, &hello(peer(7, 4), own, 1)), Err(End::OtherRun));
     links.stop();
-    assert_eq!(links.greeted(1, &hello(peer(6, 1), own, 1), true), Err(End::Stopping));
+    assert_eq!(links.greeted(now, 1, &hello(peer(6, 1), own, 1), true), Err(End::Stopping));
     assert_eq!(links.link(now, session(1), peer(6, 1), address()), Err(LinkError::Stopped));
 }
 
@@ -122,10 +122,10 @@ fn a_node_that_was_started_anew_is_another_peer_and_ends_the_one_before() {
     let now = Instant::now();
     let own = peer(1, 1);
     let mut links = Links::new(own);
-    links.greeted(1, &hello(peer(2, 1), own, 1), true).unwrap();
+    links.greeted(now, 1, &hello(peer(2, 1), own, 1), true).unwrap();
     links.link(now, session(1), peer(2, 1), address()).unwrap();
     news(&mut links);
-    assert_eq!(links.greeted(2, &hello(peer(2, 2), own, 1), true), Ok(1));
+    assert_eq!(links.greeted(now, 2, &hello(peer(2, 2), own, 1), true), Ok(1));
     assert_eq!(actions(&mut links), [Action::Close { channel: 1, end: End::OldRun }]);
     assert_eq!(
         news(&mut links),
@@ -149,9 +149,9 @@ fn peers_beyond_the_bound_are_refused() {
     }
     let further = peer(PEERS as u64 + 1, 1);
     assert_eq!(links.link(now, session(1), further, address()), Err(LinkError::Peers));
-    assert_eq!(links.greeted(1, &hello(further, own, 1), true), Err(End::Busy));
+    assert_eq!(links.greeted(now, 1, &hello(further, own, 1), true), Err(End::Busy));
     links.unlink(&session(1), peer(1, 1));
-    assert_eq!(links.greeted(1, &hello(further, own, 1), true), Ok(1), "there is room again");
+    assert_eq!(links.greeted(now, 1, &hello(further, own, 1), true), Ok(1), "there is room again");
 }
 
 #[test]
@@ -243,7 +243,7 @@ impl Pair {
             return;
         }
         match word {
-            Word::Hello(greeting) => match self.links[side].greeted(channel, &greeting, true) {
+            Word::Hello(greeting) => match self.links[side].greeted(self.now, channel, &greeting, true) {
                 Ok(_) => {
                     let welcome = hello(greeting.to, greeting.from, greeting.dial);
                     self.say(channel, side, Word::Welcome(welcome));
@@ -251,7 +251,7 @@ impl Pair {
                 Err(end) => self.say(channel, side, Word::Closed(end)),
             },
             Word::Welcome(greeting) => {
-                if let Err(end) = self.links[side].welcomed(channel, &greeting) {
+                if let Err(end) = self.links[side].welcomed(self.now, channel, &greeting) {
                     self.say(channel, side, Word::Closed(end));
                     self.links[side].lost(self.now, channel, end, false);
                 }
@@ -329,6 +329,35 @@ proptest! {
     }
 }
 
+/// One end stood still until the other had given the connection up: it hears nothing of that, for minutes.
+#[test]
+fn who_lost_a_link_that_the_other_end_holds_on_to_has_it_again() {
+    for (side, age) in [(0, PEER_CROSSING), (1, PEER_CROSSING), (1, Duration::ZERO)] {
+        let mut pair = Pair::new();
+        for side in 0..2 {
+            pair.links[side].link(pair.now, session(side), Pair::other(side), address()).unwrap();
+        }
+        pair.settle(0);
+        while pair.pipes.values().any(|words| !words.is_empty()) {
+            pair.deliver(0);
+        }
+        assert_eq!(pair.up, [Some(1); 2]);
+        pair.pass(age);
+        pair.open.remove(&(1, side));
+        pair.links[side].lost(pair.now, 1, End::Unreachable, false);
+        pair.settle(side);
+        let since = pair.now;
+        while pair.up[0].is_none_or(|channel| channel == 1 || pair.up[1] != Some(channel)) {
+            pair.pass(Duration::from_millis(50));
+            while pair.pipes.values().any(|words| !words.is_empty()) {
+                pair.deliver(0);
+            }
+            let most = PEER_CROSSING.saturating_sub(age) + PEER_BACKOFF_LONGEST + Duration::from_millis(100);
+            assert!(pair.now < since + most, "{:?}", pair.links);
+        }
+    }
+}
+
 /// Both dial before either hears of it: the smaller's connection stays, and nobody's sessions see a link go.
 #[test]
 fn the_smaller_workers_connection_stays_when_both_dial() {
@@ -353,9 +382,9 @@ fn two_runs_of_a_node_are_linked_as_long_as_both_are_there_where_the_later_began
     let now = Instant::now();
     let own = peer(1, 1);
     let mut links = Links::new(own);
-    links.greeted(1, &hello(peer(2, 1), own, 1), true).unwrap();
+    links.greeted(now, 1, &hello(peer(2, 1), own, 1), true).unwrap();
     links.link(now, session(1), peer(2, 1), address()).unwrap();
-    assert_eq!(links.greeted(2, &hello(peer(2, 2), own, BESIDE + 1), true), Ok(1));
+    assert_eq!(links.greeted(now, 2, &hello(peer(2, 2), own, BESIDE + 1), true), Ok(1));
     assert_eq!((links.channel(peer(2, 1)), links.channel(peer(2, 2))), (Some(1), Some(2)));
     links.link(now, session(2), peer(2, 1), address()).unwrap();
     // The earlier ends: it is not tried again.
@@ -371,7 +400,7 @@ fn a_run_is_linked_to_the_other_run_of_its_node_that_it_knows_of() {
     let (old, new) = (peer(5, 10), peer(5, 11));
     let mut links = Links::new(old);
     links.beside(Some(new.node), false);
-    assert_eq!(links.greeted(1, &hello(new, old, BESIDE + 1), true), Ok(1));
+    assert_eq!(links.greeted(now, 1, &hello(new, old, BESIDE + 1), true), Ok(1));
     let mut links = Links::new(new);
     assert_eq!(links.link(now, session(1), old, address()), Err(LinkError::OldRun));
     links.beside(Some(old.node), true);
