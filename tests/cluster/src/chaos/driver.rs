@@ -109,7 +109,8 @@ impl Driver {
                 self.faults.kills += 1;
             }
             1 => {
-                let length = self.pause(5000);
+                // Longer than links between workers live without a word, too.
+                let length = self.pause(7000);
                 self.say(format_args!("node {node} stands still for {length:?}"));
                 self.cluster.node(node).signal("-STOP");
                 tokio::time::sleep(length).await;
