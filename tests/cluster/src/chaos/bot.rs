@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use ringside_client::protocol::ids::SessionId;
 use ringside_client::{Client, Event, Options};
 use ringside_test_support::echo_history::{EchoHistory, Violation};
 use ringside_test_support::random::Random;
@@ -68,6 +69,8 @@ pub struct Bot {
     played: Played,
     /// Since when each message waits that was not answered, by its number.
     waits: BTreeMap<u64, Instant>,
+    /// The session that was said to be lost, if it was.
+    lost: Option<SessionId>,
     /// Whether the cluster was ever cut.
     was_cut: Arc<AtomicBool>,
 }
@@ -90,13 +93,22 @@ impl Bot {
     ) -> Bot {
         let seen = EchoHistory::new(&format!("{player} in {}", kind.game), seed, began);
         let (played, waits) = (Played::default(), BTreeMap::new());
-        Bot { kind, options, random: Random::new(seed), seen, played, waits, was_cut }
+        Bot { kind, options, random: Random::new(seed), seen, played, waits, lost: None, was_cut }
     }
 
     /// Plays until the run is over.
     pub async fn play(mut self, mut phase: watch::Receiver<Phase>) -> Result<Played, Violation> {
         loop {
             let stay = match Client::connect(self.options.clone()).await {
+                Ok(client) if self.is_found_again(&client) => {
+                    // Its node stood still. What this player has there answers what an earlier client had said.
+                    self.seen.note("the session is found again, and the seat given up");
+                    client.leave().await;
+                    if *phase.borrow() == Phase::Ending {
+                        return Ok(self.played);
+                    }
+                    continue;
+                }
                 Ok(mut client) => self.stay(&mut client, &mut phase).await?,
                 Err(error) => {
                     self.seen.note(format_args!("not let in: {error}"));
@@ -118,6 +130,11 @@ impl Bot {
                 }
             }
         }
+    }
+
+    fn is_found_again(&self, client: &Client) -> bool {
+        let attachment = client.attachment();
+        self.lost.as_ref() == Some(&attachment.session) && !attachment.joined
     }
 
     async fn stay(&mut self, client: &mut Client, phase: &mut watch::Receiver<Phase>) -> Result<Stay, Violation> {
@@ -147,8 +164,12 @@ impl Bot {
                     return Err(self.seen.broken(&format!("{waits} messages were not answered in {PATIENCE:?}")));
                 }
                 event = client.next() => {
-                    let Some(event) = event else { return Ok(Stay::Over) };
-                    if self.take(event, &mut session)? {
+                    let is_over = match event {
+                        Some(event) => self.take(event, &mut session)?,
+                        None => true,
+                    };
+                    if is_over {
+                        self.lost = Some(session);
                         return Ok(Stay::Over);
                     }
                 }
@@ -169,11 +190,7 @@ impl Bot {
     }
 
     /// Takes an event; whether it was the last.
-    fn take(
-        &mut self,
-        event: Event,
-        session: &mut ringside_client::protocol::ids::SessionId,
-    ) -> Result<bool, Violation> {
+    fn take(&mut self, event: Event, session: &mut SessionId) -> Result<bool, Violation> {
         match event {
             Event::Message { body, .. } => {
                 let reply = postcard::from_bytes(&body);
