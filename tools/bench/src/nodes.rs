@@ -19,6 +19,8 @@ use crate::process::Process;
 pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two questions to a node.
 pub const PAUSE: Duration = Duration::from_millis(5);
+/// Commands that are under way at a time.
+const AT_ONCE: usize = 4;
 /// What a node says in its error that has not come to it in time.
 const BUSY: &str = "\"error\":\"busy\"";
 /// What a network of hosts is like: a rack's.
@@ -227,6 +229,22 @@ impl Cluster {
             }
             std::thread::sleep(PAUSE);
         }
+    }
+
+    /// Does something for each of these, a few at a time.
+    pub fn for_all<T: Sync>(
+        &self,
+        all: &[T],
+        each: impl Fn(&Cluster, &T) -> Result<(), BenchError> + Sync,
+    ) -> Result<(), BenchError> {
+        std::thread::scope(|scope| {
+            let parts = all.chunks(all.len().div_ceil(AT_ONCE).max(1));
+            let threads: Vec<_> =
+                parts.map(|part| scope.spawn(|| part.iter().try_for_each(|one| each(self, one)))).collect();
+            let ended =
+                threads.into_iter().map(|thread| thread.join().map_err(|_| BenchError::Setup("panicked".into())));
+            ended.collect::<Result<Result<(), BenchError>, BenchError>>()?
+        })
     }
 
     /// Waits until every node says that exactly those that are there are there, active and settled.

@@ -4,6 +4,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -28,7 +29,8 @@ pub struct Line {
 pub struct Process {
     child: Child,
     ready: Value,
-    log: Receiver<Line>,
+    // Behind a lock, so that several threads may ask the nodes of a cluster.
+    log: Mutex<Receiver<Line>>,
     // Held open: a process that ends with its input lives as long as this.
     _input: Option<ChildStdin>,
 }
@@ -50,7 +52,7 @@ impl Process {
                 }
             }
         });
-        let mut process = Process { child, ready: Value::Null, log, _input: input };
+        let mut process = Process { child, ready: Value::Null, log: Mutex::new(log), _input: input };
         let mut first = String::new();
         BufReader::new(output).read_line(&mut first).map_err(BenchError::Process)?;
         match serde_json::from_str(&first) {
@@ -62,7 +64,7 @@ impl Process {
 
     fn never_came_up(mut self, said: &str) -> BenchError {
         let _ = self.child.kill();
-        let lines: Vec<String> = self.log.iter().map(|line| line.text).collect();
+        let lines: Vec<String> = self.log().iter().map(|line| line.text).collect();
         let last = lines[lines.len().saturating_sub(SHOWN)..].join("\n");
         BenchError::Child(format!("did not come up; it said {said:?} and logged:\n{last}"))
     }
@@ -75,12 +77,16 @@ impl Process {
 
     /// Lines that it logged since the last call.
     pub fn logged(&self) -> impl Iterator<Item = Line> {
-        self.log.try_iter()
+        self.log().try_iter().collect::<Vec<Line>>().into_iter()
     }
 
     /// What it logs until it has ended, which it is about to.
     pub fn last_logged(&self) -> impl Iterator<Item = Line> {
-        std::iter::from_fn(|| self.log.recv_timeout(ENDING).ok())
+        std::iter::from_fn(|| self.log().recv_timeout(ENDING).ok())
+    }
+
+    fn log(&self) -> MutexGuard<'_, Receiver<Line>> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// CPU time that it has used so far.
@@ -143,7 +149,7 @@ mod tests {
         let process = shell(r#"echo '{"at":"here"}'; echo one >&2; read line"#).unwrap();
         assert_eq!(process.said("/at").unwrap(), "here");
         assert!(process.said("/there").is_err());
-        assert_eq!(process.log.recv().unwrap().text, "one");
+        assert_eq!(process.log().recv().unwrap().text, "one");
         process.stand_still().unwrap();
         process.go_on().unwrap();
         process.stop().unwrap();

@@ -103,6 +103,11 @@ impl Talk {
         self.ledger.account
     }
 
+    /// Whether it has a connection at the session's follower.
+    pub fn is_standing_by(&self) -> bool {
+        self.client.is_standing_by()
+    }
+
     /// Messages that are not answered yet.
     pub fn pending(&self) -> u64 {
         self.ledger.said - self.ledger.heard
