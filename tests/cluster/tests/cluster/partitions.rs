@@ -134,6 +134,8 @@ async fn both_sides_of_a_cut_go_on(left_says: u64, right_says: u64) {
         player
     };
     let mut left = enter("cat", leader).await;
+    // Has a seat at both sides, whichever goes on, and comes back to one of them.
+    drop(enter("dan", third).await);
     // More than is said at either side of the cut: what both have counts for none.
     left.exchange_at_once(250, 1).await;
     cut_off(&cluster, leader, true);
