@@ -459,6 +459,21 @@ mod tests {
     }
 
     #[test]
+    fn of_records_beyond_the_bound_the_oldest_is_forgotten_and_inputs_since_the_next_count() {
+        let mut lead = lead(Instant::now());
+        let record = lead.core.record().clone();
+        let bound = ringside_core::limits::LINEAGE as u64;
+        for number in 1..=bound + 10 {
+            let input = Input::Message { slot: Slot(0), number, body: Default::default() };
+            lead.note(2 * number, &input, &[], 0);
+            lead.gates.open(Release { up_to: 2 * number, tier: Tier::Replicated, committed: 0 }, &mut Vec::new());
+            lead.recorded(&record::Record { position: 2 * number + 1, ..(*record).clone() });
+        }
+        assert_eq!(lead.counts.len() as u64, bound);
+        assert_eq!([1, 2 * bound].map(|since| lead.inputs_after(since)), [bound - 1, 10]);
+    }
+
+    #[test]
     fn what_somebody_waits_for_is_not_gathered() {
         let now = Instant::now();
         let mut lead = lead(now);
