@@ -116,19 +116,6 @@ pub struct Claim {
     pub inputs: u64,
 }
 
-impl Claim {
-    /// What is said for a session that has ended: nobody goes on with it.
-    pub fn of_the_end(session: SessionId) -> Claim {
-        let epoch = Epoch { number: u64::MAX, node: u64::MAX, node_generation: u64::MAX };
-        Claim { session, epoch, inputs: 0 }
-    }
-
-    /// Whether that is what it says.
-    pub fn is_of_the_end(&self) -> bool {
-        self.epoch.number == u64::MAX
-    }
-}
-
 /// Whether `this` goes on and `other` ends. Total: of two different claims exactly one wins, whoever asks.
 ///
 /// Of one session the newer epoch wins. Of two sessions of a key the one with more player inputs; of equals the

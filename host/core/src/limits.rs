@@ -150,8 +150,8 @@ pub const UNTOLD_ENDS: usize = 4096;
 pub const HOME_WAITING: usize = 2 * WAITING_REQUESTS;
 /// Duplicates that a home is settling. Beyond: the next is settled when one is done; meanwhile both go on.
 pub const DUPLICATES: usize = 1024;
-/// Sessions that ended, and as many that were lost, that a home remembers, so that late news of them raises none and the
-/// players of lost ones can be told. Beyond: the oldest is forgotten.
+/// Sessions that are over that a home remembers, so that late news of them raises none and the players of lost ones
+/// can be told. Beyond: the oldest is forgotten.
 pub const OVER_SESSIONS: usize = 16_384;
 /// Sessions that ended here within [`TOMBSTONE_US`]. Beyond: no new session is taken until some are older.
 pub const TOMBSTONES: usize = 2 * NODE_SESSIONS;

@@ -27,7 +27,7 @@ use super::workers::Pace;
 use crate::ids::{Incarnation, Node, NodeId, SessionId};
 use crate::leadership::message::Message as Words;
 use crate::leadership::record::{ChainHome, Member};
-use crate::leadership::{Claim, newer, wins};
+use crate::leadership::{newer, wins};
 use crate::limits;
 use crate::placement::{self, ASSUMED_US, Decision, Loads, Policy, Unplaceable};
 use crate::ring::{Position, Ring, RingDigest};
@@ -524,9 +524,6 @@ impl Home {
     /// A leader announces one of its sessions. Whether it was taken: a full table takes no further ones.
     fn announced(&mut self, cx: &mut Context<'_>, from: Node, lead: Lead) -> bool {
         let name = name_of(&lead.session);
-        if self.over.has_ended(&lead.session) {
-            return self.give_way(cx, &name, lead);
-        }
         let mark = Some(self.term.mark(from));
         match self.entries.get(&name).map(|entry| &entry.phase) {
             None if self.entries.len() >= limits::HOME_ENTRIES => return false,
@@ -561,7 +558,8 @@ impl Home {
             self.know(cx, name, lead, mark);
             return true;
         }
-        if !self.has_room_for_loser(name, lead.leader) {
+        let key = (name.clone(), lead.leader);
+        if !self.losers.contains_key(&key) && self.losers.len() >= limits::DUPLICATES {
             return false;
         }
         let loser = if wins(&lead.claim(), &known.claim()) {
@@ -570,22 +568,10 @@ impl Home {
         } else {
             lead
         };
-        self.give_way(cx, name, loser)
-    }
-
-    /// A leader is to give way. Whether there is room to see to it.
-    fn give_way(&mut self, cx: &mut Context<'_>, name: &Name, loser: Lead) -> bool {
         let leader = loser.leader;
-        if !self.has_room_for_loser(name, leader) {
-            return false;
-        }
         self.losers.insert((name.clone(), leader), loser);
         self.supersede(cx, name, leader);
         true
-    }
-
-    fn has_room_for_loser(&self, name: &Name, leader: Node) -> bool {
-        self.losers.len() < limits::DUPLICATES || self.losers.contains_key(&(name.clone(), leader))
     }
 
     /// Whether the leader itself said so in this term.
@@ -596,12 +582,11 @@ impl Home {
         }
     }
 
-    /// Tells a leader that another session of the key goes on, or that its own has ended.
+    /// Tells a leader that another session of the key goes on.
     pub fn supersede(&mut self, cx: &mut Context<'_>, name: &Name, leader: Node) {
         let Some(loser) = self.losers.get(&(name.clone(), leader)) else { return };
         let session = loser.session.clone();
-        let end = self.over.has_ended(&session).then(|| Claim::of_the_end(session.clone()));
-        let Some(winner) = end.or_else(|| self.known(name).map(Lead::claim)) else { return };
+        let Some(winner) = self.known(name).map(Lead::claim) else { return };
         cx.send(leader, Message::Superseded { session, winner });
         cx.timers.set(cx.now + VERDICT_US, Timer::Superseded(name.clone(), leader));
     }
@@ -635,9 +620,7 @@ impl Home {
 
     /// The one that went on is over: one that was to give way goes on in its place.
     fn reinstate(&mut self, cx: &mut Context<'_>, name: &Name) {
-        let goes_on = |lead: &Lead| !self.over.has_ended(&lead.session);
-        let next =
-            self.losers.iter().find(|((other, _), lead)| other == name && goes_on(lead)).map(|(key, _)| key.clone());
+        let next = self.losers.keys().find(|(other, _)| other == name).cloned();
         if let Some(key) = next
             && let Some(lead) = self.losers.remove(&key)
         {

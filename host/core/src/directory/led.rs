@@ -294,10 +294,6 @@ impl Led {
             cx.out.changed.push_back(session.clone());
             return;
         };
-        if winner.session == *session && winner.is_of_the_end() {
-            cx.act(Action::End { session: session.clone(), worker: led.worker, why: Ending::Elsewhere });
-            return;
-        }
         if winner.session == *session {
             // It is led by another as well: they settle that between them, and one of them tells the home.
             return;

@@ -95,8 +95,7 @@ pub enum Message {
         /// tell.
         known: Vec<Lead>,
     },
-    /// A home's verdict on one of several sessions of a key: another goes on. Or on one that is led again by who was away
-    /// when it ended ([`Claim::of_the_end`]).
+    /// A home's verdict on one of several sessions of a key: another goes on.
     Superseded {
         /// The session that ends.
         session: SessionId,

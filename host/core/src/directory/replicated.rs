@@ -304,37 +304,6 @@ fn where_the_first_leader_wins_over_a_branch_its_home_knows_that_it_leads() {
 }
 
 #[test]
-fn what_ended_while_its_leader_slept_for_an_hour_ends_there_too() {
-    let mut stage = Stage::new(&[1, 2, 3, 4]);
-    let (ids, follower, session) = (stage.ids.clone(), stage.follower, stage.session.clone());
-    let nodes = &mut stage.cluster.nodes;
-    let at = nodes.iter().position(|directory| directory.me == node(stage.leader)).unwrap();
-    let asleep = nodes.remove(at);
-    let awake: Vec<u64> = ids.iter().copied().filter(|id| *id != stage.leader).collect();
-    stage.ids.clone_from(&awake);
-    stage.cluster.see(&awake, &awake);
-    stage.promote(&[], &[]);
-    assert_eq!(stage.known().map(|lead| lead.leader), Some(node(follower)));
-    let now = stage.cluster.now;
-    stage.cluster.at(follower).handle_ended(now, &session, "won".to_owned());
-    stage.cluster.run();
-    assert_eq!(stage.known(), None);
-    stage.cluster.now += 3_600 * SECOND;
-    stage.cluster.wait(SECOND);
-    stage.cluster.nodes.push(asleep);
-    stage.cluster.see(&ids, &ids);
-    stage.ids = ids;
-    stage.cluster.wait(SECOND);
-    assert_eq!(stage.cluster.ends, [(session, Ending::Elsewhere)]);
-    let leader = stage.leader;
-    assert_eq!((stage.known(), stage.cluster.at(leader).sessions().count()), (None, 0));
-    let request = stage.open();
-    assert!(matches!(stage.cluster.answer_to(request), Err(Refusal::NoSuchSession(..))), "and it is not lost");
-    let home = stage.home;
-    assert_eq!(stage.cluster.at(home).sizes().duplicates, 0);
-}
-
-#[test]
 fn a_session_whose_followers_are_gone_too_is_lost_and_one_that_nobody_leads_in_time() {
     let mut stage = Stage::new(&[1, 2, 3, 4, 5]);
     let (leader, follower, session) = (stage.leader, stage.follower, stage.session.clone());

@@ -279,9 +279,6 @@ pub enum Ending {
     /// Another session of its key goes on: the cluster was cut in two, or changed faster than its nodes agreed.
     #[error("superseded by {0}")]
     Superseded(SessionId),
-    /// Its followers went on and came to its end while whoever leads it was away.
-    #[error("it ended elsewhere while its node was away")]
-    Elsewhere,
 }
 
 /// Who may meet: one game, equal criteria.

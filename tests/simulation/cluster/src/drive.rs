@@ -241,7 +241,6 @@ impl World {
             Ending::Superseded(_) => "superseded",
             Ending::Empty => "empty",
             Ending::TooLate => "too late",
-            Ending::Elsewhere => "elsewhere",
         };
         let delay = 500 + self.random.below(5_000);
         self.scheduler.after(delay, Event::Ended { slot, node, session, reason });

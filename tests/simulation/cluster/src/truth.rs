@@ -38,8 +38,6 @@ pub struct Truth {
     pub begun: BTreeMap<(SessionId, Epoch), Node>,
     /// Every session that ever was.
     pub ever: BTreeSet<SessionId>,
-    /// Sessions that somebody who led them ended.
-    pub over: BTreeSet<SessionId>,
     /// When each was ordered first, if that was another node's order.
     pub ordered: BTreeMap<SessionId, Micros>,
     /// Who gave way to whom.
@@ -65,7 +63,6 @@ impl Truth {
 
     /// A session is over.
     pub fn ended(&mut self, name: &Name, leader: Node, session: &SessionId) {
-        self.over.insert(session.clone());
         if let Some(all) = self.led.get_mut(name) {
             all.remove(&(leader, session.clone()));
             if all.is_empty() {

@@ -153,7 +153,6 @@ impl World {
         let plays = self.machines[slot].process.as_ref().and_then(|process| process.plays.get(session));
         let has_reason = match why {
             Ending::TooLate => led.is_none_or(|led| !led.is_live),
-            Ending::Elsewhere => self.truth.over.contains(session),
             Ending::Empty => {
                 let is_empty = plays.is_none_or(|play| play.players.is_empty());
                 is_empty && led.is_none_or(|led| led.empty_since + limits::EMPTY_SESSION_US <= now + 1_000_000)
