@@ -53,8 +53,8 @@ pub const PEER_HANDSHAKES: usize = 64;
 pub const PEER_CONNECTIONS: usize = 2 * PEERS;
 /// Time that a peer's handshake may take, and again its greeting. Beyond: closed as silent.
 pub const PEER_GREETING: Duration = Duration::from_secs(3);
-/// How long after a connection was made a dial of the peer may arrive that it began before: as long as a dial takes, and what
-/// a worker may be late. Beyond: the peer has lost the connection, and its new one replaces it.
+/// How long after a connection was made a dial of the peer may arrive that it began before: the time of a handshake, and of a
+/// greeting. Beyond: the peer has lost the connection, and its new one replaces it.
 pub const PEER_CROSSING: Duration = PEER_GREETING.saturating_mul(2);
 /// Bytes of a greeting's body. Beyond: closed as too long.
 pub const PEER_GREETING_BYTES: usize = 256;

@@ -183,9 +183,17 @@ impl Cluster {
         Door::of(address, secret.token_key(), node.said("/certificate_sha256")?)
     }
 
-    /// Asks a node by the command line; the answer must be a document.
+    /// Asks a node by the command line; the answer must be a document. A node that is busy is asked again, as it says.
     pub fn ask(&self, number: u64, words: &[&str]) -> Result<Value, BenchError> {
-        let said = succeed(self.place.command(number).args(words).arg("--json"))?;
+        let deadline = Instant::now() + PATIENCE;
+        let said = loop {
+            match succeed(self.place.command(number).args(words).arg("--json")) {
+                Err(BenchError::Setup(why)) if why.contains(BUSY) && Instant::now() < deadline => {
+                    std::thread::sleep(PAUSE);
+                }
+                said => break said?,
+            }
+        };
         serde_json::from_str(&said).map_err(|error| BenchError::Child(format!("said {said:?}: {error}")))
     }
 
@@ -202,17 +210,9 @@ impl Cluster {
         self.create_of(by, "echo", key, on)
     }
 
-    /// The same of any guest that was pushed. A node that is busy is asked again, as it says.
+    /// The same of any guest that was pushed.
     pub fn create_of(&self, by: u64, game: &str, key: &str, on: u64) -> Result<(), BenchError> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            match self.ask(by, &["session", "create", game, "--key", key, "--node", &format!("{on:x}")]) {
-                Err(BenchError::Setup(why)) if why.contains(BUSY) && Instant::now() < deadline => {
-                    std::thread::sleep(PAUSE);
-                }
-                created => return created.map(drop),
-            }
-        }
+        self.ask(by, &["session", "create", game, "--key", key, "--node", &format!("{on:x}")]).map(drop)
     }
 
     /// Waits until a session has a follower that counts.

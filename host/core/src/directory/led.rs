@@ -309,11 +309,16 @@ impl Led {
 
     /// The worker did not answer in time.
     pub fn creation_due(&mut self, cx: &mut Context<'_>, session: &SessionId) {
-        let due = self.current(session).filter(|led| matches!(led.phase, Phase::Creating { .. }));
-        if let Some(worker) = due.map(|led| led.worker) {
-            self.give_up(cx, session, worker);
-            self.remove(cx, session, &Refusal::TimedOut);
+        let Some(led) = self.current(session).filter(|led| matches!(led.phase, Phase::Creating { .. })) else { return };
+        if led.is_activated() {
+            // It would end, be it that the store is slow. Whoever fetches it says what comes of that.
+            let due = cx.now.saturating_add(limits::CREATION_DEADLINE_US);
+            cx.timers.set(due, Timer::Creation(name_of(session), session.incarnation));
+            return;
         }
+        let worker = led.worker;
+        self.give_up(cx, session, worker);
+        self.remove(cx, session, &Refusal::TimedOut);
     }
 
     /// Has a session ended that is not led here (any more). Its worker may be too busy to be told, or may just have given
@@ -376,7 +381,8 @@ impl Led {
         self.workers.left(led.worker, led.pace());
         cx.timers.cancel(&Timer::Creation(name.clone(), session.incarnation));
         cx.timers.cancel(&Timer::Empty(name));
-        let list = led.charter.list();
+        // One that does not go on is in the store still: its home must not believe that it has ended.
+        let (list, is_evicted) = (led.charter.list(), led.is_activated());
         match led.phase {
             Phase::Creating { homes } => {
                 for home in homes {
@@ -388,7 +394,7 @@ impl Led {
                 self.remember(cx.now, led.charter.session, why.to_string());
             }
         }
-        self.bury(cx, session, Tombstone { list, is_evicted: false });
+        self.bury(cx, session, Tombstone { list, is_evicted });
     }
 
     fn bury(&mut self, cx: &mut Context<'_>, session: &SessionId, tombstone: Tombstone) {

@@ -4,10 +4,11 @@
 //! **One connection a pair.** Both ends may dial, since either may need the other first. Where they meet, the connection
 //! that the smaller worker made stays: the smaller refuses the other's as [`End::Crossed`] while its own is on its way or
 //! up, the greater gives its own up for the other's. A dialer that makes a new connection has lost its last: it replaces
-//! that, and one that was dialed here if it has been up for longer than dials take that crossed it ([`PEER_CROSSING`]). For
-//! of a connection that the other end gave up, because this worker stood still, nothing need be heard for minutes: QUIC
-//! waits for three of its probe timeouts, and those grow with the delay that it measured. Dials are counted, so that one
-//! that was given up and arrives late replaces nothing.
+//! that. Dials are counted, so that one that was given up and arrives late replaces nothing.
+//!
+//! **A dial of the greater that cannot have crossed** (the smaller's connection has been up for [`PEER_CROSSING`]) says that
+//! the greater has lost that connection: it is replaced, too. The smaller may hear nothing of the loss for minutes, if it
+//! stood still: QUIC waits for three of its probe timeouts, and those grow with the delay that it measured.
 //!
 //! **Closed after the last.** Whose last session unlinks says so on the stream, behind everything else; whoever hears it
 //! and needs the link no more either closes it. So nothing that was sent before is lost with the link. A [final](End::is_final)

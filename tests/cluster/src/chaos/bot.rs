@@ -1,6 +1,6 @@
 //! A player: says numbered words, wants each answered once and in order, and comes back until it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
@@ -69,8 +69,8 @@ pub struct Bot {
     played: Played,
     /// Since when each message waits that was not answered, by its number.
     waits: BTreeMap<u64, Instant>,
-    /// The session that was said to be lost, if it was.
-    lost: Option<SessionId>,
+    /// Sessions that it was put out of, or that were said to be lost.
+    left: BTreeSet<SessionId>,
     /// Whether the cluster was ever cut.
     was_cut: Arc<AtomicBool>,
 }
@@ -93,7 +93,7 @@ impl Bot {
     ) -> Bot {
         let seen = EchoHistory::new(&format!("{player} in {}", kind.game), seed, began);
         let (played, waits) = (Played::default(), BTreeMap::new());
-        Bot { kind, options, random: Random::new(seed), seen, played, waits, lost: None, was_cut }
+        Bot { kind, options, random: Random::new(seed), seen, played, waits, left: BTreeSet::new(), was_cut }
     }
 
     /// Plays until the run is over.
@@ -103,11 +103,8 @@ impl Bot {
                 Ok(client) if self.is_found_again(&client) => {
                     // Its node stood still. What this player has there answers what an earlier client had said.
                     self.seen.note("the session is found again, and the seat given up");
-                    client.leave().await;
-                    if *phase.borrow() == Phase::Ending {
-                        return Ok(self.played);
-                    }
-                    continue;
+                    let _ = tokio::time::timeout(AGAIN, client.leave()).await;
+                    Stay::Over
                 }
                 Ok(mut client) => self.stay(&mut client, &mut phase).await?,
                 Err(error) => {
@@ -134,7 +131,7 @@ impl Bot {
 
     fn is_found_again(&self, client: &Client) -> bool {
         let attachment = client.attachment();
-        self.lost.as_ref() == Some(&attachment.session) && !attachment.joined
+        self.left.contains(&attachment.session) && !attachment.joined
     }
 
     async fn stay(&mut self, client: &mut Client, phase: &mut watch::Receiver<Phase>) -> Result<Stay, Violation> {
@@ -169,7 +166,7 @@ impl Bot {
                         None => true,
                     };
                     if is_over {
-                        self.lost = Some(session);
+                        self.left.insert(session);
                         return Ok(Stay::Over);
                     }
                 }
@@ -213,7 +210,10 @@ impl Bot {
                     self.played.lost += 1;
                     self.waits.clear();
                     self.seen.begin_again();
-                    *session = attachment.session;
+                    let before = std::mem::replace(session, attachment.session);
+                    self.left.insert(before);
+                    // What the seat answers there is of an earlier client: it is given up.
+                    return Ok(!joined && self.left.contains(session));
                 }
             }
             Event::Rewound { tick, last_output, .. } => {

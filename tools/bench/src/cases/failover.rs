@@ -1,8 +1,9 @@
 //! How soon players are answered again whose sessions were led by a node that is killed (`kill -9`), stands still, or whose
 //! cable is pulled: real nodes, fifty sessions led by the one that fails and some by another, eight players in each, all
 //! talking. Half of them keep a connection at the follower, and are compared with the other half, who do not and ask a door;
-//! a node that failed is whole again before the next failure. Each reply is numbered and hashed over all that was said, so what is lost or
-//! doubled is counted. The part of it that comes after a session was promoted, by the follower's own log, is a field.
+//! a node that failed is whole again before the next failure. Each reply is numbered and hashed over all that was said, so
+//! what is lost or doubled is counted. The part of it that comes after a session was promoted, by the follower's own log, is a
+//! field.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -101,7 +102,7 @@ pub fn measure(context: &Context) -> Result<Vec<Figure>, BenchError> {
             cluster.push(context, GAME)?;
             for (fault, usual) in faults.into_iter().filter(|(fault, _)| has_links || *fault != Fault::Cut) {
                 let (figure, deaths) = case(&mut cluster, (fault, nodes, context.pairs(usual)))?;
-                figures.push(figure);
+                figures.push(figure.with("network", if has_links { "hosts" } else { "loopback" }));
                 all.extend(deaths.into_iter().map(|death| (fault, death)));
             }
         }
@@ -137,6 +138,7 @@ fn case(cluster: &mut Cluster, (fault, nodes, pairs): (Fault, u64, usize)) -> Re
     let case = format!("{}, {nodes} nodes, {LED} sessions, {} players", fault.name(), LED * PLAYERS);
     let p99 = quantile(ours.clone(), 0.99);
     let figure = Figure { value: p99, ..Figure::paired("failover_ms", case, "ms", &turns) }
+        .with("waiting", ours.len())
         .with("p50", quantile(ours, 0.5).round())
         .with("asking_p50", quantile(theirs.clone(), 0.5).round())
         .with("asking_p99", quantile(theirs, 0.99).round())
