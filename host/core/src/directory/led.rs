@@ -92,16 +92,17 @@ impl Led {
         recent.map(|(_, session)| session).chain(self.sessions.values().map(Session::id))
     }
 
-    /// What is to be said of a session now; nothing of one that another node leads.
+    /// What is to be said of a session now; nothing of one that another node leads. That it has ended only if it has: another
+    /// node may lead it that this one knows nothing of.
     pub fn item(&self, me: Node, session: &SessionId) -> Option<Item> {
-        match self.current(session) {
-            Some(led) => Some(Item::Led(Box::new(led.lead(me)))),
-            None if self.following.get(session).is_some() => None,
-            None if self.tombstones.get(session).is_some_and(|it| it.is_evicted) => {
-                Some(Item::Evicted(session.clone()))
-            }
-            None => Some(Item::Ended(session.clone())),
+        if let Some(led) = self.current(session) {
+            return Some(Item::Led(Box::new(led.lead(me))));
         }
+        if self.following.get(session).is_some() {
+            return None;
+        }
+        let has_ended = self.tombstones.get(session).is_some_and(|it| !it.is_evicted);
+        Some(if has_ended { Item::Ended(session.clone()) } else { Item::Evicted(session.clone()) })
     }
 
     /// What is followed here.
