@@ -92,17 +92,16 @@ impl Led {
         recent.map(|(_, session)| session).chain(self.sessions.values().map(Session::id))
     }
 
-    /// What is to be said of a session now; nothing of one that another node leads. That it has ended only if it has: another
-    /// node may lead it that this one knows nothing of.
+    /// What is to be said of a session now; nothing of one that another node leads.
     pub fn item(&self, me: Node, session: &SessionId) -> Option<Item> {
-        if let Some(led) = self.current(session) {
-            return Some(Item::Led(Box::new(led.lead(me))));
+        match self.current(session) {
+            Some(led) => Some(Item::Led(Box::new(led.lead(me)))),
+            None if self.following.get(session).is_some() => None,
+            None if self.tombstones.get(session).is_some_and(|it| it.is_evicted) => {
+                Some(Item::Evicted(session.clone()))
+            }
+            None => Some(Item::Ended(session.clone())),
         }
-        if self.following.get(session).is_some() {
-            return None;
-        }
-        let has_ended = self.tombstones.get(session).is_some_and(|it| !it.is_evicted);
-        Some(if has_ended { Item::Ended(session.clone()) } else { Item::Evicted(session.clone()) })
     }
 
     /// What is followed here.
@@ -310,16 +309,11 @@ impl Led {
 
     /// The worker did not answer in time.
     pub fn creation_due(&mut self, cx: &mut Context<'_>, session: &SessionId) {
-        let Some(led) = self.current(session).filter(|led| matches!(led.phase, Phase::Creating { .. })) else { return };
-        if led.is_activated() {
-            // It would end, be it that the store is slow. Whoever fetches it says what comes of that.
-            let due = cx.now.saturating_add(limits::CREATION_DEADLINE_US);
-            cx.timers.set(due, Timer::Creation(name_of(session), session.incarnation));
-            return;
+        let due = self.current(session).filter(|led| matches!(led.phase, Phase::Creating { .. }));
+        if let Some(worker) = due.map(|led| led.worker) {
+            self.give_up(cx, session, worker);
+            self.remove(cx, session, &Refusal::TimedOut);
         }
-        let worker = led.worker;
-        self.give_up(cx, session, worker);
-        self.remove(cx, session, &Refusal::TimedOut);
     }
 
     /// Has a session ended that is not led here (any more). Its worker may be too busy to be told, or may just have given
@@ -382,8 +376,7 @@ impl Led {
         self.workers.left(led.worker, led.pace());
         cx.timers.cancel(&Timer::Creation(name.clone(), session.incarnation));
         cx.timers.cancel(&Timer::Empty(name));
-        // One that does not go on is in the store still: its home must not believe that it has ended.
-        let (list, is_evicted) = (led.charter.list(), led.is_activated());
+        let list = led.charter.list();
         match led.phase {
             Phase::Creating { homes } => {
                 for home in homes {
@@ -395,7 +388,7 @@ impl Led {
                 self.remember(cx.now, led.charter.session, why.to_string());
             }
         }
-        self.bury(cx, session, Tombstone { list, is_evicted });
+        self.bury(cx, session, Tombstone { list, is_evicted: false });
     }
 
     fn bury(&mut self, cx: &mut Context<'_>, session: &SessionId, tombstone: Tombstone) {
