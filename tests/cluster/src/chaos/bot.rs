@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use ringside_client::protocol::ids::SessionId;
-use ringside_client::{Client, Event, Options};
+use ringside_client::{Attachment, Client, Event, Options};
 use ringside_test_support::echo_history::{EchoHistory, Violation};
 use ringside_test_support::random::Random;
 use ringside_test_support::wait::PATIENCE;
@@ -100,7 +100,7 @@ impl Bot {
     pub async fn play(mut self, mut phase: watch::Receiver<Phase>) -> Result<Played, Violation> {
         loop {
             let stay = match Client::connect(self.options.clone()).await {
-                Ok(client) if self.is_found_again(&client) => {
+                Ok(client) if self.is_found_again(client.attachment()) => {
                     // Its node stood still. What this player has there answers what an earlier client had said.
                     self.seen.note("the session is found again, and the seat given up");
                     let _ = tokio::time::timeout(AGAIN, client.leave()).await;
@@ -129,8 +129,8 @@ impl Bot {
         }
     }
 
-    fn is_found_again(&self, client: &Client) -> bool {
-        let attachment = client.attachment();
+    /// Whether it has its seat still in a session that it has left.
+    fn is_found_again(&self, attachment: &Attachment) -> bool {
         self.left.contains(&attachment.session) && !attachment.joined
     }
 
@@ -210,10 +210,10 @@ impl Bot {
                     self.played.lost += 1;
                     self.waits.clear();
                     self.seen.begin_again();
-                    let before = std::mem::replace(session, attachment.session);
-                    self.left.insert(before);
                     // What the seat answers there is of an earlier client: it is given up.
-                    return Ok(!joined && self.left.contains(session));
+                    let is_over = self.is_found_again(&attachment);
+                    self.left.insert(std::mem::replace(session, attachment.session));
+                    return Ok(is_over);
                 }
             }
             Event::Rewound { tick, last_output, .. } => {
