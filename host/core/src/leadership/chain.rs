@@ -48,6 +48,11 @@ impl Chain {
         self.attempt.is_some()
     }
 
+    /// Whether this record is. Others may have read it before the store has told its maker what became of it.
+    pub fn makes(&self, record: &Record) -> bool {
+        self.attempt.as_deref() == Some(record)
+    }
+
     /// Makes a record. One at a time: another try must be settled first.
     pub fn make(&mut self, now: u64, record: Arc<Record>) {
         debug_assert!(self.attempt.is_none(), "a try is settled before the next begins");

@@ -413,6 +413,10 @@ impl Follower {
     /// A record was heard of, from whomever.
     fn learn(&mut self, now: u64, record: Arc<Record>) {
         self.seen = self.seen.max(record.epoch.number);
+        if record.leader == self.me && self.chain.makes(&record) {
+            // Its own, which somebody has read before the store told its maker: it leads by it when the store does.
+            return;
+        }
         let (is_newer, is_another) = match &self.record {
             Some(known) => (record.is_newer(known), newer(record.epoch, known.epoch)),
             None => (true, true),

@@ -495,7 +495,8 @@ impl Leader {
     fn asked(&mut self, now: u64, ask: Ask) {
         self.seen = self.seen.max(ask.epoch.number);
         let candidate = ask.candidate;
-        if ask.record.is_newer(&self.record) && ask.record.epoch != self.record.epoch {
+        let is_newer = ask.record.is_newer(&self.record) && ask.record.epoch != self.record.epoch;
+        if is_newer && !self.raises(&ask.record) {
             return self.met(now, Arc::new(*ask.record));
         }
         let record = Some(Box::new((*self.record).clone()));

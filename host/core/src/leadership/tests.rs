@@ -719,7 +719,11 @@ fn led_by(id: u64, number: u64, before: &[(Epoch, Position)], position: Position
 
 /// A follower of the first record, whose log ends at a position.
 fn follower_of(record: &Record, end: Position) -> Follower {
-    let mut follower = Follower::new(0, member(8), terms(2));
+    follower_with(terms(2), record, end)
+}
+
+fn follower_with(terms: Terms, record: &Record, end: Position) -> Follower {
+    let mut follower = Follower::new(0, member(8), terms);
     follower.handle_checkpoint(0, end, record.lineage.clone());
     let lead = Message::Lead { record: Box::new(record.clone()), end: Some(end) };
     follower.handle_message(0, Party::Member(record.leader), lead);
@@ -787,4 +791,35 @@ fn one_that_heard_an_older_leader_for_longer_stands_without_what_that_one_append
     let promotion = promotion.expect("it leads");
     assert_eq!((promotion.end, promotion.record.lineage.epoch_at(252)), (252, Some(old.epoch)));
     assert_ne!(old.epoch, created);
+}
+
+#[test]
+fn one_that_hears_of_its_own_record_before_the_store_has_answered_leads_when_it_does() {
+    let old = led_by(3, 1, &[], 0);
+    let consistent = Terms { policy: PartitionPolicy::Consistent, ..terms(2) };
+    let mut follower = follower_with(consistent, &old, 260);
+    let (mut own, mut now) = (None, 0);
+    while own.is_none() {
+        now += 50_000;
+        follower.handle_turn(now);
+        while let Some(output) = follower.poll() {
+            match output {
+                Output::Chain(Request::Newest) => {
+                    follower.handle_chain(now, ChainReply::Newest(Some(Arc::new(old.clone()))));
+                }
+                Output::Chain(Request::Create(record)) => own = Some(record),
+                _ => {}
+            }
+        }
+    }
+    let own = own.expect("it stands");
+    // Another candidate has read it.
+    told(&mut follower, now, &own, None);
+    let mut said: Vec<Output> = std::iter::from_fn(|| follower.poll()).collect();
+    assert!(follower.counts() && !said.contains(&Output::Counts(false)), "{said:?}");
+    follower.handle_chain(now, ChainReply::Created);
+    follower.handle_chain(now, ChainReply::Newest(Some(own.clone())));
+    said.extend(std::iter::from_fn(|| follower.poll()));
+    let led = said.iter().any(|output| matches!(output, Output::Lead(promotion) if promotion.record == own));
+    assert!(led, "{said:?}");
 }

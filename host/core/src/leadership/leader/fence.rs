@@ -63,6 +63,12 @@ impl Leader {
         self.node_log == NodeLog::Raising
     }
 
+    /// Whether a record is that. A candidate who has read it in the store may tell of it before the store does: it is no
+    /// other leader's.
+    pub(super) fn raises(&self, record: &Record) -> bool {
+        self.is_raising() && self.chain.makes(record)
+    }
+
     /// Looks for who leads, or begins the next epoch as soon as no other record is on its way.
     pub(super) fn go_on_fenced(&mut self, now: u64) {
         match self.node_log {
@@ -98,7 +104,7 @@ mod tests {
     use crate::ids::{Node, NodeId, Position, WorkerId};
     use crate::leadership::chain::Request;
     use crate::leadership::leader::{ChainReply, NotNow};
-    use crate::leadership::message::{Output, Release};
+    use crate::leadership::message::{Ask, Message, Output, Party, Release};
     use crate::leadership::record::{Member, PartitionPolicy, Terms};
 
     fn member(id: u64) -> Member {
@@ -167,6 +173,32 @@ mod tests {
         assert_eq!((leader.epoch(), leader.handle_append(2)), (next.epoch, Ok(4)));
         leader.handle_stored(2, 4);
         assert_eq!(released(&said(&mut leader)), Some(4));
+    }
+
+    #[test]
+    fn who_hears_of_its_own_next_epoch_from_one_who_has_read_it_goes_on() {
+        let mut leader = leader(Tier::Durable);
+        leader.handle_sealed(1);
+        leader.handle_chain(1, ChainReply::Newest(Some(leader.record().clone())));
+        leader.handle_reopened(1);
+        let next = made(&said(&mut leader)).expect("it takes an epoch");
+        let candidate = member(2);
+        let ask = Ask {
+            candidate,
+            epoch: candidate.epoch_after(next.epoch.number),
+            record: Box::new(Record::clone(&next)),
+            log: (Some(next.epoch), 3),
+            stamp_us: 1,
+        };
+        let tells = Message::Lead { record: Box::new(Record::clone(&next)), end: None };
+        for (from, message) in [(Party::Member(candidate), Message::Ask(ask)), (Party::Home, tells)] {
+            leader.handle_message(1, from, message);
+            assert!(!said(&mut leader).contains(&Output::Deposed) && !leader.is_over());
+            assert_eq!(leader.handle_append(1), Err(NotNow::Unsettled), "the store has not said so");
+        }
+        answer(&mut leader, &next);
+        assert!(said(&mut leader).contains(&Output::Renewed(next.clone())));
+        assert_eq!((leader.epoch(), leader.handle_append(2)), (next.epoch, Ok(4)));
     }
 
     #[test]

@@ -45,7 +45,7 @@ impl Leader {
     /// Somebody's record was heard of.
     pub(super) fn met(&mut self, now: u64, record: Arc<Record>) {
         self.seen = self.seen.max(record.epoch.number);
-        if !newer(record.epoch, self.record.epoch) {
+        if !newer(record.epoch, self.record.epoch) || self.raises(&record) {
             return;
         }
         if let (Phase::Claiming, Some(rival)) = (&self.phase, &self.rival)
