@@ -519,8 +519,15 @@ impl Follower {
         }
     }
 
-    /// A checkpoint of the leader's was restored: the log begins after it. One of the leader that is followed already is
-    /// acknowledged; after one of an earlier epoch this follower waits to be introduced.
+    /// Whether a checkpoint at a position, by a leader of this lineage, is of use: it is beyond the log, and of no older leader
+    /// than is heeded now. That one may have stood still and know of nothing that was acknowledged to a later one since.
+    pub fn wants_checkpoint(&self, position: Position, lineage: &Lineage) -> bool {
+        let is_heeded = lineage.newest().is_some_and(|epoch| !self.is_deaf_to(epoch));
+        position > self.end && is_heeded && !self.is_over()
+    }
+
+    /// A checkpoint of the leader's that is wanted ([`Follower::wants_checkpoint`]) was restored: the log begins after it. One
+    /// of the leader that is followed already is acknowledged; after one of an earlier epoch this follower waits to be introduced.
     pub fn handle_checkpoint(&mut self, now: u64, position: Position, lineage: Lineage) {
         let leader = self.record.as_ref().map(|record| record.leader);
         let is_of_leader = self.epoch.is_some() && lineage.newest() == self.epoch;

@@ -97,6 +97,8 @@ pub struct Leader {
     end: Position,
     stored: Position,
     committed: Position,
+    /// Where its log ended when it came to lead: whoever led before may have committed all of that.
+    inherited: Position,
     released: Option<Release>,
     peers: BTreeMap<Member, Peer>,
     /// Who counted, and is not known to have heard of the record that ended it.
@@ -112,8 +114,8 @@ pub struct Leader {
     began: u64,
     /// Acknowledgements of what was sent earlier give no right.
     confirmed_from: u64,
-    /// Whether the store has confirmed the epoch since the last stall; matters where no follower can.
-    is_confirmed: bool,
+    /// The turn before the last stall, if the store has not confirmed the epoch since; matters where no follower can.
+    doubtful_since: Option<u64>,
     last_turn: u64,
     next_beat: u64,
     /// The greatest number of an epoch that was seen.
@@ -124,6 +126,10 @@ pub struct Leader {
     is_degraded: bool,
     /// Whether the log of its node takes what is of this epoch.
     node_log: NodeLog,
+    /// When it was sealed last.
+    sealed_at: Option<u64>,
+    /// When the store has taken something of the log last, or the first that it has not was appended.
+    stored_at: u64,
     /// What may kill a process.
     caution: Caution,
     /// After which entry it is being evicted.
@@ -217,6 +223,7 @@ impl Leader {
             end,
             stored: 0,
             committed: 0,
+            inherited: end,
             released: None,
             peers,
             former: BTreeMap::new(),
@@ -226,7 +233,7 @@ impl Leader {
             mark: None,
             began: now,
             confirmed_from: now,
-            is_confirmed: true,
+            doubtful_since: None,
             last_turn: now,
             next_beat: now,
             rival: None,
@@ -234,6 +241,8 @@ impl Leader {
             is_paused: false,
             is_degraded: false,
             node_log: NodeLog::Open,
+            sealed_at: None,
+            stored_at: now,
             caution: Caution::default(),
             resting_at: 0,
             outputs: VecDeque::new(),
@@ -294,7 +303,8 @@ impl Leader {
     pub fn handle_turn(&mut self, now: u64) {
         if now >= self.last_turn + STALL_US {
             self.confirmed_from = now;
-            self.is_confirmed = self.terms.home() == ChainHome::Log;
+            let is_in_store = self.terms.home() == ChainHome::Store;
+            self.doubtful_since = self.doubtful_since.or(is_in_store.then_some(self.last_turn));
             self.peers.values_mut().for_each(|peer| peer.excuse(now));
             self.next_beat = now;
         }
@@ -305,7 +315,7 @@ impl Leader {
         if self.chain.next_timeout().is_some_and(|due| due <= now) {
             self.chain.handle_timeout(now);
         }
-        if !self.is_confirmed && self.counted().is_empty() {
+        if self.doubtful_since.is_some() && self.counted().is_empty() {
             self.chain.read(now);
         }
         self.end_hold(now);
@@ -347,6 +357,9 @@ impl Leader {
 
     fn append(&mut self, now: u64) -> Position {
         self.peers.values_mut().for_each(|peer| peer.behind(now, self.end));
+        if self.stored >= self.end {
+            self.stored_at = now;
+        }
         self.end += 1;
         self.end
     }
@@ -369,6 +382,7 @@ impl Leader {
             return;
         }
         self.stored = self.stored.max(position.min(self.end));
+        self.stored_at = now;
         self.release(now);
     }
 
@@ -521,7 +535,7 @@ impl Leader {
             Some(Settled::Made(record)) => self.made(now, record),
             Some(Settled::Overtaken(record)) => self.overtaken(now, record),
             Some(Settled::Read(Some(record))) if record.epoch == self.record.epoch => {
-                self.is_confirmed = record.number >= self.record.number;
+                self.doubtful_since.take_if(|_| record.number >= self.record.number);
             }
             Some(Settled::Read(Some(record))) => self.met(now, record),
             Some(Settled::Read(None)) | None => {}

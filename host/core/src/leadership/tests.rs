@@ -823,3 +823,48 @@ fn one_that_hears_of_its_own_record_before_the_store_has_answered_leads_when_it_
     let led = said.iter().any(|output| matches!(output, Output::Lead(promotion) if promotion.record == own));
     assert!(led, "{said:?}");
 }
+
+/// One whose leader stood still: meanwhile it follows another, or is about to lead.
+#[test]
+fn what_an_older_leader_sends_late_takes_the_place_of_nothing() {
+    let old = led_by(3, 1, &[], 0);
+    let mut follower = follower_of(&old, 260);
+    assert!(follower.wants_checkpoint(261, &old.lineage) && !follower.wants_checkpoint(260, &old.lineage));
+    let next = led_by(5, 2, &[(old.epoch, 0)], 252);
+    told(&mut follower, 1, &next, Some(255));
+    assert!(!follower.wants_checkpoint(400, &old.lineage) && follower.wants_checkpoint(256, &next.lineage));
+
+    let mut follower = follower_of(&old, 260);
+    assert!(left_alone(&mut follower).iter().any(|output| matches!(output, Output::Lead(_))));
+    assert!(!follower.wants_checkpoint(400, &old.lineage));
+}
+
+/// The leader before may have committed all that this one has, and it would die with it.
+#[test]
+fn who_lacks_what_a_new_leader_came_with_does_not_count() {
+    let (now, me, newcomer) = (10_000_000, member(7), member(9));
+    let old = led_by(3, 1, &[], 0);
+    let cause = (Cause::Promoted, ChainHome::Store);
+    let record = Arc::new(old.succeeded(me, me.epoch_after(1), [].into(), 195, cause));
+    let consistent = Terms { policy: PartitionPolicy::Consistent, ..terms(2) };
+    let promotion = Promotion {
+        record,
+        end: 195,
+        committed: 150,
+        is_complete: true,
+        former: [].into(),
+        has_stalled: false,
+        has_died: true,
+        killers: Vec::new(),
+    };
+    let mut leader = Leader::promoted(now, me, consistent, promotion);
+    leader.handle_recruit(now, newcomer);
+    let mut made = |received, stamp_us| {
+        let (epoch, applied) = (leader.epoch(), received);
+        let ack = Ack { epoch, stamp_us: Some(stamp_us), received, applied, record: 0, has_diverged: false };
+        leader.handle_turn(stamp_us);
+        leader.handle_message(stamp_us, Party::Member(newcomer), Message::Ack(ack));
+        std::iter::from_fn(|| leader.poll()).any(|output| matches!(output, Output::Chain(Request::Create(_))))
+    };
+    assert!(!made(194, now + 1) && made(195, now + 2));
+}

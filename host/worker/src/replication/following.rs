@@ -390,6 +390,9 @@ impl Following {
             }
             return;
         }
+        if !self.core.wants_checkpoint(head.position, &head.lineage) {
+            return;
+        }
         if self.keeping.is_some() && self.core.counts() {
             // It is about to get the entries, and whoever counts lets go of none that may be committed.
             self.ahead = Some((from, head, state));

@@ -18,6 +18,7 @@ mod plan;
 mod plant;
 mod players;
 mod releases;
+mod seals;
 mod store;
 mod suspects;
 mod truth;

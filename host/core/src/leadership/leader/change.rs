@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use crate::ids::Position;
 use crate::leadership::message::Output;
+use crate::leadership::newer;
 use crate::leadership::record::{Cause, ChainHome, Member, Motive, Record};
 use crate::leadership::timing::HOLD_US;
 use crate::limits;
@@ -136,7 +137,7 @@ impl Leader {
                 && !newest.counts(**who)
                 && is_free(who)
                 && peer.is_current(now, self.end)
-                && peer.received >= self.committed
+                && peer.received >= self.committed.max(self.inherited)
         });
         if let Some((who, peer)) = newcomer {
             let (who, received) = (*who, peer.received);
@@ -184,11 +185,13 @@ impl Leader {
         match self.phase {
             Phase::Granting { .. } => return self.granted(record),
             Phase::Resting(_) => return self.evicted(now, record),
-            _ if record.epoch != self.record.epoch => return self.raised(now, record),
+            _ if newer(record.epoch, self.record.epoch) => return self.raised(now, record),
+            // It was to be evicted in an epoch that is over by now: it goes on in this one.
+            _ if record.epoch != self.record.epoch => return,
             _ => {}
         }
         self.pending.clear();
-        self.is_confirmed = true;
+        self.doubtful_since = None;
         self.counts_now(record);
         self.note_degraded();
         self.go_on_fenced(now);

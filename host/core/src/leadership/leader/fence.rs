@@ -40,6 +40,9 @@ impl Leader {
     /// looked at until it says who leads, or [`Leader::handle_reopened`].
     pub fn handle_sealed(&mut self, now: u64) {
         if self.terms.home() == ChainHome::Store && !matches!(self.node_log, NodeLog::Sealed { .. }) {
+            if !self.is_fenced() {
+                self.sealed_at = Some(now);
+            }
             self.node_log = NodeLog::Sealed { look: now };
             self.go_on_fenced(now);
         }
@@ -58,6 +61,11 @@ impl Leader {
         self.node_log != NodeLog::Open && self.terms.tier == Tier::Durable
     }
 
+    /// Since when, as far as this leader knows.
+    pub(super) fn fenced_since(&self) -> Option<u64> {
+        self.sealed_at.filter(|_| self.is_fenced())
+    }
+
     /// Whether a record of the next epoch is on its way.
     pub(super) fn is_raising(&self) -> bool {
         self.node_log == NodeLog::Raising
@@ -66,7 +74,7 @@ impl Leader {
     /// Whether a record is that. A candidate who has read it in the store may tell of it before the store does: it is no
     /// other leader's.
     pub(super) fn raises(&self, record: &Record) -> bool {
-        self.is_raising() && self.chain.makes(record)
+        record.leader == self.me && self.chain.makes(record)
     }
 
     /// Looks for who leads, or begins the next epoch as soon as no other record is on its way.
@@ -92,7 +100,7 @@ impl Leader {
             self.node_log = NodeLog::Open;
         }
         self.seen = self.seen.max(record.epoch.number);
-        self.is_confirmed = true;
+        self.doubtful_since = None;
         self.begin_epoch(now, record, None);
         self.go_on_fenced(now);
     }
@@ -106,6 +114,7 @@ mod tests {
     use crate::leadership::leader::{ChainReply, NotNow};
     use crate::leadership::message::{Ask, Message, Output, Party, Release};
     use crate::leadership::record::{Member, PartitionPolicy, Terms};
+    use crate::leadership::timing::{PAUSE_US, RIGHT_US};
 
     fn member(id: u64) -> Member {
         Member { node: Node { id: NodeId(id), generation: 1 }, worker: WorkerId(0) }
@@ -199,6 +208,71 @@ mod tests {
         answer(&mut leader, &next);
         assert!(said(&mut leader).contains(&Output::Renewed(next.clone())));
         assert_eq!((leader.epoch(), leader.handle_append(2)), (next.epoch, Ok(4)));
+        // So it does while the log is sealed once more.
+        leader.handle_sealed(3);
+        leader.handle_chain(3, ChainReply::Newest(Some(next.clone())));
+        leader.handle_reopened(3);
+        let above = made(&said(&mut leader)).expect("it takes another epoch");
+        for is_reopened in [false, true] {
+            leader.handle_sealed(4);
+            if is_reopened {
+                leader.handle_reopened(4);
+            }
+            let tells = Message::Lead { record: Box::new(Record::clone(&above)), end: None };
+            leader.handle_message(4, Party::Home, tells);
+            assert!(!said(&mut leader).contains(&Output::Deposed) && !leader.is_over());
+        }
+    }
+
+    /// What was in the log before may be on its way to a follower still.
+    #[test]
+    fn what_is_fenced_is_not_released_whatever_followers_acknowledge() {
+        let mut leader = leader(Tier::Durable);
+        leader.handle_stored(1, 3);
+        said(&mut leader);
+        leader.handle_append(1).unwrap();
+        leader.handle_stored(1, 4);
+        leader.handle_sealed(1);
+        leader.handle_turn(2);
+        let _ = said(&mut leader);
+        leader.handle_flush(2);
+        assert_eq!(released(&said(&mut leader)), None);
+    }
+
+    /// Nobody follows, and somebody else may have taken it over.
+    #[test]
+    fn views_pause_where_only_the_store_can_tell_who_leads_and_does_not() {
+        let paused = |leader: &mut Leader, now| {
+            leader.handle_turn(now);
+            said(leader).iter().rev().find_map(|output| match output {
+                Output::Paused(is_paused) => Some(*is_paused),
+                _ => None,
+            })
+        };
+        let patience = RIGHT_US + PAUSE_US;
+        let turns = |leader: &mut Leader, from: u64, to: u64| {
+            let turns = (from / 100_000..=to / 100_000).map(|turn| paused(leader, turn * 100_000));
+            turns.fold(None, |last, next| next.or(last))
+        };
+        let mut unstored = leader(Tier::Durable);
+        assert_eq!(turns(&mut unstored, 0, patience - 100_000), None);
+        assert_eq!(turns(&mut unstored, patience, patience), Some(true));
+        unstored.handle_stored(patience, 3);
+        assert_eq!(paused(&mut unstored, patience + 1), Some(false));
+
+        let mut sealed = leader(Tier::Durable);
+        sealed.handle_stored(0, 3);
+        assert_eq!(turns(&mut sealed, 0, patience), None, "what it has is stored");
+        sealed.handle_sealed(patience);
+        assert_eq!(turns(&mut sealed, patience, 2 * patience - 100_000), None);
+        assert_eq!(turns(&mut sealed, 2 * patience, 2 * patience), Some(true));
+
+        // It stood still for long: the store is asked first.
+        let mut stood_still = leader(Tier::Durable);
+        stood_still.handle_stored(0, 3);
+        assert_eq!(paused(&mut stood_still, 5_000_000), Some(true));
+        stood_still.handle_chain(5_000_001, ChainReply::Newest(Some(stood_still.record().clone())));
+        assert_eq!(paused(&mut stood_still, 5_000_002), Some(false));
     }
 
     #[test]

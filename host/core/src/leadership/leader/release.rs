@@ -7,7 +7,7 @@
 //! [`RIGHT_US`] from the sending of the last thing that *every* follower that counts has acknowledged: one follower whose
 //! promise has run out is enough to promote, so one whose acknowledgement is missing is enough to be silent. Without a
 //! follower that counts nobody may promote, and no right is needed; after a stall the store is asked all the same where
-//! it has the chain.
+//! it has the chain. What is durable is released in no epoch that is fenced ([`super::fence`]), whoever follows.
 
 use crate::ids::Position;
 use crate::leadership::message::{Output, Release};
@@ -29,7 +29,7 @@ impl Leader {
     /// Whether it may release now.
     pub fn has_right(&self, now: u64) -> bool {
         let is_free = matches!(self.phase, Phase::Leading | Phase::Holding { .. });
-        is_free && self.right_until().map_or(self.is_confirmed, |until| now < until)
+        is_free && self.right_until().map_or(self.doubtful_since.is_none(), |until| now < until)
     }
 
     /// Up to where the log is safe at the session's tier.
@@ -48,7 +48,7 @@ impl Leader {
     /// Releases what may leave.
     pub(super) fn release(&mut self, now: u64) {
         self.note_degraded();
-        if !self.has_right(now) {
+        if self.is_fenced() || !self.has_right(now) {
             return;
         }
         self.committed = self.committed.max(self.safe().min(self.end));
@@ -73,7 +73,9 @@ impl Leader {
         }
     }
 
-    /// Views of a consistent session pause when the right has lapsed for long: somebody else may be showing others.
+    /// Views of a consistent session pause when the right has lapsed for long: somebody else may be showing others. So they do
+    /// where nobody follows and only the store can tell who leads, and has not: since a stall, since the log was sealed, or for
+    /// what it does not take.
     pub(super) fn note_pause(&mut self, now: u64) {
         let until = self.counted().into_iter().map(|who| {
             let stamp = self.peers.get(&who).and_then(|peer| peer.stamp_us);
@@ -86,7 +88,11 @@ impl Leader {
             Phase::Resting(Step::Making { since } | Step::Telling { since, .. }) => Some(since),
             _ => None,
         };
-        let lapsed = until.chain(granted).min().is_some_and(|until| now >= until + PAUSE_US);
+        let is_alone = self.counted().is_empty();
+        let unstored = (self.terms.tier == Tier::Durable && self.stored < self.end).then_some(self.stored_at);
+        let alone = self.doubtful_since.into_iter().chain(unstored).filter(|_| is_alone);
+        let doubtful = alone.chain(self.fenced_since());
+        let lapsed = until.chain(granted).chain(doubtful.map(|since| since + RIGHT_US)).min().is_some_and(|until| now >= until + PAUSE_US);
         let is_stopped = matches!(self.phase, Phase::Claiming | Phase::Yielding);
         let is_paused = lapsed && self.terms.policy == PartitionPolicy::Consistent || is_stopped;
         if is_paused != self.is_paused {

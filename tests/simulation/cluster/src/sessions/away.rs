@@ -33,10 +33,7 @@ pub struct Away {
 impl World {
     /// The machine that leads a session, or the first that follows it, goes.
     pub fn go_away(&mut self, session: usize, follows: bool, absence: Absence, length: Micros) {
-        let Some(leader) = self.leader_of(session) else { return };
-        let record = self.machines[leader].replica(session).and_then(Replica::leader).map(Leader::record);
-        let first = record.and_then(|record| record.in_sync.first().copied()).map(|who| self.slot_of(who));
-        let slot = first.filter(|_| follows).unwrap_or(leader);
+        let Some(slot) = self.place_of(session, follows) else { return };
         let until = self.now() + length;
         let epochs = self.truth.newest.iter().map(|newest| newest.map(|(epoch, _)| epoch)).collect();
         self.away = Some(Away { slot, absence, until, epochs });
@@ -48,6 +45,14 @@ impl World {
             Absence::Down => self.crash(slot, length),
         }
         self.scheduler.at(until, Event::Back);
+    }
+
+    /// The machine that leads a session, or the first that follows it where somebody does.
+    pub fn place_of(&self, session: usize, follows: bool) -> Option<usize> {
+        let leader = self.leader_of(session)?;
+        let record = self.machines[leader].replica(session).and_then(Replica::leader).map(Leader::record);
+        let first = record.and_then(|record| record.in_sync.first().copied()).map(|who| self.slot_of(who));
+        Some(first.filter(|_| follows).unwrap_or(leader))
     }
 
     /// It is back.

@@ -59,7 +59,8 @@ impl World {
     /// A leader may release now: nobody else leads, and nobody who counts may come to.
     pub fn may_release(&mut self, slot: usize, session: usize, epoch: Epoch, record: &Record) {
         self.right_is_good(session, slot, record);
-        if self.is_consistent(session) {
+        // What is released of a sealed log was in it before, and whoever took it over has it.
+        if self.is_consistent(session) && !self.truth.is_taken_over(session, epoch) {
             let newest = self.truth.newest[session].map(|(newest, _)| newest);
             self.checks.check(Condition::OneReleases, newest == Some(epoch), || {
                 format!("m{slot} may release {session} in {epoch:?}, {newest:?} leads")

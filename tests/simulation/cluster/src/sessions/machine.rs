@@ -65,6 +65,17 @@ impl Machine {
     }
 }
 
+/// The log of a run, as it knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeLog {
+    /// Its first.
+    First,
+    /// It was sealed.
+    Sealed,
+    /// Another was begun.
+    Reopened,
+}
+
 /// A run of a node.
 #[derive(Debug)]
 pub struct Process {
@@ -82,6 +93,8 @@ pub struct Process {
     pub began: Micros,
     /// The greatest number of an epoch in sessions that it has forgotten.
     pub forgotten: u64,
+    /// Its log.
+    pub node_log: NodeLog,
 }
 
 impl Process {
@@ -89,7 +102,8 @@ impl Process {
     pub fn new(now: Micros, node: Node, sessions: usize, machines: usize) -> Process {
         let replicas = (0..sessions).map(|_| None).collect();
         let (copies, heard) = (vec![Copy::default(); sessions], vec![None; machines]);
-        Process { node, replicas, copies, turns: 0, heard, began: now, forgotten: 0 }
+        let node_log = NodeLog::First;
+        Process { node, replicas, copies, turns: 0, heard, began: now, forgotten: 0, node_log }
     }
 
     /// It knows nothing more of a session in which epochs were seen up to this number.

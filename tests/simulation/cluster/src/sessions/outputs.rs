@@ -13,7 +13,7 @@ use ringside_core::log::Input;
 
 use super::conditions::Condition;
 use super::log::{Entry, Item};
-use super::machine::{Machine, Replica, Role};
+use super::machine::{Machine, NodeLog, Replica, Role};
 use super::packet::{Checkpoint, Packet, Said};
 use super::plan::StoreMood;
 use super::plant::Plant;
@@ -34,6 +34,8 @@ pub enum Act {
     Chain(ChainReply),
     /// The store has entries of an epoch's log.
     Stored(Epoch, Position),
+    /// The log of the machine is another.
+    NodeLog(NodeLog),
     /// A tick.
     Tick,
     /// A player's message.
@@ -62,6 +64,16 @@ fn mark(position: Position, hash: u64) -> Mark {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&hash.to_le_bytes());
     Mark { position, hash: StateHash(bytes) }
+}
+
+/// What the log of its machine means for a leader is its own to say.
+fn fence(leader: &mut Leader, clock: u64, is: NodeLog) {
+    if is != NodeLog::First {
+        leader.handle_sealed(clock);
+    }
+    if is == NodeLog::Reopened {
+        leader.handle_reopened(clock);
+    }
 }
 
 /// The epoch that a message tells of: one that somebody has taken.
@@ -132,7 +144,8 @@ impl World {
         let Some(process) = self.machines[slot].process.as_mut() else { return };
         let node = process.node;
         let Some(replica) = process.replicas[session].as_mut() else { return };
-        let Some((epoch, committed)) = replica.leader().map(|leader| (leader.epoch(), leader.committed())) else {
+        let leader = replica.leader().filter(|leader| !leader.is_fenced());
+        let Some((epoch, committed)) = leader.map(|leader| (leader.epoch(), leader.committed())) else {
             return;
         };
         // One after the other: an object of a chain without gaps is not made before the one before it.
@@ -216,7 +229,8 @@ impl World {
             None => {}
         }
         self.drain(slot, session, &mut replica, &none, None);
-        if let Some(leader) = replica.leader().filter(|leader| !leader.is_over() && leader.has_right(clock)) {
+        let may_release = |leader: &&Leader| !leader.is_over() && !leader.is_fenced() && leader.has_right(clock);
+        if let Some(leader) = replica.leader().filter(may_release) {
             self.may_release(slot, session, leader.epoch(), &leader.record().clone());
         }
         self.perform(slot, session, &mut replica, act);
@@ -274,6 +288,7 @@ impl World {
                 replica.stored = replica.stored.max(position);
                 leader.handle_stored(clock, position);
             }
+            (Act::NodeLog(is), Some(Role::Leader(leader))) => fence(leader, clock, is),
             (Act::Seen(epoch), Some(Role::Leader(leader))) => leader.handle_seen(clock, epoch),
             (Act::Recruit(who), Some(Role::Leader(leader))) => leader.handle_recruit(clock, who),
             (Act::Move, Some(Role::Leader(leader))) => {
@@ -385,6 +400,11 @@ impl World {
             }
             None => {}
         }
+    }
+
+    /// The same of who is given nothing.
+    pub fn drain_all(&mut self, slot: usize, session: usize, replica: &mut Replica) {
+        self.drain(slot, session, replica, &Batch { from: 0, entries: Vec::new() }, None);
     }
 
     /// Does what the core says, until it says nothing more.
@@ -598,25 +618,10 @@ impl World {
         self.checks.check(Condition::Activated, is_made && log.end() == end, || {
             format!("m{slot} activates {session} in {epoch:?} with a log up to {}, not {end}", log.end())
         });
-        let follower = self.machines[slot].replica(session).and_then(|replica| replica.follower());
-        if follower.is_some_and(|follower| follower.knows_newer(&record)) {
-            self.say(slot, format_args!("{session}: what was evicted is of a branch that is over"));
-            return;
-        }
-        let mut replica = self.machines[slot].process.as_mut().and_then(|it| it.replicas[session].take());
-        let saw = replica.take().and_then(|replica| replica.saw);
-        let mut replica = Replica { log, saw, role: None, ..Replica::empty() };
-        let former = Default::default();
-        let (committed, is_complete, has_stalled, has_died, killers) = (end, true, false, false, Vec::new());
-        let promotion = Promotion { record, end, committed, is_complete, former, has_stalled, has_died, killers };
-        self.promoted(slot, session, &mut replica, promotion);
-        self.drain(slot, session, &mut replica, &Batch { from: 0, entries: Vec::new() }, None);
-        if let Some(process) = self.machines[slot].process.as_mut() {
-            process.replicas[session] = Some(replica);
-        }
+        self.lead_from_store(slot, session, record, log);
     }
 
-    fn promoted(&mut self, slot: usize, session: usize, replica: &mut Replica, mut promotion: Promotion) {
+    pub fn promoted(&mut self, slot: usize, session: usize, replica: &mut Replica, mut promotion: Promotion) {
         let clock = self.clock(slot);
         let Some(me) = self.machines[slot].process.as_ref().map(|process| process.member()) else { return };
         let record = promotion.record.clone();
@@ -652,7 +657,11 @@ impl World {
             // Nobody died.
             replica.warned.clear();
         }
-        let leader = Leader::promoted(clock, me, self.terms[session].clone(), promotion);
+        let mut leader = Leader::promoted(clock, me, self.terms[session].clone(), promotion);
+        if let Some(process) = self.machines[slot].process.as_ref() {
+            // When the record by which it leads was made, nobody can tell.
+            fence(&mut leader, clock, process.node_log);
+        }
         replica.role = Some(Role::Leader(Box::new(leader)));
     }
 

@@ -91,6 +91,9 @@ pub enum Deed {
     Poison { session: usize },
     /// The machine that leads a session, or the first that follows it, is away for so long.
     Away { session: usize, follows: bool, absence: Absence, length: Micros },
+    /// The log of the machine that leads a session, or of the first that follows it, is sealed; its run begins another one
+    /// so long after it has found out.
+    Seal { session: usize, follows: bool, reopens_after: Micros },
     /// A session is over.
     End { session: usize },
     /// A session begins.
@@ -151,6 +154,7 @@ impl Plan {
             Mode::Unbounded => plan.draw_unbounded(random),
             Mode::Away => plan.draw_away(random),
         }
+        plan.draw_seals(random.fork(3));
         plan
     }
 
@@ -206,6 +210,31 @@ impl Plan {
         if random.happens(0.5) {
             let length = 1_500_000 + random.below(6_000_000);
             self.deeds.push((5_000_000 + random.below(12_000_000), self.cut(random, length)));
+        }
+    }
+
+    /// In some runs logs of machines that are there are sealed; what is promoted there later begins an epoch of its own.
+    fn draw_seals(&mut self, mut random: Random) {
+        if self.mode == Mode::Away || random.happens(0.6) {
+            return;
+        }
+        let durable: Vec<usize> =
+            (0..self.sessions.len()).filter(|at| self.sessions[*at].tier == Tier::Durable).collect();
+        for number in 0..3 {
+            let session = durable[random.below(durable.len() as u64) as usize];
+            let (follows, reopens_after) = (random.happens(0.5), random.below(800_000));
+            let seal = Deed::Seal { session, follows, reopens_after };
+            match self.mode {
+                // One fault at a time: in place of another.
+                Mode::Bounded => {
+                    if let Some((_, deed)) = self.deeds.get_mut(2 * number) {
+                        *deed = seal;
+                    }
+                }
+                Mode::Unbounded | Mode::Away => {
+                    self.deeds.push((3_000_000 + random.below(PEACE - 6_000_000), seal));
+                }
+            }
         }
     }
 

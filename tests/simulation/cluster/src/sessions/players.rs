@@ -176,7 +176,12 @@ impl World {
             safe = safe.max(replica.held.get(&player).copied().unwrap_or(0));
         }
         let newest = self.truth.newest[session];
-        let is_late = newest.is_some_and(|(newest, at)| newer(newest, epoch) && now > at + 1_100_000);
+        // One of its own, of which the store has not told it yet, is no other leader's.
+        let me = leader.record().leader;
+        let is_later = |newest: Epoch| newer(newest, epoch) && !me.owns(newest);
+        // Whose log was sealed doubts when the store, which may be slow, has taken nothing more for a while.
+        let patience = if self.truth.is_taken_over(session, epoch) { 2_500_000 } else { 1_100_000 };
+        let is_late = newest.is_some_and(|(newest, at)| is_later(newest) && now > at + patience);
         if !is_available {
             self.checks.check(Condition::ViewsPause, !is_late, || format!("m{slot} shows {session} in {epoch:?}"));
         }

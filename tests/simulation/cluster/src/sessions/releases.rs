@@ -167,7 +167,7 @@ impl World {
         replica.unreadable_since = None;
         let Some(Role::Follower(follower)) = &mut replica.role else { return };
         let position = checkpoint.log.end();
-        if position > follower.end() {
+        if follower.wants_checkpoint(position, &checkpoint.lineage) {
             replica.log = checkpoint.log;
             replica.damage = replica.damage.filter(|from| *from > position);
             follower.handle_checkpoint(clock, position, checkpoint.lineage);

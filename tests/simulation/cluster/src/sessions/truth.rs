@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ringside_core::ids::{Epoch, Node, Position};
-use ringside_core::leadership::record::{Member, Record};
+use ringside_core::leadership::newer;
+use ringside_core::leadership::record::{Cause, Member, Record};
 use ringside_simulation_kit::scheduler::Micros;
 
 /// What really is, by session.
@@ -73,6 +74,12 @@ impl Truth {
     /// Whether a record ever named a run of a node as the leader: others take it for that, whether it began to lead or not.
     pub fn names_as_leader(&self, session: usize, node: Node) -> bool {
         self.records[session].iter().any(|record| record.leader.node == node)
+    }
+
+    /// Whether somebody took a session over from a sealed log, in an epoch after this one.
+    pub fn is_taken_over(&self, session: usize, epoch: Epoch) -> bool {
+        let takes_over = |later: &Arc<Record>| matches!(later.cause, Cause::Recovered { .. }) && newer(later.epoch, epoch);
+        self.records[session].iter().any(takes_over)
     }
 
     /// Somebody begins to lead. Whether nobody did in that epoch.

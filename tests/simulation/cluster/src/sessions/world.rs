@@ -18,12 +18,13 @@ use super::Outcome;
 use super::away::Away;
 use super::conditions::Condition;
 use super::log::{Log, PLAYERS};
-use super::machine::{Machine, Process, Replica, Role};
+use super::machine::{Machine, NodeLog, Process, Replica, Role};
 use super::network::Network;
 use super::packet::Packet;
 use super::plan::{Deed, Mode, Plan, StoreMood};
 use super::plant::Plant;
 use super::players::Player;
+use super::seals::{Seal, TakeOver};
 use super::store::Store;
 use super::truth::Truth;
 
@@ -52,6 +53,10 @@ pub enum Event {
     Put { slot: usize, node: Node, session: usize, epoch: Epoch, hashes: Vec<(Position, u64)> },
     /// They are there.
     Stored { slot: usize, node: Node, session: usize, epoch: Epoch, position: Position },
+    /// A run finds out that its log was sealed, or has begun another.
+    NodeLog { slot: usize, node: Node, is: NodeLog },
+    /// Somebody takes a session over from a run whose log is sealed.
+    TakeOver(TakeOver),
     /// A player does something.
     Player { session: usize, player: usize },
     /// A run begins on a machine.
@@ -84,6 +89,8 @@ pub struct World {
     pub store: Store,
     /// What the store has of sessions that were evicted: of which epoch, after which entry; in which version it is written.
     pub evicted: BTreeMap<(usize, Epoch, Position), (u16, Log)>,
+    /// Logs that were sealed.
+    pub seals: BTreeMap<Node, Seal>,
     pub terms: Vec<Terms>,
     pub players: Vec<Vec<Player>>,
     /// Messages that end processes: of which session, whose, which; and how many they have ended.
@@ -135,6 +142,7 @@ impl World {
             truth: Truth::new(count),
             store: Store::new(count),
             evicted: BTreeMap::new(),
+            seals: BTreeMap::new(),
             terms: terms.collect(),
             players: (0..count).map(|at| (0..PLAYERS).map(|player| Player::new(at + player)).collect()).collect(),
             poison: BTreeMap::new(),
@@ -249,7 +257,8 @@ impl World {
             Event::Turn { slot, .. }
             | Event::Arrive { slot, .. }
             | Event::Chain { slot, .. }
-            | Event::Stored { slot, .. } => Some(*slot),
+            | Event::Stored { slot, .. }
+            | Event::NodeLog { slot, .. } => Some(*slot),
             _ => None,
         };
         if let Some(slot) = slot
@@ -276,6 +285,8 @@ impl World {
             Event::Stored { slot, node, session, epoch, position } if self.runs(slot, node) => {
                 self.act(slot, session, super::outputs::Act::Stored(epoch, position));
             }
+            Event::NodeLog { slot, node, is } if self.runs(slot, node) => self.node_log_is(slot, is),
+            Event::TakeOver(take_over) => self.take_over(take_over),
             Event::Player { session, player } => self.player_acts(session, player),
             Event::Start { slot } => self.start(slot),
             Event::Gossip { slot, node } if self.runs(slot, node) => self.gossip(slot, node),
@@ -409,6 +420,7 @@ impl World {
             }
             Deed::Damage { session } => self.damage(session),
             Deed::Away { session, follows, absence, length } => self.go_away(session, follows, absence, length),
+            Deed::Seal { session, follows, reopens_after } => self.seal(session, follows, reopens_after),
             Deed::End { session } => self.end_session(session),
             Deed::Begin { session } => self.begin_again(session),
             Deed::Poison { session } => {
@@ -523,7 +535,7 @@ impl World {
             StoreMood::Well | StoreMood::Slow => false,
         };
         let Some((position, _)) = hashes.last().copied() else { return };
-        if !fails && !self.is_cut_off(slot) {
+        if !fails && !self.is_cut_off(slot) && self.takes(slot, node, session, epoch) {
             hashes.iter().for_each(|(position, hash)| self.store.keep(session, *position, *hash));
             let after = self.store_delay();
             self.scheduler.after(after, Event::Stored { slot, node, session, epoch, position });
