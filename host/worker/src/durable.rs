@@ -171,8 +171,12 @@ impl Worker {
             let why = "it goes on elsewhere, and what was evicted is of a branch that is over".to_owned();
             return self.tell(Event::NotRestored { session: id, why });
         }
-        // What followed it before it was evicted, and has not heard so, is of no use.
-        if record.cause == Cause::Activated
+        // What followed it before it was evicted, and has not heard so, is of no use; nor is what did not count when its leader's
+        // log was sealed.
+        let is_begun = |following: &mut Following| {
+            following.promotion.as_ref().is_some_and(|promotion| promotion.record == record)
+        };
+        if !self.replication.get_mut(&id).is_some_and(is_begun)
             && let Some(at) = self.replication.index_of(&id)
             && let Some(former) = self.drop_following(now, at)
         {

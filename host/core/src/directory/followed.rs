@@ -35,19 +35,25 @@ pub(super) struct Followed {
     is_leaving: bool,
     /// Since when its leader's node is gone.
     orphaned_at: Option<u64>,
+    /// Whether its worker follows it.
+    is_taken: bool,
 }
 
 impl Followed {
-    /// Of what another leads and a worker of this node follows.
+    /// Of what another leads and a worker of this node is to follow.
     pub fn new(charter: Charter, leader: Member, worker: WorkerId, created_us: u64) -> Followed {
-        Followed { charter, leader, worker, created_us, is_leaving: false, orphaned_at: None }
+        Followed { charter, leader, worker, created_us, is_leaving: false, orphaned_at: None, is_taken: false }
     }
-}
 
-impl Followed {
-    /// Of what is about to begin again here: its leader is gone.
-    pub fn orphan(charter: Charter, leader: Member, worker: WorkerId, now: u64) -> Followed {
-        Followed { orphaned_at: Some(now), ..Followed::new(charter, leader, worker, now) }
+    /// Of what is about to begin again here: its leader is gone. One that followed it does so again if that fails.
+    pub fn orphan(charter: Charter, leader: Member, worker: WorkerId, now: u64, before: Option<&Followed>) -> Followed {
+        let is_taken = before.is_some_and(|before| before.is_taken);
+        Followed { orphaned_at: Some(now), is_taken, ..Followed::new(charter, leader, worker, now) }
+    }
+
+    /// The same where its worker follows it.
+    pub fn taken(self) -> Followed {
+        Followed { is_taken: true, ..self }
     }
 }
 
@@ -130,14 +136,20 @@ impl Following {
         cx.act(Action::Follow { terms, module: charter.facts.module, leader: *leader, worker: *worker });
     }
 
-    /// The worker follows it, or does not: the leader is told. What is not followed is given back.
+    /// The worker follows it, or does not: the leader is told. What is not followed is given back. That it was not told so once
+    /// more, or did not begin again, is no reason why a worker that follows should not.
     pub fn handle_followed(
         &mut self,
         cx: &mut Context<'_>,
         session: &SessionId,
         result: Result<(), NotFollowed>,
     ) -> Option<Followed> {
-        let followed = self.0.get(session)?;
+        let followed = self.0.get_mut(session)?;
+        if followed.is_taken && result.is_err() {
+            self.say(cx, session);
+            return None;
+        }
+        followed.is_taken = result.is_ok();
         let answer = result.map(|()| followed.worker);
         cx.send(followed.leader.node, Message::Follows { session: session.clone(), answer });
         match answer {

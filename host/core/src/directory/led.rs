@@ -309,11 +309,16 @@ impl Led {
 
     /// The worker did not answer in time.
     pub fn creation_due(&mut self, cx: &mut Context<'_>, session: &SessionId) {
-        let due = self.current(session).filter(|led| matches!(led.phase, Phase::Creating { .. }));
-        if let Some(worker) = due.map(|led| led.worker) {
-            self.give_up(cx, session, worker);
-            self.remove(cx, session, &Refusal::TimedOut);
+        let Some(led) = self.current(session).filter(|led| matches!(led.phase, Phase::Creating { .. })) else { return };
+        if led.is_activated() {
+            // It would end, be it that the store is slow. Whoever fetches it says what comes of that.
+            let due = cx.now.saturating_add(limits::CREATION_DEADLINE_US);
+            cx.timers.set(due, Timer::Creation(name_of(session), session.incarnation));
+            return;
         }
+        let worker = led.worker;
+        self.give_up(cx, session, worker);
+        self.remove(cx, session, &Refusal::TimedOut);
     }
 
     /// Has a session ended that is not led here (any more). Its worker may be too busy to be told, or may just have given
@@ -376,7 +381,8 @@ impl Led {
         self.workers.left(led.worker, led.pace());
         cx.timers.cancel(&Timer::Creation(name.clone(), session.incarnation));
         cx.timers.cancel(&Timer::Empty(name));
-        let list = led.charter.list();
+        // One that does not go on is in the store still: its home must not believe that it has ended.
+        let (list, is_evicted) = (led.charter.list(), led.is_activated());
         match led.phase {
             Phase::Creating { homes } => {
                 for home in homes {
@@ -388,7 +394,7 @@ impl Led {
                 self.remember(cx.now, led.charter.session, why.to_string());
             }
         }
-        self.bury(cx, session, Tombstone { list, is_evicted: false });
+        self.bury(cx, session, Tombstone { list, is_evicted });
     }
 
     fn bury(&mut self, cx: &mut Context<'_>, session: &SessionId, tombstone: Tombstone) {
@@ -483,21 +489,15 @@ impl Led {
         }
         let charter = match charter.filter(|charter| charter.session == *session) {
             Some(charter) => charter,
-            None => {
-                let facts = cx.games.get(&session.game).ok_or_else(|| Refusal::UnknownGame(session.game.clone()))?;
-                let position = Position::of_key(&session.game, &session.key);
-                let decided = placement::place(&cx.cluster.ring, position, Policy::Ring, &Loads::new(), &[]);
-                let decision = Box::new(decided.map_err(|_| Refusal::NoWorker)?);
-                Charter::recovered(session.clone(), *facts, decision)
-            }
+            None => charter_anew(cx, session)?,
         };
-        let before = self.following.remove(cx, session).map(|followed| followed.worker);
+        let before = self.following.remove(cx, session);
         if before.is_none() && self.held() >= self.limits.sessions {
             return Err(Refusal::Full(self.limits.sessions));
         }
         let pace = charter.facts.pace;
-        let worker = match before {
-            Some(worker) => worker,
+        let worker = match &before {
+            Some(before) => before.worker,
             None => {
                 let worker = self.workers.choose(pace).ok_or(Refusal::NoWorker)?;
                 self.workers.placed(worker, pace);
@@ -505,7 +505,7 @@ impl Led {
             }
         };
         let terms = charter.terms();
-        self.following.insert(Followed::orphan(charter, leader, worker, cx.now));
+        self.following.insert(Followed::orphan(charter, leader, worker, cx.now, before.as_ref()));
         Ok((worker, terms))
     }
 
@@ -556,11 +556,9 @@ impl Led {
             cx.out.changed.push_back(session.clone());
             return;
         }
-        let Some(followed) = self.following.remove(cx, session) else {
+        let Some((charter, created_us)) = self.promoted_charter(cx, session) else {
             return self.give_up(cx, session, worker);
         };
-        let Followed { charter, created_us, .. } = followed;
-        self.workers.left(followed.worker, charter.facts.pace);
         let mut led = Session::new(charter, worker, record.epoch, (created_us, cx.now), Phase::Live);
         players.iter().for_each(|player| led.seats.join(player));
         // Another one of the key may have begun here meanwhile: one of them goes on.
@@ -587,6 +585,19 @@ impl Led {
         self.watch_empty(cx, session);
     }
 
+    /// How a session was begun that has come to be led here, and when. One that is not known to be followed is not ended for
+    /// that: its worker has all of it, and its record says that it leads. Unless it was to end here.
+    fn promoted_charter(&mut self, cx: &mut Context<'_>, session: &SessionId) -> Option<(Charter, u64)> {
+        if let Some(Followed { charter, created_us, worker, .. }) = self.following.remove(cx, session) {
+            self.workers.left(worker, charter.facts.pace);
+            return Some((charter, created_us));
+        }
+        let has_ended = self.tombstones.get(session).is_some_and(|it| !it.is_evicted);
+        let is_to_end = has_ended || self.ending.contains_key(session);
+        let charter = (!is_to_end).then(|| charter_anew(cx, session).ok()).flatten();
+        charter.map(|charter| (charter, cx.now))
+    }
+
     /// A session is led here on in a new epoch, above that of whoever led another branch of it: its home may know that one.
     pub fn handle_record(&mut self, cx: &mut Context<'_>, session: &SessionId, record: &Record) {
         let Some(led) = self.current_mut(session).filter(|led| newer(record.epoch, led.epoch)) else { return };
@@ -607,7 +618,7 @@ impl Led {
         cx.timers.cancel(&Timer::Creation(name.clone(), session.incarnation));
         cx.timers.cancel(&Timer::Empty(name));
         let Session { charter, worker, created_us, .. } = led;
-        self.following.insert(Followed::new(charter, by.leader, worker, created_us));
+        self.following.insert(Followed::new(charter, by.leader, worker, created_us).taken());
         self.following.say(cx, session);
     }
 
@@ -628,4 +639,13 @@ impl Led {
     fn current_mut(&mut self, session: &SessionId) -> Option<&mut Session> {
         self.sessions.get_mut(&name_of(session)).filter(|led| led.id().incarnation == session.incarnation)
     }
+}
+
+/// What a session is taken to have been begun with where nobody knows: as its game's sessions are now.
+fn charter_anew(cx: &Context<'_>, session: &SessionId) -> Result<Charter, Refusal> {
+    let facts = cx.games.get(&session.game).ok_or_else(|| Refusal::UnknownGame(session.game.clone()))?;
+    let position = Position::of_key(&session.game, &session.key);
+    let decided = placement::place(&cx.cluster.ring, position, Policy::Ring, &Loads::new(), &[]);
+    let decision = Box::new(decided.map_err(|_| Refusal::NoWorker)?);
+    Ok(Charter::recovered(session.clone(), *facts, decision))
 }

@@ -230,6 +230,53 @@ fn a_follower_that_leads_is_known_to_the_home_and_has_followers_in_turn() {
     assert!(stage.cluster.ends.is_empty());
 }
 
+/// Its worker says that it leads by a record: whatever the directory has lost sight of, the session goes on.
+#[test]
+fn a_follower_that_leads_is_not_ended_for_what_its_directory_does_not_know() {
+    // It was told once more to follow, and its worker had no room for that.
+    let mut stage = Stage::new(&[1, 2, 3]);
+    let (follower, session, now) = (stage.follower, stage.session.clone(), stage.cluster.now);
+    stage.cluster.at(follower).handle_followed(now, &session, Err(NotFollowed::NotYet));
+    stage.cluster.run();
+    assert_eq!(stage.cluster.at(follower).sizes().followed, 1, "its worker follows");
+    let leader = stage.leader;
+    assert_eq!(stage.cluster.at(leader).followers(&session), [member(follower)]);
+
+    // That it is followed no more overtakes that it is led.
+    let unfollow = Message::Unfollow { session: session.clone() };
+    stage.cluster.unfollow = false;
+    stage.cluster.at(follower).handle_message(now, node(leader), unfollow);
+    stage.cluster.at(follower).handle_unfollowed(now, &session, true);
+    assert_eq!(stage.cluster.at(follower).sizes().followed, 0);
+    stage.kill(leader);
+    stage.promote(&[], &["ada".parse().unwrap()]);
+    stage.cluster.wait(SECOND);
+    assert_eq!(stage.known().map(|lead| (lead.leader, lead.session)), Some((node(follower), session.clone())));
+    assert!(stage.cluster.ends.is_empty());
+
+    // One that has ended here ends.
+    let now = stage.cluster.now;
+    stage.cluster.at(follower).handle_ended(now, &session, "over".to_owned());
+    let again = stage.promotion(&[]);
+    stage.cluster.at(follower).handle_promoted(now, &session, WorkerId(0), &again, &[]);
+    stage.cluster.run();
+    assert_eq!(stage.cluster.ends.len(), 1);
+}
+
+#[test]
+fn what_did_not_begin_again_is_followed_as_before() {
+    let mut stage = Stage::new(&[1, 2, 3]);
+    let (follower, leader, session, now) = (stage.follower, stage.leader, stage.session.clone(), stage.cluster.now);
+    let charter = stage.cluster.at(follower).charter(&session).cloned();
+    let worker = stage.cluster.at(follower).handle_recovering(now, &session, charter, member(leader)).unwrap().0;
+    stage.cluster.at(follower).handle_followed(now, &session, Err(NotFollowed::NotYet));
+    stage.cluster.run();
+    assert_eq!((worker, stage.cluster.at(follower).sizes().followed), (WorkerId(0), 1));
+    stage.kill(leader);
+    stage.promote(&[], &[]);
+    assert!(stage.cluster.ends.is_empty() && stage.known().is_some());
+}
+
 #[test]
 fn who_led_until_now_and_fell_silent_is_not_asked_to_follow_before_others() {
     let mut stage = Stage::new(&[1, 2, 3]);

@@ -214,6 +214,33 @@ fn a_worker_that_fails_or_is_silent_refuses_all_who_wait() {
 }
 
 #[test]
+fn what_does_not_go_on_from_the_store_has_not_ended() {
+    let mut directory = directory(4, true);
+    directory.handle_create(0, 1, create(Some("final"), b""));
+    let Some(Action::Create { session: birth, .. }) = directory.poll_action() else { panic!() };
+    let stored = SessionId { incarnation: Incarnation(99), ..birth.clone() };
+    let name = message::name_of(&birth);
+    let charter = directory.parts.led.get(&name).unwrap().charter.clone();
+    let activate = |directory: &mut Directory, birth: &SessionId| {
+        directory.handle_activating(0, birth, Charter { session: stored.clone(), ..charter.clone() }).unwrap();
+    };
+    activate(&mut directory, &birth);
+    for late in 1..=3 {
+        directory.handle_timeout(late * limits::CREATION_DEADLINE_US);
+        let ends = std::iter::from_fn(|| directory.poll_action()).any(|action| matches!(action, Action::End { .. }));
+        assert!(!ends, "the store may be slow");
+    }
+    let now = 3 * limits::CREATION_DEADLINE_US;
+    directory.handle_not_created(now, &stored, &Refusal::Failed("the store is away".to_owned()));
+    settle(&mut directory, now);
+    assert_eq!((directory.sessions().count(), directory.ended().count()), (0, 0));
+    assert!(!directory.parts.home.has_ended(&stored), "who asks again has it");
+    directory.handle_create(now, 2, create(Some("final"), b""));
+    let Some(Action::Create { session: birth, .. }) = directory.poll_action() else { panic!() };
+    activate(&mut directory, &birth);
+}
+
+#[test]
 fn stale_news_of_an_earlier_incarnation_changes_nothing() {
     let mut directory = directory(2, true);
     directory.handle_create(0, 1, create(Some("final"), b""));

@@ -104,6 +104,12 @@ impl Session {
         matches!(self.phase, Phase::Live)
     }
 
+    /// Whether it is about to go on from the store: the homes that ordered it were told so, and a session that begins has some
+    /// that wait.
+    pub fn is_activated(&self) -> bool {
+        matches!(&self.phase, Phase::Creating { homes } if homes.is_empty())
+    }
+
     /// Whether it stays here whatever the ring says: it is pinned, has not begun, or is about to end.
     pub fn stays(&self) -> bool {
         let is_over = self.is_closing || self.gave_way || self.seats.entry == Admission::Closed;

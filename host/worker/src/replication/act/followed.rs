@@ -63,13 +63,14 @@ impl Worker {
         self.with_follower(now, at, |following| following.with_core(now, |_, _| ()));
     }
 
-    /// A session is not to be followed any longer. Whether it is not.
+    /// A session is not to be followed any longer. Whether it is not: it may be led here by now.
     pub(crate) fn stop_following(&mut self, now: Instant, session: &SessionId) -> bool {
-        let Some(at) = self.replication.index_of(session) else { return true };
-        // One that may not come to lead by itself is of no use to anybody who does not want it.
-        let counts = self.replication.followed[at]
-            .as_ref()
-            .is_some_and(|one| one.is_restored || one.core.counts() && !one.has_ended() && one.terms.may_promote());
+        let Some(at) = self.replication.index_of(session) else { return self.index_of(session).is_none() };
+        // One that may not come to lead by itself is of no use to anybody who does not want it. One that is about to lead does
+        // not count any more.
+        let counts = self.replication.followed[at].as_ref().is_some_and(|one| {
+            one.promotion.is_some() || one.core.counts() && !one.has_ended() && one.terms.may_promote()
+        });
         if !counts {
             self.let_go(now, at);
         } else {
