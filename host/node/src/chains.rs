@@ -2,14 +2,13 @@
 //! error of the store is no answer, for it says nothing of what is there: whoever asked asks again
 //! (`ringside_core::leadership::chain`).
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringside_core::ids::{GameName, Incarnation, SessionId, SessionKey};
+use ringside_core::ids::{GameName, Incarnation, Node, SessionId, SessionKey};
 use ringside_core::leadership::chain::Request;
 use ringside_core::leadership::leader::ChainReply;
-use ringside_core::leadership::record::{Cause, Record};
+use ringside_core::leadership::record::Record;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
@@ -67,15 +66,16 @@ impl Chains {
         });
     }
 
-    /// Ends a session's chain: it is over. Does not block; where the store is away for long it is found when the log of
-    /// this run is read.
-    pub fn end(&self, session: SessionId) {
+    /// Ends a session's chain: it is over, for the run `by` which led it, or for whomever. Does not block; where the store is
+    /// away for long it is found when the log of this run is read.
+    pub fn end(&self, session: SessionId, by: Option<Node>) {
         let store = self.store.clone();
         self.runtime.spawn(async move {
             for pause in END_PAUSES {
                 tokio::time::sleep(pause).await;
-                match end(&store, &session).await {
-                    Ok(()) => return,
+                match store.end_chain(&session, by).await {
+                    Ok(true) => return,
+                    Ok(false) => return tracing::debug!(%session, "what ended is of a branch that is over"),
                     Err(error) => tracing::warn!(%session, %error, "the end of a session is noted again"),
                 }
             }
@@ -118,15 +118,6 @@ pub enum NotBegun {
     Open(SessionId),
 }
 
-/// Ends a chain, unless it has ended.
-async fn end(store: &Store, session: &SessionId) -> Result<(), StoreError> {
-    if let Some(newest) = store.newest_record(session).await?.filter(|newest| newest.cause != Cause::Ended) {
-        let last = newest.with_set(BTreeSet::new(), newest.position, Cause::Ended);
-        store.put_record(&last).await?;
-    }
-    Ok(())
-}
-
 /// Makes the first record, unless it is there: an order that was given twice finds what it made.
 async fn begin(store: &Store, first: &Record, durable: bool) -> Result<(), NotBegun> {
     let failed = |error: StoreError| NotBegun::Failed(error.to_string());
@@ -147,8 +138,8 @@ async fn begin(store: &Store, first: &Record, durable: bool) -> Result<(), NotBe
 
 #[cfg(test)]
 mod tests {
-    use ringside_core::ids::{Node, NodeId, WorkerId};
-    use ringside_core::leadership::record::Member;
+    use ringside_core::ids::{NodeId, WorkerId};
+    use ringside_core::leadership::record::{Cause, Member};
     use tokio::sync::oneshot;
 
     use super::*;

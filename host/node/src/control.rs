@@ -546,7 +546,11 @@ impl Control {
         worker: WorkerId,
         restore: Box<Restore>,
     ) -> Result<Result<(), Box<Restore>>, ControlError> {
-        self.ask(|reply| Message::Restore(worker, restore, reply)).await
+        // The record is made by which this node leads: to be given up for a queue that is full it would be led by nobody.
+        let (reply, answer) = oneshot::channel();
+        let sent = self.messages.send(Message::Restore(worker, restore, reply)).await;
+        sent.map_err(|_| ControlError::Stopping)?;
+        answer.await.unwrap_or(Err(ControlError::Stopping))
     }
 
     /// A session does not begin again here.

@@ -4,7 +4,6 @@
 
 mod activation;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -14,7 +13,7 @@ use ringside_core::idle::due::{Due, Order, Watch};
 use ringside_core::idle::evicted::{self, Evicted};
 use ringside_core::idle::look_every_us;
 use ringside_core::ids::{Node, SessionId, WorkerId};
-use ringside_core::leadership::record::{Cause, Record, Tier};
+use ringside_core::leadership::record::{Record, Tier};
 use ringside_worker::Create;
 use ringside_worker::command::Resting;
 use tokio::sync::{Semaphore, mpsc};
@@ -37,8 +36,8 @@ pub enum Word {
     Look(WorkerId, Box<Create>, Origin),
     /// A session was evicted by this record.
     Evicted(Arc<Record>),
-    /// A session is over.
-    Ended(SessionId),
+    /// A session is over, for the run that led it; where its chain is in the store, it is not if another leads it by that.
+    Ended(SessionId, Option<Node>),
 }
 
 /// The way to the task; cheap to clone.
@@ -138,7 +137,7 @@ impl Parts {
                     tracing::warn!(session = %record.session, %error, "older states of an evicted session are left");
                 }
             }
-            Word::Ended(session) => self.ended(&session).await,
+            Word::Ended(session, by) => self.ended(&session, by).await,
         }
     }
 
@@ -164,15 +163,15 @@ impl Parts {
     }
 
     /// A session is over: what the store has of it is deleted, and its chain, if it has one there, says so.
-    async fn ended(&self, session: &SessionId) {
+    async fn ended(&self, session: &SessionId, by: Option<Node>) {
         let done = async {
+            if !self.store.end_chain(session, by).await? {
+                // It goes on elsewhere.
+                return Ok(());
+            }
             let states = self.store.states_of(session).await?;
             for at_us in states.iter().filter_map(|state| state.due_us) {
                 self.store.forget_due(&Due { at_us, session: session.clone() }).await?;
-            }
-            if let Some(newest) = self.store.newest_record(session).await?.filter(|it| it.cause != Cause::Ended) {
-                let last = newest.with_set(BTreeSet::new(), newest.position, Cause::Ended);
-                self.store.put_record(&last).await?;
             }
             self.store.forget_evicted(session, None).await
         };
@@ -231,11 +230,11 @@ mod tests {
     #[test]
     fn words_beyond_the_bound_come_back() {
         let (idle, mut queue) = Idle::queue();
-        let over = || Word::Ended("lobby/a@0000000000000001".parse().expect("a session"));
+        let over = || Word::Ended("lobby/a@0000000000000001".parse().expect("a session"), None);
         for _ in 0..IDLE_QUEUE {
             assert!(idle.say(over()).is_ok());
         }
-        assert!(matches!(idle.say(over()).map_err(|back| *back), Err(Word::Ended(_))));
+        assert!(matches!(idle.say(over()).map_err(|back| *back), Err(Word::Ended(..))));
         assert!(queue.try_recv().is_ok());
         assert!(idle.say(over()).is_ok());
     }

@@ -389,7 +389,7 @@ impl Desk {
                 self.not_recovered(now, &session);
                 self.directory.handle_created(now, &session, worker, Err(why.clone()));
                 if let Some(chains) = &self.chains {
-                    chains.end(session.clone());
+                    chains.end(session.clone(), Some(self.directory.me()));
                 }
                 self.directory.handle_lost(now, session, format!("it was in the store and cannot go on: {why}"));
             }

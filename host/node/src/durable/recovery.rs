@@ -182,7 +182,7 @@ impl Recovery {
         let mut sessions: BTreeMap<SessionId, Option<Opened>> = BTreeMap::new();
         for (_, log) in logs.of(run).filter(|(name, _)| !done.contains(name)) {
             for session in log.ended().filter(|session| session.incarnation.0 != 0) {
-                self.chains.end(session.clone());
+                self.chains.end(session.clone(), Some(run));
             }
             for session in log.durable() {
                 let known = sessions.entry(session.clone()).or_default();
@@ -206,7 +206,7 @@ impl Recovery {
                 Err(NotNow::Lost(why)) => {
                     tracing::error!(%session, %run, why, "a durable session cannot go on");
                     // Who wants the key has another one.
-                    self.chains.end(session.clone());
+                    self.chains.end(session.clone(), None);
                     self.control.lost(session, format!("it was durable and cannot go on: {why}")).await;
                 }
                 Err(why) => {
@@ -360,8 +360,9 @@ impl Recovery {
             let Some((start, from)) = self.start(logs, run, &record).await? else {
                 return Err(NotNow::Lost(recovery::Lost::NoBeginning.to_string()));
             };
-            // A later run that led it has it all: it goes on with that one's log.
-            if from != run {
+            // A later run that led it has it all: it goes on with that one's log. What the run that led it last has nothing of is in
+            // an earlier one's, which nobody may take over, for that run may be there.
+            if from != run && leader != run {
                 return Ok(Outcome::LeftAlone);
             }
             match state_of(&start).await {
@@ -428,12 +429,8 @@ impl Recovery {
         let epoch = me.epoch_after(record.epoch.number);
         let cause = (Cause::Recovered { seal }, ChainHome::Store);
         let next = record.succeeded(me, epoch, BTreeSet::new(), start.end, cause);
-        let made = async {
-            self.store.put_record(&next).await?;
-            self.store.newest_record(session).await
-        };
-        match made.await {
-            Ok(Some(newest)) if newest == next => {}
+        match self.store.settle_record(&next).await {
+            Ok(true) => {}
             other => {
                 self.control.not_recovered(session.clone()).await;
                 return other.map(|_| Outcome::LeftAlone).map_err(NotNow::from);

@@ -44,7 +44,7 @@ impl Parts {
             Err(NotActivated::Lost(session, why)) => {
                 tracing::error!(%session, why, "an evicted session cannot go on");
                 // Who wants the key has another one.
-                self.ended(&session).await;
+                self.ended(&session, None).await;
                 self.control.lost(session, format!("it was evicted and cannot go on: {why}")).await;
                 None
             }
@@ -98,13 +98,9 @@ impl Parts {
         let epoch = me.epoch_after(record.epoch.number);
         let cause = (Cause::Activated, terms.home());
         let next = record.succeeded(me, epoch, BTreeSet::new(), record.position, cause);
-        let made = async {
-            self.store.put_record(&next).await?;
-            self.store.newest_record(&session).await
-        };
-        match made.await {
-            Ok(Some(newest)) if newest == next => {}
-            Ok(_) => return Err(NotNow::Later("another node was faster".to_owned())),
+        match self.store.settle_record(&next).await {
+            Ok(true) => {}
+            Ok(false) => return Err(NotNow::Later("another node was faster".to_owned())),
             Err(error) => return Err(NotNow::Later(error.to_string())),
         }
         let start = Start::at(Box::new(checkpoint));

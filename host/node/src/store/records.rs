@@ -2,12 +2,13 @@
 //! mean, and who may make the next, is `ringside_core::leadership`'s to say.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use object_store::ObjectStore;
 use object_store::path::Path as ObjectPath;
 use ringside_core::envelope::{self, Kind};
-use ringside_core::ids::{Incarnation, SessionId};
+use ringside_core::ids::{Incarnation, Node, SessionId};
 use ringside_core::leadership::record::{Cause, Record};
 
 use super::{Store, StoreError};
@@ -16,6 +17,8 @@ use super::{Store, StoreError};
 const RECORD_FORMAT: u16 = 1;
 /// Largest payload of a record, bytes: 64 terms of a lineage and 7 followers take under 4 KiB.
 const RECORD_BYTES: usize = 16 << 10;
+/// How long after a try that the store has not settled the next is.
+const SETTLE_AGAIN: Duration = Duration::from_millis(500);
 
 impl Store {
     /// Makes a record's number in its chain. False if there is one of that number.
@@ -27,6 +30,46 @@ impl Store {
         let payload = postcard::to_stdvec(record).unwrap_or_default();
         let object = envelope::seal(Kind::LeadershipRecord, RECORD_FORMAT, &payload);
         self.create(&record_path(&record.session, record.number), object.into()).await
+    }
+
+    /// Makes a record's number in its chain, and does not give up before the store has said what became of that: an error may
+    /// hide a success, and a record by which nobody leads who believes so is one by which nobody ever does. Whether the record
+    /// is the newest of its chain.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`], [`StoreError::Missing`]: the newest record cannot be read.
+    pub async fn settle_record(&self, record: &Record) -> Result<bool, StoreError> {
+        loop {
+            let put = self.put_record(record).await;
+            let error = match self.newest_record(&record.session).await {
+                Ok(Some(newest)) if newest.number >= record.number => return Ok(newest == *record),
+                Err(error @ (StoreError::Damaged { .. } | StoreError::Missing(_))) => return Err(error),
+                Err(error) => Some(error),
+                Ok(_) => put.err(),
+            };
+            let error = error.map(|error| error.to_string()).unwrap_or_default();
+            tracing::warn!(session = %record.session, error, "a leadership record is made again");
+            tokio::time::sleep(SETTLE_AGAIN).await;
+        }
+    }
+
+    /// Ends a chain, unless it has ended. Whether it has: where `by` is given not if another run leads by its newest record.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn end_chain(&self, session: &SessionId, by: Option<Node>) -> Result<bool, StoreError> {
+        loop {
+            let newest = self.newest_record(session).await?.filter(|newest| newest.cause != Cause::Ended);
+            let Some(newest) = newest else { return Ok(true) };
+            if by.is_some_and(|by| newest.leader.node != by) {
+                return Ok(false);
+            }
+            let last = newest.with_set(BTreeSet::new(), newest.position, Cause::Ended);
+            if self.put_record(&last).await? {
+                return Ok(true);
+            }
+            // Somebody has made that number.
+        }
     }
 
     /// The record of a chain with the highest number; `None` if it has none.
@@ -105,15 +148,70 @@ fn record_path(session: &SessionId, number: u64) -> ObjectPath {
 #[cfg(test)]
 mod tests {
     use object_store::ObjectStoreExt;
-    use ringside_core::ids::{Node, NodeId, WorkerId};
+    use ringside_core::ids::{NodeId, WorkerId};
     use ringside_core::leadership::record::Member;
     use ringside_golden::{GoldenFile, samples};
 
     use super::*;
+    use crate::scratch::Scratch;
 
     fn first() -> Record {
         let leader = Member { node: Node { id: NodeId(1), generation: 1 }, worker: WorkerId(0) };
         Record::first("arena/a@0000000000000001".parse().unwrap(), leader)
+    }
+
+    /// The store fails until somebody has it answer again: what it has by then decides.
+    #[tokio::test]
+    async fn what_a_store_that_fails_may_have_made_is_settled_when_it_answers() {
+        for is_faster in [false, true] {
+            let scratch = Scratch::new(&format!("store-settles-{is_faster}"));
+            let store = Store::local(&scratch.0).unwrap();
+            let first = first();
+            assert!(store.settle_record(&first).await.unwrap());
+            let second = first.with_set([].into(), 5, Cause::Removed);
+            let other = first.with_set([].into(), 6, Cause::Removed);
+            // Neither can be listed nor made.
+            let (records, away) = (scratch.0.join("records"), scratch.0.join("away"));
+            std::fs::rename(&records, &away).unwrap();
+            std::fs::write(&records, "").unwrap();
+            let settling = tokio::spawn({
+                let (store, second) = (store.clone(), second.clone());
+                async move { store.settle_record(&second).await }
+            });
+            assert!(store.put_record(&second).await.is_err());
+            tokio::task::yield_now().await;
+            assert!(!settling.is_finished());
+            if is_faster {
+                let beside = Store::local(&scratch.0.join("beside")).unwrap();
+                assert!(beside.put_record(&other).await.unwrap());
+                let made = scratch.0.join("beside").join(record_path(&other.session, 2).to_string());
+                std::fs::copy(made, away.join("arena/a/0000000000000001/000000000002")).unwrap();
+            }
+            // At once: a try in between would find a store that has nothing.
+            let link = scratch.0.join("link");
+            std::os::unix::fs::symlink(&away, &link).unwrap();
+            std::fs::rename(&link, &records).unwrap();
+            assert_eq!(settling.await.unwrap().unwrap(), !is_faster);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_chain_is_ended_by_who_leads() {
+        let store = Store::memory();
+        let first = first();
+        let session = &first.session;
+        assert!(store.end_chain(session, None).await.unwrap(), "there is none");
+        store.put_record(&first).await.unwrap();
+        let other = Node { id: NodeId(2), generation: 1 };
+        assert!(!store.end_chain(session, Some(other)).await.unwrap());
+        assert_eq!(store.newest_record(session).await.unwrap().as_ref(), Some(&first));
+        for _ in 0..2 {
+            assert!(store.end_chain(session, Some(first.leader.node)).await.unwrap());
+            assert_eq!(
+                store.newest_record(session).await.unwrap().map(|it| (it.number, it.cause)),
+                Some((2, Cause::Ended))
+            );
+        }
     }
 
     #[tokio::test]

@@ -92,7 +92,11 @@ impl Leader {
         let unstored = (self.terms.tier == Tier::Durable && self.stored < self.end).then_some(self.stored_at);
         let alone = self.doubtful_since.into_iter().chain(unstored).filter(|_| is_alone);
         let doubtful = alone.chain(self.fenced_since());
-        let lapsed = until.chain(granted).chain(doubtful.map(|since| since + RIGHT_US)).min().is_some_and(|until| now >= until + PAUSE_US);
+        let lapsed = until
+            .chain(granted)
+            .chain(doubtful.map(|since| since + RIGHT_US))
+            .min()
+            .is_some_and(|until| now >= until + PAUSE_US);
         let is_stopped = matches!(self.phase, Phase::Claiming | Phase::Yielding);
         let is_paused = lapsed && self.terms.policy == PartitionPolicy::Consistent || is_stopped;
         if is_paused != self.is_paused {

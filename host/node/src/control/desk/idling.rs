@@ -9,7 +9,7 @@ use ringside_core::directory::{Charter, Open, Origin, Refusal};
 use ringside_core::durable::object::Closed;
 use ringside_core::idle::{due, timer_margin_us};
 use ringside_core::ids::{Epoch, GameName, Position, SessionId, SessionKey, WorkerId};
-use ringside_core::leadership::record::{Record, Terms};
+use ringside_core::leadership::record::{ChainHome, Record, Terms};
 use ringside_worker::command::{Idleness, NotEvicted, Resting};
 use ringside_worker::{Command, Create};
 
@@ -125,8 +125,10 @@ impl Desk {
     /// A session is over that may have been in the store.
     pub(super) fn note_over(&mut self, session: &SessionId) {
         let idles = self.games.get(&session.game).is_some_and(|served| served.module.description().tick_rate == 0);
+        let home = self.directory.charter(session).map(|charter| charter.terms().home());
+        let by = (home == Some(ChainHome::Store)).then(|| self.directory.me());
         if let Some(idling) = self.idling.as_ref().filter(|_| idles)
-            && idling.idle.say(Word::Ended(session.clone())).is_err()
+            && idling.idle.say(Word::Ended(session.clone(), by)).is_err()
         {
             tracing::warn!(%session, "what the store has of a session that is over is not looked for");
         }

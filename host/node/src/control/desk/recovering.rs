@@ -31,7 +31,7 @@ impl Desk {
         });
         log.closed(session.clone(), why);
         if let (Closed::Ended, true, Some(chains)) = (why, has_chain, &self.chains) {
-            chains.end(session.clone());
+            chains.end(session.clone(), Some(self.directory.me()));
         }
     }
 

@@ -130,7 +130,9 @@ impl World {
         let is_away = self.store.mood(self.now()) != StoreMood::Well;
         if let Some((slot, heir, record)) = by.clone() {
             let is_it = self.machines[slot].process.as_ref().is_some_and(|process| process.node == heir);
-            return if is_it && !is_away { self.recover(slot, session, &record, log) };
+            return if is_it && !is_away {
+                self.recover(slot, session, &record, log)
+            };
         }
         let Some(record) = self.store.newest(session).filter(|record| record.leader.node == from).cloned() else {
             return;

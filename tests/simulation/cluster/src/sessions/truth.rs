@@ -78,7 +78,8 @@ impl Truth {
 
     /// Whether somebody took a session over from a sealed log, in an epoch after this one.
     pub fn is_taken_over(&self, session: usize, epoch: Epoch) -> bool {
-        let takes_over = |later: &Arc<Record>| matches!(later.cause, Cause::Recovered { .. }) && newer(later.epoch, epoch);
+        let takes_over =
+            |later: &Arc<Record>| matches!(later.cause, Cause::Recovered { .. }) && newer(later.epoch, epoch);
         self.records[session].iter().any(takes_over)
     }
 
