@@ -4,6 +4,7 @@
 mod forks;
 mod keeping;
 mod passed;
+mod restored;
 mod suspects;
 mod volatile;
 
