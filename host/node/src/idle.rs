@@ -16,7 +16,7 @@ use ringside_core::ids::{Node, SessionId, WorkerId};
 use ringside_core::leadership::record::{Record, Tier};
 use ringside_worker::Create;
 use ringside_worker::command::Resting;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::catalogue::Catalogue;
 use crate::control::{Control, ControlError, Message};
@@ -111,8 +111,7 @@ pub async fn run(parts: Parts, mut queue: mpsc::Receiver<Word>, idle_after: Opti
                 // The queue holds what has no place yet.
                 let Ok(place) = places.acquire_owned().await else { return };
                 tokio::spawn(async move {
-                    parts.handle(word).await;
-                    drop(place);
+                    parts.handle(word, place).await;
                 });
             }
             Some(outcome) = came.recv() => match outcome {
@@ -126,10 +125,10 @@ pub async fn run(parts: Parts, mut queue: mpsc::Receiver<Word>, idle_after: Opti
 }
 
 impl Parts {
-    async fn handle(&self, word: Word) {
+    async fn handle(&self, word: Word, place: OwnedSemaphorePermit) {
         match word {
             Word::Rest(worker, resting, charter) => self.rest(worker, *resting, charter).await,
-            Word::Look(worker, create, origin) => self.look(worker, create, origin).await,
+            Word::Look(worker, create, origin) => self.look(worker, create, origin, place).await,
             Word::Evicted(record) => {
                 // Older states are of no use to anybody.
                 let name = evicted::name_by(&record);

@@ -35,7 +35,7 @@ pub(super) struct Followed {
     is_leaving: bool,
     /// Since when its leader's node is gone.
     orphaned_at: Option<u64>,
-    /// Whether its worker follows it.
+    /// Whether its worker was told to follow it.
     is_taken: bool,
 }
 
@@ -51,7 +51,7 @@ impl Followed {
         Followed { orphaned_at: Some(now), is_taken, ..Followed::new(charter, leader, worker, now) }
     }
 
-    /// The same where its worker follows it.
+    /// The same of what its worker follows already.
     pub fn taken(self) -> Followed {
         Followed { is_taken: true, ..self }
     }
@@ -145,12 +145,14 @@ impl Following {
         result: Result<(), NotFollowed>,
     ) -> Option<Followed> {
         let followed = self.0.get_mut(session)?;
+        let answer = result.map(|()| followed.worker);
         if followed.is_taken && result.is_err() {
-            self.say(cx, session);
+            // Its leader asks again.
+            cx.send(followed.leader.node, Message::Follows { session: session.clone(), answer });
+            cx.timers.set(cx.now.saturating_add(WATCH_US), Timer::Followed(session.clone()));
             return None;
         }
         followed.is_taken = result.is_ok();
-        let answer = result.map(|()| followed.worker);
         cx.send(followed.leader.node, Message::Follows { session: session.clone(), answer });
         match answer {
             Ok(_) => {

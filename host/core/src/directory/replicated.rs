@@ -240,7 +240,6 @@ fn a_follower_that_leads_is_not_ended_for_what_its_directory_does_not_know() {
     stage.cluster.run();
     assert_eq!(stage.cluster.at(follower).sizes().followed, 1, "its worker follows");
     let leader = stage.leader;
-    assert_eq!(stage.cluster.at(leader).followers(&session), [member(follower)]);
 
     // That it is followed no more overtakes that it is led.
     let unfollow = Message::Unfollow { session: session.clone() };
@@ -261,6 +260,28 @@ fn a_follower_that_leads_is_not_ended_for_what_its_directory_does_not_know() {
     stage.cluster.at(follower).handle_promoted(now, &session, WorkerId(0), &again, &[]);
     stage.cluster.run();
     assert_eq!(stage.cluster.ends.len(), 1);
+}
+
+/// It was evicted where it was led, and the word of that was lost.
+#[test]
+fn what_is_activated_where_it_was_followed_is_followed_no_more() {
+    let mut stage = Stage::new(&[1, 2, 3]);
+    let (follower, session, now) = (stage.follower, stage.session.clone(), stage.cluster.now);
+    let charter = stage.cluster.at(follower).charter(&session).cloned().unwrap();
+    let directory = stage.cluster.at(follower);
+    let birth = Birth {
+        session: SessionId { incarnation: Incarnation(77), ..session.clone() },
+        config: Default::default(),
+        record: false,
+        listed: None,
+        ends_when_empty: true,
+        policy: Policy::Ring,
+        origin: Origin::Evicted,
+    };
+    let (mut cx, parts) = directory.split(now);
+    parts.led.handle_host(&mut cx, node(9), birth.clone(), charter.decision.clone());
+    directory.handle_activating(now, &birth.session_at(node(follower)), charter).unwrap();
+    assert_eq!((directory.sizes().followed, directory.sessions().count()), (0, 1));
 }
 
 #[test]

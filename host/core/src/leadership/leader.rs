@@ -128,8 +128,9 @@ pub struct Leader {
     node_log: NodeLog,
     /// When it was sealed last.
     sealed_at: Option<u64>,
-    /// When the store has taken something of the log last, or the first that it has not was appended.
-    stored_at: u64,
+    /// When the store has confirmed last that this leader leads: it took something of the log or its record, or has no newer
+    /// one. Or when the first was appended that the store does not have.
+    confirmed_at: u64,
     /// What may kill a process.
     caution: Caution,
     /// After which entry it is being evicted.
@@ -242,7 +243,7 @@ impl Leader {
             is_degraded: false,
             node_log: NodeLog::Open,
             sealed_at: None,
-            stored_at: now,
+            confirmed_at: now,
             caution: Caution::default(),
             resting_at: 0,
             outputs: VecDeque::new(),
@@ -315,7 +316,7 @@ impl Leader {
         if self.chain.next_timeout().is_some_and(|due| due <= now) {
             self.chain.handle_timeout(now);
         }
-        if self.doubtful_since.is_some() && self.counted().is_empty() {
+        if self.is_in_doubt(now) {
             self.chain.read(now);
         }
         self.end_hold(now);
@@ -358,7 +359,7 @@ impl Leader {
     fn append(&mut self, now: u64) -> Position {
         self.peers.values_mut().for_each(|peer| peer.behind(now, self.end));
         if self.stored >= self.end {
-            self.stored_at = now;
+            self.confirmed_at = now;
         }
         self.end += 1;
         self.end
@@ -382,7 +383,7 @@ impl Leader {
             return;
         }
         self.stored = self.stored.max(position.min(self.end));
-        self.stored_at = now;
+        self.confirmed_at = now;
         self.release(now);
     }
 
@@ -535,7 +536,9 @@ impl Leader {
             Some(Settled::Made(record)) => self.made(now, record),
             Some(Settled::Overtaken(record)) => self.overtaken(now, record),
             Some(Settled::Read(Some(record))) if record.epoch == self.record.epoch => {
-                self.doubtful_since.take_if(|_| record.number >= self.record.number);
+                if record.number >= self.record.number {
+                    self.confirmed(now);
+                }
             }
             Some(Settled::Read(Some(record))) => self.met(now, record),
             Some(Settled::Read(None)) | None => {}

@@ -868,3 +868,40 @@ fn who_lacks_what_a_new_leader_came_with_does_not_count() {
     };
     assert!(!made(194, now + 1) && made(195, now + 2));
 }
+
+/// The store is slow; meanwhile another branch is met, and this one goes on above both.
+#[test]
+fn an_eviction_of_an_epoch_that_is_over_does_not_take_its_leader_back() {
+    let (mut now, me, other) = (10_000_000, member(7), member(8));
+    let old = led_by(3, 1, &[], 0);
+    let promote = |who: Member, number| {
+        let cause = (Cause::Promoted, ChainHome::Log);
+        old.succeeded(who, who.epoch_after(number), [].into(), 9, cause)
+    };
+    let (former, killers) = ([].into(), Vec::new());
+    let (end, committed, is_complete, has_stalled, has_died) = (9, 9, true, false, true);
+    let record = Arc::new(promote(me, 1));
+    let promotion = Promotion { record, end, committed, is_complete, former, has_stalled, has_died, killers };
+    let mut leader = Leader::promoted(now, me, terms(0), promotion);
+    leader.handle_turn(now);
+    leader.handle_flush(now);
+    leader.handle_evict(now).unwrap();
+    let evicted = std::iter::from_fn(|| leader.poll()).find_map(|output| match output {
+        Output::Chain(Request::Create(record)) => Some(record),
+        _ => None,
+    });
+    let evicted = evicted.expect("a record");
+    let rival = Message::Lead { record: Box::new(promote(other, 2)), end: None };
+    leader.handle_message(now, Party::Member(other), rival);
+    assert_eq!(leader.handle_append(now), Err(NotNow::Unsettled));
+    while leader.may_append().is_err() {
+        now += HEARTBEAT_US;
+        leader.handle_turn(now);
+    }
+    let epoch = leader.epoch();
+    assert!(newer(epoch, evicted.epoch));
+    while std::iter::from_fn(|| leader.poll()).count() > 0 {}
+    leader.handle_chain(now, ChainReply::Created);
+    leader.handle_chain(now, ChainReply::Newest(Some(evicted)));
+    assert_eq!((leader.epoch(), leader.may_append()), (epoch, Ok(())));
+}

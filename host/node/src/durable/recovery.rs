@@ -5,7 +5,7 @@
 //! newest must be sealed (`Recovery::is_fenced`). Two that try the same are settled by conditional create: the seal, and the record.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use ringside_core::directory::Charter;
 use ringside_core::durable::LogName;
 use ringside_core::durable::object::{Checkpoint, Opened};
 use ringside_core::durable::recovery::{self, Chain, Start};
-use ringside_core::ids::{Epoch, ModuleHash, Node, Position, SessionId};
+use ringside_core::ids::{Epoch, ModuleHash, Node, Position, SessionId, WorkerId};
 use ringside_core::leadership::record::{Cause, ChainHome, Member, Record};
 use ringside_core::log::Input;
 use ringside_sandbox::{State, StateError};
@@ -50,6 +50,8 @@ enum NotNow {
     Followed,
     #[error("node {0}, which led it last, may be there")]
     Led(Node),
+    #[error("the store has not said whether this node leads it")]
+    Settling,
     #[error("its module: {0}")]
     Module(String),
     #[error("{0}")]
@@ -77,6 +79,8 @@ pub struct Recovery {
     pub control: Control,
     /// What has their modules.
     pub catalogue: Arc<Catalogue>,
+    /// Sessions of which the store has not said whether their record is made: at most as many as a node takes.
+    pub settling: Arc<Mutex<BTreeSet<SessionId>>>,
     /// Where sessions' records are ended.
     pub chains: Chains,
     /// This run's own log.
@@ -332,6 +336,9 @@ impl Recovery {
         session: &SessionId,
         opened: Option<Opened>,
     ) -> Result<Outcome, NotNow> {
+        if self.settling.lock().unwrap_or_else(PoisonError::into_inner).contains(session) {
+            return Err(NotNow::Settling);
+        }
         let Some(record) = self.store.newest_record(session).await? else {
             return Err(NotNow::Lost("it has no leadership record".to_owned()));
         };
@@ -429,21 +436,51 @@ impl Recovery {
         let epoch = me.epoch_after(record.epoch.number);
         let cause = (Cause::Recovered { seal }, ChainHome::Store);
         let next = record.succeeded(me, epoch, BTreeSet::new(), start.end, cause);
-        match self.store.settle_record(&next).await {
-            Ok(true) => {}
-            other => {
+        let made = self.store.try_record(&next).await;
+        let restore = Box::new(Restore { module, terms, record: Arc::new(next), state, start, slept: Duration::ZERO });
+        match made {
+            Ok(true) => begin(&self.control, worker, restore).await?,
+            Ok(false) => {
                 self.control.not_recovered(session.clone()).await;
-                return other.map(|_| Outcome::LeftAlone).map_err(NotNow::from);
+                return Ok(Outcome::LeftAlone);
             }
-        }
-        let mut restore =
-            Box::new(Restore { module, terms, record: Arc::new(next), state, start, slept: Duration::ZERO });
-        while let Err(back) = self.control.restore(worker, restore).await? {
-            restore = back;
-            tokio::time::sleep(BUSY).await;
+            Err(error) => {
+                self.settle(worker, restore);
+                return Err(error.into());
+            }
         }
         Ok(Outcome::Recovered)
     }
+
+    /// The store may have made the record by which this node leads a session. Others go on meanwhile.
+    fn settle(&self, worker: WorkerId, restore: Box<Restore>) {
+        let session = restore.record.session.clone();
+        let (store, control, settling) = (self.store.clone(), self.control.clone(), Arc::clone(&self.settling));
+        settling.lock().unwrap_or_else(PoisonError::into_inner).insert(session.clone());
+        tokio::spawn(async move {
+            let begun = match store.settle_record(&restore.record).await {
+                Ok(true) => begin(&control, worker, restore).await,
+                Ok(false) => Ok(control.not_recovered(session.clone()).await),
+                Err(error) => {
+                    tracing::error!(%session, %error, "who leads the session is not known");
+                    Ok(control.not_recovered(session.clone()).await)
+                }
+            };
+            if let Err(error) = begun {
+                tracing::debug!(%session, %error, "the session does not begin again: this node ends");
+            }
+            settling.lock().unwrap_or_else(PoisonError::into_inner).remove(&session);
+        });
+    }
+}
+
+/// A worker begins a session by a record that is made.
+async fn begin(control: &Control, worker: WorkerId, mut restore: Box<Restore>) -> Result<(), ControlError> {
+    while let Err(back) = control.restore(worker, restore).await? {
+        restore = back;
+        tokio::time::sleep(BUSY).await;
+    }
+    Ok(())
 }
 
 /// The state that a session goes on from; or which of its checkpoints is of no use, and why.

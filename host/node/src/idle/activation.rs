@@ -13,6 +13,7 @@ use ringside_core::leadership::record::{Cause, Member, Record};
 use ringside_sandbox::{State, StateError};
 use ringside_worker::Create;
 use ringside_worker::durable::Restore;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Parts, is_kept, now_us};
 use crate::chains::NotBegun;
@@ -38,7 +39,13 @@ impl From<String> for NotNow {
 
 impl Parts {
     /// A session is to begin: one of its key that was evicted goes on in its place.
-    pub(super) async fn look(&self, worker: WorkerId, create: Box<Create>, origin: Origin) {
+    pub(super) async fn look(
+        &self,
+        worker: WorkerId,
+        create: Box<Create>,
+        origin: Origin,
+        place: OwnedSemaphorePermit,
+    ) {
         let (birth, SessionId { game, key, .. }) = (create.session.clone(), create.session.clone());
         let found = match self.store.asleep(&game, &key).await {
             Err(NotActivated::Lost(session, why)) => {
@@ -65,7 +72,7 @@ impl Parts {
             (None, _) => self.control.heard(Message::Anew(worker, create)).await,
             (Some((evicted, record)), _) => {
                 let session = record.session.clone();
-                match self.activate(birth.clone(), evicted, record).await {
+                match self.activate(birth.clone(), evicted, record, place).await {
                     Ok(()) => {}
                     Err(NotNow::OtherRelease(why)) => {
                         tracing::warn!(%session, why, "an evicted session is left to other nodes");
@@ -81,7 +88,13 @@ impl Parts {
     }
 
     /// What may fail comes before the record.
-    async fn activate(&self, birth: SessionId, evicted: Evicted, record: Record) -> Result<(), NotNow> {
+    async fn activate(
+        &self,
+        birth: SessionId,
+        evicted: Evicted,
+        record: Record,
+        place: OwnedSemaphorePermit,
+    ) -> Result<(), NotNow> {
         let Evicted { charter, checkpoint, at_us, due_us } = evicted;
         let charter = postcard::from_bytes::<Charter>(&charter).map_err(|error| format!("its charter: {error}"))?;
         let bytes = checkpoint.state.clone();
@@ -98,6 +111,8 @@ impl Parts {
         let epoch = me.epoch_after(record.epoch.number);
         let cause = (Cause::Activated, terms.home());
         let next = record.succeeded(me, epoch, BTreeSet::new(), record.position, cause);
+        // However long that takes: it is one of the sessions that this node takes, and holds up nothing else.
+        drop(place);
         match self.store.settle_record(&next).await {
             Ok(true) => {}
             Ok(false) => return Err(NotNow::Later("another node was faster".to_owned())),

@@ -278,6 +278,7 @@ impl Begun {
         }
         let (cluster, arrivals) = joined.enter(control.clone());
         let recovery = Recovery {
+            settling: Arc::default(),
             me,
             store: store.clone(),
             control: control.clone(),

@@ -18,7 +18,11 @@ const RECORD_FORMAT: u16 = 1;
 /// Largest payload of a record, bytes: 64 terms of a lineage and 7 followers take under 4 KiB.
 const RECORD_BYTES: usize = 16 << 10;
 /// How long after a try that the store has not settled the next is.
-const SETTLE_AGAIN: Duration = Duration::from_millis(500);
+const SETTLE_AGAIN: Duration = Duration::from_millis(250);
+/// The longest such pause.
+const SETTLE_SELDOM: Duration = Duration::from_secs(4);
+/// How long after somebody else has made a number the next is tried.
+const END_AGAIN: Duration = Duration::from_millis(50);
 
 impl Store {
     /// Makes a record's number in its chain. False if there is one of that number.
@@ -32,24 +36,37 @@ impl Store {
         self.create(&record_path(&record.session, record.number), object.into()).await
     }
 
-    /// Makes a record's number in its chain, and does not give up before the store has said what became of that: an error may
-    /// hide a success, and a record by which nobody leads who believes so is one by which nobody ever does. Whether the record
-    /// is the newest of its chain.
+    /// Makes a record's number in its chain. Whether the record is the newest of its chain then.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`], [`StoreError::Missing`]: the newest record cannot be read.
+    /// [`StoreError`]: what became of it is not known, for an error may hide a success. A record that was made and by which
+    /// nobody leads is one by which nobody ever does: [`Store::settle_record`].
+    pub async fn try_record(&self, record: &Record) -> Result<bool, StoreError> {
+        let put = self.put_record(record).await;
+        match self.newest_record(&record.session).await? {
+            Some(newest) if newest.number >= record.number => Ok(newest == *record),
+            // It is not there, or not yet.
+            _ => Err(put
+                .err()
+                .unwrap_or_else(|| StoreError::Missing(format!("the record that was made of {}", record.session)))),
+        }
+    }
+
+    /// The same, again and again until the store has said what became of the record: it may take as long as the store is away.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`]: the newest record cannot be read.
     pub async fn settle_record(&self, record: &Record) -> Result<bool, StoreError> {
+        let mut pause = SETTLE_AGAIN;
         loop {
-            let put = self.put_record(record).await;
-            let error = match self.newest_record(&record.session).await {
-                Ok(Some(newest)) if newest.number >= record.number => return Ok(newest == *record),
-                Err(error @ (StoreError::Damaged { .. } | StoreError::Missing(_))) => return Err(error),
-                Err(error) => Some(error),
-                Ok(_) => put.err(),
-            };
-            let error = error.map(|error| error.to_string()).unwrap_or_default();
-            tracing::warn!(session = %record.session, error, "a leadership record is made again");
-            tokio::time::sleep(SETTLE_AGAIN).await;
+            match self.try_record(record).await {
+                Err(error) if !matches!(error, StoreError::Damaged { .. }) => {
+                    tracing::warn!(session = %record.session, %error, "a leadership record is made again");
+                }
+                settled => return settled,
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(SETTLE_SELDOM);
         }
     }
 
@@ -68,7 +85,8 @@ impl Store {
             if self.put_record(&last).await? {
                 return Ok(true);
             }
-            // Somebody has made that number.
+            // Somebody has made that number; lists may lag behind.
+            tokio::time::sleep(END_AGAIN).await;
         }
     }
 

@@ -191,7 +191,7 @@ impl Leader {
             _ => {}
         }
         self.pending.clear();
-        self.doubtful_since = None;
+        self.confirmed(now);
         self.counts_now(record);
         self.note_degraded();
         self.go_on_fenced(now);

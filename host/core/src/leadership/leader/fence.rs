@@ -100,7 +100,7 @@ impl Leader {
             self.node_log = NodeLog::Open;
         }
         self.seen = self.seen.max(record.epoch.number);
-        self.doubtful_since = None;
+        self.confirmed(now);
         self.begin_epoch(now, record, None);
         self.go_on_fenced(now);
     }
@@ -112,7 +112,7 @@ mod tests {
     use crate::ids::{Node, NodeId, Position, WorkerId};
     use crate::leadership::chain::Request;
     use crate::leadership::leader::{ChainReply, NotNow};
-    use crate::leadership::message::{Ask, Message, Output, Party, Release};
+    use crate::leadership::message::{Ack, Ask, Message, Output, Party, Release};
     use crate::leadership::record::{Member, PartitionPolicy, Terms};
     use crate::leadership::timing::{PAUSE_US, RIGHT_US};
 
@@ -227,16 +227,24 @@ mod tests {
     /// What was in the log before may be on its way to a follower still.
     #[test]
     fn what_is_fenced_is_not_released_whatever_followers_acknowledge() {
-        let mut leader = leader(Tier::Durable);
-        leader.handle_stored(1, 3);
-        said(&mut leader);
-        leader.handle_append(1).unwrap();
-        leader.handle_stored(1, 4);
-        leader.handle_sealed(1);
-        leader.handle_turn(2);
-        let _ = said(&mut leader);
-        leader.handle_flush(2);
-        assert_eq!(released(&said(&mut leader)), None);
+        for is_sealed in [false, true] {
+            let (me, follower) = (member(1), member(2));
+            let first = Record::first(terms(Tier::Durable).session, me);
+            let counted = Arc::new(first.with_set([follower].into(), 0, Cause::Admitted));
+            let mut leader = Leader::new(0, me, terms(Tier::Durable), counted, 0);
+            leader.handle_append(0).unwrap();
+            leader.handle_flush(0);
+            leader.handle_stored(0, 1);
+            assert_eq!(released(&said(&mut leader)), None, "the follower lacks it");
+            if is_sealed {
+                leader.handle_sealed(1);
+            }
+            let epoch = leader.epoch();
+            let ack = Ack { epoch, stamp_us: Some(1), received: 1, applied: 1, record: 2, has_diverged: false };
+            leader.handle_message(2, Party::Member(follower), Message::Ack(ack));
+            let (up_to, committed) = if is_sealed { (None, 0) } else { (Some(1), 1) };
+            assert_eq!((released(&said(&mut leader)), leader.committed()), (up_to, committed));
+        }
     }
 
     /// Nobody follows, and somebody else may have taken it over.
@@ -256,9 +264,15 @@ mod tests {
         };
         let mut unstored = leader(Tier::Durable);
         assert_eq!(turns(&mut unstored, 0, patience - 100_000), None);
-        assert_eq!(turns(&mut unstored, patience, patience), Some(true));
+        assert_eq!(turns(&mut unstored, patience, patience), Some(true), "the store was asked, and says nothing");
         unstored.handle_stored(patience, 3);
         assert_eq!(paused(&mut unstored, patience + 1), Some(false));
+        // It takes nothing for long, and knows of nobody else.
+        let mut slow = leader(Tier::Durable);
+        for turn in 1..=50 {
+            assert_eq!(paused(&mut slow, turn * 100_000), None);
+            slow.handle_chain(turn * 100_000, ChainReply::Newest(Some(slow.record().clone())));
+        }
 
         let mut sealed = leader(Tier::Durable);
         sealed.handle_stored(0, 3);

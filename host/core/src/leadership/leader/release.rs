@@ -63,6 +63,22 @@ impl Leader {
         }
     }
 
+    /// Since when the store has taken nothing of what there is of a durable log, nor said who leads.
+    fn unconfirmed_since(&self) -> Option<u64> {
+        (self.terms.tier == Tier::Durable && self.stored < self.end).then_some(self.confirmed_at)
+    }
+
+    /// Whether the store is to be asked who leads: nobody follows who could tell.
+    pub(super) fn is_in_doubt(&self, now: u64) -> bool {
+        let is_slow = self.unconfirmed_since().is_some_and(|since| now >= since + PAUSE_US);
+        (self.doubtful_since.is_some() || is_slow) && self.counted().is_empty()
+    }
+
+    /// The store says that this one leads.
+    pub(super) fn confirmed(&mut self, now: u64) {
+        (self.doubtful_since, self.confirmed_at) = (None, now);
+    }
+
     /// A session that is to be replicated and has nobody to replicate to goes on: acknowledgements name *volatile*, the
     /// committed mark stands still. A durable one needs no follower for its promise, the store keeps it.
     pub(super) fn note_degraded(&mut self) {
@@ -74,8 +90,8 @@ impl Leader {
     }
 
     /// Views of a consistent session pause when the right has lapsed for long: somebody else may be showing others. So they do
-    /// where nobody follows and only the store can tell who leads, and has not: since a stall, since the log was sealed, or for
-    /// what it does not take.
+    /// where nobody follows and only the store can tell who leads, and has not: since a stall, since the log was sealed, or since
+    /// it takes nothing.
     pub(super) fn note_pause(&mut self, now: u64) {
         let until = self.counted().into_iter().map(|who| {
             let stamp = self.peers.get(&who).and_then(|peer| peer.stamp_us);
@@ -89,14 +105,9 @@ impl Leader {
             _ => None,
         };
         let is_alone = self.counted().is_empty();
-        let unstored = (self.terms.tier == Tier::Durable && self.stored < self.end).then_some(self.stored_at);
-        let alone = self.doubtful_since.into_iter().chain(unstored).filter(|_| is_alone);
-        let doubtful = alone.chain(self.fenced_since());
-        let lapsed = until
-            .chain(granted)
-            .chain(doubtful.map(|since| since + RIGHT_US))
-            .min()
-            .is_some_and(|until| now >= until + PAUSE_US);
+        let doubtful = self.doubtful_since.into_iter().chain(self.unconfirmed_since()).chain(self.fenced_since());
+        let doubtful = doubtful.filter(|_| is_alone).map(|since| since + RIGHT_US);
+        let lapsed = until.chain(granted).chain(doubtful).min().is_some_and(|until| now >= until + PAUSE_US);
         let is_stopped = matches!(self.phase, Phase::Claiming | Phase::Yielding);
         let is_paused = lapsed && self.terms.policy == PartitionPolicy::Consistent || is_stopped;
         if is_paused != self.is_paused {

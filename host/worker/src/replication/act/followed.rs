@@ -66,8 +66,7 @@ impl Worker {
     /// A session is not to be followed any longer. Whether it is not: it may be led here by now.
     pub(crate) fn stop_following(&mut self, now: Instant, session: &SessionId) -> bool {
         let Some(at) = self.replication.index_of(session) else { return self.index_of(session).is_none() };
-        // One that may not come to lead by itself is of no use to anybody who does not want it. One that is about to lead does
-        // not count any more.
+        // One that may not come to lead by itself is of no use to anybody who does not want it, unless it is about to.
         let counts = self.replication.followed[at].as_ref().is_some_and(|one| {
             one.promotion.is_some() || one.core.counts() && !one.has_ended() && one.terms.may_promote()
         });

@@ -82,6 +82,10 @@ impl Worker {
             Output::Renewed(record) => {
                 tracing::info!(session = %id, %record.leader, ?record.cause, "the session goes on in a new epoch");
                 session.enter_epoch(&record);
+                if let Some(lead) = &mut session.lead {
+                    // Checkpoints of the epoch before that are on their way are not heeded any more.
+                    lead.sending.clear();
+                }
                 self.record_anew(now, index);
                 // In the log of this node nothing of the epoch counts before a checkpoint.
                 self.checkpoint(now, &id);

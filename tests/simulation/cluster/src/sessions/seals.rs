@@ -165,9 +165,11 @@ impl World {
         let end = log.end();
         let record = Arc::new(before.succeeded(me, epoch, Default::default(), end, (cause, ChainHome::Store)));
         // One at a time, on a machine.
-        let is_led = self.machines[slot].replica(session).is_some_and(|replica| replica.leader().is_some());
+        if self.machines[slot].replica(session).is_some_and(|replica| replica.leader().is_some()) {
+            return;
+        }
         self.create(session, &record);
-        if self.store.newest(session) == Some(&record) && !is_led {
+        if self.store.newest(session) == Some(&record) {
             self.lead_from_store(slot, session, record, log);
         }
     }

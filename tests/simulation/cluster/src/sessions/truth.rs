@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ringside_core::ids::{Epoch, Node, Position};
-use ringside_core::leadership::newer;
 use ringside_core::leadership::record::{Cause, Member, Record};
 use ringside_simulation_kit::scheduler::Micros;
 
@@ -76,11 +75,14 @@ impl Truth {
         self.records[session].iter().any(|record| record.leader.node == node)
     }
 
-    /// Whether somebody took a session over from a sealed log, in an epoch after this one.
+    /// Whether somebody took a session over from the sealed log of whoever leads it in this epoch.
     pub fn is_taken_over(&self, session: usize, epoch: Epoch) -> bool {
-        let takes_over =
-            |later: &Arc<Record>| matches!(later.cause, Cause::Recovered { .. }) && newer(later.epoch, epoch);
-        self.records[session].iter().any(takes_over)
+        let all = &self.records[session];
+        let is_before = |before: &Record, later: &Record| before.number + 1 == later.number && before.epoch == epoch;
+        let takes_over = |later: &Arc<Record>| {
+            matches!(later.cause, Cause::Recovered { .. }) && all.iter().any(|before| is_before(before, later))
+        };
+        all.iter().any(takes_over)
     }
 
     /// Somebody begins to lead. Whether nobody did in that epoch.
