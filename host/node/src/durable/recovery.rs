@@ -458,15 +458,13 @@ impl Recovery {
         let (store, control, settling) = (self.store.clone(), self.control.clone(), Arc::clone(&self.settling));
         settling.lock().unwrap_or_else(PoisonError::into_inner).insert(session.clone());
         tokio::spawn(async move {
-            let begun = match store.settle_record(&restore.record).await {
-                Ok(true) => begin(&control, worker, restore).await,
-                Ok(false) => Ok(control.not_recovered(session.clone()).await),
-                Err(error) => {
-                    tracing::error!(%session, %error, "who leads the session is not known");
-                    Ok(control.not_recovered(session.clone()).await)
-                }
-            };
-            if let Err(error) = begun {
+            let made = store.settle_record(&restore.record).await;
+            if let Err(error) = &made {
+                tracing::error!(%session, %error, "who leads the session is not known");
+            }
+            if !made.unwrap_or(false) {
+                control.not_recovered(session.clone()).await;
+            } else if let Err(error) = begin(&control, worker, restore).await {
                 tracing::debug!(%session, %error, "the session does not begin again: this node ends");
             }
             settling.lock().unwrap_or_else(PoisonError::into_inner).remove(&session);
