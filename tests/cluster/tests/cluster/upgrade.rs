@@ -139,6 +139,10 @@ pub fn checkpoints_in(directory: &Path) -> BTreeSet<(u16, PathBuf, usize)> {
         if entry.path().is_dir() {
             found.extend(checkpoints_in(&entry.path()));
         }
+        // What is being written is not there yet, and has a name of its own until it is.
+        if entry.file_name().to_string_lossy().contains('#') {
+            continue;
+        }
         let bytes = std::fs::read(entry.path()).unwrap_or_default();
         let is_head = |head: &[u8]| head.starts_with(MAGIC) && head[4] == Kind::Checkpoint as u8;
         let heads = bytes.windows(7).enumerate().filter(|(_, head)| is_head(head));
