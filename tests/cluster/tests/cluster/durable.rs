@@ -56,8 +56,14 @@ pub fn objects(store: &Path) -> Vec<PathBuf> {
 pub fn objects_of(directory: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(directory).expect("a directory");
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    paths.retain(|path| !is_being_written(path));
     paths.sort();
     paths
+}
+
+/// Whether a file of a store in a directory is an object that is not there yet: it has a name of its own until it is.
+pub fn is_being_written(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().contains('#'))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,6 +13,7 @@ use ringside_test_support::node::Answer;
 use ringside_test_support::wait::until;
 use serde_json::Value;
 
+use crate::durable::is_being_written;
 use crate::player::{Match, Player};
 
 /// Processes that nobody else ends.
@@ -139,8 +140,7 @@ pub fn checkpoints_in(directory: &Path) -> BTreeSet<(u16, PathBuf, usize)> {
         if entry.path().is_dir() {
             found.extend(checkpoints_in(&entry.path()));
         }
-        // What is being written is not there yet, and has a name of its own until it is.
-        if entry.file_name().to_string_lossy().contains('#') {
+        if is_being_written(&entry.path()) {
             continue;
         }
         let bytes = std::fs::read(entry.path()).unwrap_or_default();
