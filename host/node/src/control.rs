@@ -39,6 +39,8 @@ pub use port::{Port, Usage};
 
 /// How often the workers' loads are read.
 const LOAD_INTERVAL: Duration = Duration::from_secs(1);
+/// How soon a worker that had too much to do is told again to begin a session.
+const BUSY: Duration = Duration::from_millis(20);
 
 /// Why a request was not answered with what it asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -537,20 +539,22 @@ impl Control {
         self.ask(|reply| Message::Recover(Box::new(recovering), reply)).await
     }
 
-    /// Has a worker begin a session again; gives it back where that one has too much to do.
+    /// Has a worker begin a session again, by a record that is made: however much is to do, for given up it would be led by
+    /// nobody.
     ///
     /// # Errors
-    /// [`ControlError`].
-    pub async fn restore(
-        &self,
-        worker: WorkerId,
-        restore: Box<Restore>,
-    ) -> Result<Result<(), Box<Restore>>, ControlError> {
-        // The record is made by which this node leads: to be given up for a queue that is full it would be led by nobody.
-        let (reply, answer) = oneshot::channel();
-        let sent = self.messages.send(Message::Restore(worker, restore, reply)).await;
-        sent.map_err(|_| ControlError::Stopping)?;
-        answer.await.unwrap_or(Err(ControlError::Stopping))
+    /// [`ControlError::Stopping`].
+    pub async fn restore(&self, worker: WorkerId, mut restore: Box<Restore>) -> Result<(), ControlError> {
+        loop {
+            let (reply, answer) = oneshot::channel();
+            let sent = self.messages.send(Message::Restore(worker, restore, reply)).await;
+            sent.map_err(|_| ControlError::Stopping)?;
+            match answer.await.unwrap_or(Err(ControlError::Stopping))? {
+                Ok(()) => return Ok(()),
+                Err(back) => restore = back,
+            }
+            tokio::time::sleep(BUSY).await;
+        }
     }
 
     /// A session does not begin again here.

@@ -146,21 +146,13 @@ impl Following {
     ) -> Option<Followed> {
         let followed = self.0.get_mut(session)?;
         let answer = result.map(|()| followed.worker);
-        if followed.is_taken && result.is_err() {
-            // Its leader asks again.
-            cx.send(followed.leader.node, Message::Follows { session: session.clone(), answer });
-            cx.timers.set(cx.now.saturating_add(WATCH_US), Timer::Followed(session.clone()));
-            return None;
-        }
-        followed.is_taken = result.is_ok();
         cx.send(followed.leader.node, Message::Follows { session: session.clone(), answer });
-        match answer {
-            Ok(_) => {
-                cx.timers.set(cx.now.saturating_add(WATCH_US), Timer::Followed(session.clone()));
-                None
-            }
-            Err(_) => self.remove(cx, session),
+        followed.is_taken |= result.is_ok();
+        if !followed.is_taken {
+            return self.remove(cx, session);
         }
+        cx.timers.set(cx.now.saturating_add(WATCH_US), Timer::Followed(session.clone()));
+        None
     }
 
     /// It is not wanted any more, says its leader or its home.

@@ -431,10 +431,6 @@ impl Led {
         let Phase::Creating { homes } = &mut led.phase else { return Err(Refusal::TimedOut) };
         let homes = std::mem::take(homes);
         let (session, worker) = (charter.session.clone(), led.worker);
-        // Who followed it before it was evicted may not have heard so.
-        let dropped = self.following.remove(cx, &session);
-        self.give_back(dropped);
-        let Some(led) = self.sessions.get_mut(&name) else { return Err(Refusal::TimedOut) };
         let terms = charter.terms();
         let before = led.pace();
         let phase = Phase::Creating { homes: BTreeSet::new() };
@@ -448,6 +444,9 @@ impl Led {
         for home in homes {
             cx.send(home, Message::Hosted { session: birth.clone(), answer: Ok(Box::new(lead.clone())) });
         }
+        // Who followed it before it was evicted may not have heard so.
+        let dropped = self.following.remove(cx, &session);
+        self.give_back(dropped);
         cx.out.changed.push_back(session);
         Ok((worker, terms))
     }

@@ -413,7 +413,7 @@ impl Follower {
     /// A record was heard of, from whomever.
     fn learn(&mut self, now: u64, record: Arc<Record>) {
         self.seen = self.seen.max(record.epoch.number);
-        if record.leader == self.me && self.chain.makes(&record) {
+        if self.chain.makes(&record) {
             // Its own, which somebody has read before the store told its maker: it leads by it when the store does.
             return;
         }

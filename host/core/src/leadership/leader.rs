@@ -127,7 +127,7 @@ pub struct Leader {
     /// Whether the log of its node takes what is of this epoch.
     node_log: NodeLog,
     /// When it was sealed last.
-    sealed_at: Option<u64>,
+    sealed_at: u64,
     /// When the store has confirmed last that this leader leads: it took something of the log or its record, or has no newer
     /// one. Or when the first was appended that the store does not have.
     confirmed_at: u64,
@@ -242,7 +242,7 @@ impl Leader {
             is_paused: false,
             is_degraded: false,
             node_log: NodeLog::Open,
-            sealed_at: None,
+            sealed_at: now,
             confirmed_at: now,
             caution: Caution::default(),
             resting_at: 0,

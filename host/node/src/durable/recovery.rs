@@ -33,8 +33,6 @@ pub const GONE: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_secs(2);
 /// How long a node waits for a follower to lead what is not durable before it says that it was lost.
 const LOST_AFTER: Duration = Duration::from_secs(6);
-/// How soon a worker or the control task that was too busy is asked again.
-const BUSY: Duration = Duration::from_millis(20);
 
 /// Objects of a log that are asked for at a time: a bucket takes tens of milliseconds for each, and a log has a thousand.
 const READ_AHEAD: usize = 8;
@@ -439,7 +437,7 @@ impl Recovery {
         let made = self.store.try_record(&next).await;
         let restore = Box::new(Restore { module, terms, record: Arc::new(next), state, start, slept: Duration::ZERO });
         match made {
-            Ok(true) => begin(&self.control, worker, restore).await?,
+            Ok(true) => self.control.restore(worker, restore).await?,
             Ok(false) => {
                 self.control.not_recovered(session.clone()).await;
                 return Ok(Outcome::LeftAlone);
@@ -464,21 +462,12 @@ impl Recovery {
             }
             if !made.unwrap_or(false) {
                 control.not_recovered(session.clone()).await;
-            } else if let Err(error) = begin(&control, worker, restore).await {
+            } else if let Err(error) = control.restore(worker, restore).await {
                 tracing::debug!(%session, %error, "the session does not begin again: this node ends");
             }
             settling.lock().unwrap_or_else(PoisonError::into_inner).remove(&session);
         });
     }
-}
-
-/// A worker begins a session by a record that is made.
-async fn begin(control: &Control, worker: WorkerId, mut restore: Box<Restore>) -> Result<(), ControlError> {
-    while let Err(back) = control.restore(worker, restore).await? {
-        restore = back;
-        tokio::time::sleep(BUSY).await;
-    }
-    Ok(())
 }
 
 /// The state that a session goes on from; or which of its checkpoints is of no use, and why.

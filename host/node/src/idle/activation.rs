@@ -20,9 +20,6 @@ use crate::chains::NotBegun;
 use crate::control::Message;
 use crate::store::{NotActivated, StoreError};
 
-/// How soon a worker that was too busy is asked again.
-const BUSY: Duration = Duration::from_millis(20);
-
 /// Why an evicted session does not go on here.
 enum NotNow {
     /// Its state is of a version that this node does not read.
@@ -121,11 +118,8 @@ impl Parts {
         let start = Start::at(Box::new(checkpoint));
         let slept = Duration::from_micros(now_us().saturating_sub(at_us));
         let state = Some(Arc::new(state));
-        let mut restore = Box::new(Restore { module, terms, record: Arc::new(next), state, start, slept });
-        while let Err(back) = self.control.restore(worker, restore).await.map_err(|error| error.to_string())? {
-            restore = back;
-            tokio::time::sleep(BUSY).await;
-        }
+        let restore = Box::new(Restore { module, terms, record: Arc::new(next), state, start, slept });
+        self.control.restore(worker, restore).await.map_err(|error| error.to_string())?;
         let cleaned = async {
             if let Some(at_us) = due_us {
                 self.store.forget_due(&Due { at_us, session: session.clone() }).await?;

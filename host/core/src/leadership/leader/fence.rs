@@ -41,7 +41,7 @@ impl Leader {
     pub fn handle_sealed(&mut self, now: u64) {
         if self.terms.home() == ChainHome::Store && !matches!(self.node_log, NodeLog::Sealed { .. }) {
             if !self.is_fenced() {
-                self.sealed_at = Some(now);
+                self.sealed_at = now;
             }
             self.node_log = NodeLog::Sealed { look: now };
             self.go_on_fenced(now);
@@ -63,7 +63,7 @@ impl Leader {
 
     /// Since when, as far as this leader knows.
     pub(super) fn fenced_since(&self) -> Option<u64> {
-        self.sealed_at.filter(|_| self.is_fenced())
+        self.is_fenced().then_some(self.sealed_at)
     }
 
     /// Whether a record of the next epoch is on its way.
@@ -146,6 +146,14 @@ mod tests {
         })
     }
 
+    /// Its log is sealed, and opened anew when the store knows of nobody else: the record of the epoch that it takes.
+    fn reopened(leader: &mut Leader, now: u64) -> Arc<Record> {
+        leader.handle_sealed(now);
+        leader.handle_chain(now, ChainReply::Newest(Some(leader.record().clone())));
+        leader.handle_reopened(now);
+        made(&said(leader)).expect("it takes an epoch")
+    }
+
     fn released(said: &[Output]) -> Option<Position> {
         said.iter().rev().find_map(|output| match output {
             Output::Release(Release { up_to, .. }) => Some(*up_to),
@@ -187,10 +195,7 @@ mod tests {
     #[test]
     fn who_hears_of_its_own_next_epoch_from_one_who_has_read_it_goes_on() {
         let mut leader = leader(Tier::Durable);
-        leader.handle_sealed(1);
-        leader.handle_chain(1, ChainReply::Newest(Some(leader.record().clone())));
-        leader.handle_reopened(1);
-        let next = made(&said(&mut leader)).expect("it takes an epoch");
+        let next = reopened(&mut leader, 1);
         let candidate = member(2);
         let ask = Ask {
             candidate,
@@ -209,10 +214,7 @@ mod tests {
         assert!(said(&mut leader).contains(&Output::Renewed(next.clone())));
         assert_eq!((leader.epoch(), leader.handle_append(2)), (next.epoch, Ok(4)));
         // So it does while the log is sealed once more.
-        leader.handle_sealed(3);
-        leader.handle_chain(3, ChainReply::Newest(Some(next.clone())));
-        leader.handle_reopened(3);
-        let above = made(&said(&mut leader)).expect("it takes another epoch");
+        let above = reopened(&mut leader, 3);
         for is_reopened in [false, true] {
             leader.handle_sealed(4);
             if is_reopened {
@@ -305,10 +307,7 @@ mod tests {
     #[test]
     fn an_epoch_that_was_begun_before_the_log_was_opened_once_more_is_fenced_too() {
         let mut leader = leader(Tier::Durable);
-        leader.handle_sealed(1);
-        leader.handle_chain(1, ChainReply::Newest(Some(leader.record().clone())));
-        leader.handle_reopened(1);
-        let first = made(&said(&mut leader)).unwrap();
+        let first = reopened(&mut leader, 1);
         leader.handle_sealed(2);
         leader.handle_reopened(2);
         assert_eq!(made(&said(&mut leader)), None, "one at a time");

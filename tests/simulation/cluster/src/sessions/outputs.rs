@@ -222,13 +222,12 @@ impl World {
         let (now, clock) = (self.now(), self.clock(slot));
         let Some(process) = self.machines[slot].process.as_mut() else { return };
         let Some(mut replica) = process.replicas[session].take() else { return };
-        let none = Batch { from: 0, entries: Vec::new() };
         match &mut replica.role {
             Some(Role::Leader(leader)) => leader.handle_turn(clock),
             Some(Role::Follower(follower)) => follower.handle_turn(clock),
             None => {}
         }
-        self.drain(slot, session, &mut replica, &none, None);
+        self.drain_all(slot, session, &mut replica);
         let may_release = |leader: &&Leader| !leader.is_over() && !leader.is_fenced() && leader.has_right(clock);
         if let Some(leader) = replica.leader().filter(may_release) {
             self.may_release(slot, session, leader.epoch(), &leader.record().clone());
@@ -402,7 +401,7 @@ impl World {
         }
     }
 
-    /// The same of who is given nothing.
+    /// Does what the core says of itself: it was given nothing.
     pub fn drain_all(&mut self, slot: usize, session: usize, replica: &mut Replica) {
         self.drain(slot, session, replica, &Batch { from: 0, entries: Vec::new() }, None);
     }
