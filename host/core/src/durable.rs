@@ -6,7 +6,7 @@
 //! entries exists. Whoever takes a run's sessions over makes the next number as a *seal*: from then on the run can write
 //! nothing, and so can release nothing durable. A run that was only cut off finds the seal, fences what it led, and begins
 //! another log whose numbers go on ([`LogName`]): what is led in an epoch that begins after that goes there
-//! ([`Leader::handle_reopened`](crate::leadership::Leader::handle_reopened) says why that is safe).
+//! ([`Leader::handle_node_log`](crate::leadership::Leader::handle_node_log) says why that is safe).
 //!
 //! ```text
 //!   1 entries of a, b │ 2 checkpoint of a, entries of b │ 3 list of all, entries │ … │ n seal

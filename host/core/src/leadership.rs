@@ -15,6 +15,7 @@
 //! | [`follower`] | promises, suspicion, promotion |
 //! | [`suspect`] | inputs that may kill a process |
 //! | [`healing`] | which of two branches goes on |
+//! | [`last`] | what whoever was away is told by those who have nothing of the session any more |
 //! | [`message`] | what members say, and what the shell is asked to do |
 //!
 //! # Driving it
@@ -39,7 +40,7 @@
 //! | an entry that came is kept | | [`Follower::handle_entry`] |
 //! | the fold came to a hash | [`Leader::handle_mark`] | [`Follower::handle_applied`] |
 //! | the object of the log's chain exists | [`Leader::handle_stored`] | |
-//! | the log of its node was sealed; opened anew | [`Leader::handle_sealed`]; [`Leader::handle_reopened`] | |
+//! | the log of its node was sealed; opened anew | [`Leader::handle_node_log`] | |
 //! | the store answered [`Output::Chain`](message::Output::Chain) | [`Leader::handle_chain`] | [`Follower::handle_chain`] |
 //! | another node reached a party | | [`Follower::handle_reached`] |
 //! | the process of a run of a node has ended | | [`Follower::handle_died`] |
@@ -48,6 +49,7 @@
 //! | the session is to move | [`Leader::handle_move`] | |
 //! | it is idle, and its state is in the store | [`Leader::handle_evict`] | |
 //! | one that was told says that it has nothing of the session | [`Leader::handle_absent`] | |
+//! | it is over, or followed no more | [`last::LastRecords::end`] with [`Leader::last_record`] | [`last::LastRecords::let_go`] |
 //! | a client shows a newer epoch that the cluster sealed | [`Leader::handle_seen`] | |
 //! | a batch was asked for that is not kept any more | [`Leader::handle_unsent`] | |
 //! | a checkpoint was restored | | [`Follower::handle_checkpoint`] |
@@ -85,6 +87,7 @@
 pub mod chain;
 pub mod follower;
 pub mod healing;
+pub mod last;
 pub mod leader;
 pub mod lineage;
 pub mod message;
@@ -97,6 +100,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{Epoch, SessionId};
 
 pub use follower::Follower;
+pub use last::LastRecords;
 pub use leader::Leader;
 
 /// Whether `epoch` is newer than `than`. Epochs count promotions; where two nodes count alike, node and generation

@@ -169,6 +169,9 @@ pub const FOLLOWERS: usize = 7;
 /// Former followers that a leader tells that they do not count, until they answer. Beyond: who was told of the oldest
 /// record is told no more, and hears it from the home when it stands.
 pub const FORMER: usize = 16;
+/// Sessions that a worker led or followed, and has nothing of any more, of which it knows the last leadership record.
+/// Beyond: the oldest is forgotten, and a leader that was away since then may go on with it.
+pub const LAST_RECORDS: usize = 4_096;
 /// Terms that a log's lineage remembers. Beyond: the oldest is forgotten, and a log that ends in it begins with a
 /// checkpoint.
 pub const LINEAGE: usize = 64;

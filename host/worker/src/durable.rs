@@ -10,6 +10,7 @@ use ringside_core::durable::object::{Checkpoint, Item};
 use ringside_core::durable::recovery::Start;
 use ringside_core::ids::{Epoch, Position, SessionId};
 use ringside_core::leadership::Follower;
+use ringside_core::leadership::leader::NodeLog;
 use ringside_core::leadership::message::Promotion;
 use ringside_core::leadership::record::{Cause, Record, Terms};
 use ringside_core::limits::INCREMENTS;
@@ -44,18 +45,6 @@ pub struct Stored {
     pub epoch: Epoch,
     /// Up to where.
     pub position: Position,
-}
-
-/// How the log of this worker's node is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum NodeLog {
-    /// As it was begun.
-    #[default]
-    First,
-    /// Sealed.
-    Sealed,
-    /// Opened anew after a seal.
-    Reopened,
 }
 
 impl Worker {
@@ -154,12 +143,7 @@ impl Worker {
     pub(crate) fn fence_if_sealed(&mut self, now: Instant, index: usize) {
         let is = self.node_log;
         if is != NodeLog::First {
-            self.with_leader(now, index, |core, us| {
-                core.handle_sealed(us);
-                if is == NodeLog::Reopened {
-                    core.handle_reopened(us);
-                }
-            });
+            self.with_leader(now, index, |core, us| core.handle_node_log(us, is));
         }
     }
 

@@ -519,6 +519,7 @@ impl Worker {
         self.write_all_outputs(index);
         let Some(mut session) = self.take(index) else { return };
         if let Some(lead) = session.lead.take() {
+            self.replication.note_end(&lead);
             self.forget_lead(now, index, &session.id, *lead);
         }
         let (why, outcome) = match ending {

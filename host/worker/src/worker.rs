@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use quinn_proto as quic;
 use ringside_core::ids::{GameName, Node, NodeId, SessionId, SessionKey, WorkerId};
+use ringside_core::leadership::leader::NodeLog;
 use ringside_core::leadership::record::Member;
 use ringside_core::output::Output;
 use ringside_core::recording::EndReason;
@@ -28,7 +29,6 @@ use crate::authority::Authority;
 use crate::beside::Companion;
 use crate::command::{Command, Count, Event, Flushed};
 use crate::connection::Connection;
-use crate::durable::NodeLog;
 use crate::endpoint::{Endpoint, LinkId, LinkLimits};
 use crate::idle::Idleness;
 use crate::limits::{EVENT_BYTES, EVENTS, HANDSHAKES, SESSIONS};

@@ -199,6 +199,7 @@ const OF_SESSIONS: &[Reached] = &[
     ("TICKETS", "host/core/src/routing/tickets.rs", "a_flood_is_refused_and_forgotten"),
     ("FOLLOWERS", LEADERSHIP, "followers_beyond_the_bound_are_not_recruited"),
     ("FORMER", LEADERSHIP, "former_followers_beyond_the_bound_are_not_told"),
+    ("LAST_RECORDS", "host/core/src/leadership/last.rs", "last_records_beyond_the_bound_are_forgotten_oldest_first"),
     ("LINEAGE", LINEAGE, "the_oldest_terms_are_forgotten"),
     ("PENDING_RECORDS", LEADERSHIP, "records_that_do_not_count_yet_are_bounded"),
     ("BATCH_ENTRIES", LEADERSHIP, "entries_beyond_a_batch_go_with_the_next"),

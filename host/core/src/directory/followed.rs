@@ -37,12 +37,15 @@ pub(super) struct Followed {
     orphaned_at: Option<u64>,
     /// Whether its worker was told to follow it.
     is_taken: bool,
+    /// Whether this node led it until a moment ago, and told its home so.
+    pub has_led: bool,
 }
 
 impl Followed {
     /// Of what another leads and a worker of this node is to follow.
     pub fn new(charter: Charter, leader: Member, worker: WorkerId, created_us: u64) -> Followed {
-        Followed { charter, leader, worker, created_us, is_leaving: false, orphaned_at: None, is_taken: false }
+        let (is_leaving, orphaned_at, is_taken, has_led) = (false, None, false, false);
+        Followed { charter, leader, worker, created_us, is_leaving, orphaned_at, is_taken, has_led }
     }
 
     /// Of what is about to begin again here: its leader is gone. One that followed it does so again if that fails.
@@ -51,9 +54,9 @@ impl Followed {
         Followed { orphaned_at: Some(now), is_taken, ..Followed::new(charter, leader, worker, now) }
     }
 
-    /// The same of what its worker follows already.
-    pub fn taken(self) -> Followed {
-        Followed { is_taken: true, ..self }
+    /// The same of what this node led until now: its worker follows it already.
+    pub fn deposed(self) -> Followed {
+        Followed { is_taken: true, has_led: true, ..self }
     }
 }
 
@@ -182,7 +185,11 @@ impl Following {
 
     /// It is time to say that it is followed, or to have it dropped.
     pub fn due(&mut self, cx: &mut Context<'_>, session: &SessionId) {
-        let Some(followed) = self.0.get(session) else { return };
+        let Some(followed) = self.0.get_mut(session) else { return };
+        if std::mem::take(&mut followed.has_led) {
+            // Whoever leads it has said so by now. If nobody does, its home must not believe that this node leads it still.
+            cx.out.changed.push_back(session.clone());
+        }
         if followed.is_leaving {
             cx.act(Action::Unfollow { session: session.clone(), worker: followed.worker });
             cx.timers.set(cx.now.saturating_add(limits::END_REPEAT_US), Timer::Followed(session.clone()));

@@ -524,6 +524,7 @@ impl Home {
     /// A leader announces one of its sessions. Whether it was taken: a full table takes no further ones.
     fn announced(&mut self, cx: &mut Context<'_>, from: Node, lead: Lead) -> bool {
         let name = name_of(&lead.session);
+        self.over.is_led(&lead.session);
         let mark = Some(self.term.mark(from));
         match self.entries.get(&name).map(|entry| &entry.phase) {
             None if self.entries.len() >= limits::HOME_ENTRIES => return false,
@@ -591,27 +592,37 @@ impl Home {
         cx.timers.set(cx.now + VERDICT_US, Timer::Superseded(name.clone(), leader));
     }
 
-    /// A session has ended.
+    /// A session has ended, says who led it: if another leads it by now, that was a branch.
     fn ended(&mut self, cx: &mut Context<'_>, from: Node, session: &SessionId) {
-        self.over.remember(cx.now, session, false);
-        self.led_no_more(cx, from, session, &Refusal::Failed("it ended as soon as it began".to_owned()));
+        let another = self.known(&name_of(session)).filter(|lead| lead.leader != from);
+        if another.is_none_or(|lead| lead.session != *session) {
+            self.over.remember(cx.now, session, false);
+            self.led_no_more(cx, from, session, &Refusal::Failed("it ended as soon as it began".to_owned()));
+        }
     }
 
-    /// A leader does not lead a session any more, and nobody else does.
+    /// A node does not lead a session any more. Another may.
     fn led_no_more(&mut self, cx: &mut Context<'_>, from: Node, session: &SessionId, why: &Refusal) {
         let name = name_of(session);
-        self.copies.forget(session);
         let loser = (name.clone(), from);
         if self.losers.get(&loser).is_some_and(|lead| lead.session == *session) {
             self.losers.remove(&loser);
             cx.timers.cancel(&Timer::Superseded(name.clone(), from));
         }
-        let is_it = match self.entries.get(&name).map(|entry| &entry.phase) {
-            Some(Phase::Known { lead, .. }) => lead.leader == from && lead.session == *session,
-            Some(Phase::Placing(placing)) => placing.target == from && placing.birth.session_at(from) == *session,
-            Some(Phase::Awaited { session: awaited }) => awaited == session,
-            _ => false,
+        let (is_it, goes_on) = match self.entries.get(&name).map(|entry| &entry.phase) {
+            Some(Phase::Known { lead, .. }) if lead.session == *session => (lead.leader == from, lead.leader != from),
+            Some(Phase::Awaited { session: awaited }) if awaited == session => {
+                let has_ended = self.over.has_ended(session);
+                (has_ended, !has_ended)
+            }
+            Some(Phase::Placing(placing)) => {
+                (placing.target == from && placing.birth.session_at(from) == *session, false)
+            }
+            _ => (false, false),
         };
+        if !goes_on {
+            self.copies.forget(session);
+        }
         if is_it {
             self.give_up(cx, &name, why);
             self.reinstate(cx, &name);

@@ -27,8 +27,8 @@ const TOLD_AFTER_END_US: u64 = 15_000_000;
 struct Tombstone {
     /// The list that it was on.
     list: Option<ListKey>,
-    /// Whether it was evicted; else it has ended.
-    is_evicted: bool,
+    /// Whether it is over; else it was evicted, or is led elsewhere.
+    has_ended: bool,
 }
 
 /// The sessions of this node.
@@ -92,16 +92,17 @@ impl Led {
         recent.map(|(_, session)| session).chain(self.sessions.values().map(Session::id))
     }
 
-    /// What is to be said of a session now; nothing of one that another node leads.
+    /// What is to be said of a session now; nothing of one that another node leads since a moment ago, which says so itself.
+    /// That it has ended only if it has: another node may lead it that this one knows nothing of.
     pub fn item(&self, me: Node, session: &SessionId) -> Option<Item> {
-        match self.current(session) {
-            Some(led) => Some(Item::Led(Box::new(led.lead(me)))),
-            None if self.following.get(session).is_some() => None,
-            None if self.tombstones.get(session).is_some_and(|it| it.is_evicted) => {
-                Some(Item::Evicted(session.clone()))
-            }
-            None => Some(Item::Ended(session.clone())),
+        if let Some(led) = self.current(session) {
+            return Some(Item::Led(Box::new(led.lead(me))));
         }
+        if self.following.get(session).is_some_and(|followed| followed.has_led) {
+            return None;
+        }
+        let has_ended = self.tombstones.get(session).is_some_and(|it| it.has_ended);
+        Some(if has_ended { Item::Ended(session.clone()) } else { Item::Evicted(session.clone()) })
     }
 
     /// What is followed here.
@@ -123,7 +124,10 @@ impl Led {
     pub fn list_of(&self, session: &SessionId) -> Option<ListKey> {
         match self.current(session) {
             Some(led) => led.charter.list(),
-            None => self.tombstones.get(session).and_then(|it| it.list.clone()),
+            None => match self.following.get(session) {
+                Some(followed) => followed.charter.list(),
+                None => self.tombstones.get(session).and_then(|it| it.list.clone()),
+            },
         }
     }
 
@@ -382,7 +386,7 @@ impl Led {
         cx.timers.cancel(&Timer::Creation(name.clone(), session.incarnation));
         cx.timers.cancel(&Timer::Empty(name));
         // One that does not go on is in the store still: its home must not believe that it has ended.
-        let (list, is_evicted) = (led.charter.list(), led.is_activated());
+        let (list, has_ended) = (led.charter.list(), !led.is_activated());
         match led.phase {
             Phase::Creating { homes } => {
                 for home in homes {
@@ -394,7 +398,7 @@ impl Led {
                 self.remember(cx.now, led.charter.session, why.to_string());
             }
         }
-        self.bury(cx, session, Tombstone { list, is_evicted });
+        self.bury(cx, session, Tombstone { list, has_ended });
     }
 
     fn bury(&mut self, cx: &mut Context<'_>, session: &SessionId, tombstone: Tombstone) {
@@ -413,7 +417,7 @@ impl Led {
         self.workers.left(led.worker, led.pace());
         cx.timers.cancel(&Timer::Creation(name.clone(), session.incarnation));
         cx.timers.cancel(&Timer::Empty(name));
-        self.bury(cx, session, Tombstone { list: led.charter.list(), is_evicted: true });
+        self.bury(cx, session, Tombstone { list: led.charter.list(), has_ended: false });
     }
 
     /// What was to be created as `birth` goes on as a session of that key which was evicted. On which worker, and what it
@@ -476,6 +480,11 @@ impl Led {
     /// A worker follows a session no longer, or says that it counts.
     pub fn handle_unfollowed(&mut self, cx: &mut Context<'_>, session: &SessionId, is_over: bool) {
         let dropped = self.following.handle_unfollowed(cx, session, is_over);
+        let announced = dropped.as_ref().filter(|followed| followed.has_led);
+        if let Some(tombstone) = announced.map(|it| Tombstone { list: it.charter.list(), has_ended: false }) {
+            // Whoever deposed it may have announced nothing: it was over by then.
+            self.bury(cx, session, tombstone);
+        }
         self.give_back(dropped);
     }
 
@@ -595,7 +604,7 @@ impl Led {
             self.workers.left(worker, charter.facts.pace);
             return Some((charter, created_us));
         }
-        let has_ended = self.tombstones.get(session).is_some_and(|it| !it.is_evicted);
+        let has_ended = self.tombstones.get(session).is_some_and(|it| it.has_ended);
         let is_to_end = has_ended || self.ending.contains_key(session);
         let charter = (!is_to_end).then(|| charter_anew(cx, session).ok()).flatten();
         charter.map(|charter| (charter, cx.now))
@@ -621,7 +630,7 @@ impl Led {
         cx.timers.cancel(&Timer::Creation(name.clone(), session.incarnation));
         cx.timers.cancel(&Timer::Empty(name));
         let Session { charter, worker, created_us, .. } = led;
-        self.following.insert(Followed::new(charter, by.leader, worker, created_us).taken());
+        self.following.insert(Followed::new(charter, by.leader, worker, created_us).deposed());
         self.following.say(cx, session);
     }
 

@@ -414,7 +414,7 @@ pub enum Item {
     Led(Box<Lead>),
     /// One that was, and has ended.
     Ended(SessionId),
-    /// One that was, and is in the store until somebody asks for it.
+    /// One that was, and is not any more, and has not ended: it is in the store until somebody asks for it, or led elsewhere.
     Evicted(SessionId),
 }
 

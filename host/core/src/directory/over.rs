@@ -33,6 +33,14 @@ impl Over {
         }
     }
 
+    /// A session that was taken for ended is led: says its leader.
+    pub fn is_led(&mut self, session: &SessionId) {
+        if self.has_ended(session) {
+            self.lost.remove(session);
+            self.order.retain(|(_, other)| other != session);
+        }
+    }
+
     /// Whether a session has ended. One that was lost may be found again.
     pub fn has_ended(&self, session: &SessionId) -> bool {
         self.lost.get(session) == Some(&false)

@@ -3,6 +3,7 @@
 use super::scenarios::{Cluster, node};
 use super::*;
 use crate::ids::NodeId;
+use crate::leadership::Claim;
 use crate::leadership::message::{Ask, Message as Words, Stand};
 use crate::leadership::record::{Cause, ChainHome, Member, PartitionPolicy, Record, Tier};
 use crate::limits;
@@ -338,6 +339,57 @@ fn who_led_until_now_follows_and_has_ended_nothing() {
     stage.cluster.at(follower).handle_deposed(now, &session, &back);
     stage.cluster.run();
     assert_eq!(stage.known().map(|lead| (lead.leader, lead.epoch.number)), Some((node(leader), 3)));
+}
+
+#[test]
+fn who_led_before_ends_nothing_that_another_leads_or_is_awaited_to() {
+    let mut stage = Stage::new(&[1, 2, 3, 4]);
+    let (leader, follower, home, session) = (stage.leader, stage.follower, stage.home, stage.session.clone());
+    stage.promote(&[], &[]);
+    // It follows until it is of no use; then it has nothing of the session.
+    let now = stage.cluster.now;
+    stage.cluster.at(leader).handle_message(now, node(follower), Message::Unfollow { session: session.clone() });
+    stage.cluster.run();
+    assert_eq!((unfollowed(&stage.cluster), stage.cluster.at(leader).sizes().followed), (vec![node(leader)], 0));
+    assert_eq!(stage.known().map(|lead| lead.leader), Some(node(follower)));
+    assert!(stage.cluster.at(home).record(&session).is_some(), "and the home knows its record");
+    // Nor is it over for who says so of a branch that lost.
+    let winner = Claim { session: session.clone(), epoch: member(follower).epoch_after(1), inputs: 0 };
+    stage.cluster.at(leader).handle_message(now, node(home), Message::Superseded { session: session.clone(), winner });
+    stage.cluster.run();
+    assert_eq!(stage.known().map(|lead| lead.leader), Some(node(follower)));
+}
+
+#[test]
+fn who_comes_back_to_what_went_on_and_ended_says_that_it_leads_it_no_more() {
+    let mut stage = Stage::new(&[1, 2, 3, 4]);
+    let (leader, follower, session) = (stage.leader, stage.follower, stage.session.clone());
+    // It sleeps: the others see it no more, its follower leads, and the session ends.
+    let at = stage.cluster.nodes.iter().position(|directory| directory.me == node(leader)).unwrap();
+    let asleep = stage.cluster.nodes.remove(at);
+    let rest: Vec<u64> = stage.ids.iter().copied().filter(|id| *id != leader).collect();
+    stage.cluster.see(&rest, &rest);
+    let (record, now) = (stage.promotion(&[]), stage.cluster.now);
+    stage.cluster.at(follower).handle_promoted(now, &session, WorkerId(0), &record, &[]);
+    stage.cluster.run();
+    stage.cluster.at(follower).handle_ended(now, &session, "over".to_owned());
+    stage.cluster.wait(120 * SECOND);
+    // It wakes, and tells what it believes.
+    stage.cluster.nodes.push(asleep);
+    stage.cluster.told.clear();
+    let ids = stage.ids.clone();
+    stage.cluster.see(&ids, &ids);
+    stage.cluster.wait(SECOND);
+    assert_eq!(stage.known().map(|lead| lead.leader), Some(node(leader)));
+    // Its worker hears of the newer epoch from the one that led it.
+    let now = stage.cluster.now;
+    stage.cluster.at(leader).handle_deposed(now, &session, &record);
+    stage.cluster.wait(2 * followed::WATCH_US);
+    assert_eq!(unfollowed(&stage.cluster), [node(leader)]);
+    assert_eq!(stage.known(), None);
+    let request = stage.open();
+    let absent = Refusal::NoSuchSession(session.game.clone(), session.key.clone());
+    assert_eq!(stage.cluster.answer_to(request), Err(absent));
 }
 
 #[test]

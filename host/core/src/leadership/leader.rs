@@ -40,7 +40,8 @@ use super::timing::{HEARTBEAT_US, PAUSE_US, RIGHT_US, STALL_US, WANTED_US};
 use crate::ids::{Epoch, Node, Position};
 use crate::limits;
 pub use change::MoveError;
-use fence::NodeLog;
+use fence::Fence;
+pub use fence::NodeLog;
 use meeting::Rival;
 use peer::Peer;
 use suspects::Caution;
@@ -125,7 +126,7 @@ pub struct Leader {
     is_paused: bool,
     is_degraded: bool,
     /// Whether the log of its node takes what is of this epoch.
-    node_log: NodeLog,
+    fence: Fence,
     /// When it was sealed last.
     sealed_at: u64,
     /// When the store has confirmed last that this leader leads: it took something of the log or its record, or has no newer
@@ -241,7 +242,7 @@ impl Leader {
             chain: Chain::default(),
             is_paused: false,
             is_degraded: false,
-            node_log: NodeLog::Open,
+            fence: Fence::Open,
             sealed_at: now,
             confirmed_at: now,
             caution: Caution::default(),
@@ -615,6 +616,12 @@ impl Leader {
     /// Whoever counts: named by the record that counts or by one that may come to.
     fn counted(&self) -> BTreeSet<Member> {
         self.pending.iter().chain([&self.record]).flat_map(|record| record.in_sync.iter().copied()).collect()
+    }
+
+    /// The record that it is over, where the chain is in the log: the store has its own.
+    pub fn last_record(&self) -> Option<Record> {
+        let is_mine = self.terms.home() == ChainHome::Log;
+        is_mine.then(|| self.newest().with_set(BTreeSet::new(), self.end, Cause::Ended))
     }
 
     fn newest(&self) -> &Arc<Record> {

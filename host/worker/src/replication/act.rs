@@ -14,15 +14,16 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use ringside_core::ids::SessionId;
+use ringside_core::leadership::LastRecords;
 use ringside_core::leadership::message::{Append, Mark, Message, Party};
-use ringside_core::leadership::record::Member;
+use ringside_core::leadership::record::{ChainHome, Member, Record, Terms};
 use ringside_sandbox::State;
 
 use super::arrivals::Arrivals;
 use super::comparing::Comparison;
 use super::job::{Done, Job, Outcome};
 use super::wire::{self, Item, Word};
-use super::{Clock, Following, Nodes, Unsent};
+use super::{Clock, Following, Lead, Nodes, Unsent};
 use crate::limits::PEER_FRAME_BYTES;
 use crate::outlet::Outlet;
 use crate::peers::{News, Peer};
@@ -51,6 +52,8 @@ pub(crate) struct Replication {
     said: BTreeMap<Member, Vec<Item>>,
     jobs: VecDeque<Job>,
     arrivals: Arrivals,
+    /// Of what it has nothing of any more.
+    last: LastRecords,
 }
 
 impl From<Peer> for Member {
@@ -81,6 +84,7 @@ impl Replication {
             said: BTreeMap::new(),
             jobs: VecDeque::new(),
             arrivals: Arrivals::default(),
+            last: LastRecords::default(),
         }
     }
 
@@ -88,6 +92,21 @@ impl Replication {
     pub fn next_wake(&self, now: Instant) -> Option<Instant> {
         let scheduled = [self.schedule.next(), self.unsent.next_wake()].into_iter().flatten().min();
         if self.work.is_empty() { scheduled } else { Some(now) }
+    }
+
+    /// A session that is led here is over.
+    pub fn note_end(&mut self, lead: &Lead) {
+        if let Some(record) = lead.core.last_record() {
+            self.last.end(record, |since| lead.inputs_after(since));
+        }
+    }
+
+    /// This worker has nothing of a session any more, which has not ended: this is the newest record of it. Where the chain
+    /// is in the store, that tells.
+    pub fn note_let_go(&mut self, terms: &Terms, record: &Arc<Record>) {
+        if terms.home() == ChainHome::Log {
+            self.last.let_go(record);
+        }
     }
 
     /// Sessions that are followed.
@@ -225,7 +244,20 @@ impl Worker {
                 self.hurry(now);
             }
             self.with_follower(now, at, |following| following.hear(now, from, message, entries));
-        } else if let (Party::Member(from), Message::Lead { .. }) = (from, &message) {
+        } else if let Party::Member(from) = from {
+            self.answer_absent(from, session, &message);
+        }
+    }
+
+    /// A word about a session of which this worker has nothing.
+    fn answer_absent(&mut self, from: Member, session: SessionId, message: &Message) {
+        if let Some(message) = self.replication.last.answer(self.replication.me, &session, message) {
+            if let Message::Lead { record, .. } = &message {
+                // It may be of an epoch that was begun to be told.
+                self.config.epochs.forget(record.epoch.number);
+            }
+            self.say(from, Item::Word(Word { session, message, entries: Vec::new() }));
+        } else if let Message::Lead { .. } = message {
             self.say(from, Item::Absent { session });
         }
     }

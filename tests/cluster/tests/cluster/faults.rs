@@ -159,6 +159,33 @@ async fn a_node_that_wakes_after_its_sessions_went_on_elsewhere_leads_none_of_th
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_wakes_after_its_session_ended_elsewhere_does_not_go_on_with_it() {
+    let mut scene = Scene::begin(Cluster::start_at_rest(None, 3).await, "echo-replicated").await;
+    let (leader, follower, third) = (scene.leader, scene.follower, scene.third);
+    scene.cluster.node(leader).signal("-STOP");
+    scene.play().await;
+    until("the others to be without it", async || {
+        let nodes = scene.cluster.node(third).get("/v1/cluster");
+        (nodes["covers"]["nodes"] == 2).then_some(())
+    })
+    .await;
+    assert_eq!(led_and_followed(&scene.cluster, third, &scene.session).await, (follower, third));
+    scene.cluster.node(third).ringside(&["session", "end", &scene.name]).succeeded();
+    scene.cluster.node(leader).signal("-CONT");
+    let said = scene.cluster.node(leader).logged("the session is led by another worker");
+    assert!(said.contains(&scene.session), "the operator is told: {said}");
+    scene.cluster.agreed().await;
+    // Nobody leads it, and no home believes so: its key is another session's.
+    until("nobody to know of it", async || {
+        let places = scene.cluster.directories_agree().await;
+        (!places.contains_key(&scene.session)).then_some(())
+    })
+    .await;
+    let anew = create(scene.cluster.node(leader), "echo-replicated", "final");
+    assert_ne!(anew, scene.session);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_is_started_again_with_its_old_state_leads_nothing_that_went_on() {
     let mut scene = Scene::begin(Cluster::start_at_rest(None, 3).await, "echo-replicated").await;
     let (leader, follower) = (scene.leader, scene.follower);

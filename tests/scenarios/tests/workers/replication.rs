@@ -1,6 +1,7 @@
 //! Sessions that follow each other over real sockets: three workers, of which one leads. What it has acknowledged is there
 //! when it is gone; what it granted goes on elsewhere.
 
+mod ended;
 mod forks;
 mod keeping;
 mod passed;

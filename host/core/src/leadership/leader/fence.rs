@@ -22,9 +22,21 @@ use super::{Leader, Phase};
 use crate::leadership::record::{Cause, ChainHome, Record, Tier};
 use crate::leadership::timing::STORE_US;
 
+/// The log of a node, as its workers are told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum NodeLog {
+    /// As it was begun.
+    #[default]
+    First,
+    /// Sealed.
+    Sealed,
+    /// Opened anew after a seal.
+    Reopened,
+}
+
 /// Whether the log of the leader's node takes what is of its epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NodeLog {
+pub(super) enum Fence {
     /// It does.
     Open,
     /// It was sealed: then it is looked again for who leads.
@@ -36,29 +48,40 @@ pub(super) enum NodeLog {
 }
 
 impl Leader {
+    /// The log of this node is another than it was, or this leader has come to lead where it is: when the record by which it
+    /// leads was made nobody can tell then, so that one that was opened anew counts as sealed before.
+    pub fn handle_node_log(&mut self, now: u64, is: NodeLog) {
+        if is != NodeLog::First {
+            self.handle_sealed(now);
+        }
+        if is == NodeLog::Reopened {
+            self.handle_reopened(now);
+        }
+    }
+
     /// The log of this node was sealed: another run may take over what is durable. Where the store has the chain it is
-    /// looked at until it says who leads, or [`Leader::handle_reopened`].
-    pub fn handle_sealed(&mut self, now: u64) {
-        if self.terms.home() == ChainHome::Store && !matches!(self.node_log, NodeLog::Sealed { .. }) {
+    /// looked at until it says who leads, or the log is opened anew.
+    fn handle_sealed(&mut self, now: u64) {
+        if self.terms.home() == ChainHome::Store && !matches!(self.fence, Fence::Sealed { .. }) {
             if !self.is_fenced() {
                 self.sealed_at = now;
             }
-            self.node_log = NodeLog::Sealed { look: now };
+            self.fence = Fence::Sealed { look: now };
             self.go_on_fenced(now);
         }
     }
 
     /// The log of this node was opened anew. What is durable goes on in an epoch that begins after that.
-    pub fn handle_reopened(&mut self, now: u64) {
-        if let NodeLog::Sealed { .. } = self.node_log {
-            self.node_log = if self.terms.tier == Tier::Durable { NodeLog::Reopened } else { NodeLog::Open };
+    fn handle_reopened(&mut self, now: u64) {
+        if let Fence::Sealed { .. } = self.fence {
+            self.fence = if self.terms.tier == Tier::Durable { Fence::Reopened } else { Fence::Open };
             self.go_on_fenced(now);
         }
     }
 
     /// Whether nothing of this epoch is stored any more, so that nothing is appended.
     pub fn is_fenced(&self) -> bool {
-        self.node_log != NodeLog::Open && self.terms.tier == Tier::Durable
+        self.fence != Fence::Open && self.terms.tier == Tier::Durable
     }
 
     /// Since when, as far as this leader knows.
@@ -68,7 +91,7 @@ impl Leader {
 
     /// Whether a record of the next epoch is on its way.
     pub(super) fn is_raising(&self) -> bool {
-        self.node_log == NodeLog::Raising
+        self.fence == Fence::Raising
     }
 
     /// Whether a record is that. A candidate who has read it in the store may tell of it before the store does: it is no
@@ -79,13 +102,13 @@ impl Leader {
 
     /// Looks for who leads, or begins the next epoch as soon as no other record is on its way.
     pub(super) fn go_on_fenced(&mut self, now: u64) {
-        match self.node_log {
-            NodeLog::Sealed { look } if look <= now => {
-                self.node_log = NodeLog::Sealed { look: now + STORE_US };
+        match self.fence {
+            Fence::Sealed { look } if look <= now => {
+                self.fence = Fence::Sealed { look: now + STORE_US };
                 self.chain.read(now);
             }
-            NodeLog::Reopened if self.phase == Phase::Leading && self.pending.is_empty() && !self.chain.is_making() => {
-                self.node_log = NodeLog::Raising;
+            Fence::Reopened if self.phase == Phase::Leading && self.pending.is_empty() && !self.chain.is_making() => {
+                self.fence = Fence::Raising;
                 let epoch = self.me.epoch_after(self.seen.max(self.record.epoch.number));
                 let (in_sync, cause) = (self.record.in_sync.clone(), (Cause::Raised, ChainHome::Store));
                 self.chain.make(now, Arc::new(self.record.succeeded(self.me, epoch, in_sync, self.end, cause)));
@@ -96,8 +119,8 @@ impl Leader {
 
     /// The record of the next epoch is made. If the log was sealed meanwhile, it is fenced like the one before.
     pub(super) fn raised(&mut self, now: u64, record: Arc<Record>) {
-        if self.node_log == NodeLog::Raising {
-            self.node_log = NodeLog::Open;
+        if self.fence == Fence::Raising {
+            self.fence = Fence::Open;
         }
         self.seen = self.seen.max(record.epoch.number);
         self.confirmed(now);

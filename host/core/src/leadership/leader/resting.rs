@@ -30,7 +30,7 @@ use crate::leadership::newer;
 use crate::leadership::record::{Cause, ChainHome, Record};
 use crate::leadership::timing::{HOLD_US, TELL_US};
 
-use super::{Leader, MoveError, NodeLog, Phase};
+use super::{Fence, Leader, MoveError, Phase};
 
 /// How far an eviction is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl Leader {
     pub fn handle_evict(&mut self, now: u64) -> Result<(), MoveError> {
         let is_still = self.phase == Phase::Leading && self.pending.is_empty() && !self.chain.is_making();
         let is_released = self.released.is_some_and(|release| release.up_to == self.end);
-        if !is_still || !is_released || self.node_log != NodeLog::Open || self.keeps() || !self.has_right(now) {
+        if !is_still || !is_released || self.fence != Fence::Open || self.keeps() || !self.has_right(now) {
             return Err(MoveError::Busy);
         }
         let position = self.end;

@@ -117,6 +117,10 @@ impl Worker {
     pub(crate) fn drop_following(&mut self, now: Instant, at: usize) -> Option<Box<Following>> {
         let mut following = self.replication.followed[at].take()?;
         self.config.epochs.forget(following.core.seen());
+        let over = following.core.last_record().filter(|_| following.has_ended()).map(Arc::new);
+        if let Some(record) = over.as_ref().or(following.core.record()) {
+            self.replication.note_let_go(&following.terms, record);
+        }
         self.replication.by_id.remove(&following.id);
         self.replication.prompt -= usize::from(following.is_prompt);
         self.replication.schedule.set(at as u32, None);

@@ -425,7 +425,7 @@ impl Worker {
         Some(self.place(&place, player, 0, expires_s))
     }
 
-    /// A session is over: what its followers are told is the node's to say.
+    /// A session is led here no more: what its followers are told is the node's to say.
     pub(crate) fn forget_lead(&mut self, now: Instant, index: usize, id: &SessionId, lead: Lead) {
         self.config.epochs.forget(lead.core.seen());
         self.replication.unsent.forget(index);

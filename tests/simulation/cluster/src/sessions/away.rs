@@ -111,7 +111,8 @@ impl World {
         }
     }
 
-    /// A session is over: its chain says so, its home forgets it, and whoever follows it and is there lets go of it.
+    /// A session is over: its chain says so, or who led it; its home forgets it, and whoever follows it and is there lets go
+    /// of it.
     pub fn end_session(&mut self, session: usize) {
         let Some(leader) = self.leader_of(session) else { return };
         self.settle(session);
@@ -123,16 +124,12 @@ impl World {
             let last = Arc::new(newest.with_set(BTreeSet::new(), newest.position, Cause::Ended));
             self.create(session, &last);
         }
+        let remembers = !self.is_planted(Plant::ForgetsTheEnd);
         let away = self.away.as_ref().map(|away| away.slot);
         for slot in (0..self.machines.len()).filter(|slot| Some(*slot) != away) {
             let Some(process) = self.machines[slot].process.as_mut() else { continue };
             process.copies[session] = Default::default();
-            let seen = process.replicas[session].take().map(|replica| match (replica.leader(), replica.follower()) {
-                (Some(leader), _) => leader.seen(),
-                (_, Some(follower)) => follower.seen(),
-                _ => 0,
-            });
-            process.forget(seen.unwrap_or(0));
+            process.end(session, &self.terms[session], remembers);
         }
     }
 

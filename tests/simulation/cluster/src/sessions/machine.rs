@@ -1,13 +1,14 @@
 //! A machine, its process, and the sessions on it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use ringside_core::ids::{Epoch, Node, NodeId, Position, WorkerId};
-use ringside_core::leadership::leader::Leader;
+use ringside_core::leadership::leader::{Leader, NodeLog};
 use ringside_core::leadership::message::Release;
-use ringside_core::leadership::record::{Copy, Member};
+use ringside_core::leadership::record::{ChainHome, Copy, Member, Record, Terms};
 use ringside_core::leadership::suspect::Suspect;
-use ringside_core::leadership::{Follower, newer};
+use ringside_core::leadership::{Follower, LastRecords, newer};
 use ringside_simulation_kit::scheduler::Micros;
 
 use super::log::Log;
@@ -65,17 +66,6 @@ impl Machine {
     }
 }
 
-/// The log of a run, as it knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NodeLog {
-    /// Its first.
-    First,
-    /// It was sealed.
-    Sealed,
-    /// Another was begun.
-    Reopened,
-}
-
 /// A run of a node.
 #[derive(Debug)]
 pub struct Process {
@@ -93,6 +83,8 @@ pub struct Process {
     pub began: Micros,
     /// The greatest number of an epoch in sessions that it has forgotten.
     pub forgotten: u64,
+    /// Of those the last records.
+    pub last: LastRecords,
     /// Its log.
     pub node_log: NodeLog,
 }
@@ -103,12 +95,38 @@ impl Process {
         let replicas = (0..sessions).map(|_| None).collect();
         let (copies, heard) = (vec![Copy::default(); sessions], vec![None; machines]);
         let node_log = NodeLog::First;
-        Process { node, replicas, copies, turns: 0, heard, began: now, forgotten: 0, node_log }
+        let last = LastRecords::default();
+        Process { node, replicas, copies, turns: 0, heard, began: now, forgotten: 0, last, node_log }
     }
 
-    /// It knows nothing more of a session in which epochs were seen up to this number.
+    /// It has nothing of a session any more in which epochs were seen up to this number.
     pub fn forget(&mut self, number: u64) {
         self.forgotten = self.forgotten.max(number);
+    }
+
+    /// It has nothing of a session any more, which goes on elsewhere.
+    pub fn let_go(&mut self, terms: &Terms, seen: u64, record: Option<&Arc<Record>>) {
+        self.forget(seen);
+        if let Some(record) = record.filter(|_| terms.home() == ChainHome::Log) {
+            self.last.let_go(record);
+        }
+    }
+
+    /// A session is over. Whether it remembers so.
+    pub fn end(&mut self, session: usize, terms: &Terms, remembers: bool) {
+        let Some(Replica { role: Some(role), log, .. }) = self.replicas[session].take() else { return };
+        match role {
+            Role::Leader(leader) => {
+                self.forget(leader.seen());
+                if let Some(record) = leader.last_record().filter(|_| remembers) {
+                    self.last.end(record, |since| log.inputs_since(since));
+                }
+            }
+            Role::Follower(follower) => {
+                let last = follower.last_record().filter(|_| remembers).map(Arc::new);
+                self.let_go(terms, follower.seen(), last.as_ref());
+            }
+        }
     }
 
     /// Its worker.

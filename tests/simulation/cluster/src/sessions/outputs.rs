@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ringside_core::ids::{Epoch, Node, Position, Slot, StateHash};
 use ringside_core::leadership::chain::Request;
-use ringside_core::leadership::leader::{ChainReply, NotNow};
+use ringside_core::leadership::leader::{ChainReply, NodeLog, NotNow};
 use ringside_core::leadership::message::{Ack, Append, Mark, Message, Output, Party, Promotion};
 use ringside_core::leadership::record::{Cause, Member, Motive, Record, Tier};
 use ringside_core::leadership::{Follower, Leader, newer};
@@ -13,7 +13,7 @@ use ringside_core::log::Input;
 
 use super::conditions::Condition;
 use super::log::{Entry, Item};
-use super::machine::{Machine, NodeLog, Replica, Role};
+use super::machine::{Machine, Replica, Role};
 use super::packet::{Checkpoint, Packet, Said};
 use super::plan::StoreMood;
 use super::plant::Plant;
@@ -64,16 +64,6 @@ fn mark(position: Position, hash: u64) -> Mark {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&hash.to_le_bytes());
     Mark { position, hash: StateHash(bytes) }
-}
-
-/// What the log of its machine means for a leader is its own to say.
-fn fence(leader: &mut Leader, clock: u64, is: NodeLog) {
-    if is != NodeLog::First {
-        leader.handle_sealed(clock);
-    }
-    if is == NodeLog::Reopened {
-        leader.handle_reopened(clock);
-    }
 }
 
 /// The epoch that a message tells of: one that somebody has taken.
@@ -167,7 +157,7 @@ impl World {
         match packet {
             Packet::Member { session, from, to, message, entries } => {
                 if self.machines[slot].runs(to) {
-                    self.meet(slot, session, &message);
+                    self.meet(slot, session, from, &message);
                     self.act(slot, session, Act::Message { from, message, entries });
                 }
             }
@@ -206,12 +196,24 @@ impl World {
         }
     }
 
-    /// Whoever is told that somebody leads, and has nothing, follows.
-    fn meet(&mut self, slot: usize, session: usize, message: &Message) {
+    /// Whoever is told that somebody leads, and has nothing, follows; unless it knows better, and says so.
+    fn meet(&mut self, slot: usize, session: usize, from: Party, message: &Message) {
         let clock = self.clock(slot);
         let terms = self.terms[session].clone();
         let Some(process) = self.machines[slot].process.as_mut() else { return };
-        if let (None, Message::Lead { end: Some(_), .. }) = (&process.replicas[session], message) {
+        if process.replicas[session].is_some() {
+            return;
+        }
+        if let Party::Member(to) = from
+            && let Some(message) = process.last.answer(process.member(), &terms.session, message)
+        {
+            if let Message::Lead { record, .. } = &message {
+                process.forget(record.epoch.number);
+            }
+            let (from, there) = (Party::Member(process.member()), self.slot_of(to));
+            return self.post(slot, there, Packet::Member { session, from, to, message, entries: Vec::new() });
+        }
+        if let Message::Lead { end: Some(_), .. } = message {
             let follower = Follower::new(clock, process.member(), terms).after_epochs(process.forgotten);
             process.replicas[session] = Some(Replica::new(Role::Follower(Box::new(follower))));
         }
@@ -243,7 +245,7 @@ impl World {
             let is_forgotten = replica.spoken_to_at.is_some_and(|at| now > at + 2_000_000);
             let is_gone = replica.role.is_none() || is_useless && is_forgotten;
             if let Some(follower) = replica.follower().filter(|_| is_gone) {
-                process.forget(follower.seen());
+                process.let_go(&self.terms[session], follower.seen(), follower.record());
             }
             process.replicas[session] = (!is_gone).then_some(replica);
         }
@@ -287,7 +289,7 @@ impl World {
                 replica.stored = replica.stored.max(position);
                 leader.handle_stored(clock, position);
             }
-            (Act::NodeLog(is), Some(Role::Leader(leader))) => fence(leader, clock, is),
+            (Act::NodeLog(is), Some(Role::Leader(leader))) => leader.handle_node_log(clock, is),
             (Act::Seen(epoch), Some(Role::Leader(leader))) => leader.handle_seen(clock, epoch),
             (Act::Recruit(who), Some(Role::Leader(leader))) => leader.handle_recruit(clock, who),
             (Act::Move, Some(Role::Leader(leader))) => {
@@ -459,7 +461,7 @@ impl World {
                 if let (Some(Role::Leader(leader)), Some(process)) =
                     (replica.role.take(), &mut self.machines[slot].process)
                 {
-                    process.forget(leader.seen());
+                    process.let_go(&self.terms[session], leader.seen(), Some(&record));
                 }
             }
             Output::NotEvicted => self.say(slot, format_args!("{session}: not evicted")),
@@ -658,8 +660,7 @@ impl World {
         }
         let mut leader = Leader::promoted(clock, me, self.terms[session].clone(), promotion);
         if let Some(process) = self.machines[slot].process.as_ref() {
-            // When the record by which it leads was made, nobody can tell.
-            fence(&mut leader, clock, process.node_log);
+            leader.handle_node_log(clock, process.node_log);
         }
         replica.role = Some(Role::Leader(Box::new(leader)));
     }

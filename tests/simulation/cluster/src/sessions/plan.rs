@@ -251,16 +251,22 @@ impl Plan {
         };
         let follows = random.happens(0.4);
         self.deeds.push((LEAVES, Deed::Away { session: random.below(3) as usize, follows, absence, length }));
+        // That an available one is over nobody knows but who led or followed it then: their processes do not end. (A branch
+        // may go on over an end.)
+        let is_remembered = absence == Absence::Asleep && random.happens(0.5);
+        if is_remembered {
+            self.sessions[0].policy = PartitionPolicy::Available;
+        }
         for turn in 0..5 {
             let at = LEAVES + 3_000_000 + turn * 2_500_000 + random.below(500_000);
-            let deed = match random.happens(0.3) {
+            let deed = match random.happens(0.3) && !is_remembered {
                 true => Deed::CrashLeader { session: 1, down: random.below(1_000_000) },
                 false => Deed::Move { session: 1 },
             };
             self.deeds.push((at, deed));
         }
         // Processes are replaced one by one, so that nobody is left who remembers.
-        if random.happens(0.5) {
+        if !is_remembered && random.happens(0.5) {
             for slot in 0..self.machines {
                 let at = LEAVES + 2_000_000 + slot as Micros * 3_000_000;
                 self.deeds.push((at, Deed::Crash { slot, down: random.below(500_000) }));

@@ -85,7 +85,7 @@ pub enum Plant {
     LosesTheTail,
     /// A machine's clock stands still while it sleeps, so that what it was promised before seems to be good yet.
     SleepsWithItsClock,
-    /// That a session is over is not said in its chain of records.
+    /// That a session is over is not said in its chain of records, nor remembered.
     ForgetsTheEnd,
 }
 

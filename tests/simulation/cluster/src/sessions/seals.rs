@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ringside_core::ids::{Epoch, Node};
+use ringside_core::leadership::leader::NodeLog;
 use ringside_core::leadership::message::Promotion;
 use ringside_core::leadership::record::{Cause, ChainHome, Record, Tier};
 use ringside_core::leadership::{Leader, newer};
 use ringside_simulation_kit::scheduler::Micros;
 
 use super::log::Log;
-use super::machine::{NodeLog, Replica};
+use super::machine::Replica;
 use super::outputs::Act;
 use super::plan::StoreMood;
 use super::world::{Event, World};
