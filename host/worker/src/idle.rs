@@ -172,7 +172,7 @@ impl Worker {
         let Some(mut session) = self.take(index) else { return };
         let id = session.id.clone();
         if let Some(lead) = session.lead.take() {
-            self.replication.note_let_go(&lead.terms, &record);
+            self.replication.last.let_go(&lead.terms, &record);
             self.forget_lead(now, index, &id, *lead);
         }
         // Who came meanwhile asks for it, and has it activated.

@@ -519,7 +519,7 @@ impl Worker {
         self.write_all_outputs(index);
         let Some(mut session) = self.take(index) else { return };
         if let Some(lead) = session.lead.take() {
-            self.replication.note_end(&lead);
+            self.replication.last.end(&lead.terms, lead.core.last_record(), |since| lead.inputs_after(since));
             self.forget_lead(now, index, &session.id, *lead);
         }
         let (why, outcome) = match ending {

@@ -524,7 +524,7 @@ impl Home {
     /// A leader announces one of its sessions. Whether it was taken: a full table takes no further ones.
     fn announced(&mut self, cx: &mut Context<'_>, from: Node, lead: Lead) -> bool {
         let name = name_of(&lead.session);
-        self.over.is_led(&lead.session);
+        self.over.find(&lead.session);
         let mark = Some(self.term.mark(from));
         match self.entries.get(&name).map(|entry| &entry.phase) {
             None if self.entries.len() >= limits::HOME_ENTRIES => return false,
@@ -594,11 +594,14 @@ impl Home {
 
     /// A session has ended, says who led it: if another leads it by now, that was a branch.
     fn ended(&mut self, cx: &mut Context<'_>, from: Node, session: &SessionId) {
-        let another = self.known(&name_of(session)).filter(|lead| lead.leader != from);
-        if another.is_none_or(|lead| lead.session != *session) {
+        if !self.is_led_by_another(from, session) {
             self.over.remember(cx.now, session, false);
             self.led_no_more(cx, from, session, &Refusal::Failed("it ended as soon as it began".to_owned()));
         }
+    }
+
+    fn is_led_by_another(&self, than: Node, session: &SessionId) -> bool {
+        self.known(&name_of(session)).is_some_and(|lead| lead.session == *session && lead.leader != than)
     }
 
     /// A node does not lead a session any more. Another may.
@@ -609,20 +612,17 @@ impl Home {
             self.losers.remove(&loser);
             cx.timers.cancel(&Timer::Superseded(name.clone(), from));
         }
-        let (is_it, goes_on) = match self.entries.get(&name).map(|entry| &entry.phase) {
-            Some(Phase::Known { lead, .. }) if lead.session == *session => (lead.leader == from, lead.leader != from),
-            Some(Phase::Awaited { session: awaited }) if awaited == session => {
-                let has_ended = self.over.has_ended(session);
-                (has_ended, !has_ended)
-            }
-            Some(Phase::Placing(placing)) => {
-                (placing.target == from && placing.birth.session_at(from) == *session, false)
-            }
-            _ => (false, false),
-        };
-        if !goes_on {
-            self.copies.forget(session);
+        let phase = self.entries.get(&name).map(|entry| &entry.phase);
+        let is_awaited = matches!(phase, Some(Phase::Awaited { session: awaited }) if awaited == session);
+        if self.is_led_by_another(from, session) || is_awaited && !self.over.has_ended(session) {
+            return;
         }
+        let is_it = match phase {
+            Some(Phase::Known { lead, .. }) => lead.session == *session,
+            Some(Phase::Placing(placing)) => placing.target == from && placing.birth.session_at(from) == *session,
+            _ => is_awaited,
+        };
+        self.copies.forget(session);
         if is_it {
             self.give_up(cx, &name, why);
             self.reinstate(cx, &name);

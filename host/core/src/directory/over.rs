@@ -34,7 +34,7 @@ impl Over {
     }
 
     /// A session that was taken for ended is led: says its leader.
-    pub fn is_led(&mut self, session: &SessionId) {
+    pub fn find(&mut self, session: &SessionId) {
         if self.has_ended(session) {
             self.lost.remove(session);
             self.order.retain(|(_, other)| other != session);

@@ -26,7 +26,7 @@ use super::leader::ChainReply;
 use super::lineage::Lineage;
 use super::message::{Ack, Append, Mark, Message, Output, Party, Promotion};
 use super::newer;
-use super::record::{Cause, ChainHome, Member, Record, Terms};
+use super::record::{ChainHome, Member, Record, Terms};
 use super::suspect::{Remembered, Suspect, Suspects};
 use super::timing::{HEARTBEAT_US, PROBE_US, PROMISE_US, RIGHT_US, STALL_US};
 use crate::ids::{Epoch, Node, Position};
@@ -198,10 +198,9 @@ impl Follower {
         self.record.as_ref()
     }
 
-    /// The record that the session is over, where the chain is in the log, for one whose log says so.
-    pub fn last_record(&self) -> Option<Record> {
-        let record = self.record.as_ref().filter(|_| self.terms.home() == ChainHome::Log)?;
-        Some(record.with_set(BTreeSet::new(), self.end, Cause::Ended))
+    /// The record that the session is over, for one whose log says so.
+    pub fn last_record(&self) -> Option<Arc<Record>> {
+        self.record.as_ref().map(|record| Arc::new(record.ended(self.end)))
     }
 
     /// Where its log ends.

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::message::Message;
-use super::record::{Cause, ChainHome, Copy, Member, Record};
+use super::record::{Cause, ChainHome, Copy, Member, Record, Terms};
 use super::{Claim, newer};
 use crate::ids::{Position, SessionId};
 use crate::limits;
@@ -35,18 +35,22 @@ pub struct LastRecords {
 
 impl LastRecords {
     /// A session is followed no more, and this is the newest record that its follower knew; or its last one, if it is over.
-    pub fn let_go(&mut self, record: &Arc<Record>) {
-        self.remember(record.clone(), Vec::new());
+    pub fn let_go(&mut self, terms: &Terms, record: &Arc<Record>) {
+        self.remember(terms, record.clone(), Vec::new());
     }
 
     /// A session that was led here is over, by this record; its branch accepted so many player inputs after a position.
-    pub fn end(&mut self, record: Record, inputs_after: impl Fn(Position) -> u64) {
+    pub fn end(&mut self, terms: &Terms, record: Record, inputs_after: impl Fn(Position) -> u64) {
         let begins = record.lineage.terms().iter().map(|term| term.first.saturating_sub(1));
         let inputs = begins.map(|since| (since, inputs_after(since))).collect();
-        self.remember(Arc::new(record), inputs);
+        self.remember(terms, Arc::new(record), inputs);
     }
 
-    fn remember(&mut self, record: Arc<Record>, inputs: Vec<(Position, u64)>) {
+    fn remember(&mut self, terms: &Terms, record: Arc<Record>, inputs: Vec<(Position, u64)>) {
+        if terms.home() == ChainHome::Store {
+            // That tells.
+            return;
+        }
         let session = record.session.clone();
         match self.records.get_mut(&session) {
             Some(last) if !record.is_newer(&last.record) => return,
@@ -110,7 +114,7 @@ mod tests {
 
     use super::super::Leader;
     use super::super::message::{Ack, Append, Ask, Output, Party, Promotion};
-    use super::super::record::{PartitionPolicy, Terms, Tier};
+    use super::super::record::{PartitionPolicy, Tier};
     use super::*;
     use crate::ids::{Node, NodeId, WorkerId};
 
@@ -142,7 +146,7 @@ mod tests {
         let mut leader = Leader::promoted(0, member(2), terms(), promotion(2, 2));
         leader.handle_append(0).unwrap();
         let mut last = LastRecords::default();
-        last.end(leader.last_record().unwrap(), |since| if since < 5 { inputs + 100 } else { inputs });
+        last.end(&terms(), leader.last_record(), |since| if since < 5 { inputs + 100 } else { inputs });
         last
     }
 
@@ -187,7 +191,7 @@ mod tests {
         assert_eq!(last.answer(member(2), &session(0), &ack(told.number)), None);
         // One that knows of nothing that speaks against a candidate says nothing.
         let mut former = LastRecords::default();
-        former.let_go(&Arc::new(record.with_set([candidate].into(), 6, Cause::Admitted)));
+        former.let_go(&terms(), &Arc::new(record.with_set([candidate].into(), 6, Cause::Admitted)));
         assert_eq!(former.answer(member(4), &session(0), &asked), None);
         assert_eq!(last.answer(member(2), &session(0), &heartbeat(told.epoch)), None);
         let newer = Message::Lead { record: promotion(3, 3).record.as_ref().clone().into(), end: Some(6) };
@@ -229,11 +233,8 @@ mod tests {
     fn last_records_beyond_the_bound_are_forgotten_oldest_first() {
         let mut last = LastRecords::default();
         for number in 0..limits::LAST_RECORDS + 1 {
-            last.let_go(&Arc::new(Record::first(session(number), member(1)).with_set(
-                BTreeSet::new(),
-                1,
-                Cause::Removed,
-            )));
+            let record = Record::first(session(number), member(1)).with_set(BTreeSet::new(), 1, Cause::Removed);
+            last.let_go(&terms(), &Arc::new(record));
         }
         let speaks_of =
             |number| Message::Lead { record: Box::new(Record::first(session(number), member(1))), end: None };
@@ -241,7 +242,7 @@ mod tests {
         assert_eq!((knows(0), knows(1), knows(limits::LAST_RECORDS)), (false, true, true));
         // An older record does not replace a newer one.
         let newest = last.records[&session(1)].record.clone();
-        last.let_go(&Arc::new(Record::first(session(1), member(1))));
+        last.let_go(&terms(), &Arc::new(Record::first(session(1), member(1))));
         assert_eq!(last.records[&session(1)].record, newest);
     }
 }

@@ -618,10 +618,9 @@ impl Leader {
         self.pending.iter().chain([&self.record]).flat_map(|record| record.in_sync.iter().copied()).collect()
     }
 
-    /// The record that it is over, where the chain is in the log: the store has its own.
-    pub fn last_record(&self) -> Option<Record> {
-        let is_mine = self.terms.home() == ChainHome::Log;
-        is_mine.then(|| self.newest().with_set(BTreeSet::new(), self.end, Cause::Ended))
+    /// The record that the session is over.
+    pub fn last_record(&self) -> Record {
+        self.newest().ended(self.end)
     }
 
     fn newest(&self) -> &Arc<Record> {

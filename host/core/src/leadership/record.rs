@@ -295,6 +295,11 @@ impl Record {
         }
     }
 
+    /// The last record of the chain: the session is over at a position, and counts nobody.
+    pub fn ended(&self, position: Position) -> Record {
+        self.with_set(BTreeSet::new(), position, Cause::Ended)
+    }
+
     /// Whether this record entitles the maker of `next` to make it.
     ///
     /// # Errors

@@ -16,14 +16,14 @@ use bytes::Bytes;
 use ringside_core::ids::SessionId;
 use ringside_core::leadership::LastRecords;
 use ringside_core::leadership::message::{Append, Mark, Message, Party};
-use ringside_core::leadership::record::{ChainHome, Member, Record, Terms};
+use ringside_core::leadership::record::Member;
 use ringside_sandbox::State;
 
 use super::arrivals::Arrivals;
 use super::comparing::Comparison;
 use super::job::{Done, Job, Outcome};
 use super::wire::{self, Item, Word};
-use super::{Clock, Following, Lead, Nodes, Unsent};
+use super::{Clock, Following, Nodes, Unsent};
 use crate::limits::PEER_FRAME_BYTES;
 use crate::outlet::Outlet;
 use crate::peers::{News, Peer};
@@ -52,8 +52,8 @@ pub(crate) struct Replication {
     said: BTreeMap<Member, Vec<Item>>,
     jobs: VecDeque<Job>,
     arrivals: Arrivals,
-    /// Of what it has nothing of any more.
-    last: LastRecords,
+    /// Of sessions of which it has nothing any more.
+    pub last: LastRecords,
 }
 
 impl From<Peer> for Member {
@@ -92,21 +92,6 @@ impl Replication {
     pub fn next_wake(&self, now: Instant) -> Option<Instant> {
         let scheduled = [self.schedule.next(), self.unsent.next_wake()].into_iter().flatten().min();
         if self.work.is_empty() { scheduled } else { Some(now) }
-    }
-
-    /// A session that is led here is over.
-    pub fn note_end(&mut self, lead: &Lead) {
-        if let Some(record) = lead.core.last_record() {
-            self.last.end(record, |since| lead.inputs_after(since));
-        }
-    }
-
-    /// This worker has nothing of a session any more, which has not ended: this is the newest record of it. Where the chain
-    /// is in the store, that tells.
-    pub fn note_let_go(&mut self, terms: &Terms, record: &Arc<Record>) {
-        if terms.home() == ChainHome::Log {
-            self.last.let_go(record);
-        }
     }
 
     /// Sessions that are followed.

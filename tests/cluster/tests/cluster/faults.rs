@@ -47,6 +47,21 @@ impl Scene {
         scene
     }
 
+    /// The leader stands still; the others believe it gone, and its session goes on among them.
+    async fn without_its_leader() -> Scene {
+        let mut scene = Scene::begin(Cluster::start_at_rest(None, 3).await, "echo-replicated").await;
+        let (leader, follower, third) = (scene.leader, scene.follower, scene.third);
+        scene.cluster.node(leader).signal("-STOP");
+        scene.play().await;
+        until("the others to be without it", async || {
+            let nodes = scene.cluster.node(third).get("/v1/cluster");
+            (nodes["covers"]["nodes"] == 2).then_some(())
+        })
+        .await;
+        assert_eq!(led_and_followed(&scene.cluster, third, &scene.session).await, (follower, third));
+        scene
+    }
+
     /// Both players say something and are answered, each word once and in order.
     pub async fn play(&mut self) {
         self.waiting.exchange(20).await;
@@ -141,16 +156,8 @@ async fn nobody_is_deposed_for_standing_still_a_short_while() {
 /// It was away for so long that the cluster believes it gone; it comes back with all that it had in memory.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_wakes_after_its_sessions_went_on_elsewhere_leads_none_of_them() {
-    let mut scene = Scene::begin(Cluster::start_at_rest(None, 3).await, "echo-replicated").await;
-    let (leader, follower, third) = (scene.leader, scene.follower, scene.third);
-    scene.cluster.node(leader).signal("-STOP");
-    scene.play().await;
-    until("the others to be without it", async || {
-        let nodes = scene.cluster.node(third).get("/v1/cluster");
-        (nodes["covers"]["nodes"] == 2).then_some(())
-    })
-    .await;
-    assert_eq!(led_and_followed(&scene.cluster, third, &scene.session).await, (follower, third));
+    let mut scene = Scene::without_its_leader().await;
+    let (leader, follower) = (scene.leader, scene.follower);
     scene.play().await;
     scene.cluster.node(leader).signal("-CONT");
     scene.play().await;
@@ -160,16 +167,8 @@ async fn a_node_that_wakes_after_its_sessions_went_on_elsewhere_leads_none_of_th
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_wakes_after_its_session_ended_elsewhere_does_not_go_on_with_it() {
-    let mut scene = Scene::begin(Cluster::start_at_rest(None, 3).await, "echo-replicated").await;
-    let (leader, follower, third) = (scene.leader, scene.follower, scene.third);
-    scene.cluster.node(leader).signal("-STOP");
-    scene.play().await;
-    until("the others to be without it", async || {
-        let nodes = scene.cluster.node(third).get("/v1/cluster");
-        (nodes["covers"]["nodes"] == 2).then_some(())
-    })
-    .await;
-    assert_eq!(led_and_followed(&scene.cluster, third, &scene.session).await, (follower, third));
+    let scene = Scene::without_its_leader().await;
+    let (leader, third) = (scene.leader, scene.third);
     scene.cluster.node(third).ringside(&["session", "end", &scene.name]).succeeded();
     scene.cluster.node(leader).signal("-CONT");
     let said = scene.cluster.node(leader).logged("the session is led by another worker");

@@ -117,9 +117,9 @@ impl Worker {
     pub(crate) fn drop_following(&mut self, now: Instant, at: usize) -> Option<Box<Following>> {
         let mut following = self.replication.followed[at].take()?;
         self.config.epochs.forget(following.core.seen());
-        let over = following.core.last_record().filter(|_| following.has_ended()).map(Arc::new);
-        if let Some(record) = over.as_ref().or(following.core.record()) {
-            self.replication.note_let_go(&following.terms, record);
+        let last = if following.has_ended() { following.core.last_record() } else { following.core.record().cloned() };
+        if let Some(record) = last {
+            self.replication.last.let_go(&following.terms, &record);
         }
         self.replication.by_id.remove(&following.id);
         self.replication.prompt -= usize::from(following.is_prompt);

@@ -1,11 +1,10 @@
 //! A machine that is away for an hour: asleep with all that it knew, cut off, or down; what becomes of its sessions
 //! meanwhile; and what must not become of them when it is back.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ringside_core::ids::Epoch;
-use ringside_core::leadership::record::{Cause, PartitionPolicy};
+use ringside_core::leadership::record::PartitionPolicy;
 use ringside_core::leadership::{Leader, newer};
 use ringside_simulation_kit::scheduler::Micros;
 
@@ -121,8 +120,7 @@ impl World {
         if let Some(newest) = self.store.newest(session).cloned()
             && !self.is_planted(Plant::ForgetsTheEnd)
         {
-            let last = Arc::new(newest.with_set(BTreeSet::new(), newest.position, Cause::Ended));
-            self.create(session, &last);
+            self.create(session, &Arc::new(newest.ended(newest.position)));
         }
         let remembers = !self.is_planted(Plant::ForgetsTheEnd);
         let away = self.away.as_ref().map(|away| away.slot);

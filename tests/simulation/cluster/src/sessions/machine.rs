@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ringside_core::ids::{Epoch, Node, NodeId, Position, WorkerId};
 use ringside_core::leadership::leader::{Leader, NodeLog};
 use ringside_core::leadership::message::Release;
-use ringside_core::leadership::record::{ChainHome, Copy, Member, Record, Terms};
+use ringside_core::leadership::record::{Copy, Member, Record, Terms};
 use ringside_core::leadership::suspect::Suspect;
 use ringside_core::leadership::{Follower, LastRecords, newer};
 use ringside_simulation_kit::scheduler::Micros;
@@ -107,8 +107,8 @@ impl Process {
     /// It has nothing of a session any more, which goes on elsewhere.
     pub fn let_go(&mut self, terms: &Terms, seen: u64, record: Option<&Arc<Record>>) {
         self.forget(seen);
-        if let Some(record) = record.filter(|_| terms.home() == ChainHome::Log) {
-            self.last.let_go(record);
+        if let Some(record) = record {
+            self.last.let_go(terms, record);
         }
     }
 
@@ -118,12 +118,12 @@ impl Process {
         match role {
             Role::Leader(leader) => {
                 self.forget(leader.seen());
-                if let Some(record) = leader.last_record().filter(|_| remembers) {
-                    self.last.end(record, |since| log.inputs_since(since));
+                if remembers {
+                    self.last.end(terms, leader.last_record(), |since| log.inputs_since(since));
                 }
             }
             Role::Follower(follower) => {
-                let last = follower.last_record().filter(|_| remembers).map(Arc::new);
+                let last = follower.last_record().filter(|_| remembers);
                 self.let_go(terms, follower.seen(), last.as_ref());
             }
         }
