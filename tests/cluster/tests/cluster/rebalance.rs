@@ -69,8 +69,8 @@ async fn a_node_that_comes_gets_what_the_ring_gives_it_and_its_players_lose_noth
         cluster.node(1).ringside(&["session", "create", game, "--key", &key]).succeeded();
         let by = cluster.node(number as u64 % 3 + 1);
         let player = Player::join(by, &format!("in-{key}"), &format!("{game}/{key}")).await;
-        // Little enough for every node to have room.
-        matches.push(Match::play(player, 2, Duration::from_millis(100)));
+        // Little enough for every node to have room, on a slow machine too.
+        matches.push(Match::play(player, 2, Duration::from_millis(500)));
     }
     // Where operators want it it stays.
     cluster.node(1).ringside(&["session", "create", "echo", "--key", "pinned", "--node", "2"]).succeeded();
