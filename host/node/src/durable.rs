@@ -3,6 +3,7 @@
 //! durable output waits meanwhile, and nothing else does. Where another node has sealed the log, every worker is told so
 //! before another log is begun, and that it was begun after that, each in this order.
 
+mod clearing;
 pub mod recovery;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};

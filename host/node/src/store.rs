@@ -353,6 +353,14 @@ impl Store {
             Err(error) => Err(error.into()),
         }
     }
+
+    /// Deletes an object, if it is there.
+    async fn delete(&self, path: &ObjectPath) -> Result<(), StoreError> {
+        match self.objects.delete(path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
 }
 
 /// JSON, so that people can read what a store holds. A plain struct of numbers and text always serializes.

@@ -69,12 +69,15 @@ impl Worker {
         }
     }
 
-    /// The newest checkpoint of a durable session is for the log of the node, if it has not got it yet.
+    /// The newest checkpoint of a durable session is for the log of the node, if it has not got it yet, and as soon as every
+    /// follower that counts is as far: what the log had before may be deleted then, and whoever leads next may have less than
+    /// this leader, but must find a checkpoint to go on from if it has none of its own yet.
     pub(crate) fn hand_on_checkpoint(&mut self, index: usize) {
         let Some(session) = self.sessions.get_mut(index).and_then(Option::as_mut) else { return };
         let Some(lead) = session.lead.as_mut().filter(|lead| lead.writes_log()) else { return };
         let kept = lead.kept.as_ref().map_or(0, |state| state.position());
-        let Some(state) = session.checkpoint.clone().filter(|state| state.position() > kept) else { return };
+        let is_due = |state: &Arc<State>| (kept + 1..=lead.core.replicated()).contains(&state.position());
+        let Some(state) = session.checkpoint.clone().filter(is_due) else { return };
         // What it is compared with is in memory only until that is done, but for the newest, which the session has anyway.
         let base = lead.kept.replace(Arc::clone(&state)).filter(|_| lead.increments < INCREMENTS);
         let head = CheckpointHead {

@@ -71,6 +71,8 @@ impl Game for Echo {
         described("echo-ticking", Tier::Replicated, PartitionPolicy::Available).tick_rate(60).view_rate(60)
     } else if cfg!(feature = "durable") {
         described("echo-durable", Tier::Durable, PartitionPolicy::Consistent)
+    } else if cfg!(feature = "lasting") {
+        described("echo-lasting", Tier::Durable, PartitionPolicy::Available)
     } else {
         described("echo", Tier::Volatile, PartitionPolicy::Consistent)
     };

@@ -10,6 +10,7 @@ use crate::directory::Directory;
 use crate::network::Network;
 use crate::node::{Node, Place, ringside};
 use crate::object_server::ObjectServer;
+use crate::ports;
 use crate::wait::{PATIENCE, until};
 
 /// A store whose place something else has; it is back with the value's end.
@@ -32,7 +33,8 @@ pub struct Cluster {
     directory: Directory,
     network: Option<Network>,
     server: Option<ObjectServer>,
-    /// Ports for players that nodes have again when they are started again.
+    /// Ports for players that nodes have again when they are started again; without a network others have ports of the test's
+    /// own all the same, so that nobody gets those that stay free in between.
     ports: BTreeMap<u64, u16>,
     /// Whether sessions stay where they are unless somebody moves them.
     is_at_rest: bool,
@@ -57,12 +59,12 @@ impl Cluster {
         Cluster::found(count, shares_store, None, None, false).await
     }
 
-    /// The same with a bucket for a store.
+    /// The same with a bucket for a store; no session goes to another node by itself.
     ///
     /// # Panics
     /// If one does not come up.
     pub async fn start_with_bucket(count: u64, server: ObjectServer) -> Cluster {
-        Cluster::found(count, true, None, Some(server), false).await
+        Cluster::found(count, true, None, Some(server), true).await
     }
 
     /// The same on the hosts of a network, which share a disk.
@@ -222,7 +224,8 @@ impl Cluster {
         let host = |network| Place::host(network, number as u8);
         let place = self.network.as_ref().map_or_else(Place::default, host).running(self.program.clone());
         let place = place.with_environment(self.server.as_ref().map(ObjectServer::environment).unwrap_or_default());
-        self.ports.get(&number).map_or(place.clone(), |port| place.on_port(*port))
+        let port = self.ports.get(&number).copied().or_else(|| self.network.is_none().then(ports::reserve));
+        port.map_or(place.clone(), |port| place.on_port(port))
     }
 
     /// Starts a node with these arguments and no others that say where the cluster is, and waits until it is ready.

@@ -53,6 +53,17 @@ impl fmt::Debug for Violation {
     }
 }
 
+/// A message that was answered.
+#[derive(Debug, Clone, Copy)]
+struct Answer {
+    /// Its number.
+    number: u64,
+    /// As which of the player's messages it was applied.
+    applied: u64,
+    /// The game's hash with it.
+    hash: u64,
+}
+
 /// A player's stay in a session of the echo game.
 pub struct EchoHistory {
     player: String,
@@ -67,10 +78,13 @@ pub struct EchoHistory {
     sent: u64,
     /// The highest of its messages that was ever answered.
     answered: u64,
-    /// What was answered on this branch of the session: number applied, and the message's own.
-    answers: Vec<(u64, u64)>,
-    /// Whether a fork took some of it, so that the game's hash cannot be known ahead.
+    /// What was answered on this branch of the session.
+    answers: Vec<Answer>,
+    /// Whether a fork took some of it, and nothing was answered since: what it had said on this branch before it came to the
+    /// other one may be there.
     is_forked: bool,
+    /// Whether a fork ever did.
+    was_forked: bool,
     lines: VecDeque<String>,
 }
 
@@ -96,6 +110,7 @@ impl EchoHistory {
             answered: 0,
             answers,
             is_forked: false,
+            was_forked: false,
             lines,
         }
     }
@@ -161,7 +176,7 @@ impl EchoHistory {
         let body = &reply.body.0;
         let number = body.first_chunk::<8>().map_or(0, |number| u64::from_le_bytes(*number));
         self.note(format_args!("reply {}, hash {:x}, to {number}", reply.number, reply.hash));
-        let before = self.answers.last().map_or(0, |(_, number)| *number);
+        let before = self.answers.last().map_or(0, |answer| answer.number);
         if number <= before || number > self.sent {
             let what = if number > self.sent { "was never sent" } else { "was answered before" };
             return Err(self.violation(Promise::ExactlyOnce, &format!("{number} is answered and {what}")));
@@ -170,14 +185,15 @@ impl EchoHistory {
             return Err(self.violation(Promise::ExactlyOnce, &format!("the answer to {number} has another body")));
         }
         let expected = (self.last.0 + 1, echo::extend(self.last.1, body));
-        if !self.is_forked && (reply.number, reply.hash) != expected {
+        let may_have_more = self.is_forked && reply.number > expected.0;
+        if !may_have_more && (reply.number, reply.hash) != expected {
             let what = format!("message {number} was applied as {}, {} was due", reply.number, expected.0);
             return Err(self.violation(Promise::MonotonicWrites, &what));
         }
         self.last = (reply.number, reply.hash);
         self.is_forked = false;
         self.answered = self.answered.max(number);
-        self.answers.push((reply.number, number));
+        self.answers.push(Answer { number, applied: reply.number, hash: reply.hash });
         self.check(&Event::Heard(Heard {
             position: reply.number,
             hash: reply.hash,
@@ -201,31 +217,46 @@ impl EchoHistory {
         self.check_views(&Event::Heard(Heard { position: tick, committed, ..Heard::default() }))
     }
 
-    /// The session went back to a tick, after so many outputs; whether a fork that it may have took what came after.
+    /// The session went back to a tick, after so many outputs; whether a fork took what was promised after that.
     ///
     /// # Errors
     /// It may not go back that far.
-    pub fn rewound(&mut self, tick: u64, outputs: u64, may_fork: bool) -> Result<(), Violation> {
-        self.note(format_args!("rewound to tick {tick}, output {outputs}"));
-        let back = if may_fork { Event::Superseded { to: tick } } else { Event::Rewound { to: tick } };
+    pub fn rewound(&mut self, tick: u64, outputs: u64, superseded: bool) -> Result<(), Violation> {
+        self.note(format_args!("rewound to tick {tick}, output {outputs}, superseded: {superseded}"));
+        let back = if superseded { Event::Superseded { to: tick } } else { Event::Rewound { to: tick } };
         self.check_views(&back)?;
         let to = outputs.min(self.last.0);
-        if may_fork {
+        if superseded {
             // What was not acknowledged as safe is sent again, and answered again; the rest is lost with its branch.
-            self.answers.retain(|(applied, _)| *applied <= to);
-            self.is_forked = true;
+            self.answers.retain(|answer| answer.applied <= to);
+            let last = self.answers.last().map_or((0, echo::EMPTY), |answer| (answer.applied, answer.hash));
+            self.last = last;
+            (self.is_forked, self.was_forked) = (true, true);
             return self.check(&Event::Superseded { to });
         }
         self.check(&Event::Rewound { to })
     }
 
-    /// At the end everything was answered.
+    /// At the end everything was answered. The last answer shows what the game has of the player: how many of its messages, and
+    /// a hash over all of them, which are those that it has sent, if no fork took any.
     ///
     /// # Errors
-    /// Something that was safe is lost.
+    /// Something that was safe is lost, or what is there is not what was sent.
     pub fn end(&mut self) -> Result<(), Violation> {
-        let last = self.answered;
-        self.check(&Event::Ended { last })
+        for Answer { number, applied, .. } in self.answers.clone() {
+            self.check(&Event::Settled { number, position: applied })?;
+        }
+        if self.was_forked {
+            let last = self.answers.last().map_or(0, |answer| answer.number);
+            return self.check(&Event::Ended { last });
+        }
+        self.check(&Event::Ended { last: self.last.0 })?;
+        let all = (1..=self.sent).fold(echo::EMPTY, |hash, number| echo::extend(hash, &self.body(number)));
+        if self.last != (self.sent, all) {
+            let what = format!("the game has {} messages, {} were sent", self.last.0, self.sent);
+            return Err(self.violation(Promise::ExactlyOnce, &what));
+        }
+        Ok(())
     }
 
     /// Something that is no promise's alone was broken.
@@ -348,6 +379,43 @@ mod tests {
         let (mut seen, mut game) = (seen(3), Game::new());
         kept(&mut seen, &[game.say(1), game.say(2)]).unwrap();
         assert!(seen.rewound(0, 1, false).unwrap_err().seen.starts_with("NothingWithdrawn"));
+    }
+
+    #[test]
+    fn at_the_end_the_game_has_what_was_sent() {
+        let (mut seen, mut game) = (seen(3), Game::new());
+        kept(&mut seen, &[game.say(1), game.say(2)]).unwrap();
+        assert!(seen.end().unwrap_err().seen.contains("the game has 2 messages, 3 were sent"));
+        // What was said to be safe, and is gone.
+        let (mut seen, mut game) = (super::tests::seen(2), Game::new());
+        kept(&mut seen, &[game.say(1), game.say(2)]).unwrap();
+        seen.last = (1, seen.answers[0].hash);
+        assert!(seen.end().unwrap_err().seen.starts_with("NothingLost"));
+        // Another order than that in which it was said.
+        let (mut seen, mut game) = (super::tests::seen(2), Game::new());
+        kept(&mut seen, &[game.say(1), game.say(2)]).unwrap();
+        seen.answers.swap(0, 1);
+        assert!(seen.end().unwrap_err().seen.starts_with("MonotonicWrites"));
+        // Said after something was seen, and before it in the log.
+        let (mut seen, mut game) = (super::tests::seen(1), Game::new());
+        kept(&mut seen, &[game.say(1)]).unwrap();
+        seen.sent().unwrap();
+        seen.answers = vec![Answer { number: 2, applied: 1, hash: 0 }];
+        assert!(seen.end().unwrap_err().seen.starts_with("WritesFollowReads"));
+    }
+
+    #[test]
+    fn after_a_fork_what_both_branches_have_is_there() {
+        for (goes_on_from, is_kept) in [(1, true), (0, false)] {
+            let (mut seen, mut game) = (seen(3), Game::new());
+            let mut branches = vec![Game(game.0, game.1)];
+            kept(&mut seen, &[game.say(1)]).unwrap();
+            branches.push(Game(game.0, game.1));
+            kept(&mut seen, &[game.say(2)]).unwrap();
+            seen.rewound(0, 1, true).unwrap();
+            let other = &mut branches[goes_on_from];
+            assert_eq!(kept(&mut seen, &[other.say(3)]).is_ok(), is_kept, "from {goes_on_from}");
+        }
     }
 
     #[test]

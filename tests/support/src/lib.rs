@@ -11,6 +11,7 @@ pub mod members;
 pub mod network;
 pub mod node;
 pub mod object_server;
+pub mod ports;
 pub mod proxy;
 pub mod skip;
 pub mod terminal;

@@ -22,13 +22,14 @@ const fn plain(name: &'static str) -> Sample {
     Sample { module: name, package: name, feature: None }
 }
 
-const SAMPLES: [Sample; 16] = [
+const SAMPLES: [Sample; 17] = [
     plain("pong"),
     plain("arena"),
     Sample { module: "echo-replicated", package: "echo", feature: Some("echo/replicated") },
     Sample { module: "echo-kept", package: "echo", feature: Some("echo/kept") },
     Sample { module: "echo-consistent", package: "echo", feature: Some("echo/consistent") },
     Sample { module: "echo-durable", package: "echo", feature: Some("echo/durable") },
+    Sample { module: "echo-lasting", package: "echo", feature: Some("echo/lasting") },
     Sample { module: "echo-ticking", package: "echo", feature: Some("echo/ticking") },
     Sample { module: "arena-kept", package: "arena", feature: Some("arena/kept") },
     Sample { module: "arena60", package: "arena", feature: Some("arena/sixty-hertz") },

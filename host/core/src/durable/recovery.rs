@@ -11,7 +11,7 @@ use super::LogName;
 use super::object::{Checkpoint, Closed, Content, Item, Object, ObjectError, Opened};
 use crate::ids::{Epoch, Node, Position, SessionId};
 use crate::leadership::lineage::Term;
-use crate::leadership::record::{Record as Leadership, Tier};
+use crate::leadership::record::{Cause, Record as Leadership, Tier};
 use crate::log::Record;
 
 /// An object of a log that could not be used.
@@ -143,6 +143,7 @@ pub struct Chain {
     first: u64,
     next: u64,
     sealed_by: Option<Node>,
+    is_cleared: bool,
     is_of_other_release: bool,
 }
 
@@ -154,6 +155,13 @@ impl Chain {
 
     /// Takes the next object that is there; numbers between the last and this one are missing.
     pub fn handle_object(&mut self, run: Node, number: u64, bytes: &[u8]) {
+        if self.sealed_by.is_some() {
+            let is_clearance = |object: Object| matches!(object.content, Content::Seal { .. });
+            if number == self.next && Object::read(run, number, bytes).is_ok_and(is_clearance) {
+                (self.is_cleared, self.first) = (true, number);
+            }
+            return;
+        }
         let missing = self.next.max(1)..number;
         self.damage.extend(missing.map(|number| Damage { number, what: "it is missing".to_owned() }));
         self.next = number + 1;
@@ -205,6 +213,22 @@ impl Chain {
     /// Who sealed it, if anybody has.
     pub fn sealed_by(&self) -> Option<Node> {
         self.sealed_by
+    }
+
+    /// Whether nobody needs anything of it any more, but its seal: what it held may be gone ([`clearance`]).
+    pub fn is_cleared(&self) -> bool {
+        self.is_cleared
+    }
+
+    /// Whether it may be cleared as far as it can be read: what is damaged an operator may mend, and what another release has
+    /// written may hold anything.
+    pub fn is_whole(&self) -> bool {
+        !self.is_of_other_release && self.damage().next().is_none()
+    }
+
+    /// The durable sessions that are named in it, also those that ended.
+    pub fn named(&self) -> BTreeSet<&SessionId> {
+        self.durable().into_iter().chain(&self.ended).collect()
     }
 
     /// Whether it has something of an epoch of a session. Once it is sealed, nothing of that epoch is ever released any more.
@@ -279,6 +303,19 @@ pub fn unreadable(log: LogName, damage: &Damage) -> String {
 /// An object's bytes that seal a log.
 pub fn seal(run: Node, number: u64, maker: u64, by: Node) -> Bytes {
     Object { run, number, maker, first: 0, content: Content::Seal { by } }.encode()
+}
+
+/// An object's bytes that, after the seal of a log, say that nothing before the seal is needed any more: a second seal. The
+/// first stays for ever.
+pub fn clearance(run: Node, number: u64, maker: u64, by: Node) -> Bytes {
+    Object { run, number, maker, first: number.saturating_sub(1), content: Content::Seal { by } }.encode()
+}
+
+/// Whether a log that is sealed may be needed for a session's sake, by the newest record of the session. It is not when the
+/// session is over or in the store, nor when it begins in another log as whoever leads it by that record began with it
+/// there (`has_beginning`): whoever looks for it goes no further back than to that ([`start`]).
+pub fn needs(newest: Option<&Leadership>, has_beginning: bool) -> bool {
+    newest.is_some_and(|record| record.cause != Cause::Ended && !record.is_at_rest() && !has_beginning)
 }
 
 #[cfg(test)]

@@ -36,6 +36,8 @@ pub const LONGEST_PAUSE_US: u64 = 2_000_000;
 pub const ANSWER_US: u64 = 10_000_000;
 /// How long notes of what is not durable wait for something to go with, µs: they must not cost a write each.
 pub const NOTES_US: u64 = 500_000;
+/// How long what another leads now is held as if it were led here, µs: until it has a checkpoint of its own in the store.
+pub const DEPARTED_US: u64 = 60_000_000;
 /// How long after its first error the store counts as away, µs.
 pub const AWAY_US: u64 = 1_000_000;
 
@@ -194,6 +196,8 @@ pub struct Writer {
     roster_at: u64,
     open: BTreeMap<SessionId, Opened>,
     tracks: BTreeMap<SessionId, Track>,
+    /// The first object of what another leads now, and until when it is held.
+    departed: BTreeMap<SessionId, (u64, u64)>,
     backlog: VecDeque<Item>,
     backlog_bytes: usize,
     /// When what waits is written at the latest.
@@ -225,6 +229,7 @@ impl Writer {
             roster_at: 0,
             open: BTreeMap::new(),
             tracks: BTreeMap::new(),
+            departed: BTreeMap::new(),
             backlog: VecDeque::new(),
             backlog_bytes: 0,
             due: None,
@@ -284,9 +289,19 @@ impl Writer {
         }
         let is_urgent = match &item {
             Item::Opened(_) => false,
-            Item::Closed { session, .. } => {
+            Item::Closed { session, why } => {
                 self.unasked.remove(session);
-                self.tracks.remove(session).is_some()
+                let track = self.tracks.remove(session);
+                match (why, &track) {
+                    (Closed::Ended, _) => _ = self.departed.remove(session),
+                    // What is not stored yet will be in later objects.
+                    (Closed::LedElsewhere, Some(track)) => {
+                        let first = track.first().unwrap_or(self.next);
+                        self.hold(now, session.clone(), first);
+                    }
+                    (Closed::LedElsewhere, None) => {}
+                }
+                track.is_some()
             }
             Item::Entries { session, epoch, entries } => {
                 let (Some(head), Some(last)) = (entries.first(), entries.last()) else { return };
@@ -334,8 +349,16 @@ impl Writer {
         self.log = self.log.after(self.next);
         (self.next, self.first, self.said_first) = (self.log.first, self.log.first, self.log.first);
         self.tracks.clear();
+        self.departed.clear();
         self.unasked.clear();
         self.write(now);
+    }
+
+    /// Another leads it now. What this log has of it is needed until that one's has its beginning; nobody says when that is.
+    fn hold(&mut self, now: u64, session: SessionId, first: u64) {
+        self.departed.retain(|_, (_, until)| *until > now);
+        let held = self.departed.entry(session).or_insert((first, 0));
+        *held = (held.0.min(first), now.saturating_add(DEPARTED_US));
     }
 
     /// Whether there is room for entries; where there is none, or they do not follow what was taken, a hole begins.
@@ -532,7 +555,7 @@ impl Writer {
             }
         }
         if has_roster {
-            self.forget(flight.number);
+            self.forget(now, flight.number);
         }
         if self.backlog_bytes <= LOG_BACKLOG_BYTES / 2 {
             for session in std::mem::take(&mut self.unasked) {
@@ -581,8 +604,11 @@ impl Writer {
 
     /// A list of all sessions is in the object of this number: what is before it and before what recovery needs may go when
     /// the next object has said so.
-    fn forget(&mut self, roster: u64) {
-        let first = self.tracks.values().filter_map(Track::first).min().unwrap_or(roster).min(roster);
+    fn forget(&mut self, now: u64, roster: u64) {
+        // Held for a while, and not for more objects than whatever else holds them up.
+        self.departed.retain(|_, (first, until)| *until > now && *first + LOG_HELD_OBJECTS >= roster);
+        let departed = self.departed.values().map(|(first, _)| *first);
+        let first = self.tracks.values().filter_map(Track::first).chain(departed).min().unwrap_or(roster).min(roster);
         self.first = self.first.max(first);
         for (session, track) in &mut self.tracks {
             let holds_up = track.first().is_some_and(|first| first + LOG_HELD_OBJECTS < roster);

@@ -22,6 +22,7 @@ use ringside_worker::durable::Restore;
 use tokio::time::Instant;
 
 use super::NodeLog;
+use super::clearing::Clearing;
 use crate::catalogue::Catalogue;
 use crate::chains::Chains;
 use crate::control::{Control, ControlError, Recovering};
@@ -89,7 +90,7 @@ pub struct Recovery {
 
 /// Logs that were read.
 #[derive(Default)]
-struct Logs {
+pub(super) struct Logs {
     by_name: BTreeMap<LogName, Chain>,
     /// Checkpoints that say what they are not: logs are read as if they had never been.
     useless: BTreeSet<(SessionId, Epoch, Position)>,
@@ -97,7 +98,7 @@ struct Logs {
 
 impl Logs {
     /// Those of a run, oldest first.
-    fn of(&self, run: Node) -> impl DoubleEndedIterator<Item = (&LogName, &Chain)> {
+    pub fn of(&self, run: Node) -> impl DoubleEndedIterator<Item = (&LogName, &Chain)> {
         self.by_name.iter().filter(move |(name, _)| name.run == run)
     }
 
@@ -134,9 +135,11 @@ impl Recovery {
         self.control.recovered().await;
         let mut unseen: BTreeMap<Node, Instant> = BTreeMap::new();
         let mut said = BTreeSet::new();
+        let mut clearing = Clearing::default();
         loop {
             tokio::time::sleep(LOOK).await;
             let Ok(logs) = self.store.logs().await else { continue };
+            self.clear_due(&mut clearing, &logs, &done).await;
             let others = logs.into_iter().filter(|log| log.run != self.me && !done.contains(log)).map(|log| log.run);
             let others: Vec<Node> = others.collect::<BTreeSet<Node>>().into_iter().collect();
             let Ok(presence) = self.control.presence(others.clone()).await else { continue };
@@ -267,7 +270,7 @@ impl Recovery {
     }
 
     /// Reads a run's logs, and has the newest sealed if `seal`.
-    async fn read(&self, logs: &mut Logs, run: Node, seal: bool) -> Result<(), StoreError> {
+    pub(super) async fn read(&self, logs: &mut Logs, run: Node, seal: bool) -> Result<(), StoreError> {
         if logs.newest(run).is_some() && (!seal || logs.is_sealed(run)) {
             return Ok(());
         }
@@ -295,8 +298,14 @@ impl Recovery {
         let read = |number| async move { (number, self.store.log_object(name, number).await) };
         let mut reads = stream::iter(numbers.into_iter().map(read)).buffered(READ_AHEAD);
         while let Some((number, read)) = reads.next().await {
-            let bytes = read?;
-            if let Some(bytes) = bytes.filter(|_| chain.sealed_by().is_none()) {
+            if let Some(bytes) = read? {
+                chain.handle_object(run, number, &bytes);
+            }
+        }
+        if chain.sealed_by().is_some() && !chain.is_whole() {
+            // What is missing another node may have deleted meanwhile, which says so first.
+            let number = chain.next_number();
+            if let Some(bytes) = self.store.log_object(name, number).await? {
                 chain.handle_object(run, number, &bytes);
             }
         }

@@ -170,13 +170,6 @@ impl Store {
         }
         Ok(found)
     }
-
-    async fn delete(&self, path: &ObjectPath) -> Result<(), StoreError> {
-        match self.objects.delete(path).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
-    }
 }
 
 /// Why a session does not go on that nobody leads.

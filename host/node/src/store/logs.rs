@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use object_store::path::Path as ObjectPath;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::ObjectStore;
 use ringside_core::durable::LogName;
 
 use super::{Store, StoreError};
@@ -56,10 +56,7 @@ impl Store {
     /// [`StoreError::Backend`]: some may be left.
     pub async fn forget_log(&self, log: LogName, first: u64) -> Result<(), StoreError> {
         for number in self.log_numbers(log).await?.into_iter().take_while(|number| *number < first) {
-            match self.objects.delete(&object_path(log, number)).await {
-                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
+            self.delete(&object_path(log, number)).await?;
         }
         Ok(())
     }

@@ -25,7 +25,12 @@ const SETTLE_SELDOM: Duration = Duration::from_secs(4);
 const END_AGAIN: Duration = Duration::from_millis(50);
 
 impl Store {
-    /// Makes a record's number in its chain. False if there is one of that number.
+    /// Makes a record's number in its chain. False if there is one of that number. What the newest record and the one before
+    /// it leave behind is deleted, but for the first: nobody may begin a chain that was begun.
+    ///
+    /// That a number was made does not say that the record is the newest: whoever slept long enough makes one that was deleted.
+    /// So whoever makes any but the first looks for the newest after that ([`Store::try_record`], or
+    /// `ringside_core::leadership::chain`).
     ///
     /// # Errors
     /// [`StoreError::Backend`]: the record may be there all the same.
@@ -33,7 +38,17 @@ impl Store {
         // Plain data into memory always serializes.
         let payload = postcard::to_stdvec(record).unwrap_or_default();
         let object = envelope::seal(Kind::LeadershipRecord, RECORD_FORMAT, &payload);
-        self.create(&record_path(&record.session, record.number), object.into()).await
+        let is_made = self.create(&record_path(&record.session, record.number), object.into()).await?;
+        if let Some(old) = record.number.checked_sub(2).filter(|old| is_made && *old > 1) {
+            let (store, path) = (self.clone(), record_path(&record.session, old));
+            // Nobody waits for that.
+            tokio::spawn(async move {
+                if let Err(error) = store.delete(&path).await {
+                    tracing::debug!(%path, %error, "an old record stays");
+                }
+            });
+        }
+        Ok(is_made)
     }
 
     /// Makes a record's number in its chain. Whether the record is the newest of its chain then.
@@ -81,11 +96,10 @@ impl Store {
             if by.is_some_and(|by| newest.leader.node != by) {
                 return Ok(false);
             }
-            let last = newest.with_set(BTreeSet::new(), newest.position, Cause::Ended);
-            if self.put_record(&last).await? {
+            if self.try_record(&newest.ended(newest.position)).await? {
                 return Ok(true);
             }
-            // Somebody has made that number; lists may lag behind.
+            // Somebody has made another; lists may lag behind.
             tokio::time::sleep(END_AGAIN).await;
         }
     }
@@ -95,17 +109,29 @@ impl Store {
     /// # Errors
     /// [`StoreError`]. A damaged record is none that an older one could stand for.
     pub async fn newest_record(&self, session: &SessionId) -> Result<Option<Record>, StoreError> {
-        let objects: Vec<_> = self.objects.list(Some(&records_path(session))).try_collect().await?;
-        let numbers = objects.iter().filter_map(|object| object.location.filename()?.parse::<u64>().ok());
-        let Some(number) = numbers.max() else { return Ok(None) };
+        let mut listed = self.newest_number(session).await?;
+        let (number, bytes) = loop {
+            let Some(number) = listed else { return Ok(None) };
+            if let Some(bytes) = self.get(&record_path(session, number)).await? {
+                break (number, bytes);
+            }
+            // Newer ones were made since, and this one deleted: there is more in the list then.
+            listed = self.newest_number(session).await?;
+            if listed.is_some_and(|newer| newer <= number) {
+                return Err(StoreError::Missing(format!("record {number} of {session}")));
+            }
+        };
         let path = record_path(session, number);
-        let missing = || StoreError::Missing(format!("record {number} of {session}"));
-        let bytes = self.get(&path).await?.ok_or_else(missing)?;
         decode(session, number, &bytes).map(Some).map_err(|what| StoreError::Damaged { name: path.to_string(), what })
     }
 }
 
 impl Store {
+    async fn newest_number(&self, session: &SessionId) -> Result<Option<u64>, StoreError> {
+        let objects: Vec<_> = self.objects.list(Some(&records_path(session))).try_collect().await?;
+        Ok(objects.iter().filter_map(|object| object.location.filename()?.parse().ok()).max())
+    }
+
     /// All sessions that have records. For the rare case: it looks at all names.
     ///
     /// # Errors

@@ -216,9 +216,12 @@ impl Bot {
                     return Ok(is_over);
                 }
             }
-            Event::Rewound { tick, last_output, .. } => {
+            Event::Rewound { tick, last_output, superseded, .. } => {
                 self.played.rewound += 1;
-                self.seen.rewound(tick, last_output, self.kind.forks && self.was_cut.load(Relaxed))?;
+                if superseded && !(self.kind.forks && self.was_cut.load(Relaxed)) {
+                    return Err(self.seen.broken("promises are withdrawn, and there was no fork"));
+                }
+                self.seen.rewound(tick, last_output, superseded)?;
             }
             Event::Rejected { number, cause } => {
                 return Err(self.seen.broken(&format!("message {number} is rejected: {cause}")));

@@ -4,58 +4,29 @@ use ringside_client::Event;
 use ringside_core::durable::object::{Content, Item, Object};
 use ringside_core::ids::SessionId;
 use ringside_test_support::cluster::Cluster;
-use ringside_test_support::object_server::ObjectServer;
 use ringside_test_support::skip;
 use ringside_test_support::wait::{until, within};
 
-use crate::durable::{kill_all, objects, player, show, start_again};
+use crate::durable::{kill_all, player, show, start_again};
 use crate::player::Player;
-
-/// A cluster's store, looked at from outside.
-enum Store {
-    Directory,
-    Bucket,
-}
-
-impl Store {
-    /// Objects of the logs of all nodes: their names and bytes, in order.
-    fn log_objects(&self, cluster: &Cluster) -> Vec<(String, Vec<u8>)> {
-        match self {
-            Store::Directory => {
-                let read = |path: &std::path::PathBuf| std::fs::read(path).expect("an object");
-                let named = |path: std::path::PathBuf| (path.to_string_lossy().into_owned(), read(&path));
-                objects(&cluster.store()).into_iter().map(named).collect()
-            }
-            Store::Bucket => {
-                let mut names = cluster.server().objects();
-                names.retain(|name| name.starts_with("cluster/logs/"));
-                names.sort();
-                names.into_iter().map(|name| (name.clone(), cluster.server().get(&name))).collect()
-            }
-        }
-    }
-
-    fn replace(&self, cluster: &Cluster, name: &str, bytes: &[u8]) {
-        match self {
-            Store::Directory => std::fs::write(name, bytes).expect("an object"),
-            Store::Bucket => cluster.server().put(name, bytes),
-        }
-    }
-}
+use crate::store::Store;
 
 #[derive(Clone, Copy)]
 enum Damage {
     Truncated,
     Flipped,
+    Missing,
 }
 
 impl Damage {
-    fn apply(self, bytes: &mut Vec<u8>) {
+    fn apply(self, mut bytes: Vec<u8>) -> Option<Vec<u8>> {
         let middle = bytes.len() / 2;
         match self {
             Damage::Truncated => bytes.truncate(middle),
             Damage::Flipped => bytes[middle] ^= 1,
+            Damage::Missing => return None,
         }
+        Some(bytes)
     }
 
     /// What is said of it.
@@ -63,6 +34,7 @@ impl Damage {
         match self {
             Damage::Truncated => "bytes, it has",
             Damage::Flipped => "checksum",
+            Damage::Missing => "it is missing",
         }
     }
 }
@@ -95,7 +67,11 @@ async fn begin(cluster: &Cluster, node: &str, key: &str) -> (SessionId, Player) 
     (created["session"].as_str().expect("a session").parse().expect("a name"), player)
 }
 
-async fn is_named_and_no_more_is_lost(store: Store, mut cluster: Cluster, damage: Damage) {
+async fn is_named_and_no_more_is_lost(store: Store, damage: Damage) {
+    let mut cluster = match store.cluster(2).await {
+        Ok(cluster) => cluster,
+        Err(why) => skip!("{why}"),
+    };
     cluster.node(1).push("echo-durable");
     cluster.agreed().await;
     let (victim, mut ada) = begin(&cluster, "1", "victim").await;
@@ -113,12 +89,13 @@ async fn is_named_and_no_more_is_lost(store: Store, mut cluster: Cluster, damage
     })
     .await;
     ada.exchange(10).await;
+    // What comes after it shows that there was something before.
+    others[0].exchange(5).await;
     let places = kill_all(&mut cluster);
-    let objects = store.log_objects(&cluster);
+    let objects = store.objects(&cluster, "logs");
     let of_it = objects.iter().rev().find(|(_, bytes)| is_of(bytes, &victim));
-    let (damaged, mut bytes) = of_it.cloned().expect("an object of its own");
-    damage.apply(&mut bytes);
-    store.replace(&cluster, &damaged, &bytes);
+    let (damaged, bytes) = of_it.cloned().expect("an object of its own");
+    store.replace(&cluster, &damaged, damage.apply(bytes).as_deref());
     start_again(&mut cluster, &places);
 
     let number = damaged.rsplit('/').next().expect("a number").trim_start_matches('0');
@@ -139,36 +116,32 @@ async fn is_named_and_no_more_is_lost(store: Store, mut cluster: Cluster, damage
     assert!((1..=10).contains(&told), "{told}");
 }
 
-async fn in_directory(damage: Damage) {
-    is_named_and_no_more_is_lost(Store::Directory, Cluster::start_at_rest(None, 2).await, damage).await;
-}
-
-async fn in_bucket(server: ObjectServer, damage: Damage) {
-    is_named_and_no_more_is_lost(Store::Bucket, Cluster::start_with_bucket(2, server).await, damage).await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_truncated_object_is_named_and_no_more_than_it_is_lost() {
-    in_directory(Damage::Truncated).await;
+    is_named_and_no_more_is_lost(Store::Directory, Damage::Truncated).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_with_a_flipped_bit_is_named_and_no_more_than_it_is_lost() {
-    in_directory(Damage::Flipped).await;
+    is_named_and_no_more_is_lost(Store::Directory, Damage::Flipped).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_object_is_named_and_no_more_than_it_is_lost() {
+    is_named_and_no_more_is_lost(Store::Directory, Damage::Missing).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_truncated_object_of_a_bucket_is_named_and_no_more_than_it_is_lost() {
-    match ObjectServer::start() {
-        Ok(server) => in_bucket(server, Damage::Truncated).await,
-        Err(why) => skip!("{why}"),
-    }
+    is_named_and_no_more_is_lost(Store::Bucket, Damage::Truncated).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_of_a_bucket_with_a_flipped_bit_is_named_and_no_more_than_it_is_lost() {
-    match ObjectServer::start() {
-        Ok(server) => in_bucket(server, Damage::Flipped).await,
-        Err(why) => skip!("{why}"),
-    }
+    is_named_and_no_more_is_lost(Store::Bucket, Damage::Flipped).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_object_of_a_bucket_is_named_and_no_more_than_it_is_lost() {
+    is_named_and_no_more_is_lost(Store::Bucket, Damage::Missing).await;
 }

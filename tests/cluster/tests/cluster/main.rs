@@ -3,6 +3,7 @@
 
 mod away;
 mod change;
+mod clearing;
 mod clocks;
 mod damage;
 mod demo;
@@ -32,6 +33,7 @@ mod resets;
 mod resolve;
 mod sealed;
 mod skew;
+mod store;
 mod storms;
 mod suspects;
 mod twins;

@@ -208,7 +208,8 @@ impl Player {
             Event::Rewound { tick, last_output, superseded, .. } => {
                 self.rewound += 1;
                 self.superseded += u32::from(superseded);
-                self.seen.rewound(tick, last_output, self.may_fork).expect("every promise kept");
+                assert!(!superseded || self.may_fork, "promises are withdrawn, and there was no fork");
+                self.seen.rewound(tick, last_output, superseded).expect("every promise kept");
             }
             Event::Disconnected { cause } => {
                 self.seen.note(format_args!("disconnected: {cause}"));

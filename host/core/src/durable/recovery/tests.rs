@@ -131,6 +131,36 @@ fn what_was_deleted_because_it_was_not_needed_is_not_missing() {
 }
 
 #[test]
+fn a_log_that_nobody_needs_any_more_is_its_seal_and_what_says_so() {
+    let epoch = run().first_epoch();
+    let begun = (1, object(1, vec![opened("a", Tier::Durable), entries("a", epoch, 1..=4)]));
+    let seal = (2, seal(run(), 2, 2, run()));
+    let clearance = (3, clearance(run(), 3, 3, run()));
+    let known = |objects: &[(u64, Bytes)]| {
+        let chain = read(objects);
+        (chain.is_cleared(), chain.damage().count(), chain.sealed_by(), chain.next_number())
+    };
+    assert_eq!(known(&[begun.clone(), seal.clone()]), (false, 0, Some(run()), 3));
+    assert_eq!(known(&[seal.clone()]), (false, 1, Some(run()), 3));
+    assert_eq!(known(&[seal.clone(), clearance.clone()]), (true, 0, Some(run()), 3));
+    assert_eq!(known(&[begun.clone(), seal.clone(), clearance]), (true, 0, Some(run()), 3), "not deleted yet");
+    // Nothing else that comes after a seal says anything.
+    assert_eq!(known(&[seal.clone(), (3, object(3, Vec::new()))]), (false, 1, Some(run()), 3));
+    assert_eq!(known(&[seal, (3, Bytes::from("who knows"))]), (false, 1, Some(run()), 3));
+}
+
+#[test]
+fn a_log_is_needed_for_the_sake_of_what_does_not_begin_elsewhere() {
+    let member = |id: u64| Member { node: Node { id: NodeId(id), generation: 1 }, worker: WorkerId(0) };
+    let led = Leadership::first(session("a"), member(1));
+    assert!(needs(Some(&led), false) && !needs(Some(&led), true));
+    assert!(!needs(Some(&led.ended(9)), false) && !needs(None, false));
+    let moved = |in_sync: &[Member]| led.with_set(in_sync.iter().copied().collect(), 9, Cause::Evicted);
+    assert!(moved(&[]).is_at_rest() && !needs(Some(&moved(&[])), false));
+    assert!(needs(Some(&moved(&[member(2)])), false), "it is not in the store alone yet");
+}
+
+#[test]
 fn what_was_open_at_the_end_is_known_by_tier() {
     let chain = read(&[
         (1, object(1, vec![opened("a", Tier::Durable), opened("b", Tier::Replicated), opened("c", Tier::Volatile)])),

@@ -286,6 +286,60 @@ fn make_all(writer: &mut Writer, now: u64) -> Vec<Output> {
     }
 }
 
+/// Entries of `a` are written until something may go, then what follows that; the first that stays.
+fn forgets(writer: &mut Writer, now: u64, from: Position) -> u64 {
+    let mut first = None;
+    for position in from..=from + LOG_ROSTER_OBJECTS + 1 {
+        writer.handle_item(now, entries("a", position..=position));
+        writer.handle_item(now, checkpoint("a", position, 10));
+        let said = make_all(writer, now);
+        first = first.or(said.iter().find_map(|output| match output {
+            Output::Forget { first } => Some(*first),
+            _ => None,
+        }));
+    }
+    first.unwrap_or(0)
+}
+
+#[test]
+fn what_another_leads_now_stays_until_that_one_has_written_it() {
+    let closed = |why| Item::Closed { session: session("gone"), why };
+    let begun = || {
+        let mut writer = Writer::new(run(), 1);
+        assert_eq!(forgets(&mut writer, 0, 1), LOG_ROSTER_OBJECTS, "nothing else holds it up");
+        writer.handle_item(0, entries("gone", 1..=5));
+        make_all(&mut writer, 0);
+        let held = writer.next_number() - 1;
+        (writer, held)
+    };
+    let (mut writer, held) = begun();
+    writer.handle_item(0, closed(Closed::LedElsewhere));
+    assert_eq!(forgets(&mut writer, DEPARTED_US - 1, 1000), held);
+    assert_eq!(forgets(&mut writer, DEPARTED_US - 1, 2000), 0);
+    assert!(forgets(&mut writer, DEPARTED_US, 3000) > held);
+    // It comes back for a moment: what there was is still needed.
+    let (mut writer, held) = begun();
+    writer.handle_item(0, closed(Closed::LedElsewhere));
+    forgets(&mut writer, 1, 1000);
+    writer.handle_item(1, entries("gone", 9..=9));
+    writer.handle_item(1, closed(Closed::LedElsewhere));
+    assert_eq!(forgets(&mut writer, DEPARTED_US, 2000), 0);
+    assert!(forgets(&mut writer, DEPARTED_US + 1, 3000) > held);
+    // Nobody needs what has ended.
+    let (mut writer, held) = begun();
+    writer.handle_item(0, closed(Closed::LedElsewhere));
+    writer.handle_item(0, closed(Closed::Ended));
+    assert!(forgets(&mut writer, 0, 1000) > held);
+    // Not for more objects than whatever else holds them up.
+    let (mut writer, held) = begun();
+    writer.handle_item(0, closed(Closed::LedElsewhere));
+    let mut first = 0;
+    for at in 0..LOG_HELD_OBJECTS / LOG_ROSTER_OBJECTS + 2 {
+        first = first.max(forgets(&mut writer, 1, 1000 * (at + 1)));
+    }
+    assert!(first > held);
+}
+
 #[test]
 fn an_increment_needs_the_whole_checkpoint_that_it_goes_back_to() {
     let mut writer = Writer::new(run(), 1);

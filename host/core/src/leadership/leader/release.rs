@@ -32,9 +32,19 @@ impl Leader {
         is_free && self.right_until().map_or(self.doubtful_since.is_none(), |until| now < until)
     }
 
+    /// Up to where all have the log who may come to lead next: its end, if nobody follows.
+    pub fn replicated(&self) -> Position {
+        self.everywhere().map_or(self.end, |everywhere| everywhere.min(self.end))
+    }
+
+    /// Up to where every follower that counts has the log.
+    fn everywhere(&self) -> Option<Position> {
+        self.counted().iter().map(|who| self.peers.get(who).map_or(0, |peer| peer.received)).min()
+    }
+
     /// Up to where the log is safe at the session's tier.
     fn safe(&self) -> Position {
-        let everywhere = self.counted().iter().map(|who| self.peers.get(who).map_or(0, |peer| peer.received)).min();
+        let everywhere = self.everywhere();
         match self.terms.tier {
             // Whoever is kept is to go on with all of it, should this process not last.
             Tier::Volatile if self.keeps() => everywhere.unwrap_or(self.end),

@@ -47,6 +47,8 @@ impl Worker {
         }) {
             self.obey_one(now, index, output);
         }
+        // It may have waited for a follower.
+        self.hand_on_checkpoint(index);
         self.look_after(now, index);
     }
 

@@ -1,0 +1,78 @@
+//! A cluster's store, looked at from outside.
+
+use std::path::{Path, PathBuf};
+
+use ringside_test_support::cluster::Cluster;
+use ringside_test_support::object_server::ObjectServer;
+
+use crate::durable::{is_being_written, objects_of};
+
+/// What it is.
+#[derive(Clone, Copy)]
+pub enum Store {
+    Directory,
+    Bucket,
+}
+
+impl Store {
+    /// A cluster with such a store; no session goes to another node by itself.
+    ///
+    /// # Errors
+    /// Why this machine has none.
+    pub async fn cluster(self, count: u64) -> Result<Cluster, String> {
+        match self {
+            Store::Directory => Ok(Cluster::start_at_rest(None, count).await),
+            Store::Bucket => Ok(Cluster::start_with_bucket(count, ObjectServer::start()?).await),
+        }
+    }
+
+    /// The names of the objects below a place in it, in order.
+    pub fn names(self, cluster: &Cluster, below: &str) -> Vec<String> {
+        let mut names = match self {
+            Store::Directory => {
+                let mut paths = Vec::new();
+                files_below(&cluster.store().join(below), &mut paths);
+                paths.iter().map(|path| path.to_string_lossy().into_owned()).collect()
+            }
+            Store::Bucket => {
+                let prefix = format!("cluster/{below}/");
+                cluster.server().objects().into_iter().filter(|name| name.starts_with(&prefix)).collect::<Vec<_>>()
+            }
+        };
+        names.sort();
+        names
+    }
+
+    /// The objects below a place in it: their names and bytes, in order.
+    pub fn objects(self, cluster: &Cluster, below: &str) -> Vec<(String, Vec<u8>)> {
+        let read = |name: String| match self {
+            Store::Directory => (name.clone(), std::fs::read(name).expect("an object")),
+            Store::Bucket => (name.clone(), cluster.server().get(&name)),
+        };
+        self.names(cluster, below).into_iter().map(read).collect()
+    }
+
+    /// Puts other bytes in an object's place, or nothing.
+    pub fn replace(self, cluster: &Cluster, name: &str, bytes: Option<&[u8]>) {
+        match (self, bytes) {
+            (Store::Directory, Some(bytes)) => std::fs::write(name, bytes).expect("an object"),
+            (Store::Directory, None) => std::fs::remove_file(name).expect("an object"),
+            (Store::Bucket, Some(bytes)) => cluster.server().put(name, bytes),
+            (Store::Bucket, None) => cluster.server().delete(name),
+        }
+    }
+}
+
+fn files_below(directory: &Path, files: &mut Vec<PathBuf>) {
+    // One that is not there has none.
+    if !directory.exists() {
+        return;
+    }
+    for path in objects_of(directory) {
+        match path.is_dir() {
+            true => files_below(&path, files),
+            false if !is_being_written(&path) => files.push(path),
+            false => {}
+        }
+    }
+}
