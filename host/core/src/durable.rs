@@ -13,6 +13,9 @@
 //!     └── may be deleted when a list and a checkpoint of every session came after it ──┘
 //! ```
 //!
+//! What another run leads now is kept until it begins in that one's log, and a log that was taken over until all of it does:
+//! then it is deleted but for its seal ([`recovery::needs`]).
+//!
 //! | file | owns |
 //! |---|---|
 //! | [`object`] | what an object holds, and its bytes |
@@ -23,7 +26,8 @@
 //! in this run needs no checkpoint. A leader that was promoted begins its track with a checkpoint: what came before is in
 //! the chain of who led before. So a session that was led by several runs is found by going back along the lineage of its
 //! newest record ([`recovery::start`]): the newest track that can be used holds everything that was released as durable,
-//! for a leader releases nothing of its own before its checkpoint is stored.
+//! for a leader releases nothing of its own before its checkpoint is stored, and stores none that a follower which counts is
+//! not as far as: whoever is promoted goes on at or after it.
 
 use std::fmt;
 use std::str::FromStr;

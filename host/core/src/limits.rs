@@ -207,6 +207,9 @@ pub const LOG_ROSTER_OBJECTS: u64 = 64;
 /// many. With as few as there are between two lists, a busy log would ask its sessions for all of their state again and again
 /// and no increment would ever follow; with many more, a node would take long to come back.
 pub const LOG_HELD_OBJECTS: u64 = 1_024;
+/// Sessions that others lead now of which a log is kept until they have theirs. Beyond that, what a log has from the first
+/// such session on is kept as long as its run.
+pub const LOG_DEPARTED: usize = 16_384;
 /// Increments that follow a whole checkpoint. Beyond: the next is whole. At 5 s each recovery goes back 45 s at most, and
 /// what is written of a state that changes little is a ninth of it.
 pub const INCREMENTS: u32 = 8;

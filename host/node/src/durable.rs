@@ -4,6 +4,7 @@
 //! before another log is begun, and that it was begun after that, each in this order.
 
 mod clearing;
+mod logs;
 pub mod recovery;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -20,6 +21,7 @@ use ringside_worker::shell::WorkerHandle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use self::logs::Logs;
 use crate::limits::LOG_QUEUE;
 use crate::store::Store;
 use crate::workers::Handles;
@@ -33,6 +35,7 @@ enum Word {
     Workers(Handles),
     Items(WorkerId, Vec<Item>),
     Note(Item),
+    Evicted(SessionId),
     Rewrite,
     Has(Vec<SessionId>, oneshot::Sender<bool>),
     Stop(oneshot::Sender<()>),
@@ -62,7 +65,7 @@ impl NodeLog {
     pub fn start(store: Store, run: Node) -> NodeLog {
         let (words, queue) = mpsc::channel(LOG_QUEUE);
         let counters = Arc::<Counters>::default();
-        let (replies, answers) = mpsc::unbounded_channel();
+        let (answers, answered) = mpsc::unbounded_channel();
         let task = Task {
             store,
             writer: Writer::new(run, crate::random::u64()),
@@ -73,10 +76,10 @@ impl NodeLog {
             rewriting: VecDeque::new(),
             turns: 0,
             told: BTreeMap::new(),
-            replies,
+            answers,
             stopping: Vec::new(),
         };
-        tokio::spawn(task.run(queue, answers));
+        tokio::spawn(task.run(queue, answered));
         NodeLog { words, counters }
     }
 
@@ -98,6 +101,11 @@ impl NodeLog {
     /// Notes that this run leads a session no more.
     pub fn closed(&self, session: SessionId, why: Closed) {
         let _ = self.words.try_send(Word::Note(Item::Closed { session, why }));
+    }
+
+    /// Notes that a session that this run led is in the store, where nobody leads it.
+    pub fn evicted(&self, session: SessionId) {
+        let _ = self.words.try_send(Word::Evicted(session));
     }
 
     /// The checkpoints that it has are of a version that not everybody reads any more: all are written anew, a few at a time.
@@ -135,6 +143,13 @@ impl NodeLog {
     }
 }
 
+/// What came of a question that a task of its own has asked.
+enum Answer {
+    Store(u64, Reply),
+    /// What the log has of a session nobody needs.
+    Settled(SessionId),
+}
+
 struct Task {
     store: Store,
     writer: Writer,
@@ -149,12 +164,12 @@ struct Task {
     turns: u64,
     /// How many of those turns each worker has been told.
     told: BTreeMap<usize, u64>,
-    replies: mpsc::UnboundedSender<(u64, Reply)>,
+    answers: mpsc::UnboundedSender<Answer>,
     stopping: Vec<oneshot::Sender<()>>,
 }
 
 impl Task {
-    async fn run(mut self, mut queue: mpsc::Receiver<Word>, mut answers: mpsc::UnboundedReceiver<(u64, Reply)>) {
+    async fn run(mut self, mut queue: mpsc::Receiver<Word>, mut answered: mpsc::UnboundedReceiver<Answer>) {
         // Times are subtracted: it begins well above zero.
         let start = Instant::now();
         let now = || start.elapsed().as_micros() as u64 + 1_000_000;
@@ -169,7 +184,10 @@ impl Task {
                     Some(word) => self.handle(now(), word),
                     None => is_open = false,
                 },
-                Some((question, reply)) = answers.recv() => self.writer.handle_reply(now(), question, reply),
+                Some(answer) = answered.recv() => match answer {
+                    Answer::Store(question, reply) => self.writer.handle_reply(now(), question, reply),
+                    Answer::Settled(session) => self.writer.handle_settled(&session),
+                },
                 () = sleep_until(due) => self.writer.handle_timeout(now()),
                 () = sleep_until(again) => self.write_anew(),
             }
@@ -197,6 +215,11 @@ impl Task {
                     self.untold.remove(session);
                 }
                 self.writer.handle_item(now, item);
+            }
+            Word::Evicted(session) => {
+                self.places.remove(&session);
+                self.untold.remove(&session);
+                self.writer.handle_evicted(now, session);
             }
             Word::Rewrite => {
                 let written = self.writer.sessions().filter(|(_, first)| first.is_some());
@@ -247,6 +270,7 @@ impl Task {
                         }
                     });
                 }
+                Output::Departed(sessions) => self.ask_who_needs(sessions),
                 Output::Away(is_away) => {
                     self.counters.is_away.store(u64::from(is_away), Relaxed);
                     match is_away {
@@ -341,9 +365,24 @@ impl Task {
         }
     }
 
+    fn ask_who_needs(&self, sessions: Vec<SessionId>) {
+        let (mut logs, log, answers) = (Logs::new(self.store.clone()), self.writer.log(), self.answers.clone());
+        tokio::spawn(async move {
+            for session in sessions {
+                match logs.needs(log, &session).await {
+                    Ok(true) => {
+                        tracing::debug!(%session, "this log is needed for the sake of a session that another leads")
+                    }
+                    Ok(false) => _ = answers.send(Answer::Settled(session)),
+                    Err(error) => tracing::warn!(%session, %error, "whether the log is needed is asked again"),
+                }
+            }
+        });
+    }
+
     fn ask(&self, question: u64, request: Request) {
-        let (store, log, replies, counters) =
-            (self.store.clone(), self.writer.log(), self.replies.clone(), Arc::clone(&self.counters));
+        let (store, log, answers, counters) =
+            (self.store.clone(), self.writer.log(), self.answers.clone(), Arc::clone(&self.counters));
         tokio::spawn(async move {
             let reply = match request {
                 Request::Create { number, object } => {
@@ -363,7 +402,7 @@ impl Task {
                 tracing::warn!(%error, "the log is tried again");
                 Reply::Failed
             });
-            let _ = replies.send((question, reply));
+            let _ = answers.send(Answer::Store(question, reply));
         });
     }
 }

@@ -1,5 +1,6 @@
 //! What outlives the node: modules, the numbered versions of games, recordings. Only conditional *create* is relied
-//! on: an object is written once under a name of its own, and the highest number counts. Keeps nothing in memory.
+//! on: an object is written once under a name of its own, and the highest number counts. What newer ones have made useless is
+//! deleted, and could be made again: whoever makes one looks whether it is the newest. Keeps nothing in memory.
 //!
 //! ```text
 //! modules/<sha-256>.wasm                     the bytes that were uploaded

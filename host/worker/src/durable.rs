@@ -17,7 +17,7 @@ use ringside_core::limits::INCREMENTS;
 use ringside_sandbox::{Module, State};
 
 use crate::command::Event;
-use crate::replication::{Branches, CheckpointHead, Following, Job, Remains};
+use crate::replication::{Branches, CheckpointHead, Following, Job, Lead, Remains};
 use crate::worker::Worker;
 
 /// A session that begins again from the log of a run that is gone.
@@ -69,42 +69,54 @@ impl Worker {
         }
     }
 
-    /// The newest checkpoint of a durable session is for the log of the node, if it has not got it yet, and as soon as every
-    /// follower that counts is as far: what the log had before may be deleted then, and whoever leads next may have less than
-    /// this leader, but must find a checkpoint to go on from if it has none of its own yet.
+    /// A checkpoint of a durable session is for the log of the node, if that has none as new, as soon as every follower that
+    /// counts is as far: what the log had before may be deleted then, and whoever leads next may have less than this leader, but
+    /// must find a checkpoint to go on from if it has none of its own yet. One of before the leader's epoch is of no use there:
+    /// what came after it is in another log.
     pub(crate) fn hand_on_checkpoint(&mut self, index: usize) {
         let Some(session) = self.sessions.get_mut(index).and_then(Option::as_mut) else { return };
-        let Some(lead) = session.lead.as_mut().filter(|lead| lead.writes_log()) else { return };
-        let kept = lead.kept.as_ref().map_or(0, |state| state.position());
-        let is_due = |state: &Arc<State>| (kept + 1..=lead.core.replicated()).contains(&state.position());
-        let Some(state) = session.checkpoint.clone().filter(is_due) else { return };
+        let Some(lead) = session.lead.as_mut() else { return };
+        let (kept, first) = (lead.kept.as_ref().map_or(0, |state| state.position()), lead.core.first());
+        let is_new = |state: &Arc<State>| state.position() > kept && state.position() + 1 >= first;
+        let Some(newest) = session.checkpoint.as_ref().filter(|state| is_new(state)) else { return };
+        if !lead.writes_log() {
+            return;
+        }
+        // The first of several, or followers that are slow would never be as far.
+        let next = lead.keeping.take().filter(is_new).unwrap_or_else(|| Arc::clone(newest));
+        if next.position() > lead.core.replicated() {
+            lead.keeping = Some(next);
+            return;
+        }
+        lead.core.handle_checkpoint(next.position());
         // What it is compared with is in memory only until that is done, but for the newest, which the session has anyway.
-        let base = lead.kept.replace(Arc::clone(&state)).filter(|_| lead.increments < INCREMENTS);
+        let base = lead.kept.replace(Arc::clone(&next)).filter(|_| lead.increments < INCREMENTS);
         let head = CheckpointHead {
             session: session.id.clone(),
-            position: state.position(),
+            position: next.position(),
             lineage: lead.core.record().lineage.clone(),
             branches: lead.branches.clone(),
         };
         let epoch = session.epoch;
-        self.replication.job(Job::keep(epoch, head, base, state));
+        self.replication.job(Job::keep(epoch, head, base, next));
     }
 
-    /// A checkpoint for the log of the node is encoded.
+    /// A checkpoint for the log of the node is encoded. It is of no use there if the session is led elsewhere by now, or in
+    /// another epoch.
     pub(crate) fn checkpoint_encoded(
         &mut self,
         epoch: Epoch,
         head: CheckpointHead,
         (base, state): (Option<Position>, Bytes),
     ) {
+        let index = self.index_of(&head.session);
+        let Some(session) = index.and_then(|index| self.sessions[index].as_mut()) else { return };
+        let leads = |lead: &&mut Box<Lead>| lead.core.epoch() == epoch && lead.writes_log();
+        let Some(lead) = session.lead.as_mut().filter(leads) else { return };
+        lead.increments = if base.is_some() { lead.increments + 1 } else { 0 };
         // Plain data into memory always serializes.
         let beside = postcard::to_stdvec(&head.branches).unwrap_or_default().into();
         let CheckpointHead { session, position, lineage, .. } = head;
-        if let Some(index) = self.index_of(&session)
-            && let Some(lead) = self.sessions[index].as_mut().and_then(|session| session.lead.as_mut())
-        {
-            lead.increments = if base.is_some() { lead.increments + 1 } else { 0 };
-        }
         let checkpoint = Box::new(Checkpoint { session, epoch, position, lineage, beside, state });
         self.tell(Event::Log(vec![match base {
             Some(base) => Item::Increment { base, checkpoint },
@@ -117,7 +129,7 @@ impl Worker {
         let Some(index) = self.index_of(session) else { return };
         let Some(session) = self.sessions[index].as_mut() else { return };
         let Some(lead) = session.lead.as_mut().filter(|lead| lead.writes_log()) else { return };
-        lead.kept = None;
+        (lead.kept, lead.keeping) = (None, None);
         session.checkpoint_for_log(now);
         self.hand_on_checkpoint(index);
     }

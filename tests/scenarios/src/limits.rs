@@ -228,6 +228,11 @@ const OF_SESSIONS: &[Reached] = &[
         "host/core/src/durable/writer/tests.rs",
         "objects_before_a_list_and_every_checkpoint_may_go_and_who_holds_them_up_is_asked",
     ),
+    (
+        "LOG_DEPARTED",
+        "host/core/src/durable/writer/tests.rs",
+        "beyond_the_bound_of_those_that_others_lead_nothing_is_forgotten",
+    ),
     ("INCREMENTS", SESSIONS, "a_whole_checkpoint_follows_as_many_increments_as_there_may_be"),
 ];
 

@@ -219,7 +219,7 @@ impl World {
                 Output::Forget { first } => self.first = first,
                 Output::Sealed => assert!(was_sealed, "nobody else has written"),
                 Output::Reopened => self.reopened(),
-                Output::Away(_) => {}
+                Output::Departed(_) | Output::Away(_) => {}
             }
         }
     }

@@ -43,7 +43,8 @@ pub struct Object {
 pub enum Content {
     /// What the run's sessions did.
     Items(Vec<Item>),
-    /// Nothing follows: another run has taken over.
+    /// Nothing follows: another run has taken over. Unless it says so once more, for nothing before the first seal is needed
+    /// ([`clearance`](super::recovery::clearance)).
     Seal {
         /// Which.
         by: Node,

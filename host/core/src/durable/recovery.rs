@@ -2,6 +2,8 @@
 //! missing object is named, and loses no more than it held: a session whose entries were in it goes on from its checkpoint
 //! and the entries before; one whose later checkpoint is there loses nothing. An increment whose base was in such an object
 //! counts as if it were not there: the checkpoint before, and the entries since, are.
+//!
+//! When nobody needs a log any more an object after its seal says so ([`clearance`]), and all before the seal may be gone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -112,6 +114,11 @@ impl Start {
         Start { checkpoint: Some(checkpoint), increments: Vec::new(), log: Vec::new(), end, lacks: None }
     }
 
+    /// Whether it has everything up to where an epoch begins.
+    pub fn begins(&self, first: Position) -> bool {
+        self.end + 1 >= first
+    }
+
     /// Its checkpoints, the whole one first.
     pub fn checkpoints(&self) -> impl DoubleEndedIterator<Item = &Checkpoint> {
         self.checkpoint.as_deref().into_iter().chain(&self.increments)
@@ -156,8 +163,11 @@ impl Chain {
     /// Takes the next object that is there; numbers between the last and this one are missing.
     pub fn handle_object(&mut self, run: Node, number: u64, bytes: &[u8]) {
         if self.sealed_by.is_some() {
-            let is_clearance = |object: Object| matches!(object.content, Content::Seal { .. });
-            if number == self.next && Object::read(run, number, bytes).is_ok_and(is_clearance) {
+            if number == self.next && is_clearance(run, number, bytes) {
+                // Whatever is left of it is of no use.
+                self.tracks.clear();
+                self.open.clear();
+                self.ended.clear();
                 (self.is_cleared, self.first) = (true, number);
             }
             return;
@@ -226,11 +236,6 @@ impl Chain {
         !self.is_of_other_release && self.damage().next().is_none()
     }
 
-    /// The durable sessions that are named in it, also those that ended.
-    pub fn named(&self) -> BTreeSet<&SessionId> {
-        self.durable().into_iter().chain(&self.ended).collect()
-    }
-
     /// Whether it has something of an epoch of a session. Once it is sealed, nothing of that epoch is ever released any more.
     pub fn has(&self, session: &SessionId, epoch: Epoch) -> bool {
         self.tracks.get(session).is_some_and(|epochs| epochs.contains_key(&epoch))
@@ -278,21 +283,29 @@ impl Chain {
     }
 }
 
-/// From where a session goes on, by its newest record and the logs of the runs that led it: the newest track that begins.
-/// Of a track of an epoch that another followed, entries after that one's beginning never were. `track` answers what the
-/// log of an epoch's run has of it.
+/// From where a session goes on, by its newest record and the logs of the runs that led it: the newest track that begins. One
+/// that ends before its epoch did begin is taken only if no older one has more. Of a track of an epoch that another followed,
+/// entries after that one's beginning never were. `track` answers what the log of an epoch's run has of it, and whose that is.
 ///
 /// # Errors
 /// [`Lost`].
-pub fn start(record: &Leadership, mut track: impl FnMut(Epoch, Position) -> Option<Start>) -> Result<Start, Lost> {
-    let mut last = Position::MAX;
+pub fn start<T>(
+    record: &Leadership,
+    mut track: impl FnMut(Epoch, Position) -> Option<(Start, T)>,
+) -> Result<(Start, T), Lost> {
+    let (mut last, mut most) = (Position::MAX, None::<(Start, T)>);
     for Term { epoch, first } in record.lineage.terms().iter().rev() {
-        if let Some(start) = track(*epoch, last) {
-            return Ok(start);
+        if let Some(found) = track(*epoch, last) {
+            if found.0.begins(*first) {
+                return Ok(most.filter(|most| most.0.end >= found.0.end).unwrap_or(found));
+            }
+            if most.as_ref().is_none_or(|most| most.0.end < found.0.end) {
+                most = Some(found);
+            }
         }
         last = last.min(first.saturating_sub(1));
     }
-    Err(Lost::NoBeginning)
+    most.ok_or(Lost::NoBeginning)
 }
 
 /// Names an object that could not be read for the operator.
@@ -309,6 +322,14 @@ pub fn seal(run: Node, number: u64, maker: u64, by: Node) -> Bytes {
 /// first stays for ever.
 pub fn clearance(run: Node, number: u64, maker: u64, by: Node) -> Bytes {
     Object { run, number, maker, first: number.saturating_sub(1), content: Content::Seal { by } }.encode()
+}
+
+/// Whether an object is one that says that nothing before the one before it, which is a seal, is needed.
+pub fn is_clearance(run: Node, number: u64, bytes: &[u8]) -> bool {
+    // Two seals in a row are two who thought that there was none.
+    let says_so = |object: Object| object.first > 0 && number.checked_sub(1) == Some(object.first);
+    let is_seal = |object: &Object| matches!(object.content, Content::Seal { .. });
+    Object::read(run, number, bytes).ok().filter(is_seal).is_some_and(says_so)
 }
 
 /// Whether a log that is sealed may be needed for a session's sake, by the newest record of the session. It is not when the

@@ -26,7 +26,9 @@ use bytes::Bytes;
 use super::LogName;
 use super::object::{Checkpoint, Closed, Content, Item, Object, Opened};
 use crate::ids::{Epoch, Node, Position, SessionId};
-use crate::limits::{LOG_BACKLOG_BYTES, LOG_HELD_OBJECTS, LOG_ITEM_BYTES, LOG_OBJECT_BYTES, LOG_ROSTER_OBJECTS};
+use crate::limits::{
+    LOG_BACKLOG_BYTES, LOG_DEPARTED, LOG_HELD_OBJECTS, LOG_ITEM_BYTES, LOG_OBJECT_BYTES, LOG_ROSTER_OBJECTS,
+};
 
 /// The pause after the first error, µs; it doubles with each.
 pub const FIRST_PAUSE_US: u64 = 50_000;
@@ -36,8 +38,11 @@ pub const LONGEST_PAUSE_US: u64 = 2_000_000;
 pub const ANSWER_US: u64 = 10_000_000;
 /// How long notes of what is not durable wait for something to go with, µs: they must not cost a write each.
 pub const NOTES_US: u64 = 500_000;
-/// How long what another leads now is held as if it were led here, µs: until it has a checkpoint of its own in the store.
+/// How long after a session was led here last it is first asked whether its next leader has it in the store, and how long
+/// after that again, µs.
 pub const DEPARTED_US: u64 = 60_000_000;
+/// Of how many sessions at a time that is asked.
+const ASKED: usize = 256;
 /// How long after its first error the store counts as away, µs.
 pub const AWAY_US: u64 = 1_000_000;
 
@@ -102,6 +107,9 @@ pub enum Output {
         /// The first that stays.
         first: u64,
     },
+    /// Others lead these sessions now, and what this log has of them holds up what may be deleted: those that begin in
+    /// another log, or in none, are not needed here any more ([`Writer::handle_settled`]).
+    Departed(Vec<SessionId>),
     /// The store does not answer, or does again.
     Away(bool),
     /// Another may take over: nothing is stored any more, until the shell has told whoever leads something, and then says so
@@ -160,6 +168,15 @@ impl Track {
     }
 }
 
+/// What this log has of a session that another leads now.
+#[derive(Debug)]
+struct Departed {
+    /// The first object that its recovery may need.
+    first: u64,
+    /// When it is asked whether that is so.
+    due: u64,
+}
+
 /// An object on its way.
 #[derive(Debug)]
 struct Flight {
@@ -196,8 +213,10 @@ pub struct Writer {
     roster_at: u64,
     open: BTreeMap<SessionId, Opened>,
     tracks: BTreeMap<SessionId, Track>,
-    /// The first object of what another leads now, and until when it is held.
-    departed: BTreeMap<SessionId, (u64, u64)>,
+    /// Sessions that others lead now, of which this log may have what nobody else has.
+    departed: BTreeMap<SessionId, Departed>,
+    /// The first object of those for which there was no room among them: nothing from there on is ever forgotten.
+    crowded_out: Option<u64>,
     backlog: VecDeque<Item>,
     backlog_bytes: usize,
     /// When what waits is written at the latest.
@@ -230,6 +249,7 @@ impl Writer {
             open: BTreeMap::new(),
             tracks: BTreeMap::new(),
             departed: BTreeMap::new(),
+            crowded_out: None,
             backlog: VecDeque::new(),
             backlog_bytes: 0,
             due: None,
@@ -350,15 +370,29 @@ impl Writer {
         (self.next, self.first, self.said_first) = (self.log.first, self.log.first, self.log.first);
         self.tracks.clear();
         self.departed.clear();
+        self.crowded_out = None;
         self.unasked.clear();
         self.write(now);
     }
 
     /// Another leads it now. What this log has of it is needed until that one's has its beginning; nobody says when that is.
     fn hold(&mut self, now: u64, session: SessionId, first: u64) {
-        self.departed.retain(|_, (_, until)| *until > now);
-        let held = self.departed.entry(session).or_insert((first, 0));
-        *held = (held.0.min(first), now.saturating_add(DEPARTED_US));
+        if self.departed.len() >= LOG_DEPARTED {
+            self.crowded_out = Some(self.crowded_out.map_or(first, |before| before.min(first)));
+            return;
+        }
+        self.departed.insert(session, Departed { first, due: now.saturating_add(DEPARTED_US) });
+    }
+
+    /// A session is in the store as who activates it needs it. Nobody needs what this log has of it.
+    pub fn handle_evicted(&mut self, now: u64, session: SessionId) {
+        self.handle_item(now, closed(session.clone(), false));
+        self.departed.remove(&session);
+    }
+
+    /// Nobody needs what this log has of a session that others lead ([`Output::Departed`]).
+    pub fn handle_settled(&mut self, session: &SessionId) {
+        self.departed.remove(session);
     }
 
     /// Whether there is room for entries; where there is none, or they do not follow what was taken, a hole begins.
@@ -371,7 +405,7 @@ impl Writer {
         bytes: usize,
     ) -> bool {
         let is_full = self.backlog_bytes + bytes > LOG_BACKLOG_BYTES;
-        let track = self.tracks.entry(session.clone()).or_insert_with(|| Track::new(epoch, before));
+        let track = track(&mut self.tracks, &mut self.departed, session, (epoch, before));
         if crate::leadership::newer(track.epoch, epoch) {
             return false;
         }
@@ -399,7 +433,7 @@ impl Writer {
     fn takes_checkpoint(&mut self, checkpoint: &Checkpoint, base: Option<Position>, bytes: usize) -> bool {
         let Checkpoint { session, epoch, position, .. } = checkpoint;
         let is_full = self.backlog_bytes > 0 && self.backlog_bytes + bytes > LOG_BACKLOG_BYTES;
-        let track = self.tracks.entry(session.clone()).or_insert_with(|| Track::new(*epoch, *position));
+        let track = track(&mut self.tracks, &mut self.departed, session, (*epoch, *position));
         if track.epoch != *epoch {
             if crate::leadership::newer(track.epoch, *epoch) {
                 return false;
@@ -414,11 +448,11 @@ impl Writer {
             return false;
         }
         track.is_asked = false;
-        track.taken = track.taken.max(*position);
         if is_full || bytes > LOG_ITEM_BYTES {
             self.left_out += 1;
             return false;
         }
+        track.taken = track.taken.max(*position);
         track.newest = Some(*position);
         true
     }
@@ -605,10 +639,18 @@ impl Writer {
     /// A list of all sessions is in the object of this number: what is before it and before what recovery needs may go when
     /// the next object has said so.
     fn forget(&mut self, now: u64, roster: u64) {
-        // Held for a while, and not for more objects than whatever else holds them up.
-        self.departed.retain(|_, (first, until)| *until > now && *first + LOG_HELD_OBJECTS >= roster);
-        let departed = self.departed.values().map(|(first, _)| *first);
+        let departed = self.departed.values().map(|departed| departed.first).chain(self.crowded_out);
         let first = self.tracks.values().filter_map(Track::first).chain(departed).min().unwrap_or(roster).min(roster);
+        let due = self.departed.iter_mut().filter(|(_, departed)| departed.due <= now).take(ASKED);
+        let asked: Vec<SessionId> = due
+            .map(|(session, departed)| {
+                departed.due = now.saturating_add(DEPARTED_US);
+                session.clone()
+            })
+            .collect();
+        if !asked.is_empty() {
+            self.outputs.push_back(Output::Departed(asked));
+        }
         self.first = self.first.max(first);
         for (session, track) in &mut self.tracks {
             let holds_up = track.first().is_some_and(|first| first + LOG_HELD_OBJECTS < roster);
@@ -629,6 +671,19 @@ impl Writer {
     pub fn sessions(&self) -> impl Iterator<Item = (&SessionId, Option<u64>)> {
         self.tracks.iter().map(|(session, track)| (session, track.first()))
     }
+}
+
+/// A session's track; a new one goes on from what there is of it here, where it was led before.
+fn track<'a>(
+    tracks: &'a mut BTreeMap<SessionId, Track>,
+    departed: &mut BTreeMap<SessionId, Departed>,
+    session: &SessionId,
+    (epoch, before): (Epoch, Position),
+) -> &'a mut Track {
+    tracks.entry(session.clone()).or_insert_with(|| {
+        let former = departed.remove(session).map(|departed| departed.first);
+        Track { former, ..Track::new(epoch, before) }
+    })
 }
 
 /// What a closing session is noted as.

@@ -100,6 +100,8 @@ pub struct Leader {
     committed: Position,
     /// Where its log ended when it came to lead: whoever led before may have committed all of that.
     inherited: Position,
+    /// The last checkpoint that went to the store: what came before it may be gone there.
+    checkpoint: Position,
     released: Option<Release>,
     peers: BTreeMap<Member, Peer>,
     /// Who counted, and is not known to have heard of the record that ended it.
@@ -226,6 +228,7 @@ impl Leader {
             stored: 0,
             committed: 0,
             inherited: end,
+            checkpoint: 0,
             released: None,
             peers,
             former: BTreeMap::new(),
@@ -269,6 +272,17 @@ impl Leader {
     /// Up to where nothing is ever withdrawn.
     pub fn committed(&self) -> Position {
         self.committed
+    }
+
+    /// The first position that its epoch may append.
+    pub fn first(&self) -> Position {
+        self.record.lineage.terms().last().map_or(1, |term| term.first)
+    }
+
+    /// A checkpoint goes to the store, which every follower that counts has come to ([`Leader::replicated`]): nobody comes to
+    /// count who has less.
+    pub fn handle_checkpoint(&mut self, position: Position) {
+        self.checkpoint = self.checkpoint.max(position);
     }
 
     /// Records in its log that do not count yet.

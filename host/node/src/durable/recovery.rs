@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream::{self, StreamExt as _};
 use ringside_core::directory::Charter;
 use ringside_core::durable::LogName;
 use ringside_core::durable::object::{Checkpoint, Opened};
@@ -22,7 +21,8 @@ use ringside_worker::durable::Restore;
 use tokio::time::Instant;
 
 use super::NodeLog;
-use super::clearing::Clearing;
+use super::clearing::{Clearing, Done};
+use super::logs::Logs;
 use crate::catalogue::Catalogue;
 use crate::chains::Chains;
 use crate::control::{Control, ControlError, Recovering};
@@ -34,9 +34,6 @@ pub const GONE: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_secs(2);
 /// How long a node waits for a follower to lead what is not durable before it says that it was lost.
 const LOST_AFTER: Duration = Duration::from_secs(6);
-
-/// Objects of a log that are asked for at a time: a bucket takes tens of milliseconds for each, and a log has a thousand.
-const READ_AHEAD: usize = 8;
 
 /// Why a session does not go on now.
 #[derive(Debug, thiserror::Error)]
@@ -55,8 +52,9 @@ enum NotNow {
     Module(String),
     #[error("{0}")]
     OtherRelease(String),
+    /// By its newest record, if it has one.
     #[error("{0}")]
-    Lost(String),
+    Lost(String, Option<Box<Record>>),
 }
 
 /// What became of a session.
@@ -88,62 +86,27 @@ pub struct Recovery {
     pub began: Instant,
 }
 
-/// Logs that were read.
-#[derive(Default)]
-pub(super) struct Logs {
-    by_name: BTreeMap<LogName, Chain>,
-    /// Checkpoints that say what they are not: logs are read as if they had never been.
-    useless: BTreeSet<(SessionId, Epoch, Position)>,
-}
-
-impl Logs {
-    /// Those of a run, oldest first.
-    pub fn of(&self, run: Node) -> impl DoubleEndedIterator<Item = (&LogName, &Chain)> {
-        self.by_name.iter().filter(move |(name, _)| name.run == run)
-    }
-
-    fn newest(&self, run: Node) -> Option<(&LogName, &Chain)> {
-        self.of(run).next_back()
-    }
-
-    fn is_sealed(&self, run: Node) -> bool {
-        self.newest(run).is_some_and(|(_, log)| log.sealed_by().is_some())
-    }
-
-    fn forget(&mut self, run: Node) {
-        self.by_name.retain(|name, _| name.run != run);
-    }
-
-    /// From where a session goes on by what the logs of an epoch's run have of that epoch.
-    fn start(&self, session: &SessionId, epoch: Epoch, last: Position) -> Option<Start> {
-        let found = self.of(Node::of_epoch(epoch)).filter_map(|(_, log)| log.start(session, epoch, last));
-        found.max_by_key(|start| start.end)
-    }
-
-    /// A checkpoint is of no use: whatever was read is read again without it.
-    fn distrust(&mut self, session: &SessionId, epoch: Epoch, position: Position) {
-        self.useless.insert((session.clone(), epoch, position));
-        self.by_name.clear();
-    }
-}
-
 impl Recovery {
-    /// Takes over the earlier runs of this node, then, as long as it runs, those of nodes that are gone.
+    /// Takes over the earlier runs of this node, then, as long as it runs, those of nodes that are gone; and clears what nobody
+    /// needs of their logs.
     pub async fn run(self) {
-        let mut done = BTreeSet::new();
-        self.own(&mut done).await;
+        let done = Done::default();
+        let clearing = Clearing { me: self.me, store: self.store.clone(), done: Arc::clone(&done) };
+        tokio::join!(self.take_over_all(&done), clearing.run());
+    }
+
+    async fn take_over_all(&self, done: &Done) {
+        let mut looked = BTreeSet::new();
+        self.own(done, &mut looked).await;
         self.control.recovered().await;
         let mut unseen: BTreeMap<Node, Instant> = BTreeMap::new();
         let mut said = BTreeSet::new();
-        let mut clearing = Clearing::default();
         loop {
             tokio::time::sleep(LOOK).await;
-            let Ok(logs) = self.store.logs().await else { continue };
-            self.clear_due(&mut clearing, &logs, &done).await;
-            let others = logs.into_iter().filter(|log| log.run != self.me && !done.contains(log)).map(|log| log.run);
-            let others: Vec<Node> = others.collect::<BTreeSet<Node>>().into_iter().collect();
-            let Ok(presence) = self.control.presence(others.clone()).await else { continue };
-            for (run, presence) in others.into_iter().zip(presence) {
+            let Ok(runs) = self.unfinished(done, &mut looked).await else { continue };
+            unseen.retain(|run, _| runs.contains(run));
+            let Ok(presence) = self.control.presence(runs.clone()).await else { continue };
+            for (run, presence) in runs.into_iter().zip(presence) {
                 if presence.is_present {
                     unseen.remove(&run);
                     continue;
@@ -151,28 +114,45 @@ impl Recovery {
                 let since = *unseen.entry(run).or_insert_with(Instant::now);
                 let is_own = run.id == self.me.id && run.generation < self.me.generation;
                 if is_own || presence.is_ours && since.elapsed() >= GONE {
-                    self.take_over(run, &mut done, &mut said).await;
+                    self.take_over(run, done, &mut said).await;
                 }
             }
         }
     }
 
-    async fn own(&self, done: &mut BTreeSet<LogName>) {
-        let logs = match self.store.logs().await {
-            Ok(logs) => logs,
+    /// Other runs that have logs with which recovery is not done. With what is cleared it is: most runs that ever were are,
+    /// and each is `looked` at once.
+    async fn unfinished(&self, done: &Done, looked: &mut BTreeSet<LogName>) -> Result<Vec<Node>, StoreError> {
+        let mut logs = self.store.logs().await?;
+        logs.retain(|log| log.run != self.me);
+        let unknown: Vec<LogName> = logs.iter().copied().filter(|log| looked.insert(*log)).collect();
+        let cleared = Logs::cleared(&self.store, unknown).await;
+        let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+        done.extend(cleared);
+        Ok(logs
+            .into_iter()
+            .filter(|log| !done.contains(log))
+            .map(|log| log.run)
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect())
+    }
+
+    async fn own(&self, done: &Done, looked: &mut BTreeSet<LogName>) {
+        let runs = match self.unfinished(done, looked).await {
+            Ok(runs) => runs,
             Err(error) => return tracing::error!(%error, "the logs of this node's earlier runs are looked for later"),
         };
         let mut said = BTreeSet::new();
-        let runs: BTreeSet<Node> = logs.into_iter().map(|log| log.run).collect();
         for run in runs.into_iter().filter(|run| run.id == self.me.id && run.generation < self.me.generation) {
             self.take_over(run, done, &mut said).await;
         }
     }
 
     /// Takes over a run; its logs are done with when nothing of them is left to be tried again.
-    async fn take_over(&self, run: Node, done: &mut BTreeSet<LogName>, said: &mut BTreeSet<LogName>) {
-        let mut logs = Logs::default();
-        if let Err(error) = self.read(&mut logs, run, true).await {
+    async fn take_over(&self, run: Node, done: &Done, said: &mut BTreeSet<LogName>) {
+        let mut logs = Logs::new(self.store.clone());
+        if let Err(error) = logs.read(run, Some(self.me)).await {
             return tracing::warn!(%run, %error, "the log of a run that is gone is read again");
         }
         let names: Vec<LogName> = logs.of(run).map(|(name, _)| *name).collect();
@@ -185,7 +165,8 @@ impl Recovery {
             }
         }
         let mut sessions: BTreeMap<SessionId, Option<Opened>> = BTreeMap::new();
-        for (_, log) in logs.of(run).filter(|(name, _)| !done.contains(name)) {
+        let are_done = done.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for (_, log) in logs.of(run).filter(|(name, _)| !are_done.contains(name)) {
             for session in log.ended().filter(|session| session.incarnation.0 != 0) {
                 self.chains.end(session.clone(), Some(run));
             }
@@ -208,12 +189,18 @@ impl Recovery {
             match self.recover(&mut logs, run, &session, opened).await {
                 Ok(Outcome::Recovered) => recovered.push(session),
                 Ok(Outcome::LeftAlone) => {}
-                Err(NotNow::Lost(why)) => {
-                    tracing::error!(%session, %run, why, "a durable session cannot go on");
-                    // Who wants the key has another one.
-                    self.chains.end(session.clone(), None);
-                    self.control.lost(session, format!("it was durable and cannot go on: {why}")).await;
-                }
+                Err(NotNow::Lost(why, by)) => match self.lose(by).await {
+                    Ok(true) => {
+                        tracing::error!(%session, %run, why, "a durable session cannot go on");
+                        self.control.lost(session, format!("it was durable and cannot go on: {why}")).await;
+                    }
+                    // Somebody has found more of it.
+                    Ok(false) => {}
+                    Err(error) => {
+                        waits += 1;
+                        tracing::warn!(%session, %run, why, %error, "a durable session cannot go on: it is ended later");
+                    }
+                },
                 Err(why) => {
                     waits += 1;
                     tracing::warn!(%session, %run, %why, "a durable session goes on later");
@@ -224,7 +211,16 @@ impl Recovery {
             tracing::info!(%run, sessions = recovered.len(), "durable sessions of a run that is gone go on here");
         }
         if waits == 0 {
-            done.extend(names);
+            done.lock().unwrap_or_else(PoisonError::into_inner).extend(names);
+        }
+    }
+
+    /// Ends the chain of a session that was found to be lost by this record, for whoever wants the key to have another one.
+    /// Whether it is over: not if somebody leads it by now.
+    async fn lose(&self, by: Option<Box<Record>>) -> Result<bool, StoreError> {
+        match by {
+            Some(record) => self.store.try_record(&record.ended(record.position)).await,
+            None => Ok(true),
         }
     }
 
@@ -269,58 +265,6 @@ impl Recovery {
         });
     }
 
-    /// Reads a run's logs, and has the newest sealed if `seal`.
-    pub(super) async fn read(&self, logs: &mut Logs, run: Node, seal: bool) -> Result<(), StoreError> {
-        if logs.newest(run).is_some() && (!seal || logs.is_sealed(run)) {
-            return Ok(());
-        }
-        let mut names: Vec<LogName> = self.store.logs().await?.into_iter().filter(|name| name.run == run).collect();
-        if names.is_empty() {
-            names.push(LogName::first_of(run));
-        }
-        let newest = names.last().copied();
-        for name in names {
-            let chain = self.read_one(name, logs.useless.clone(), seal && Some(name) == newest).await?;
-            logs.by_name.insert(name, chain);
-        }
-        Ok(())
-    }
-
-    async fn read_one(
-        &self,
-        name: LogName,
-        useless: BTreeSet<(SessionId, Epoch, Position)>,
-        seal: bool,
-    ) -> Result<Chain, StoreError> {
-        let run = name.run;
-        let mut chain = Chain::beginning(name.first, useless);
-        let numbers = self.store.log_numbers(name).await?;
-        let read = |number| async move { (number, self.store.log_object(name, number).await) };
-        let mut reads = stream::iter(numbers.into_iter().map(read)).buffered(READ_AHEAD);
-        while let Some((number, read)) = reads.next().await {
-            if let Some(bytes) = read? {
-                chain.handle_object(run, number, &bytes);
-            }
-        }
-        if chain.sealed_by().is_some() && !chain.is_whole() {
-            // What is missing another node may have deleted meanwhile, which says so first.
-            let number = chain.next_number();
-            if let Some(bytes) = self.store.log_object(name, number).await? {
-                chain.handle_object(run, number, &bytes);
-            }
-        }
-        while seal && chain.sealed_by().is_none() {
-            let number = chain.next_number();
-            let object = recovery::seal(run, number, crate::random::u64(), self.me);
-            self.store.put_log(name, number, object).await?;
-            // Whatever is there now, this node's seal or not.
-            if let Some(bytes) = self.store.log_object(name, number).await? {
-                chain.handle_object(run, number, &bytes);
-            }
-        }
-        Ok(chain)
-    }
-
     /// Whether nothing is released any more by the leader of a record that was read before this is asked: its epoch is in a
     /// log that is sealed, or the newest object of all of the run's logs is a seal. A log that was begun after a seal takes
     /// only what is of epochs that begin after that.
@@ -347,7 +291,7 @@ impl Recovery {
             return Err(NotNow::Settling);
         }
         let Some(record) = self.store.newest_record(session).await? else {
-            return Err(NotNow::Lost("it has no leadership record".to_owned()));
+            return Err(NotNow::Lost("it has no leadership record".to_owned(), None));
         };
         // Nobody leads one that was evicted, until somebody asks for it.
         if record.cause == Cause::Ended || record.is_at_rest() {
@@ -361,7 +305,8 @@ impl Recovery {
                 return Ok(Outcome::LeftAlone);
             }
             // A node that has just begun sees nobody. Whoever seals the log of one that is there takes its sessions from it.
-            self.read(logs, leader, leader.id == self.me.id || self.began.elapsed() >= GONE).await?;
+            let may_seal = leader.id == self.me.id || self.began.elapsed() >= GONE;
+            logs.read(leader, Some(self.me).filter(|_| may_seal)).await?;
         }
         if !self.is_fenced(logs, &record).await? {
             logs.forget(leader);
@@ -372,7 +317,7 @@ impl Recovery {
         }
         let (start, state) = loop {
             let Some((start, from)) = self.start(logs, run, &record).await? else {
-                return Err(NotNow::Lost(recovery::Lost::NoBeginning.to_string()));
+                return Err(NotNow::Lost(recovery::Lost::NoBeginning.to_string(), Some(Box::new(record))));
             };
             // A later run that led it has it all: it goes on with that one's log. What the run that led it last has nothing of is in
             // an earlier one's, which nobody may take over, for that run may be there.
@@ -402,26 +347,23 @@ impl Recovery {
         let runs: BTreeSet<Node> = record.lineage.terms().iter().map(|term| Node::of_epoch(term.epoch)).collect();
         // Who led it before wrote nothing of it any more when another began to: that log needs no seal.
         for run in runs {
-            self.read(logs, run, false).await?;
+            logs.read(run, None).await?;
             if let Some((name, _)) = logs.of(run).find(|(_, log)| log.is_of_other_release()) {
                 return Err(NotNow::OtherRelease(format!("the log of node {name} has objects of another release")));
             }
         }
         let states = self.store.states_of(&record.session).await?;
-        let mut from = None;
         let start = recovery::start(record, |epoch, last| {
             if let Some(start) = logs.start(&record.session, epoch, last) {
-                from = Some(Node::of_epoch(epoch));
-                return Some(start);
+                return Some((start, Node::of_epoch(epoch)));
             }
-            let is_useless = |at: &Checkpoint| logs.useless.contains(&(record.session.clone(), at.epoch, at.position));
+            let is_useless = |at: &Checkpoint| logs.is_distrusted(&record.session, at.epoch, at.position);
             let is_it = |state: &Checkpoint| state.epoch == epoch && state.position <= last && !is_useless(state);
             let state = states.iter().map(|state| &state.checkpoint).filter(|state| is_it(state));
             let checkpoint = Box::new(state.max_by_key(|state| state.position)?.clone());
-            from = Some(run);
-            Some(Start::at(checkpoint))
+            Some((Start::at(checkpoint), run))
         });
-        Ok(start.ok().zip(from))
+        Ok(start.ok())
     }
 
     /// Makes the record by which this node leads a session, and has a worker begin it.
@@ -434,7 +376,8 @@ impl Recovery {
         seal: u64,
     ) -> Result<Outcome, NotNow> {
         let module = module_of(state.as_deref(), &start);
-        let module = module.ok_or_else(|| NotNow::Lost("its log does not begin with a start".to_owned()))?;
+        let no_start = "its log does not begin with a start";
+        let module = module.ok_or_else(|| NotNow::Lost(no_start.to_owned(), Some(Box::new(record.clone()))))?;
         let module = self.catalogue.ready(module).await.map_err(|error| NotNow::Module(error.to_string()))?;
         let charter = opened.and_then(|opened| postcard::from_bytes::<Charter>(&opened.charter).ok());
         let recovering = Recovering { session: session.clone(), charter, leader: record.leader };

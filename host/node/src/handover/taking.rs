@@ -31,6 +31,9 @@ const ALIVE: Duration = Duration::from_millis(250);
 /// How long the old process may take to end.
 const FAREWELL: Duration = Duration::from_secs(15);
 
+/// How soon it is tried again to bind what the old process has had.
+const BIND_AGAIN: Duration = Duration::from_millis(20);
+
 /// What a successor begins with that has its sockets.
 pub struct Succession {
     /// The sockets.
@@ -99,12 +102,27 @@ pub async fn run(mut config: Config) -> Result<Running, NodeError> {
                 "the process before ended in the middle of the handover: its sessions are lost but for those here"
             );
             control.heard(control::Message::Parted { node: former, is_over: true }).await;
-            begun.bind(&configured).await?
+            bind(&begun, &configured).await?
         }
         None => return Err(refused("the process before ended, or has given this one up")),
     };
     checkpoint_versions::write_at_most(For::Predecessor, None);
     begun.succeed(Succession { sockets, former, view }).await
+}
+
+/// Binds what the process before has had. One that was killed may still be ending: of its descriptors those of sockets are not
+/// the first to be closed.
+async fn bind(begun: &Begun, config: &Config) -> Result<Sockets, NodeError> {
+    let until = tokio::time::Instant::now() + FAREWELL;
+    loop {
+        match begun.bind(config).await {
+            Err(error) if tokio::time::Instant::now() < until => {
+                tracing::debug!(%error, "the sockets of the process before are not free yet");
+                tokio::time::sleep(BIND_AGAIN).await;
+            }
+            bound => return bound,
+        }
+    }
 }
 
 async fn begin(config: Config, former: Node) -> Result<Begun, NodeError> {

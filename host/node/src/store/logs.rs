@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use object_store::path::Path as ObjectPath;
 use object_store::ObjectStore;
+use object_store::path::Path as ObjectPath;
 use ringside_core::durable::LogName;
 
 use super::{Store, StoreError};

@@ -25,8 +25,8 @@ const SETTLE_SELDOM: Duration = Duration::from_secs(4);
 const END_AGAIN: Duration = Duration::from_millis(50);
 
 impl Store {
-    /// Makes a record's number in its chain. False if there is one of that number. What the newest record and the one before
-    /// it leave behind is deleted, but for the first: nobody may begin a chain that was begun.
+    /// Makes a record's number in its chain. False if there is one of that number. What is older than the newest record and the
+    /// one before it is deleted, but for the first: nobody may begin a chain that was begun.
     ///
     /// That a number was made does not say that the record is the newest: whoever slept long enough makes one that was deleted.
     /// So whoever makes any but the first looks for the newest after that ([`Store::try_record`], or
@@ -39,12 +39,12 @@ impl Store {
         let payload = postcard::to_stdvec(record).unwrap_or_default();
         let object = envelope::seal(Kind::LeadershipRecord, RECORD_FORMAT, &payload);
         let is_made = self.create(&record_path(&record.session, record.number), object.into()).await?;
-        if let Some(old) = record.number.checked_sub(2).filter(|old| is_made && *old > 1) {
-            let (store, path) = (self.clone(), record_path(&record.session, old));
+        if is_made && record.number > 3 {
+            let (store, session) = (self.clone(), record.session.clone());
             // Nobody waits for that.
             tokio::spawn(async move {
-                if let Err(error) = store.delete(&path).await {
-                    tracing::debug!(%path, %error, "an old record stays");
+                if let Err(error) = store.forget_records(&session).await {
+                    tracing::debug!(%session, %error, "old records stay until the next one is made");
                 }
             });
         }
@@ -128,8 +128,26 @@ impl Store {
 
 impl Store {
     async fn newest_number(&self, session: &SessionId) -> Result<Option<u64>, StoreError> {
+        Ok(self.record_numbers(session).await?.last().copied())
+    }
+
+    /// The numbers of a chain's records, in order.
+    async fn record_numbers(&self, session: &SessionId) -> Result<Vec<u64>, StoreError> {
         let objects: Vec<_> = self.objects.list(Some(&records_path(session))).try_collect().await?;
-        Ok(objects.iter().filter_map(|object| object.location.filename()?.parse().ok()).max())
+        let mut numbers: Vec<u64> =
+            objects.iter().filter_map(|object| object.location.filename()?.parse().ok()).collect();
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    /// Deletes all of a chain but its first record and the last two.
+    async fn forget_records(&self, session: &SessionId) -> Result<(), StoreError> {
+        let numbers = self.record_numbers(session).await?;
+        let old = numbers.iter().take(numbers.len().saturating_sub(2)).filter(|number| **number > 1);
+        for number in old {
+            self.delete(&record_path(session, *number)).await?;
+        }
+        Ok(())
     }
 
     /// All sessions that have records. For the rare case: it looks at all names.

@@ -81,6 +81,8 @@ pub(crate) struct Lead {
     /// The newest checkpoint that it was handed, and how many increments follow the last whole one there.
     pub kept: Option<Arc<State>>,
     pub increments: u32,
+    /// The one that it is to be handed when followers are as far.
+    pub keeping: Option<Arc<State>>,
     /// Up to where the store has its log.
     pub stored: Position,
 }
@@ -160,6 +162,7 @@ impl Lead {
             logged,
             kept: None,
             increments: 0,
+            keeping: None,
             stored,
         }
     }

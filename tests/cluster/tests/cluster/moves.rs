@@ -1,5 +1,5 @@
 //! A move, phase by phase: as soon as a node says that it has come to a phase it is killed, stands still, or is cut off from
-//! the other side. Packets take long enough for the fault to come before the next phase.
+//! the other side, or from all. Packets take long enough for the fault to come before the next phase.
 //!
 //! Whatever happens, the session has one leader afterwards, its player has lost and doubled nothing, who comes late is let
 //! in, and a source that has granted is not heard of again in its old epoch.
@@ -71,6 +71,8 @@ enum Fault {
     Stop,
     /// The two hear nothing of each other for a while, and others hear both.
     Cut,
+    /// Nobody hears anything of it for a while.
+    CutOff,
 }
 
 /// The phase, and whose turn it is.
@@ -213,6 +215,11 @@ impl Stage {
                 tokio::time::sleep(FAULT).await;
                 self.cut(&parts, false);
             }
+            Fault::CutOff => {
+                self.cluster.network().set_cut(Cut::Host(victim as u8), true);
+                tokio::time::sleep(FAULT).await;
+                self.cluster.network().set_cut(Cut::Host(victim as u8), false);
+            }
         }
         self.matches[at].1.goes_on(20).await;
         // Who comes to where it was is sent on.
@@ -321,6 +328,16 @@ async fn either_side_of_a_move_stands_still_in_each_phase() {
     let mut stage = Stage::begin(&GAMES, slow_network()).await;
     for (number, case) in both_sides().enumerate() {
         stage.case(game(number + 1), case, Fault::Stop).await;
+    }
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn either_side_of_a_move_is_cut_off_in_each_phase() {
+    let network = ringside_test_support::network!(3, SLOW);
+    let mut stage = Stage::begin(&GAMES, Some(network)).await;
+    for (number, case) in both_sides().enumerate() {
+        stage.case(game(number), case, Fault::CutOff).await;
     }
     stage.end().await;
 }

@@ -1,16 +1,23 @@
 //! What bounds a session in time: windows, checkpoints, ticks that are made up, slices of a rebuild.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
 use bad_citizens::Command as Deed;
 use bytes::Bytes;
 use ringside_client::core::LinkId;
 use ringside_core::durable::object::Item as Logged;
-use ringside_core::ids::SessionId;
+use ringside_core::durable::recovery::Start;
+use ringside_core::ids::{Node, NodeId, SessionId, WorkerId};
+use ringside_core::leadership::record::{Cause, ChainHome, Member, PartitionPolicy, Record, Terms, Tier};
 use ringside_core::limits;
 use ringside_core::log::Input;
 use ringside_core::recording::{Item, Reader};
 use ringside_protocol::frame::{ClientFrame, Resume, ServerFrame};
 use ringside_protocol::reason::Reason;
-use ringside_sandbox::CallCost;
+use ringside_sandbox::{CallCost, State};
+use ringside_worker::durable::Restore;
 use ringside_worker::limits::FOLLOWED;
 use ringside_worker::{Command, Event, WorkerConfig};
 
@@ -164,17 +171,8 @@ fn a_whole_checkpoint_follows_as_many_increments_as_there_may_be() {
     for _ in 0..2 * limits::INCREMENTS + 3 {
         let (game, key) = (session.game.clone(), session.key.clone());
         stage.tell(Command::Signal { game, key, source: "echo/other".into(), body: Bytes::from_static(b"hello") });
-        stage.pass(limits::CHECKPOINT_INTERVAL_US + SECOND);
-        // What is done beside a worker's thread.
-        while let Some(job) = stage.host.worker.poll_job() {
-            stage.tell(Command::Done(job.run()));
-        }
-        stage.pass(SECOND / 100);
-        let items = stage.events.drain(..).filter_map(|event| match event {
-            Event::Log(items) => Some(items),
-            _ => None,
-        });
-        bases.extend(items.flatten().filter_map(|item| match item {
+        let items = logged(&mut stage, limits::CHECKPOINT_INTERVAL_US + SECOND);
+        bases.extend(items.into_iter().filter_map(|item| match item {
             Logged::Checkpoint(checkpoint) => Some((None, checkpoint.position)),
             Logged::Increment { base, checkpoint } => Some((Some(base), checkpoint.position)),
             _ => None,
@@ -184,6 +182,67 @@ fn a_whole_checkpoint_follows_as_many_increments_as_there_may_be() {
     assert_eq!(whole, [0, 1 + limits::INCREMENTS as usize, 2 + 2 * limits::INCREMENTS as usize], "{bases:?}");
     let follows = |two: &[(Option<u64>, u64)]| two[1].0.is_none_or(|base| base == two[0].1);
     assert!(bases.windows(2).all(follows), "each is of the one before: {bases:?}");
+}
+
+/// What is handed on for the log of the node while some time passes. What is done beside a worker's thread is done at once.
+fn logged(stage: &mut Stage, time: u64) -> Vec<Logged> {
+    stage.pass(time);
+    while let Some(job) = stage.host.worker.poll_job() {
+        stage.tell(Command::Done(job.run()));
+    }
+    stage.pass(SECOND / 100);
+    let items = stage.events.drain(..).filter_map(|event| match event {
+        Event::Log(items) => Some(items),
+        _ => None,
+    });
+    items.flatten().collect()
+}
+
+#[test]
+fn a_session_that_begins_again_has_no_checkpoint_of_before_its_epoch_in_its_log() {
+    let mut stage = Stage::new(|_| {});
+    let session = stage.create("echo-durable");
+    let says = |stage: &mut Stage| {
+        let (game, key) = (session.game.clone(), session.key.clone());
+        stage.tell(Command::Signal { game, key, source: "echo/other".into(), body: Bytes::from_static(b"hello") });
+    };
+    says(&mut stage);
+    let items = logged(&mut stage, limits::CHECKPOINT_INTERVAL_US + SECOND);
+    let checkpoint = items.into_iter().find_map(|item| match item {
+        Logged::Checkpoint(checkpoint) => Some(checkpoint),
+        _ => None,
+    });
+    let checkpoint = checkpoint.expect("a checkpoint");
+    (0..5).for_each(|_| says(&mut stage));
+    let entries = logged(&mut stage, SECOND).into_iter().filter_map(|item| match item {
+        Logged::Entries { entries, .. } => Some(entries),
+        _ => None,
+    });
+    let log: Vec<_> = entries.flatten().filter(|entry| entry.position > checkpoint.position).collect();
+    let end = log.last().expect("entries after it").position;
+    // Its node is gone. Another goes on with all of that.
+    let me = Member { node: Node { id: NodeId(9), generation: 2 }, worker: WorkerId(0) };
+    let first = Record::first(session.clone(), me);
+    let cause = (Cause::Recovered { seal: 3 }, ChainHome::Store);
+    let record = Arc::new(first.succeeded(me, me.epoch_after(1), BTreeSet::new(), end, cause));
+    let (tier, policy) = (Tier::Durable, PartitionPolicy::Consistent);
+    let terms = Terms { session: session.clone(), tier, policy, followers: 0, is_recorded: false };
+    let state = Some(Arc::new(State::decode(&checkpoint.state).expect("a state")));
+    let start = Start { checkpoint: Some(checkpoint), increments: Vec::new(), log, end, lacks: None };
+    let mut other = Stage::new(|_| {});
+    let module = module("echo-durable");
+    let restore = Restore { module, terms, record, state, start, slept: Duration::ZERO };
+    other.tell(Command::Restore(Box::new(restore)));
+    let items: Vec<Logged> = (0..20).flat_map(|_| logged(&mut other, SECOND / 10)).collect();
+    let checkpoints: Vec<u64> = items
+        .iter()
+        .filter_map(|item| match item {
+            Logged::Checkpoint(checkpoint) | Logged::Increment { checkpoint, .. } => Some(checkpoint.position),
+            _ => None,
+        })
+        .collect();
+    // What came after the older one is in the log of the node that is gone: it would seem to be all there is.
+    assert_eq!(checkpoints, [end]);
 }
 
 #[test]

@@ -8,6 +8,7 @@
 
 mod away;
 mod conditions;
+mod gaps;
 mod history;
 mod log;
 mod machine;

@@ -141,10 +141,12 @@ fn a_log_that_nobody_needs_any_more_is_its_seal_and_what_says_so() {
         (chain.is_cleared(), chain.damage().count(), chain.sealed_by(), chain.next_number())
     };
     assert_eq!(known(&[begun.clone(), seal.clone()]), (false, 0, Some(run()), 3));
-    assert_eq!(known(&[seal.clone()]), (false, 1, Some(run()), 3));
+    assert_eq!(known(std::slice::from_ref(&seal)), (false, 1, Some(run()), 3));
     assert_eq!(known(&[seal.clone(), clearance.clone()]), (true, 0, Some(run()), 3));
     assert_eq!(known(&[begun.clone(), seal.clone(), clearance]), (true, 0, Some(run()), 3), "not deleted yet");
-    // Nothing else that comes after a seal says anything.
+    // Nothing else that comes after a seal says anything: another seal is of one who could not read the first.
+    let another = (3, super::seal(run(), 3, 4, run()));
+    assert_eq!(known(&[seal.clone(), another]), (false, 1, Some(run()), 3));
     assert_eq!(known(&[seal.clone(), (3, object(3, Vec::new()))]), (false, 1, Some(run()), 3));
     assert_eq!(known(&[seal, (3, Bytes::from("who knows"))]), (false, 1, Some(run()), 3));
 }
@@ -182,7 +184,7 @@ fn a_session_that_several_led_is_found_by_going_back_along_its_lineage() {
     let first = Leadership::first(session("a"), member(1));
     let second =
         first.succeeded(member(2), member(2).epoch_after(1), [].into(), 10, (Cause::Promoted, ChainHome::Store));
-    let here = |end| Start { checkpoint: None, increments: Vec::new(), log: Vec::new(), end, lacks: None };
+    let here = |end| (Start { checkpoint: None, increments: Vec::new(), log: Vec::new(), end, lacks: None }, ());
     let asked = std::cell::RefCell::new(Vec::new());
     let found = |has: &[u64]| {
         asked.borrow_mut().clear();
@@ -195,6 +197,9 @@ fn a_session_that_several_led_is_found_by_going_back_along_its_lineage() {
     assert_eq!(found(&[1]), Ok(here(10)), "without what the next did not have");
     assert_eq!(*asked.borrow(), [(2, Position::MAX), (1, 10)]);
     assert_eq!(found(&[]), Err(Lost::NoBeginning));
+    // One that ends before its epoch begins lacks what is in the one before.
+    let ends = |of: [u64; 2]| start(&second, |epoch, last| Some(here(of[epoch.node as usize - 1].min(last))));
+    assert_eq!((ends([99, 5]), ends([3, 5]), ends([99, 10])), (Ok(here(10)), Ok(here(5)), Ok(here(10))));
 }
 
 /// A whole checkpoint, two increments, another whole one and its increment, each in an object of its own after the entries

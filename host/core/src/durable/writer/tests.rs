@@ -286,27 +286,31 @@ fn make_all(writer: &mut Writer, now: u64) -> Vec<Output> {
     }
 }
 
-/// Entries of `a` are written until something may go, then what follows that; the first that stays.
-fn forgets(writer: &mut Writer, now: u64, from: Position) -> u64 {
-    let mut first = None;
+/// Entries of `a` are written until something may go, and what follows that: the first that stays, and of whom it is asked.
+fn forgets(writer: &mut Writer, now: u64) -> (u64, Vec<SessionId>) {
+    let (mut first, mut asked) = (0, Vec::new());
+    let from = 10_000 * writer.next_number();
     for position in from..=from + LOG_ROSTER_OBJECTS + 1 {
         writer.handle_item(now, entries("a", position..=position));
         writer.handle_item(now, checkpoint("a", position, 10));
-        let said = make_all(writer, now);
-        first = first.or(said.iter().find_map(|output| match output {
-            Output::Forget { first } => Some(*first),
-            _ => None,
-        }));
+        for output in make_all(writer, now) {
+            match output {
+                Output::Forget { first: said } => first = said,
+                Output::Departed(sessions) => asked.extend(sessions),
+                _ => {}
+            }
+        }
     }
-    first.unwrap_or(0)
+    (first, asked)
 }
 
 #[test]
-fn what_another_leads_now_stays_until_that_one_has_written_it() {
+fn what_another_leads_now_stays_until_that_one_has_it() {
+    let gone = session("gone");
     let closed = |why| Item::Closed { session: session("gone"), why };
     let begun = || {
         let mut writer = Writer::new(run(), 1);
-        assert_eq!(forgets(&mut writer, 0, 1), LOG_ROSTER_OBJECTS, "nothing else holds it up");
+        assert!(forgets(&mut writer, 0).0 >= LOG_ROSTER_OBJECTS, "nothing else holds it up");
         writer.handle_item(0, entries("gone", 1..=5));
         make_all(&mut writer, 0);
         let held = writer.next_number() - 1;
@@ -314,30 +318,53 @@ fn what_another_leads_now_stays_until_that_one_has_written_it() {
     };
     let (mut writer, held) = begun();
     writer.handle_item(0, closed(Closed::LedElsewhere));
-    assert_eq!(forgets(&mut writer, DEPARTED_US - 1, 1000), held);
-    assert_eq!(forgets(&mut writer, DEPARTED_US - 1, 2000), 0);
-    assert!(forgets(&mut writer, DEPARTED_US, 3000) > held);
-    // It comes back for a moment: what there was is still needed.
+    assert_eq!(forgets(&mut writer, DEPARTED_US - 1), (held, vec![]));
+    assert_eq!(forgets(&mut writer, DEPARTED_US), (0, vec![gone.clone()]));
+    assert_eq!(forgets(&mut writer, DEPARTED_US), (0, vec![]), "once a while");
+    assert_eq!(forgets(&mut writer, 2 * DEPARTED_US), (0, vec![gone.clone()]));
+    writer.handle_settled(&gone);
+    assert!(forgets(&mut writer, 2 * DEPARTED_US).0 > held);
+    // It comes back: what there was is needed until it has a checkpoint here.
     let (mut writer, held) = begun();
     writer.handle_item(0, closed(Closed::LedElsewhere));
-    forgets(&mut writer, 1, 1000);
+    writer.handle_item(1, entries("gone", 9..=9));
+    assert_eq!(forgets(&mut writer, DEPARTED_US), (held, vec![]));
+    writer.handle_item(1, checkpoint("gone", 9, 10));
+    assert!(forgets(&mut writer, DEPARTED_US).0 > held);
+    // It goes again before anything of that is stored.
+    let (mut writer, held) = begun();
+    writer.handle_item(0, closed(Closed::LedElsewhere));
     writer.handle_item(1, entries("gone", 9..=9));
     writer.handle_item(1, closed(Closed::LedElsewhere));
-    assert_eq!(forgets(&mut writer, DEPARTED_US, 2000), 0);
-    assert!(forgets(&mut writer, DEPARTED_US + 1, 3000) > held);
-    // Nobody needs what has ended.
+    assert_eq!(forgets(&mut writer, 1), (held, vec![]));
+    // Nobody needs what has ended, or is in the store.
     let (mut writer, held) = begun();
     writer.handle_item(0, closed(Closed::LedElsewhere));
     writer.handle_item(0, closed(Closed::Ended));
-    assert!(forgets(&mut writer, 0, 1000) > held);
-    // Not for more objects than whatever else holds them up.
+    assert!(forgets(&mut writer, 0).0 > held);
     let (mut writer, held) = begun();
-    writer.handle_item(0, closed(Closed::LedElsewhere));
-    let mut first = 0;
-    for at in 0..LOG_HELD_OBJECTS / LOG_ROSTER_OBJECTS + 2 {
-        first = first.max(forgets(&mut writer, 1, 1000 * (at + 1)));
+    writer.handle_evicted(0, gone);
+    assert!(forgets(&mut writer, 0).0 > held);
+}
+
+#[test]
+fn beyond_the_bound_of_those_that_others_lead_nothing_is_forgotten() {
+    let mut writer = Writer::new(run(), 1);
+    let leaves = |writer: &mut Writer, key: &str| {
+        writer.handle_item(0, entries(key, 1..=1));
+        make_all(writer, 0);
+        let held = writer.next_number() - 1;
+        writer.handle_item(0, Item::Closed { session: session(key), why: Closed::LedElsewhere });
+        held
+    };
+    let keys: Vec<String> = (0..LOG_DEPARTED).map(|at| format!("k{at}")).collect();
+    keys.iter().for_each(|key| _ = leaves(&mut writer, key));
+    let held = leaves(&mut writer, "beyond");
+    keys.iter().for_each(|key| writer.handle_settled(&session(key)));
+    for _ in 0..2 {
+        assert!((0..=held).contains(&forgets(&mut writer, DEPARTED_US).0));
     }
-    assert!(first > held);
+    assert!(writer.next_number() > held + LOG_ROSTER_OBJECTS);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::ids::Position;
-use crate::leadership::message::Output;
+use crate::leadership::message::{Message, Output, Party};
 use crate::leadership::newer;
 use crate::leadership::record::{Cause, ChainHome, Member, Motive, Record};
 use crate::leadership::timing::HOLD_US;
@@ -83,6 +83,12 @@ impl Leader {
     }
 
     fn granted(&mut self, record: Arc<Record>) {
+        // Who follows hears it from here as well: should the new leader be gone before it has said a word, nobody waits for
+        // this one's.
+        for who in record.in_sync.iter().filter(|who| **who != self.me) {
+            let message = Message::Lead { record: Box::new(Record::clone(&record)), end: None };
+            self.outputs.push_back(Output::Send { to: Party::Member(*who), message });
+        }
         self.rival = Some(Rival::of(record));
         self.over(Output::Deposed);
     }
@@ -137,7 +143,7 @@ impl Leader {
                 && !newest.counts(**who)
                 && is_free(who)
                 && peer.is_current(now, self.end)
-                && peer.received >= self.committed.max(self.inherited)
+                && peer.received >= self.committed.max(self.inherited).max(self.checkpoint)
         });
         if let Some((who, peer)) = newcomer {
             let (who, received) = (*who, peer.received);

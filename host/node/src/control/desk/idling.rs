@@ -116,7 +116,9 @@ impl Desk {
 
     /// A session is evicted.
     pub(super) fn evicted(&mut self, now: u64, session: &SessionId, record: Arc<Record>) {
-        self.note_closed(session, Closed::LedElsewhere);
+        if let Some(log) = &self.log {
+            log.evicted(session.clone());
+        }
         self.directory.handle_evicted(now, session);
         self.evictions += 1;
         let _ = self.idling.as_ref().map(|idling| idling.idle.say(Word::Evicted(record)));

@@ -31,7 +31,9 @@ pub enum Condition {
     DivergenceReported,
     /// Nobody is deposed for a stall or a loss within the bounds.
     NoFalsePromotion,
-    /// A session is led again within the time of a failover, and then served.
+    /// A session whose leader is gone, or that was granted to who is, is led again within the time of a failover.
+    LedInTime,
+    /// After a fault a session is led again, and then served.
     LedAgain,
     /// Whoever activates an evicted session has the state after which it was evicted, and is one.
     Activated,
@@ -81,6 +83,7 @@ impl Condition {
         Condition::HealedRight,
         Condition::DivergenceReported,
         Condition::NoFalsePromotion,
+        Condition::LedInTime,
         Condition::LedAgain,
         Condition::Activated,
         Condition::KillsNoMore,

@@ -115,6 +115,7 @@ impl World {
         self.checks
             .check(Condition::OneLeaderPerEpoch, is_first, || format!("m{slot} in {:?} of {session}", record.epoch));
         replica.sees(record.epoch);
+        self.end_gap(session);
     }
 
     /// Whoever comes to lead a consistent session has what was committed in the epochs before. One that stood still since its

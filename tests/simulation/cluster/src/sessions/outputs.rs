@@ -396,8 +396,12 @@ impl World {
                 }
             }
             Some(Role::Follower(follower)) => {
-                let hurries = self.plant == Some(Plant::HurriesAPromise) && follower.counts();
-                follower.handle_message(if hurries { clock - 300_000 } else { clock }, from, message);
+                let clock = match self.plant.filter(|_| follower.counts()) {
+                    Some(Plant::HurriesAPromise) => clock - 300_000,
+                    Some(Plant::DragsAPromise) => clock + 150_000,
+                    _ => clock,
+                };
+                follower.handle_message(clock, from, message);
             }
             None => {}
         }

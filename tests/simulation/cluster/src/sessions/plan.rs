@@ -62,42 +62,104 @@ pub enum StoreMood {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Deed {
     /// A process ends, and another run of it begins a while later.
-    Crash { slot: usize, down: Micros },
+    Crash {
+        slot: usize,
+        down: Micros,
+    },
     /// The same, and the other run is of the other release.
-    Replace { slot: usize, down: Micros },
+    Replace {
+        slot: usize,
+        down: Micros,
+    },
     /// Whoever leads a session ends.
-    CrashLeader { session: usize, down: Micros },
+    CrashLeader {
+        session: usize,
+        down: Micros,
+    },
     /// A process stands still.
-    Stall { slot: usize, length: Micros },
+    Stall {
+        slot: usize,
+        length: Micros,
+    },
     /// Whoever leads a session stands still.
-    StallLeader { session: usize, length: Micros },
+    StallLeader {
+        session: usize,
+        length: Micros,
+    },
+    /// The first that follows a session ends, to which it would be moved; or stands still.
+    CrashFollower {
+        session: usize,
+        down: Micros,
+    },
+    StallFollower {
+        session: usize,
+        length: Micros,
+    },
     /// Nothing passes from some machines to the others; back neither if it is not one-way.
-    Cut { side: u64, is_one_way: bool, length: Micros },
+    Cut {
+        side: u64,
+        is_one_way: bool,
+        length: Micros,
+    },
     /// A leader and its first follower do not reach each other.
-    CutLink { session: usize, length: Micros },
+    CutLink {
+        session: usize,
+        length: Micros,
+    },
     /// The network is bad.
-    Storm { weather: Weather, length: Micros },
+    Storm {
+        weather: Weather,
+        length: Micros,
+    },
     /// A machine's clock jumps ahead.
-    Jump { slot: usize, by: Micros },
+    Jump {
+        slot: usize,
+        by: Micros,
+    },
     /// The store is not well.
-    Store { mood: StoreMood, length: Micros },
+    Store {
+        mood: StoreMood,
+        length: Micros,
+    },
     /// A session is moved to one of its followers.
-    Move { session: usize },
+    Move {
+        session: usize,
+    },
     /// A session is evicted, and somebody asks for it a while later.
-    Evict { session: usize, after: Micros },
+    Evict {
+        session: usize,
+        after: Micros,
+    },
     /// A follower's memory is damaged.
-    Damage { session: usize },
+    Damage {
+        session: usize,
+    },
     /// A player's next message ends whatever process is about to append it.
-    Poison { session: usize },
+    Poison {
+        session: usize,
+    },
     /// The machine that leads a session, or the first that follows it, is away for so long.
-    Away { session: usize, follows: bool, absence: Absence, length: Micros },
+    Away {
+        session: usize,
+        follows: bool,
+        absence: Absence,
+        length: Micros,
+    },
     /// The log of the machine that leads a session, or of the first that follows it, is sealed; its run begins another one
     /// so long after it has found out.
-    Seal { session: usize, follows: bool, reopens_after: Micros },
+    Seal {
+        session: usize,
+        follows: bool,
+        reopens_after: Micros,
+    },
     /// A session is over.
-    End { session: usize },
+    End {
+        session: usize,
+    },
     /// A session begins.
-    Begin { session: usize },
+    Begin {
+        session: usize,
+    },
 }
 
 /// A session.
@@ -155,6 +217,9 @@ impl Plan {
             Mode::Away => plan.draw_away(random),
         }
         plan.draw_seals(random.fork(3));
+        if mode == Mode::Bounded {
+            plan.draw_failing_moves(random.fork(4));
+        }
         plan
     }
 
@@ -211,6 +276,33 @@ impl Plan {
             let length = 1_500_000 + random.below(6_000_000);
             self.deeds.push((5_000_000 + random.below(12_000_000), self.cut(random, length)));
         }
+    }
+
+    /// A move meets a fault of either side, or of the link between them, anywhere in it; and a store that is not well may be any.
+    fn draw_failing_moves(&mut self, mut random: Random) {
+        let mut faults = Vec::new();
+        for (at, deed) in &mut self.deeds {
+            match deed {
+                Deed::Move { session } if random.happens(0.7) => {
+                    let session = *session;
+                    let (down, length) = (random.below(3_000_000), 1_000_000 + random.below(1_000_000));
+                    let fault = match random.below(5) {
+                        0 => Deed::CrashLeader { session, down },
+                        1 => Deed::StallLeader { session, length },
+                        2 => Deed::CrashFollower { session, down },
+                        3 => Deed::StallFollower { session, length },
+                        _ => Deed::CutLink { session, length },
+                    };
+                    faults.push((*at + random.below(60_000), fault));
+                }
+                Deed::Store { mood, .. } => {
+                    *mood = [StoreMood::Slow, StoreMood::Failing, StoreMood::Lying, StoreMood::Away]
+                        [random.below(4) as usize];
+                }
+                _ => {}
+            }
+        }
+        self.deeds.append(&mut faults);
     }
 
     /// In some runs logs of machines that are there are sealed; what is promoted there later begins an epoch of its own.

@@ -23,6 +23,8 @@ pub enum Plant {
     CountsALeaseFromItsAnswer,
     /// A follower counts its promise from before it acknowledged.
     HurriesAPromise,
+    /// … and from after that.
+    DragsAPromise,
     /// A follower acknowledges entries that it drops.
     AcknowledgesBeforeKeeping,
     /// A follower keeps what its new leader does not have.
@@ -108,6 +110,7 @@ impl Plant {
         (Plant::TrustsAStalledClock, Condition::OneReleases),
         (Plant::CountsALeaseFromItsAnswer, Condition::OneReleases),
         (Plant::HurriesAPromise, Condition::PromiseOutlastsRight),
+        (Plant::DragsAPromise, Condition::LedInTime),
         (Plant::AcknowledgesBeforeKeeping, Condition::LogsAgree),
         (Plant::KeepsWhatNeverWas, Condition::LogsAgree),
         (Plant::AppliesTwice, Condition::ExactlyOnce),

@@ -17,6 +17,7 @@ use ringside_simulation_kit::trace::Trace;
 use super::Outcome;
 use super::away::Away;
 use super::conditions::Condition;
+use super::gaps::Gap;
 use super::log::{Log, PLAYERS};
 use super::machine::{Machine, Process, Replica, Role};
 use super::network::Network;
@@ -29,10 +30,12 @@ use super::store::Store;
 use super::truth::Truth;
 
 /// Time between two turns of a worker.
-const TURN: Micros = 10_000;
+pub const TURN: Micros = 10_000;
 /// Time within which a session is led and served again after a fault is over, in a bounded run: a failover, and a new
 /// follower that catches up.
 const RECOVERY: Micros = 3_500_000;
+/// Who stands still for so long leads nothing any more.
+const LONG_STALL: Micros = 1_000_000;
 /// Events of one session in between two looks, at the worst of times.
 const EVENTS: u64 = 20_000;
 
@@ -99,6 +102,8 @@ pub struct World {
     pub ended: Vec<u64>,
     pub checks: Checks<Condition>,
     pub trace: Trace,
+    /// Sessions that nobody leads though somebody could.
+    pub gaps: Vec<Option<Gap>>,
     /// Until when the last fault lasts.
     pub troubled_until: Micros,
     /// The machine that is or was away.
@@ -150,6 +155,7 @@ impl World {
             checks: Checks::of(Condition::ALL),
             trace: Trace::keeping(lines),
             scheduler: Scheduler::default(),
+            gaps: vec![None; count],
             troubled_until: 0,
             away: None,
             over: vec![false; count],
@@ -351,11 +357,19 @@ impl World {
         leaders.max().map(|(_, slot)| slot)
     }
 
+    /// Whoever leads a session, and the first that follows it: whoever it is moved to.
+    fn pair_of(&self, session: usize) -> Option<(usize, usize)> {
+        let slot = self.leader_of(session)?;
+        let leader = self.machines[slot].replica(session)?.leader()?;
+        Some((slot, self.slot_of(*leader.record().in_sync.first()?)))
+    }
+
     fn commit(&mut self, deed: Deed) {
         let now = self.now();
         let until = match deed {
             Deed::Stall { length, .. }
             | Deed::StallLeader { length, .. }
+            | Deed::StallFollower { length, .. }
             | Deed::Cut { length, .. }
             | Deed::CutLink { length, .. }
             | Deed::Storm { length, .. }
@@ -382,14 +396,19 @@ impl World {
                 self.say(usize::MAX, format_args!("cut {side:b} {} ms, one way {is_one_way}", length / 1000));
                 self.network.cut(now, side, is_one_way, length);
             }
+            Deed::CrashFollower { session, down } => {
+                if let Some((_, slot)) = self.pair_of(session) {
+                    self.crash(slot, down);
+                }
+            }
+            Deed::StallFollower { session, length } => {
+                if let Some((_, slot)) = self.pair_of(session) {
+                    self.stall(slot, length);
+                }
+            }
             Deed::CutLink { session, length } => {
-                let leader = self.leader_of(session).and_then(|slot| {
-                    let leader = self.machines[slot].replica(session)?.leader()?;
-                    Some((slot, *leader.record().in_sync.first()?))
-                });
-                if let Some((slot, follower)) = leader {
-                    self.say(slot, format_args!("does not reach {follower} for {} ms", length / 1000));
-                    let other = self.slot_of(follower);
+                if let Some((slot, other)) = self.pair_of(session) {
+                    self.say(slot, format_args!("does not reach m{other} for {} ms", length / 1000));
                     self.network.cut_link(now + length, slot, other);
                 }
             }
@@ -443,6 +462,7 @@ impl World {
     }
 
     pub fn crash(&mut self, slot: usize, down: Micros) {
+        self.leads_are_lost_at(slot);
         if let Some(process) = self.machines[slot].process.take() {
             for (session, ended) in self.ended.iter_mut().enumerate() {
                 *ended += u64::from(self.truth.names_as_leader(session, process.node));
@@ -457,6 +477,9 @@ impl World {
     pub fn stall(&mut self, slot: usize, length: Micros) {
         let now = self.now();
         let Some(node) = self.machines[slot].process.as_ref().map(|process| process.node) else { return };
+        if length >= LONG_STALL {
+            self.leads_are_lost_at(slot);
+        }
         let (from, to) = self.machines[slot].stall;
         self.machines[slot].stall = if now < to { (from, to.max(now + length)) } else { (now, now + length) };
         let until = self.machines[slot].stall.1;
