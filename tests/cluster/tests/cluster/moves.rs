@@ -125,8 +125,9 @@ pub async fn long_matches(cluster: &Cluster, node: u64, players: Vec<(String, Pl
 }
 
 impl Stage {
-    /// On a network, or on loopback where there is none to be had, unless links are to be cut.
-    async fn begin(games: &[&str], network: Option<Network>) -> Stage {
+    /// On a network, or on loopback where there is none to be had, unless links are to be cut. Where a side is cut off from all,
+    /// an *available* session may go on at both.
+    async fn begin(games: &[&str], network: Option<Network>, may_fork: bool) -> Stage {
         let mut cluster = Cluster::start_at_rest(network, 0).await;
         for number in 1..=3 {
             cluster.add(number, &NODE);
@@ -138,7 +139,8 @@ impl Stage {
             cluster.node(1).push(game);
             create(cluster.node(1), game, "final");
             let session = format!("{game}/final");
-            let ada = player(&cluster, "ada", &session).await;
+            let mut ada = player(&cluster, &format!("ada-{game}"), &session).await;
+            ada.may_fork = may_fork && FORKS.contains(game);
             players.push((session, ada));
         }
         let matches = long_matches(&cluster, 1, players).await;
@@ -305,6 +307,9 @@ fn leader(shown: &Value) -> Option<(String, u64, u64)> {
 /// What is moved: a match of 60 Hz and 4 MiB each second time, those of other tiers in between.
 const GAMES: [&str; 4] = ["echo-ticking", "echo-consistent", "echo-durable", "echo-kept"];
 
+/// Those that go on at both sides of a cut.
+const FORKS: [&str; 2] = ["echo-ticking", "echo-kept"];
+
 fn game(number: usize) -> usize {
     if number.is_multiple_of(2) { 0 } else { number / 2 % 3 + 1 }
 }
@@ -315,7 +320,7 @@ fn slow_network() -> Option<Network> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn either_side_of_a_move_is_killed_in_each_phase() {
-    let mut stage = Stage::begin(&GAMES, slow_network()).await;
+    let mut stage = Stage::begin(&GAMES, slow_network(), false).await;
     for (number, case) in both_sides().enumerate() {
         let fault = if number / 2 % 2 == 0 { Fault::Kill } else { Fault::Crash };
         stage.case(game(number), case, fault).await;
@@ -325,7 +330,7 @@ async fn either_side_of_a_move_is_killed_in_each_phase() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn either_side_of_a_move_stands_still_in_each_phase() {
-    let mut stage = Stage::begin(&GAMES, slow_network()).await;
+    let mut stage = Stage::begin(&GAMES, slow_network(), false).await;
     for (number, case) in both_sides().enumerate() {
         stage.case(game(number + 1), case, Fault::Stop).await;
     }
@@ -335,7 +340,7 @@ async fn either_side_of_a_move_stands_still_in_each_phase() {
 #[tokio::test(flavor = "multi_thread")]
 async fn either_side_of_a_move_is_cut_off_in_each_phase() {
     let network = ringside_test_support::network!(3, SLOW);
-    let mut stage = Stage::begin(&GAMES, Some(network)).await;
+    let mut stage = Stage::begin(&GAMES, Some(network), true).await;
     for (number, case) in both_sides().enumerate() {
         stage.case(game(number), case, Fault::CutOff).await;
     }
@@ -345,7 +350,7 @@ async fn either_side_of_a_move_is_cut_off_in_each_phase() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_two_sides_of_a_move_lose_each_other() {
     let network = ringside_test_support::network!(3, SLOW);
-    let mut stage = Stage::begin(&GAMES, Some(network)).await;
+    let mut stage = Stage::begin(&GAMES, Some(network), false).await;
     for (number, phase) in PHASES.into_iter().enumerate() {
         stage.case(game(number), (phase, Side::Source), Fault::Cut).await;
     }

@@ -208,7 +208,10 @@ impl Player {
             Event::Rewound { tick, last_output, superseded, .. } => {
                 self.rewound += 1;
                 self.superseded += u32::from(superseded);
-                assert!(!superseded || self.may_fork, "promises are withdrawn, and there was no fork");
+                self.seen.note(format_args!("{event:?}"));
+                if superseded && !self.may_fork {
+                    panic!("{:?}", self.seen.broken("promises are withdrawn, and there was no fork"));
+                }
                 self.seen.rewound(tick, last_output, superseded).expect("every promise kept");
             }
             Event::Disconnected { cause } => {

@@ -75,6 +75,7 @@ impl Worker {
             }
             Output::Count { since } => {
                 let inputs = session.lead.as_ref().map_or(0, |lead| lead.inputs_after(since));
+                tracing::info!(session = %id, fork = since, inputs, "another branch of the session is met");
                 self.with_leader(now, index, |core, us| core.handle_counted(us, since, inputs));
             }
             // What was held back is taken up when it is looked after.
