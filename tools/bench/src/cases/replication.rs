@@ -13,7 +13,7 @@ use crate::figure::{Figure, rounded};
 use crate::machine::{LOAD_CORE, on_core};
 use crate::nodes::Cluster;
 use crate::player::{Players, patiently};
-use crate::statistics::{Paired, median};
+use crate::statistics::{Paired, median, quantile};
 use crate::traffic::{INTERVAL, PLAYERS};
 
 const REPLAYED: &str = "arena";
@@ -26,12 +26,14 @@ const WINDOW: Duration = Duration::from_secs(6);
 /// For how long the nodes are watched before there is a match.
 const IDLE: Duration = Duration::from_secs(3);
 
-/// CPU milliseconds a match and second: of the leader, and of the follower if there is one.
+/// CPU milliseconds a match and second: of the leader, and of the follower if there is one; and what players see of it.
 struct Cost {
     leader: f64,
     follower: f64,
     /// Of the follower's, what it spends where there is no match: gossip, links, looking after itself.
     upkeep: f64,
+    /// The 99th percentile of times between two views of a player, ms: a tick that is delayed shows there.
+    gap: f64,
 }
 
 /// Measures.
@@ -40,6 +42,7 @@ pub fn cpu(context: &Context) -> Result<Vec<Figure>, BenchError> {
         let (mut leaders, mut followers) = (Paired::default(), Paired::default());
         let (mut leaders_of_keepers, mut keepers) = (Paired::default(), Paired::default());
         let (mut upkeeps, mut keeping) = (Vec::new(), Vec::new());
+        let (mut gaps, mut gaps_of_keepers) = (Paired::default(), Paired::default());
         for _ in 0..context.pairs(3) {
             let (followed, alone) = (matches(context, REPLAYED, 2)?, matches(context, REPLAYED, 1)?);
             let kept = matches(context, KEPT, 2)?;
@@ -47,20 +50,27 @@ pub fn cpu(context: &Context) -> Result<Vec<Figure>, BenchError> {
             followers.push(followed.follower, followed.leader);
             leaders_of_keepers.push(kept.leader, alone.leader);
             keepers.push(kept.follower, kept.leader);
+            gaps.push(followed.gap, alone.gap);
+            gaps_of_keepers.push(kept.gap, alone.gap);
             upkeeps.push(kept.upkeep);
             keeping.push((kept.follower - kept.upkeep) / (kept.leader - kept.upkeep));
         }
         let case = |what: &str| format!("{what}, {MATCHES} arenas at 20 Hz");
         let follower = |what, pairs| Figure::paired("replication_follower_cpu", case(what), "ms", pairs);
-        let leader = |what, pairs| Figure::paired("replication_leader_cpu", case(what), "ms", pairs);
+        // Nothing that followers cost may delay a tick.
+        let leader = |what, pairs, gaps: &Paired| {
+            Figure::paired("replication_leader_cpu", case(what), "ms", pairs)
+                .with("view_gap_p99", rounded(gaps.ours()))
+                .with("view_gap_p99_alone", rounded(gaps.reference()))
+        };
         Ok(vec![
             follower("keeps the log / leads", &keepers)
                 .with_target(0.1, true)
                 .with("upkeep", rounded(median(upkeeps)))
                 .with("ratio_without_upkeep", rounded(median(keeping))),
             follower("replays / leads", &followers).with_target(0.3, true),
-            leader("followed by a log / alone", &leaders_of_keepers).with_target(1.1, true),
-            leader("followed / alone", &leaders).with_target(1.1, true),
+            leader("followed by a log / alone", &leaders_of_keepers, &gaps_of_keepers).with_target(1.1, true),
+            leader("followed / alone", &leaders, &gaps).with_target(1.1, true),
         ])
     })
 }
@@ -89,19 +99,20 @@ fn matches(context: &Context, game: &str, nodes: u64) -> Result<Cost, BenchError
     let players = Players::start(cluster.door(1)?, sessions, fight)?;
     std::thread::sleep(WARM_UP);
     let spent = used_in(WINDOW)?;
-    let views: u64 = players.finish()?.into_iter().sum();
-    if views == 0 {
+    let gaps: Vec<f64> = players.finish()?.into_iter().flatten().collect();
+    if gaps.is_empty() {
         return Err(BenchError::Child("showed no player anything".into()));
     }
     let of = |all: &[f64], at: usize| all.get(at).copied().unwrap_or(f64::NAN);
-    Ok(Cost { leader: of(&spent, 0), follower: of(&spent, 1), upkeep: of(&idle, 1) })
+    Ok(Cost { leader: of(&spent, 0), follower: of(&spent, 1), upkeep: of(&idle, 1), gap: quantile(gaps, 0.99) })
 }
 
-/// Plays: sends an input twenty times a second; answers how many views it saw.
-async fn fight(options: Options, stop: Arc<AtomicBool>) -> Result<u64, BenchError> {
+/// Plays: sends an input twenty times a second; answers the times between the views that it saw when all had come, ms.
+async fn fight(options: Options, stop: Arc<AtomicBool>) -> Result<Vec<f64>, BenchError> {
+    let begun = Instant::now();
     let mut client = patiently(Client::connect(options)).await?.map_err(BenchError::setup)?;
     let slot = client.attachment().slot;
-    let (mut views, mut view) = (0, Vec::new());
+    let (mut gaps, mut view, mut last) = (Vec::new(), Vec::new(), None::<Instant>);
     let mut due = tokio::time::interval(INTERVAL);
     while !stop.load(Ordering::Relaxed) {
         tokio::select! {
@@ -114,7 +125,9 @@ async fn fight(options: Options, stop: Arc<AtomicBool>) -> Result<u64, BenchErro
             }
             event = client.next() => match event {
                 Some(Event::View(seen)) => {
-                    views += 1;
+                    let now = Instant::now();
+                    let gap = last.replace(now).map(|last| now - last).filter(|_| begun.elapsed() >= WARM_UP);
+                    gaps.extend(gap.map(|gap| gap.as_secs_f64() * 1e3));
                     view = seen.body.to_vec();
                 }
                 Some(event) if !event.is_last() => {}
@@ -122,5 +135,5 @@ async fn fight(options: Options, stop: Arc<AtomicBool>) -> Result<u64, BenchErro
             }
         }
     }
-    Ok(views)
+    Ok(gaps)
 }
