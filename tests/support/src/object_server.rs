@@ -108,6 +108,19 @@ impl ObjectServer {
         self.exchange("PUT", &format!("/{}/{name}", Self::BUCKET), body);
     }
 
+    /// Makes an object of these bytes; false if there is one of that name.
+    pub fn create(&self, name: &str, body: &[u8]) -> bool {
+        let path = format!("/{}/{name}", Self::BUCKET);
+        let answer = self.talk("PUT", &path, "if-none-match: *\r\n", body);
+        match answer.starts_with(b"HTTP/1.1 412") {
+            true => false,
+            false => {
+                assert!(answer.starts_with(b"HTTP/1.1 2"), "PUT {path}: {}", String::from_utf8_lossy(&answer));
+                true
+            }
+        }
+    }
+
     /// Takes an object away.
     pub fn delete(&self, name: &str) {
         self.ask("DELETE", &format!("/{}/{name}", Self::BUCKET));
@@ -128,11 +141,20 @@ impl ObjectServer {
 
     /// What it answers to a request, without the head.
     fn exchange(&self, method: &str, path: &str, body: &[u8]) -> Vec<u8> {
+        let answer = self.talk(method, path, "", body);
+        let head = answer.windows(4).position(|end| end == b"\r\n\r\n");
+        match head.filter(|_| answer.starts_with(b"HTTP/1.1 2")) {
+            Some(end) => answer[end + 4..].to_vec(),
+            None => panic!("{method} {path}: {}", String::from_utf8_lossy(&answer)),
+        }
+    }
+
+    fn talk(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> Vec<u8> {
         let talk = || -> std::io::Result<Vec<u8>> {
             let mut stream = TcpStream::connect(&self.address)?;
             let head = format!(
                 "{method} {path} HTTP/1.1\r\nhost: {}\r\nauthorization: {OWNER}\r\nconnection: close\r\n\
-                 content-length: {}\r\n\r\n",
+                 {headers}content-length: {}\r\n\r\n",
                 self.address,
                 body.len()
             );
@@ -142,12 +164,7 @@ impl ObjectServer {
             stream.read_to_end(&mut answer)?;
             Ok(answer)
         };
-        let answer = talk().unwrap_or_else(|error| panic!("{method} {path}: {error}"));
-        let head = answer.windows(4).position(|end| end == b"\r\n\r\n");
-        match head.filter(|_| answer.starts_with(b"HTTP/1.1 2")) {
-            Some(end) => answer[end + 4..].to_vec(),
-            None => panic!("{method} {path}: {}", String::from_utf8_lossy(&answer)),
-        }
+        talk().unwrap_or_else(|error| panic!("{method} {path}: {error}"))
     }
 }
 

@@ -6,12 +6,18 @@ use std::path::{Path, PathBuf};
 use ringside_client::{Client, Event, Options, Trust};
 use ringside_test_support::cluster::Cluster;
 use ringside_test_support::node::Node;
+use ringside_test_support::skip;
 use ringside_test_support::wait::{until, within};
 use serde_json::Value;
 
+use crate::store::Store;
+
 /// A cluster whose sessions are idle after a second.
 async fn cluster(count: u64, more: &[&str]) -> Cluster {
-    let mut cluster = Cluster::start(0).await;
+    start(Cluster::start(0).await, count, more).await
+}
+
+async fn start(mut cluster: Cluster, count: u64, more: &[&str]) -> Cluster {
     let arguments = [&["--idle-after-s", "1"], more].concat();
     cluster.begin(1, &arguments);
     for number in 2..=count {
@@ -65,9 +71,11 @@ fn list(node: &Node, which: &[&str]) -> String {
     node.ringside(&[&["session", "list"], which].concat()).succeeded()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_idle_session_is_in_the_store_and_goes_on_when_a_player_comes() {
-    let cluster = cluster(1, &[]).await;
+async fn is_in_the_store_and_goes_on(store: Store) {
+    let cluster = match store.cluster(0).await {
+        Ok(cluster) => start(cluster, 1, &[]).await,
+        Err(why) => skip!("{why}"),
+    };
     let node = cluster.node(1);
     node.push("tally");
     let session = create(node, "tally", "north");
@@ -88,19 +96,21 @@ async fn an_idle_session_is_in_the_store_and_goes_on_when_a_player_comes() {
     // An end reaches it where it is, and then the key is free.
     evicted(node, "tally/north").await;
     node.ringside(&["session", "end", "tally/north"]).succeeded();
-    until("nothing of it to be left", async || {
-        (!cluster
-            .store()
-            .join("evicted/tally/north")
-            .join(session.split('@').nth(1)?)
-            .read_dir()
-            .is_ok_and(|mut all| all.next().is_some()))
-        .then_some(())
-    })
-    .await;
+    let states = format!("evicted/tally/north/{}", session.split('@').nth(1).expect("an incarnation"));
+    until("nothing of it to be left", async || store.names(&cluster, &states).is_empty().then_some(())).await;
     let again = create(node, "tally", "north");
     assert_ne!(again, session);
     assert_eq!(visit(node, "tally/north", &["add 0"]).await, ["sum 0, rang 0, told 0"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_session_is_in_the_store_and_goes_on_when_a_player_comes() {
+    is_in_the_store_and_goes_on(Store::Directory).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_session_is_in_a_bucket_and_goes_on_when_a_player_comes() {
+    is_in_the_store_and_goes_on(Store::Bucket).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

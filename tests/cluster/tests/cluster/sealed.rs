@@ -1,19 +1,21 @@
 //! A node that others believe to be gone, and that is not: its log is sealed, it begins another, and what is durable goes on.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
 
 use ringside_core::durable::{LogName, recovery};
 use ringside_core::ids::{Node as Run, NodeId};
 use ringside_test_support::cluster::Cluster;
 use ringside_test_support::network::Quality;
 use ringside_test_support::node::Node;
+use ringside_test_support::skip;
 use ringside_test_support::wait::until;
 
-use crate::durable::{kill_all, objects_of, player, show, start_again};
+use crate::durable::{kill_all, player, show, start_again};
 use crate::failover::{create, last_change};
 use crate::faults::Scene;
 use crate::partitions::cut_off;
 use crate::player::Player;
+use crate::store::Store;
 
 const LAN: Quality = Quality { delay: std::time::Duration::from_millis(1), loss_permille: 0 };
 
@@ -22,37 +24,35 @@ fn seals(node: &Node) -> u64 {
     node.metric("ringside_log_seals_total")
 }
 
-/// The logs in a cluster's store.
-fn logs(cluster: &Cluster) -> Vec<(LogName, PathBuf)> {
-    let directories = std::fs::read_dir(cluster.store().join("logs")).expect("logs");
-    let paths = directories.map(|entry| entry.expect("an entry").path());
-    let name = |path: &PathBuf| path.file_name()?.to_str()?.parse().ok();
-    let mut logs: Vec<_> = paths.filter_map(|path| Some((name(&path)?, path))).collect();
-    logs.sort();
+/// The logs in a cluster's store, each with how many objects it has.
+fn logs(store: Store, cluster: &Cluster) -> BTreeMap<LogName, u64> {
+    let mut logs = BTreeMap::new();
+    for object in store.names(cluster, "logs") {
+        let name = object.rsplit('/').nth(1).and_then(|name| name.parse::<LogName>().ok());
+        *logs.entry(name.expect("a log")).or_default() += 1;
+    }
     logs
 }
 
 /// Seals the newest log of the only node of a cluster, as another would that does not see it: whoever writes next finds it.
-fn seal(cluster: &Cluster) {
-    let (log, path) = logs(cluster).pop().expect("a log");
+fn seal(store: Store, cluster: &Cluster) {
+    let (log, objects) = logs(store, cluster).pop_last().expect("a log");
     let by = Run { id: NodeId(99), generation: 1 };
-    for number in log.first + objects_of(&path).len() as u64.. {
-        let path = path.join(format!("{number:012}"));
-        // What is made meanwhile stays.
-        let made = std::fs::File::create_new(&path);
-        if let Ok(mut file) = made {
-            let object = recovery::seal(log.run, number, 7, by);
-            std::io::Write::write_all(&mut file, &object).expect("a seal");
-            return;
-        }
-    }
+    // What is made meanwhile stays.
+    let sealed = (log.first + objects..).find(|number| {
+        let name = store.name(cluster, &format!("logs/{log}/{number:012}"));
+        store.create(cluster, &name, &recovery::seal(log.run, *number, 7, by))
+    });
+    assert!(sealed.is_some());
 }
 
 /// Nobody takes over what it leads: it goes on there, in an epoch that began after the seal, as often as that happens; and
 /// all of it is in what a later run recovers.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_node_whose_log_was_sealed_goes_on_with_what_nobody_has_taken() {
-    let mut cluster = Cluster::start(1).await;
+async fn goes_on_with_what_nobody_has_taken(store: Store) {
+    let mut cluster = match store.cluster(1).await {
+        Ok(cluster) => cluster,
+        Err(why) => skip!("{why}"),
+    };
     for game in ["echo-durable", "echo"] {
         cluster.node(1).push(game);
     }
@@ -63,11 +63,11 @@ async fn a_node_whose_log_was_sealed_goes_on_with_what_nobody_has_taken() {
     let mut bob = player(&cluster, "bob", "echo/volatile").await;
     for round in 1..=2 {
         ada.exchange(30).await;
-        seal(&cluster);
+        seal(store, &cluster);
         ada.exchange(30).await;
         bob.exchange(30).await;
         assert_eq!(seals(cluster.node(1)), round);
-        assert_eq!(logs(&cluster).len() as u64, round + 1);
+        assert_eq!(logs(store, &cluster).len() as u64, round + 1);
         for session in others.iter().chain([&session]) {
             let shown = until("an epoch of after the seal", async || {
                 let shown = show(cluster.node(1), session)?;
@@ -92,6 +92,16 @@ async fn a_node_whose_log_was_sealed_goes_on_with_what_nobody_has_taken() {
     for session in others.iter().chain([&session, &new]) {
         until("each of them", async || show(cluster.node(1), session)).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_log_was_sealed_goes_on_with_what_nobody_has_taken() {
+    goes_on_with_what_nobody_has_taken(Store::Directory).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_log_in_a_bucket_was_sealed_goes_on_with_what_nobody_has_taken() {
+    goes_on_with_what_nobody_has_taken(Store::Bucket).await;
 }
 
 /// Others take over what it leads; when it is back sessions may go there again, and are safe there.

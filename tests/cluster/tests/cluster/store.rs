@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use ringside_test_support::cluster::Cluster;
 use ringside_test_support::object_server::ObjectServer;
 
-use crate::durable::{is_being_written, objects_of};
+use crate::durable::objects_of;
 
 /// What it is.
 #[derive(Clone, Copy)]
@@ -26,6 +26,24 @@ impl Store {
         }
     }
 
+    /// How an object is named that lies there in it.
+    pub fn name(self, cluster: &Cluster, place: &str) -> String {
+        match self {
+            Store::Directory => cluster.store().join(place).to_string_lossy().into_owned(),
+            Store::Bucket => format!("cluster/{place}"),
+        }
+    }
+
+    /// Makes an object; false if there is one of that name.
+    pub fn create(self, cluster: &Cluster, name: &str, bytes: &[u8]) -> bool {
+        match self {
+            Store::Directory => std::fs::File::create_new(name)
+                .map(|mut file| std::io::Write::write_all(&mut file, bytes).expect("an object"))
+                .is_ok(),
+            Store::Bucket => cluster.server().create(name, bytes),
+        }
+    }
+
     /// The names of the objects below a place in it, in order.
     pub fn names(self, cluster: &Cluster, below: &str) -> Vec<String> {
         let mut names = match self {
@@ -35,7 +53,7 @@ impl Store {
                 paths.iter().map(|path| path.to_string_lossy().into_owned()).collect()
             }
             Store::Bucket => {
-                let prefix = format!("cluster/{below}/");
+                let prefix = self.name(cluster, below) + "/";
                 cluster.server().objects().into_iter().filter(|name| name.starts_with(&prefix)).collect::<Vec<_>>()
             }
         };
@@ -71,8 +89,7 @@ fn files_below(directory: &Path, files: &mut Vec<PathBuf>) {
     for path in objects_of(directory) {
         match path.is_dir() {
             true => files_below(&path, files),
-            false if !is_being_written(&path) => files.push(path),
-            false => {}
+            false => files.push(path),
         }
     }
 }

@@ -343,7 +343,7 @@ fn a_leader_whose_entries_nobody_waits_for_sleeps_between_its_ticks() {
 }
 
 #[test]
-fn a_session_moves_and_moves_back_without_a_tick_missing() {
+fn a_session_moves_and_moves_back_and_its_log_is_one() {
     let mut group = Group::start(2, "arena");
     let id = session(1);
     group.create(&id, 1, &[2]);
