@@ -5,6 +5,7 @@
 mod activation;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -54,6 +55,8 @@ pub struct Parts {
     pub control: Control,
     /// What has their modules.
     pub catalogue: Arc<Catalogue>,
+    /// Whether timers could not be looked for when that was tried last: it is said once.
+    pub is_away: AtomicBool,
 }
 
 impl Idle {
@@ -182,9 +185,19 @@ impl Parts {
     async fn obey(&self, order: Order) -> Outcome {
         match order {
             Order::List { shard, minute, all } => match self.store.due(shard, minute, all).await {
-                Ok(due) => Outcome::Listed(shard, Some(due)),
+                Ok(due) => {
+                    if self.is_away.swap(false, Relaxed) {
+                        tracing::info!("timers of evicted sessions are seen again");
+                    }
+                    Outcome::Listed(shard, Some(due))
+                }
                 Err(error) => {
-                    tracing::warn!(shard, %error, "timers of evicted sessions are looked for again");
+                    match self.is_away.swap(true, Relaxed) {
+                        false => {
+                            tracing::warn!(shard, %error, "timers of evicted sessions are not seen: they are looked for again")
+                        }
+                        true => tracing::debug!(shard, %error, "nor are these"),
+                    }
                     Outcome::Listed(shard, None)
                 }
             },

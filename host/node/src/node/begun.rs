@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant};
 
 use ringside_core::directory::Limits;
@@ -104,8 +104,13 @@ impl Begun {
         desk.keep_chains(chains.clone());
         desk.keep_log(log.clone());
         desk.keep_idle(idle, config.idle_after, config.store.is_some());
-        let parts =
-            idle::Parts { me, store: store.clone(), control: control.clone(), catalogue: Arc::clone(&catalogue) };
+        let parts = idle::Parts {
+            me,
+            store: store.clone(),
+            control: control.clone(),
+            catalogue: Arc::clone(&catalogue),
+            is_away: AtomicBool::default(),
+        };
         tokio::spawn(idle::run(parts, idle_queue, config.idle_after));
         loaded.into_iter().for_each(|served| desk.serve(served));
         let desk = Some((desk, queue));

@@ -10,6 +10,7 @@ use ringside_test_support::skip;
 use ringside_test_support::wait::{until, within};
 use serde_json::Value;
 
+use crate::player::options;
 use crate::store::Store;
 
 /// A cluster whose sessions are idle after a second.
@@ -276,6 +277,47 @@ async fn while_the_store_is_away_an_idle_session_stays_in_memory() {
     drop(away);
     evicted(node, "tally/north").await;
     assert_eq!(visit(node, "tally/north", &["add 0"]).await, ["sum 7, rang 0, told 0"]);
+}
+
+/// Who comes meanwhile is let in when the store is back, to what was there; nothing is begun in its place.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_asked_for_while_the_store_is_away_goes_on_when_it_is_back() {
+    let cluster = cluster(1, &[]).await;
+    let node = cluster.node(1);
+    node.push("tally");
+    let session = create(node, "tally", "north");
+    visit(node, "tally/north", &["add 3"]).await;
+    evicted(node, "tally/north").await;
+    let away = cluster.without_store();
+    let coming = tokio::spawn(Client::connect(options(node, &node.token("bob"), "tally/north")));
+    let said = node.logged("whether tally/north is in the store cannot be said");
+    assert!(said.contains("Not a directory"), "{said}");
+    assert!(try_create(node, "tally", "north").is_none(), "what is there cannot be seen");
+    assert!(!coming.is_finished(), "who comes waits");
+    drop(away);
+    let client = within("the player to be let in", coming).await.expect("a player").expect("let in");
+    assert_eq!(client.attachment().session.to_string(), session);
+    within("the player to have left", client.leave()).await;
+    assert_eq!(visit(node, "tally/north", &["add 4"]).await, ["sum 7, rang 0, told 0"]);
+    assert_eq!(create(node, "tally", "north"), session);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_timer_fires_though_the_node_that_evicted_its_session_is_gone() {
+    let mut cluster = cluster(2, &[]).await;
+    cluster.node(1).push("tally");
+    cluster.agreed().await;
+    create(cluster.node(1), "tally", "north");
+    visit(cluster.node(1), "tally/north", &["ring 20", "add 2"]).await;
+    let asleep = evicted(cluster.node(1), "tally/north").await;
+    assert!(asleep["timer_in_s"].as_u64().is_some_and(|seconds| seconds <= 20), "{asleep:#}");
+    let home: u64 = asleep["node"].as_str().and_then(|node| node.parse().ok()).expect("a node");
+    cluster.take(home).kill();
+    let other = cluster.node(3 - home);
+    until("it to be led for its timer", async || shown(other, "tally/north").filter(|it| it["state"] == "live")).await;
+    let asleep = evicted(other, "tally/north").await;
+    assert_eq!(asleep["timer_in_s"], Value::Null, "{asleep:#}");
+    assert_eq!(visit(other, "tally/north", &["add 0"]).await, ["sum 2, rang 1, told 0"]);
 }
 
 fn only_file(directory: &Path) -> PathBuf {
