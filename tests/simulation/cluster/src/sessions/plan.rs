@@ -216,6 +216,10 @@ impl Plan {
             Mode::Unbounded => plan.draw_unbounded(random),
             Mode::Away => plan.draw_away(random),
         }
+        // One whose records are in the store has one branch, whatever its policy.
+        if random.fork(5).happens(0.3) {
+            plan.sessions[2].policy = PartitionPolicy::Available;
+        }
         plan.draw_seals(random.fork(3));
         if mode == Mode::Bounded {
             plan.draw_failing_moves(random.fork(4));

@@ -41,7 +41,7 @@ impl World {
         replica.suspects.retain(|held| *held != suspect);
         let (player, number) = (usize::from(suspect.slot.0), suspect.number);
         if is_skipped {
-            let ended = self.ended[session];
+            let ended = self.ended_leaders(session);
             self.checks.check(Condition::SkipsKillersAlone, ended >= 2, || {
                 format!("m{slot} skips message {number} of player {player} of {session}: {ended} of its leaders ended")
             });

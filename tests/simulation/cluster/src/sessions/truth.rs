@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ringside_core::ids::{Epoch, Node, Position};
+use ringside_core::ids::{Epoch, Position};
 use ringside_core::leadership::record::{Cause, Member, Record};
 use ringside_simulation_kit::scheduler::Micros;
 
@@ -68,11 +68,6 @@ impl Truth {
             all.push(record.clone());
         }
         all.iter().filter(|other| other.number == record.number).count() == 1
-    }
-
-    /// Whether a record ever named a run of a node as the leader: others take it for that, whether it began to lead or not.
-    pub fn names_as_leader(&self, session: usize, node: Node) -> bool {
-        self.records[session].iter().any(|record| record.leader.node == node)
     }
 
     /// Whether somebody took a session over from the sealed log of whoever leads it in this epoch.

@@ -1,6 +1,6 @@
 //! The world of a run: machines, the order in which things happen, and what goes wrong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ringside_core::ids::{Epoch, Node, NodeId, Position};
@@ -98,8 +98,6 @@ pub struct World {
     pub players: Vec<Vec<Player>>,
     /// Messages that end processes: of which session, whose, which; and how many they have ended.
     pub poison: BTreeMap<(usize, usize, u64), u64>,
-    /// How many processes have ended that a record of each session named as its leader.
-    pub ended: Vec<u64>,
     pub checks: Checks<Condition>,
     pub trace: Trace,
     /// Sessions that nobody leads though somebody could.
@@ -151,7 +149,6 @@ impl World {
             terms: terms.collect(),
             players: (0..count).map(|at| (0..PLAYERS).map(|player| Player::new(at + player)).collect()).collect(),
             poison: BTreeMap::new(),
-            ended: vec![0; count],
             checks: Checks::of(Condition::ALL),
             trace: Trace::keeping(lines),
             scheduler: Scheduler::default(),
@@ -252,6 +249,12 @@ impl World {
     /// Whose home a session has.
     pub fn home_of(&self, session: usize) -> usize {
         (session + 2) % self.machines.len()
+    }
+
+    /// How many processes have ended that records of a session name as its leader, be it before or after their end.
+    pub fn ended_leaders(&self, session: usize) -> usize {
+        let leaders: BTreeSet<Member> = self.truth.records[session].iter().map(|record| record.leader).collect();
+        leaders.into_iter().filter(|leader| !self.machines[self.slot_of(*leader)].runs(*leader)).count()
     }
 
     fn runs(&self, slot: usize, node: Node) -> bool {
@@ -463,10 +466,7 @@ impl World {
 
     pub fn crash(&mut self, slot: usize, down: Micros) {
         self.leads_are_lost_at(slot);
-        if let Some(process) = self.machines[slot].process.take() {
-            for (session, ended) in self.ended.iter_mut().enumerate() {
-                *ended += u64::from(self.truth.names_as_leader(session, process.node));
-            }
+        if self.machines[slot].process.take().is_some() {
             self.machines[slot].backlog.clear();
             self.machines[slot].stall = (0, 0);
             self.say(slot, format_args!("crashes"));
