@@ -1,10 +1,15 @@
 //! What earlier releases wrote is read for ever: a recording of each version of the format, and a checkpoint, as they were
 //! committed, of a module that was committed with them. They come to what they came to when they were written.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
+use ringside_core::durable::object::{Checkpoint, Content, Item as Logged, Object, Opened};
+use ringside_core::durable::recovery::Chain;
+use ringside_core::idle::evicted::Evicted;
 use ringside_core::ids::{Epoch, Node, NodeId, Slot, WorkerId};
 use ringside_core::leadership::lineage::Lineage;
-use ringside_core::leadership::record::{Member, Record as Leadership};
+use ringside_core::leadership::record::{Member, Record as Leadership, Tier};
 use ringside_core::log::{Input, LeaveReason, Outcome, Record, SkipCause};
 use ringside_core::recording::{self, EndReason, Header, Item};
 use ringside_golden::GoldenFile;
@@ -34,6 +39,20 @@ const EARLIER: [(GoldenFile, usize); 4] = [
     (golden("recording-4.bin", ""), 1),
     (golden("recording-5.bin", ""), 2),
 ];
+
+/// Objects of logs of nodes that have some of the session, by the format that each needs: a whole checkpoint; an increment after
+/// it; an entry that was skipped as suspect.
+const LOGS: [GoldenFile; 3] = [
+    golden("node-log-1.bin", "FORMAT (host/core/src/durable/object.rs)"),
+    golden("node-log-2.bin", "FORMAT (host/core/src/durable/object.rs)"),
+    golden("node-log-3.bin", "FORMAT (host/core/src/durable/object.rs)"),
+];
+/// The session as the store has it while nobody leads it.
+const EVICTED: GoldenFile = golden("evicted-1.bin", "FORMAT (host/core/src/idle/evicted.rs)");
+/// After which entries these have checkpoints, and where those without suspect entries end.
+const WHOLE: u64 = 40;
+const INCREMENT: u64 = 60;
+const SOME: u64 = 80;
 
 /// Pong, as it was when the files were written: another build is another module.
 fn module() -> Module {
@@ -193,4 +212,95 @@ fn a_checkpoint_of_the_published_version_is_restored_and_goes_on() {
         }
     }
     assert!(checked > 5 && !outputs.is_empty() && fold.ending().is_some(), "{checked}, {}", outputs.len());
+}
+
+/// The fold of the committed module's session up to an entry.
+fn folded(module: &Module, log: &[Record], position: u64) -> Fold {
+    let mut fold = Fold::new(module, FoldOptions { role: Role::Replay, ..FoldOptions::default() }).expect("a fold");
+    let mut outputs = Vec::new();
+    log[..position as usize].iter().for_each(|entry| fold.replay(entry, &mut outputs).expect("an entry that folds"));
+    fold
+}
+
+fn checkpoint(state: &State, base: Option<&State>) -> Box<Checkpoint> {
+    Box::new(Checkpoint {
+        session: "pong/golden@0000000000000001".parse().expect("a session"),
+        epoch: FIRST,
+        position: state.position(),
+        lineage: Lineage::new(FIRST),
+        beside: Bytes::new(),
+        state: state.encode_after(base).bytes.into(),
+    })
+}
+
+/// What is written of the session into the logs of nodes, and into the store when it is evicted.
+fn kept(module: &Module) -> ([Bytes; 3], Bytes) {
+    let log = log(module);
+    let state = |position| folded(module, &log, position).capture().expect("a state");
+    let (whole, increment) = (state(WHOLE), state(INCREMENT));
+    let session = checkpoint(&whole, None).session;
+    let entries = |from: u64, to: u64| Logged::Entries {
+        session: session.clone(),
+        epoch: FIRST,
+        entries: log[from as usize - 1..to as usize].to_vec(),
+    };
+    let opened = Logged::Opened(Opened { session: session.clone(), tier: Tier::Durable, charter: Bytes::new() });
+    let begun = || vec![opened.clone(), entries(1, WHOLE), Logged::Checkpoint(checkpoint(&whole, None))];
+    let increments = Logged::Increment { base: WHOLE, checkpoint: checkpoint(&increment, Some(&whole)) };
+    let contents = [
+        [begun(), vec![entries(WHOLE + 1, SOME)]].concat(),
+        [begun(), vec![entries(WHOLE + 1, INCREMENT), increments, entries(INCREMENT + 1, SOME)]].concat(),
+        [begun(), vec![entries(WHOLE + 1, log.len() as u64)]].concat(),
+    ];
+    let run = leader_of(FIRST).node;
+    let object = |items| Object { run, number: 1, maker: 7, first: 1, content: Content::Items(items) }.encode();
+    let (checkpoint, charter) = (*checkpoint(&whole, None), Bytes::new());
+    let evicted = Evicted { charter, checkpoint, at_us: 1_800_000_000_000_000, due_us: None };
+    (contents.map(object), evicted.encode())
+}
+
+#[test]
+fn what_the_store_has_of_a_session_is_what_was_published() {
+    let (logs, evicted) = kept(&module());
+    LOGS.iter().zip(&logs).for_each(|(golden, object)| golden.check_object(object));
+    EVICTED.check_object(&evicted);
+}
+
+/// A session goes on from these checkpoints with these entries, and comes to what it came to.
+fn goes_on<'a>(module: &Module, checkpoints: impl Iterator<Item = &'a Checkpoint>, rest: &[Record]) {
+    let state = checkpoints.fold(None, |base: Option<State>, step| {
+        Some(State::decode_after(base.as_ref(), &step.state).expect("a state"))
+    });
+    let options = FoldOptions { role: Role::Leader, ..FoldOptions::default() };
+    let mut fold = Fold::restore(module, &state.expect("a checkpoint"), options).expect("a fold");
+    let mut outputs = Vec::new();
+    rest.iter().for_each(|entry| fold.replay(entry, &mut outputs).expect("an entry that follows"));
+    let mut whole = folded(module, &log(module), fold.position());
+    assert_eq!((fold.state_hash(), fold.output_hash()), (whole.state_hash(), whole.output_hash()));
+}
+
+#[test]
+fn logs_of_each_published_format_are_recovered() {
+    let module = module();
+    let whole = log(&module);
+    let ends = [SOME, SOME, whole.len() as u64];
+    for (at, golden) in LOGS.iter().enumerate() {
+        let object = Bytes::from(golden.object());
+        assert_eq!(ringside_core::envelope::version(&object), Some(at as u16 + 1), "{}", golden.name);
+        let mut chain = Chain::beginning(1, BTreeSet::new());
+        chain.handle_object(leader_of(FIRST).node, 1, &object);
+        assert_eq!(chain.damage().next(), None, "{}", golden.name);
+        let session = "pong/golden@0000000000000001".parse().expect("a session");
+        let start = chain.start(&session, FIRST, u64::MAX).expect("a beginning");
+        assert_eq!((start.end, start.lacks, start.increments.len()), (ends[at], None, usize::from(at == 1)));
+        goes_on(&module, start.checkpoints(), &start.log);
+    }
+}
+
+#[test]
+fn a_session_that_was_evicted_in_the_published_format_goes_on() {
+    let module = module();
+    let evicted = Evicted::decode(&EVICTED.object()).expect("an evicted session");
+    assert_eq!(evicted.checkpoint.position, WHOLE);
+    goes_on(&module, [&evicted.checkpoint].into_iter(), &log(&module)[WHOLE as usize..]);
 }
