@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use ringside_core::durable::LogName;
 use ringside_core::durable::object::{Closed, Item, Opened};
 use ringside_core::durable::writer::{Output, Reply, Request, Writer};
 use ringside_core::ids::{Node, SessionId, WorkerId};
@@ -77,6 +78,7 @@ impl NodeLog {
             turns: 0,
             told: BTreeMap::new(),
             answers,
+            is_asking: false,
             stopping: Vec::new(),
         };
         tokio::spawn(task.run(queue, answered));
@@ -146,8 +148,10 @@ impl NodeLog {
 /// What came of a question that a task of its own has asked.
 enum Answer {
     Store(u64, Reply),
-    /// What the log has of a session nobody needs.
-    Settled(SessionId),
+    /// What a log has of a session, from an object on, nobody needs.
+    Settled(LogName, SessionId, u64),
+    /// All sessions that were asked about have been looked at.
+    Asked,
 }
 
 struct Task {
@@ -165,6 +169,8 @@ struct Task {
     /// How many of those turns each worker has been told.
     told: BTreeMap<usize, u64>,
     answers: mpsc::UnboundedSender<Answer>,
+    /// Whether it is being asked what others need of the log.
+    is_asking: bool,
     stopping: Vec<oneshot::Sender<()>>,
 }
 
@@ -186,7 +192,8 @@ impl Task {
                 },
                 Some(answer) = answered.recv() => match answer {
                     Answer::Store(question, reply) => self.writer.handle_reply(now(), question, reply),
-                    Answer::Settled(session) => self.writer.handle_settled(&session),
+                    Answer::Settled(log, session, first) => self.writer.handle_settled(log, &session, first),
+                    Answer::Asked => self.is_asking = false,
                 },
                 () = sleep_until(due) => self.writer.handle_timeout(now()),
                 () = sleep_until(again) => self.write_anew(),
@@ -365,18 +372,27 @@ impl Task {
         }
     }
 
-    fn ask_who_needs(&self, sessions: Vec<SessionId>) {
-        let (mut logs, log, answers) = (Logs::new(self.store.clone()), self.writer.log(), self.answers.clone());
+    /// One question at a time: the writer asks again.
+    fn ask_who_needs(&mut self, sessions: Vec<(SessionId, u64)>) {
+        if std::mem::replace(&mut self.is_asking, true) {
+            return;
+        }
+        let (store, log, answers) = (self.store.clone(), self.writer.log(), self.answers.clone());
         tokio::spawn(async move {
-            for session in sessions {
+            let mut logs = Logs::new(store);
+            for (session, first) in sessions {
                 match logs.needs(log, &session).await {
                     Ok(true) => {
                         tracing::debug!(%session, "this log is needed for the sake of a session that another leads")
                     }
-                    Ok(false) => _ = answers.send(Answer::Settled(session)),
-                    Err(error) => tracing::warn!(%session, %error, "whether the log is needed is asked again"),
+                    Ok(false) => _ = answers.send(Answer::Settled(log, session, first)),
+                    Err(error) => {
+                        tracing::warn!(%session, %error, "whether the log is needed is asked again");
+                        break;
+                    }
                 }
             }
+            let _ = answers.send(Answer::Asked);
         });
     }
 

@@ -27,6 +27,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use ringside_core::envelope::{self, Kind};
 use ringside_core::ids::{Epoch, GameName, ModuleHash, SessionId};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
 
 use crate::limits::{KEPT, KEPT_BYTES, KEPT_OF_GAME, VERSIONS};
 
@@ -99,14 +100,23 @@ pub enum StoreError {
     Exhausted(GameName),
 }
 
+/// Chains of records of which old ones are deleted at a time.
+const CLEANING: usize = 8;
+
 /// The store of a node.
 #[derive(Clone)]
 pub struct Store {
     objects: Arc<dyn ObjectStore>,
     name: String,
+    /// For how many chains of records old ones are deleted at a time.
+    cleaning: Arc<Semaphore>,
 }
 
 impl Store {
+    fn of(objects: Arc<dyn ObjectStore>, name: String) -> Store {
+        Store { objects, name, cleaning: Arc::new(Semaphore::new(CLEANING)) }
+    }
+
     /// A store in a local directory, made if missing; written objects survive a crash of the machine.
     ///
     /// # Errors
@@ -118,7 +128,7 @@ impl Store {
         let probe = directory.join(".writable");
         std::fs::write(&probe, "").and_then(|()| std::fs::remove_file(&probe)).map_err(failed)?;
         let objects = object_store::local::LocalFileSystem::new_with_prefix(directory)?.with_fsync(true);
-        Ok(Store { objects: Arc::new(objects), name: format!("local directory {}", directory.display()) })
+        Ok(Store::of(Arc::new(objects), format!("local directory {}", directory.display())))
     }
 
     /// A store in a local directory that exists, to read from; nothing is written to it.
@@ -127,13 +137,13 @@ impl Store {
     /// [`StoreError::Backend`] if there is no such directory.
     pub fn read_only(directory: &Path) -> Result<Store, StoreError> {
         let objects = object_store::local::LocalFileSystem::new_with_prefix(directory)?;
-        Ok(Store { objects: Arc::new(objects), name: format!("local directory {}", directory.display()) })
+        Ok(Store::of(Arc::new(objects), format!("local directory {}", directory.display())))
     }
 
     /// A store in memory, for tests.
     #[cfg(test)]
     pub fn memory() -> Store {
-        Store { objects: Arc::new(object_store::memory::InMemory::new()), name: "memory".to_owned() }
+        Store::of(Arc::new(object_store::memory::InMemory::new()), "memory".to_owned())
     }
 
     /// What it is, for people.

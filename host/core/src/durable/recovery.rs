@@ -170,7 +170,12 @@ impl Chain {
                 self.ended.clear();
                 (self.is_cleared, self.first) = (true, number);
             }
-            return;
+            let is_written = |object: Object| matches!(object.content, Content::Items(_));
+            if !Object::read(run, number, bytes).is_ok_and(is_written) {
+                return;
+            }
+            // Nothing is ever written behind a seal: whoever made that one did not see how far the log is.
+            self.sealed_by = None;
         }
         let missing = self.next.max(1)..number;
         self.damage.extend(missing.map(|number| Damage { number, what: "it is missing".to_owned() }));

@@ -26,6 +26,7 @@ use bytes::Bytes;
 use super::LogName;
 use super::object::{Checkpoint, Closed, Content, Item, Object, Opened};
 use crate::ids::{Epoch, Node, Position, SessionId};
+use crate::leadership::record::Tier;
 use crate::limits::{
     LOG_BACKLOG_BYTES, LOG_DEPARTED, LOG_HELD_OBJECTS, LOG_ITEM_BYTES, LOG_OBJECT_BYTES, LOG_ROSTER_OBJECTS,
 };
@@ -107,9 +108,9 @@ pub enum Output {
         /// The first that stays.
         first: u64,
     },
-    /// Others lead these sessions now, and what this log has of them holds up what may be deleted: those that begin in
-    /// another log, or in none, are not needed here any more ([`Writer::handle_settled`]).
-    Departed(Vec<SessionId>),
+    /// Others lead these sessions now, and what this log has of them holds up what may be deleted, each from this object on:
+    /// those that begin in another log, or in none, are not needed here any more ([`Writer::handle_settled`]).
+    Departed(Vec<(SessionId, u64)>),
     /// The store does not answer, or does again.
     Away(bool),
     /// Another may take over: nothing is stored any more, until the shell has told whoever leads something, and then says so
@@ -308,7 +309,8 @@ impl Writer {
             return;
         }
         let is_urgent = match &item {
-            Item::Opened(_) => false,
+            // Who takes this run over looks for what it says that it leads.
+            Item::Opened(opened) => opened.tier == Tier::Durable,
             Item::Closed { session, why } => {
                 self.unasked.remove(session);
                 let track = self.tracks.remove(session);
@@ -386,13 +388,17 @@ impl Writer {
 
     /// A session is in the store as who activates it needs it. Nobody needs what this log has of it.
     pub fn handle_evicted(&mut self, now: u64, session: SessionId) {
-        self.handle_item(now, closed(session.clone(), false));
+        self.tracks.remove(&session);
         self.departed.remove(&session);
+        self.handle_item(now, closed(session, false));
     }
 
-    /// Nobody needs what this log has of a session that others lead ([`Output::Departed`]).
-    pub fn handle_settled(&mut self, session: &SessionId) {
-        self.departed.remove(session);
+    /// Nobody needs what this log has of a session that others lead, from this object on ([`Output::Departed`]). It may have
+    /// been here again since that was asked, and the log may be another one.
+    pub fn handle_settled(&mut self, log: LogName, session: &SessionId, first: u64) {
+        if log == self.log && self.departed.get(session).is_some_and(|departed| departed.first == first) {
+            self.departed.remove(session);
+        }
     }
 
     /// Whether there is room for entries; where there is none, or they do not follow what was taken, a hole begins.
@@ -641,11 +647,14 @@ impl Writer {
     fn forget(&mut self, now: u64, roster: u64) {
         let departed = self.departed.values().map(|departed| departed.first).chain(self.crowded_out);
         let first = self.tracks.values().filter_map(Track::first).chain(departed).min().unwrap_or(roster).min(roster);
-        let due = self.departed.iter_mut().filter(|(_, departed)| departed.due <= now).take(ASKED);
-        let asked: Vec<SessionId> = due
+        let mut due: Vec<_> = self.departed.iter_mut().filter(|(_, departed)| departed.due <= now).collect();
+        due.sort_by_key(|(_, departed)| departed.due);
+        let asked: Vec<(SessionId, u64)> = due
+            .into_iter()
+            .take(ASKED)
             .map(|(session, departed)| {
                 departed.due = now.saturating_add(DEPARTED_US);
-                session.clone()
+                (session.clone(), departed.first)
             })
             .collect();
         if !asked.is_empty() {

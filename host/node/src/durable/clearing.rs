@@ -28,7 +28,21 @@ const FIRST: Duration = Duration::from_secs(10);
 const SELDOM: Duration = Duration::from_secs(600);
 
 /// Logs with which recovery is done.
-pub(super) type Done = Arc<Mutex<BTreeSet<LogName>>>;
+#[derive(Default, Clone)]
+pub(super) struct Finished {
+    /// For what was in them goes on, or is over.
+    pub taken_over: BTreeSet<LogName>,
+    /// For nothing is in them any more.
+    pub cleared: BTreeSet<LogName>,
+}
+
+impl Finished {
+    pub fn has(&self, log: &LogName) -> bool {
+        self.taken_over.contains(log) || self.cleared.contains(log)
+    }
+}
+
+pub(super) type Done = Arc<Mutex<Finished>>;
 
 /// What clears logs.
 pub(super) struct Clearing {
@@ -46,7 +60,7 @@ impl Clearing {
             let Ok(logs) = self.store.logs().await else { continue };
             let done = self.done.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let own = logs.iter().filter(|log| log.run == self.me).max();
-            let is_over = |log: &LogName| done.contains(log) || log.run == self.me && Some(log) != own;
+            let is_over = |log: &LogName| done.taken_over.contains(log) || log.run == self.me && Some(log) != own;
             let mut read = Logs::new(self.store.clone());
             for name in due.at(Instant::now(), logs.iter().copied().filter(is_over)) {
                 match self.clear(&mut read, name).await {

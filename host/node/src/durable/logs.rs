@@ -12,6 +12,8 @@ use crate::store::{Store, StoreError};
 
 /// Objects of a log that are asked for at a time: a bucket takes tens of milliseconds for each, and a log has a thousand.
 const READ_AHEAD: usize = 8;
+/// How often a log is read that changes meanwhile before that is put off.
+const TRIES: usize = 4;
 
 /// Logs that were read.
 pub(super) struct Logs {
@@ -77,34 +79,53 @@ impl Logs {
         Ok(())
     }
 
+    /// Reads a log, as often as it changes so much meanwhile that it has to be read anew.
     async fn read_one(&self, name: LogName, sealed_by: Option<Node>) -> Result<Chain, StoreError> {
+        for _ in 0..TRIES {
+            if let Some(chain) = self.try_to_read(name, sealed_by).await? {
+                return Ok(chain);
+            }
+        }
+        Err(StoreError::Missing(format!("log of node {name} that stands still for long enough to be read")))
+    }
+
+    /// The same, once: none if objects were deleted meanwhile, or a seal was made where some had been.
+    async fn try_to_read(&self, name: LogName, sealed_by: Option<Node>) -> Result<Option<Chain>, StoreError> {
         let run = name.run;
         let mut chain = Chain::beginning(name.first, self.useless.clone());
         let numbers = self.store.log_numbers(name).await?;
         let read = |number| async move { (number, self.store.log_object(name, number).await) };
         let mut reads = stream::iter(numbers.into_iter().map(read)).buffered(READ_AHEAD);
+        let mut gone = Vec::new();
         while let Some((number, read)) = reads.next().await {
-            if let Some(bytes) = read? {
-                chain.handle_object(run, number, &bytes);
+            match read? {
+                Some(bytes) => chain.handle_object(run, number, &bytes),
+                None => gone.push(number),
             }
+        }
+        drop(reads);
+        // What is gone since it was listed is not needed where later objects say so; there must be some.
+        let is_missed =
+            |number: &u64| *number >= chain.next_number() || chain.damage().any(|damage| damage.number == *number);
+        if gone.iter().any(is_missed) {
+            return Ok(None);
         }
         while let Some(by) = sealed_by.filter(|_| chain.sealed_by().is_none()) {
             let number = chain.next_number();
             let object = recovery::seal(run, number, crate::random::u64(), by);
-            self.store.put_log(name, number, object).await?;
+            let is_made = self.store.put_log(name, number, object).await?;
+            let newest = self.store.log_numbers(name).await?.last().copied();
+            if is_made && newest.is_some_and(|newest| newest > number) {
+                // The run has written on, and deleted what was there: this seals nothing.
+                self.store.delete_log_object(name, number).await?;
+                return Ok(None);
+            }
             // Whatever is there now, this node's seal or not.
             if let Some(bytes) = self.store.log_object(name, number).await? {
                 chain.handle_object(run, number, &bytes);
             }
         }
-        if chain.sealed_by().is_some() && !chain.is_whole() {
-            // What is missing another node may have deleted meanwhile, which says so first.
-            let number = chain.next_number();
-            if let Some(bytes) = self.store.log_object(name, number).await? {
-                chain.handle_object(run, number, &bytes);
-            }
-        }
-        Ok(chain)
+        Ok(Some(chain))
     }
 
     /// Whether a log is needed for a session's sake.
@@ -116,7 +137,10 @@ impl Logs {
         let Some(Record { leader, epoch, lineage, .. }) = newest.as_ref() else { return Ok(false) };
         self.read(leader.node, None).await?;
         let first = lineage.terms().last().map_or(1, |term| term.first);
-        let begins = |log: &Chain| log.start(session, *epoch, Position::MAX).is_some_and(|start| start.begins(first));
+        // Of one epoch the first things may be in the next log already where a run begins that before its workers know.
+        let start = |log: &Chain| log.start(session, *epoch, Position::MAX);
+        let here = self.by_name.get(&name).and_then(start).map_or(0, |start| start.end);
+        let begins = |log: &Chain| start(log).is_some_and(|start| start.begins(first) && start.end >= here);
         let has_beginning = self.of(leader.node).any(|(other, log)| *other != name && begins(log));
         Ok(recovery::needs(newest.as_ref(), has_beginning))
     }

@@ -96,55 +96,67 @@ impl Recovery {
     }
 
     async fn take_over_all(&self, done: &Done) {
-        let mut looked = BTreeSet::new();
-        self.own(done, &mut looked).await;
+        self.own(done).await;
         self.control.recovered().await;
         let mut unseen: BTreeMap<Node, Instant> = BTreeMap::new();
         let mut said = BTreeSet::new();
         loop {
             tokio::time::sleep(LOOK).await;
-            let Ok(runs) = self.unfinished(done, &mut looked).await else { continue };
-            unseen.retain(|run, _| runs.contains(run));
-            let Ok(presence) = self.control.presence(runs.clone()).await else { continue };
-            for (run, presence) in runs.into_iter().zip(presence) {
+            let Ok(runs) = self.unfinished(done, |run| run != self.me).await else { continue };
+            unseen.retain(|run, _| runs.contains_key(run));
+            let Ok(presence) = self.control.presence(runs.keys().copied().collect()).await else { continue };
+            let mut gone = BTreeMap::new();
+            for ((run, logs), presence) in runs.into_iter().zip(presence) {
                 if presence.is_present {
                     unseen.remove(&run);
                     continue;
                 }
                 let since = *unseen.entry(run).or_insert_with(Instant::now);
-                let is_own = run.id == self.me.id && run.generation < self.me.generation;
-                if is_own || presence.is_ours && since.elapsed() >= GONE {
-                    self.take_over(run, done, &mut said).await;
+                if self.is_former(run) || presence.is_ours && since.elapsed() >= GONE {
+                    gone.insert(run, logs);
                 }
+            }
+            for run in self.not_cleared(done, gone).await {
+                self.take_over(run, done, &mut said).await;
             }
         }
     }
 
-    /// Other runs that have logs with which recovery is not done. With what is cleared it is: most runs that ever were are,
-    /// and each is `looked` at once.
-    async fn unfinished(&self, done: &Done, looked: &mut BTreeSet<LogName>) -> Result<Vec<Node>, StoreError> {
-        let mut logs = self.store.logs().await?;
-        logs.retain(|log| log.run != self.me);
-        let unknown: Vec<LogName> = logs.iter().copied().filter(|log| looked.insert(*log)).collect();
-        let cleared = Logs::cleared(&self.store, unknown).await;
-        let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-        done.extend(cleared);
-        Ok(logs
-            .into_iter()
-            .filter(|log| !done.contains(log))
-            .map(|log| log.run)
-            .collect::<BTreeSet<_>>()
-            .into_iter()
-            .collect())
+    fn is_former(&self, run: Node) -> bool {
+        run.id == self.me.id && run.generation < self.me.generation
     }
 
-    async fn own(&self, done: &Done, looked: &mut BTreeSet<LogName>) {
-        let runs = match self.unfinished(done, looked).await {
+    /// Runs that have logs with which recovery is not done, and these logs.
+    async fn unfinished(
+        &self,
+        done: &Done,
+        is_it: impl Fn(Node) -> bool,
+    ) -> Result<BTreeMap<Node, Vec<LogName>>, StoreError> {
+        let logs = self.store.logs().await?;
+        let done = done.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut runs: BTreeMap<Node, Vec<LogName>> = BTreeMap::new();
+        for log in logs.into_iter().filter(|log| is_it(log.run) && !done.has(log)) {
+            runs.entry(log.run).or_default().push(log);
+        }
+        Ok(runs)
+    }
+
+    /// Which of these runs have logs that are not cleared: with the others recovery is done. Most runs that ever were are.
+    async fn not_cleared(&self, done: &Done, mut runs: BTreeMap<Node, Vec<LogName>>) -> Vec<Node> {
+        let cleared = Logs::cleared(&self.store, runs.values().flatten().copied().collect()).await;
+        let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+        done.cleared.extend(cleared);
+        runs.retain(|_, logs| !logs.iter().all(|log| done.has(log)));
+        runs.into_keys().collect()
+    }
+
+    async fn own(&self, done: &Done) {
+        let runs = match self.unfinished(done, |run| self.is_former(run)).await {
             Ok(runs) => runs,
             Err(error) => return tracing::error!(%error, "the logs of this node's earlier runs are looked for later"),
         };
         let mut said = BTreeSet::new();
-        for run in runs.into_iter().filter(|run| run.id == self.me.id && run.generation < self.me.generation) {
+        for run in self.not_cleared(done, runs).await {
             self.take_over(run, done, &mut said).await;
         }
     }
@@ -166,7 +178,7 @@ impl Recovery {
         }
         let mut sessions: BTreeMap<SessionId, Option<Opened>> = BTreeMap::new();
         let are_done = done.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for (_, log) in logs.of(run).filter(|(name, _)| !are_done.contains(name)) {
+        for (_, log) in logs.of(run).filter(|(name, _)| !are_done.has(name)) {
             for session in log.ended().filter(|session| session.incarnation.0 != 0) {
                 self.chains.end(session.clone(), Some(run));
             }
@@ -189,18 +201,7 @@ impl Recovery {
             match self.recover(&mut logs, run, &session, opened).await {
                 Ok(Outcome::Recovered) => recovered.push(session),
                 Ok(Outcome::LeftAlone) => {}
-                Err(NotNow::Lost(why, by)) => match self.lose(by).await {
-                    Ok(true) => {
-                        tracing::error!(%session, %run, why, "a durable session cannot go on");
-                        self.control.lost(session, format!("it was durable and cannot go on: {why}")).await;
-                    }
-                    // Somebody has found more of it.
-                    Ok(false) => {}
-                    Err(error) => {
-                        waits += 1;
-                        tracing::warn!(%session, %run, why, %error, "a durable session cannot go on: it is ended later");
-                    }
-                },
+                Err(NotNow::Lost(why, by)) => self.lose(session, run, why, by),
                 Err(why) => {
                     waits += 1;
                     tracing::warn!(%session, %run, %why, "a durable session goes on later");
@@ -211,17 +212,24 @@ impl Recovery {
             tracing::info!(%run, sessions = recovered.len(), "durable sessions of a run that is gone go on here");
         }
         if waits == 0 {
-            done.lock().unwrap_or_else(PoisonError::into_inner).extend(names);
+            done.lock().unwrap_or_else(PoisonError::into_inner).taken_over.extend(names);
         }
     }
 
-    /// Ends the chain of a session that was found to be lost by this record, for whoever wants the key to have another one.
-    /// Whether it is over: not if somebody leads it by now.
-    async fn lose(&self, by: Option<Box<Record>>) -> Result<bool, StoreError> {
-        match by {
-            Some(record) => self.store.try_record(&record.ended(record.position)).await,
-            None => Ok(true),
-        }
+    /// Ends the chain of a session that was found to be lost by this record, for whoever wants the key to have another one;
+    /// not if somebody leads it by now, who has found more of it. Others go on meanwhile.
+    fn lose(&self, session: SessionId, run: Node, why: String, by: Option<Box<Record>>) {
+        let (store, control) = (self.store.clone(), self.control.clone());
+        tokio::spawn(async move {
+            let is_over = match by {
+                Some(record) => store.settle_record(&record.ended(record.position)).await.unwrap_or(true),
+                None => true,
+            };
+            if is_over {
+                tracing::error!(%session, %run, why, "a durable session cannot go on");
+                control.lost(session, format!("it was durable and cannot go on: {why}")).await;
+            }
+        });
     }
 
     /// Sessions that the run led by their records, and of which nothing is left in its log: all of it was in objects that are

@@ -116,13 +116,20 @@ async fn bind(begun: &Begun, config: &Config) -> Result<Sockets, NodeError> {
     let until = tokio::time::Instant::now() + FAREWELL;
     loop {
         match begun.bind(config).await {
-            Err(error) if tokio::time::Instant::now() < until => {
+            Err(error) if is_in_use(&error) && tokio::time::Instant::now() < until => {
                 tracing::debug!(%error, "the sockets of the process before are not free yet");
                 tokio::time::sleep(BIND_AGAIN).await;
             }
             bound => return bound,
         }
     }
+}
+
+fn is_in_use(error: &NodeError) -> bool {
+    let mut causes = std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |error| error.source());
+    causes.any(|cause| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
+    })
 }
 
 async fn begin(config: Config, former: Node) -> Result<Begun, NodeError> {

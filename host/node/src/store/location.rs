@@ -114,7 +114,7 @@ fn s3(bucket: &str, prefix: &str) -> Result<Store, StoreError> {
         "" => Arc::new(service),
         prefix => Arc::new(PrefixStore::new(service, prefix)),
     };
-    Ok(Store { objects, name })
+    Ok(Store::of(objects, name))
 }
 
 #[cfg(test)]

@@ -50,6 +50,14 @@ impl Store {
         Ok(logs)
     }
 
+    /// Deletes an object of a log.
+    ///
+    /// # Errors
+    /// [`StoreError::Backend`].
+    pub async fn delete_log_object(&self, log: LogName, number: u64) -> Result<(), StoreError> {
+        self.delete(&object_path(log, number)).await
+    }
+
     /// Deletes the objects of a log with lesser numbers than this.
     ///
     /// # Errors

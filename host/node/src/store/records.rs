@@ -2,6 +2,7 @@
 //! mean, and who may make the next, is `ringside_core::leadership`'s to say.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
@@ -39,10 +40,12 @@ impl Store {
         let payload = postcard::to_stdvec(record).unwrap_or_default();
         let object = envelope::seal(Kind::LeadershipRecord, RECORD_FORMAT, &payload);
         let is_made = self.create(&record_path(&record.session, record.number), object.into()).await?;
-        if is_made && record.number > 3 {
+        // Nobody waits for that; where many are made at a time some are left until the next is.
+        let place = Arc::clone(&self.cleaning).try_acquire_owned().ok().filter(|_| is_made && record.number > 3);
+        if let Some(place) = place {
             let (store, session) = (self.clone(), record.session.clone());
-            // Nobody waits for that.
             tokio::spawn(async move {
+                let _place = place;
                 if let Err(error) = store.forget_records(&session).await {
                     tracing::debug!(%session, %error, "old records stay until the next one is made");
                 }

@@ -296,7 +296,7 @@ fn forgets(writer: &mut Writer, now: u64) -> (u64, Vec<SessionId>) {
         for output in make_all(writer, now) {
             match output {
                 Output::Forget { first: said } => first = said,
-                Output::Departed(sessions) => asked.extend(sessions),
+                Output::Departed(sessions) => asked.extend(sessions.into_iter().map(|(session, _)| session)),
                 _ => {}
             }
         }
@@ -322,7 +322,12 @@ fn what_another_leads_now_stays_until_that_one_has_it() {
     assert_eq!(forgets(&mut writer, DEPARTED_US), (0, vec![gone.clone()]));
     assert_eq!(forgets(&mut writer, DEPARTED_US), (0, vec![]), "once a while");
     assert_eq!(forgets(&mut writer, 2 * DEPARTED_US), (0, vec![gone.clone()]));
-    writer.handle_settled(&gone);
+    // What was asked of another time that it was here, or of another log, is no answer.
+    let log = writer.log();
+    writer.handle_settled(log, &gone, held + 1);
+    writer.handle_settled(log.after(9), &gone, held);
+    assert_eq!(forgets(&mut writer, 2 * DEPARTED_US).0, 0);
+    writer.handle_settled(log, &gone, held);
     assert!(forgets(&mut writer, 2 * DEPARTED_US).0 > held);
     // It comes back: what there was is needed until it has a checkpoint here.
     let (mut writer, held) = begun();
@@ -358,9 +363,10 @@ fn beyond_the_bound_of_those_that_others_lead_nothing_is_forgotten() {
         held
     };
     let keys: Vec<String> = (0..LOG_DEPARTED).map(|at| format!("k{at}")).collect();
-    keys.iter().for_each(|key| _ = leaves(&mut writer, key));
+    let firsts: Vec<u64> = keys.iter().map(|key| leaves(&mut writer, key)).collect();
     let held = leaves(&mut writer, "beyond");
-    keys.iter().for_each(|key| writer.handle_settled(&session(key)));
+    let log = writer.log();
+    keys.iter().zip(firsts).for_each(|(key, first)| writer.handle_settled(log, &session(key), first));
     for _ in 0..2 {
         assert!((0..=held).contains(&forgets(&mut writer, DEPARTED_US).0));
     }

@@ -66,6 +66,10 @@ impl Desk {
     pub(super) fn recover(&mut self, now: u64, recovering: Recovering, reply: Reply<(WorkerId, Terms)>) {
         let Recovering { session, charter, leader } = recovering;
         let chosen = self.directory.handle_recovering(now, &session, charter, leader);
+        if chosen.is_ok() {
+            // Before anything of it: who takes this run over looks for it here.
+            self.note_opened(&session);
+        }
         let _ = reply.send(chosen.map_err(ControlError::from));
     }
 
@@ -85,6 +89,7 @@ impl Desk {
 
     /// It does not begin again here.
     pub(super) fn not_recovered(&mut self, now: u64, session: &SessionId) {
+        self.note_closed(session, Closed::LedElsewhere);
         self.directory.handle_followed(now, session, Err(NotFollowed::NotYet));
     }
 

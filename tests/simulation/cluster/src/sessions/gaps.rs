@@ -1,7 +1,7 @@
 //! For how long nobody leads a session whose leader is gone, stands still, or has granted it to one that is: in a bounded run,
 //! where somebody is left who counts, no longer than a failover takes.
 
-use ringside_core::leadership::record::ChainHome;
+use ringside_core::leadership::record::{ChainHome, Member, Record};
 use ringside_core::leadership::timing::{HEARTBEAT_US, PROMISE_US};
 use ringside_simulation_kit::scheduler::Micros;
 
@@ -25,10 +25,39 @@ impl World {
     /// led by it has to wait for another from now on.
     pub fn leads_are_lost_at(&mut self, slot: usize) {
         for session in 0..self.terms.len() {
-            if self.gaps[session].is_some() || self.leader_of(session) == Some(slot) {
+            let is_member = |record: &std::sync::Arc<Record>| {
+                record.members().chain([record.leader]).any(|member| self.slot_of(member) == slot)
+            };
+            let matters = self.truth.records[session].last().is_some_and(is_member);
+            if self.gaps[session].is_some() && matters || self.leader_of(session) == Some(slot) {
                 self.begin_gap(session, slot);
             }
         }
+    }
+
+    /// A session was granted to somebody, who may be gone or stand still by now.
+    pub fn granted(&mut self, session: usize, to: Member) {
+        let slot = self.slot_of(to);
+        if !self.machines[slot].runs(to) || self.machines[slot].is_still(self.now()) {
+            self.begin_gap(session, slot);
+        }
+    }
+
+    /// Nobody has come to lead a session in time, though somebody could.
+    pub fn no_gap_is_open(&mut self) {
+        for session in 0..self.terms.len() {
+            if let Some(Gap { since }) = self.gaps[session].filter(|_| !self.over[session]) {
+                let (took, bound) = (self.now() - since, self.bound(session));
+                self.checks.check(Condition::LedInTime, took <= bound, || {
+                    format!("{session}: nobody has led for {took} of {bound} µs")
+                });
+            }
+        }
+    }
+
+    fn bound(&self, session: usize) -> Micros {
+        let in_store = self.terms[session].home() == ChainHome::Store;
+        PROMISE_US + HEARTBEAT_US + TURNS + if in_store { STORE } else { 0 }
     }
 
     fn begin_gap(&mut self, session: usize, slot: usize) {
@@ -49,9 +78,7 @@ impl World {
     /// Somebody leads a session.
     pub fn end_gap(&mut self, session: usize) {
         let Some(Gap { since }) = self.gaps[session].take() else { return };
-        let in_store = self.terms[session].home() == ChainHome::Store;
-        let bound = PROMISE_US + HEARTBEAT_US + TURNS + if in_store { STORE } else { 0 };
-        let took = self.now() - since;
+        let (bound, took) = (self.bound(session), self.now() - since);
         self.checks
             .check(Condition::LedInTime, took <= bound, || format!("{session}: nobody led for {took} of {bound} µs"));
     }

@@ -368,6 +368,14 @@ impl World {
         if is_old && matches!(message, Message::Suspects(_) | Message::Suspected { .. }) {
             return;
         }
+        if let Message::Lead { record, .. } = &message
+            && self.is_planted(Plant::HearsOfNoGrant)
+            && record.cause.is_grant()
+            && from != Party::Member(record.leader)
+            && self.slot_of(record.leader) != slot
+        {
+            return;
+        }
         if let Message::Suspects(suspects) = &message {
             replica.warning = suspects.waiting.first().copied();
         }
@@ -557,6 +565,7 @@ impl World {
         if let Some(record) = follower.record().cloned() {
             replica.sees(record.epoch);
             if record.cause.is_grant() {
+                self.granted(session, record.leader);
                 let verdict = self.truth.made(self.now(), session, &record);
                 self.checks.check(Condition::Entitled, verdict.is_ok(), || format!("{verdict:?}: {record:?}"));
                 if self.is_planted(Plant::LeadsOnAfterTheGrant) {

@@ -25,6 +25,8 @@ pub enum Plant {
     HurriesAPromise,
     /// … and from after that.
     DragsAPromise,
+    /// A follower hears of a grant from who was granted the lead alone.
+    HearsOfNoGrant,
     /// A follower acknowledges entries that it drops.
     AcknowledgesBeforeKeeping,
     /// A follower keeps what its new leader does not have.
@@ -111,6 +113,7 @@ impl Plant {
         (Plant::CountsALeaseFromItsAnswer, Condition::OneReleases),
         (Plant::HurriesAPromise, Condition::PromiseOutlastsRight),
         (Plant::DragsAPromise, Condition::LedInTime),
+        (Plant::HearsOfNoGrant, Condition::LedInTime),
         (Plant::AcknowledgesBeforeKeeping, Condition::LogsAgree),
         (Plant::KeepsWhatNeverWas, Condition::LogsAgree),
         (Plant::AppliesTwice, Condition::ExactlyOnce),

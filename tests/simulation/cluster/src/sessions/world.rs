@@ -214,6 +214,7 @@ impl World {
             }
         }
         if self.checks.violation().is_none() {
+            self.no_gap_is_open();
             self.settle_histories();
         }
         Outcome { checks: self.checks, trace: self.trace, ended: self.scheduler.now(), events: self.events }
