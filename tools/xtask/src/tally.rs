@@ -20,8 +20,8 @@ impl Counts {
     }
 
     fn read_line(line: &str) -> Counts {
-        let line = line.trim_start();
-        let nextest = line.starts_with("Summary [");
+        let nextest = line.trim_start().starts_with("Summary [");
+        // What nextest shows of a test that failed is indented, and counted in its summary.
         let Some(rest) = line.strip_prefix("test result:").or(nextest.then_some(line)) else {
             return Counts::default();
         };
@@ -161,6 +161,14 @@ mod tests {
             assert!(Counts::read(nothing).is_nothing(), "{nothing}");
         }
         assert!(!Counts::read("     Summary [   0.1s] 1 test run: 1 passed, 532 skipped").is_nothing());
+    }
+
+    #[test]
+    fn a_test_that_failed_counts_once_however_often_it_is_shown() {
+        let output = "    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 9 filtered out; finished in 0.23s\n\
+                           Summary [   1.2s] 3 tests run: 2 passed, 1 failed, 0 skipped\n\
+                      \x20   test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 9 filtered out; finished in 0.23s";
+        assert_eq!(Counts::read(output), Counts { passed: 2, failed: 1, ignored: 0 });
     }
 
     #[test]
