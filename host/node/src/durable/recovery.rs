@@ -219,7 +219,8 @@ impl Recovery {
     /// Ends the chain of a session that was found to be lost by this record, for whoever wants the key to have another one;
     /// not if somebody leads it by now, who has found more of it. Others go on meanwhile.
     fn lose(&self, session: SessionId, run: Node, why: String, by: Option<Box<Record>>) {
-        let (store, control) = (self.store.clone(), self.control.clone());
+        let (store, control, settling) = (self.store.clone(), self.control.clone(), Arc::clone(&self.settling));
+        settling.lock().unwrap_or_else(PoisonError::into_inner).insert(session.clone());
         tokio::spawn(async move {
             let is_over = match by {
                 Some(record) => store.settle_record(&record.ended(record.position)).await.unwrap_or(true),
@@ -227,8 +228,9 @@ impl Recovery {
             };
             if is_over {
                 tracing::error!(%session, %run, why, "a durable session cannot go on");
-                control.lost(session, format!("it was durable and cannot go on: {why}")).await;
+                control.lost(session.clone(), format!("it was durable and cannot go on: {why}")).await;
             }
+            settling.lock().unwrap_or_else(PoisonError::into_inner).remove(&session);
         });
     }
 
