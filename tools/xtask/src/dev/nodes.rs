@@ -17,6 +17,8 @@ const START_PATIENCE: Duration = Duration::from_secs(60);
 const END_PATIENCE: Duration = Duration::from_secs(15);
 /// How often Ctrl-C is looked for while something is waited for.
 const LOOK: Duration = Duration::from_millis(50);
+/// How long after a process that has handed over the one in its place may take to hold the state directory.
+pub const SUCCESSION: Duration = Duration::from_secs(1);
 /// The first node's port; each further node has ten more.
 const FIRST_PORT: u16 = 7400;
 
@@ -156,6 +158,9 @@ impl Node {
 /// However the program goes on, no node is left behind.
 impl Drop for Node {
     fn drop(&mut self) {
+        // One that has just handed over has a successor that is not seen yet.
+        let has_ended = matches!(self.process.try_wait(), Ok(Some(_)));
+        let seen = Instant::now() + if has_ended { SUCCESSION } else { Duration::ZERO };
         interrupt::end(&mut self.process, END_PATIENCE);
         let deadline = Instant::now() + END_PATIENCE;
         let mut asked = None;
@@ -165,7 +170,7 @@ impl Drop for Node {
                 Some(successor) if asked.replace(successor) != Some(successor) => {
                     interrupt::end_adopted(successor, false);
                 }
-                None if asked.is_none_or(interrupt::has_ended) => return,
+                None if asked.is_none_or(interrupt::has_ended) && Instant::now() >= seen => return,
                 _ => std::thread::sleep(LOOK),
             }
         }
