@@ -120,11 +120,9 @@ fn wait(nodes: &mut [Node]) -> Result<ExitCode, Error> {
     let mut ended = None;
     while !interrupt::wanted() {
         // One that was drained or killed is no reason to end the others; who comes in a process's place is not seen at once.
-        let all_ended = nodes.iter_mut().all(Node::has_ended);
-        let since = *ended.get_or_insert_with(std::time::Instant::now);
-        if !all_ended {
+        if !nodes.iter_mut().all(Node::has_ended) {
             ended = None;
-        } else if since.elapsed() >= nodes::SUCCESSION {
+        } else if ended.get_or_insert_with(std::time::Instant::now).elapsed() >= nodes::SUCCESSION {
             return Err(Error::Node("all nodes have ended by themselves; their output above says why".to_owned()));
         }
         std::thread::sleep(Duration::from_millis(50));

@@ -163,19 +163,19 @@ impl Chain {
     /// Takes the next object that is there; numbers between the last and this one are missing.
     pub fn handle_object(&mut self, run: Node, number: u64, bytes: &[u8]) {
         if self.sealed_by.is_some() {
-            if number == self.next && is_clearance(run, number, bytes) {
-                // Whatever is left of it is of no use.
-                self.tracks.clear();
-                self.open.clear();
-                self.ended.clear();
-                (self.is_cleared, self.first) = (true, number);
+            match Object::read(run, number, bytes) {
+                // Nothing is ever written behind a seal: whoever made that one did not see how far the log is.
+                Ok(Object { content: Content::Items(_), .. }) => self.sealed_by = None,
+                Ok(object) if number == self.next && clears(&object) => {
+                    // Whatever is left of it is of no use.
+                    self.tracks.clear();
+                    self.open.clear();
+                    self.ended.clear();
+                    (self.is_cleared, self.first) = (true, number);
+                    return;
+                }
+                _ => return,
             }
-            let is_written = |object: Object| matches!(object.content, Content::Items(_));
-            if !Object::read(run, number, bytes).is_ok_and(is_written) {
-                return;
-            }
-            // Nothing is ever written behind a seal: whoever made that one did not see how far the log is.
-            self.sealed_by = None;
         }
         let missing = self.next.max(1)..number;
         self.damage.extend(missing.map(|number| Damage { number, what: "it is missing".to_owned() }));
@@ -331,10 +331,13 @@ pub fn clearance(run: Node, number: u64, maker: u64, by: Node) -> Bytes {
 
 /// Whether an object is one that says that nothing before the one before it, which is a seal, is needed.
 pub fn is_clearance(run: Node, number: u64, bytes: &[u8]) -> bool {
+    Object::read(run, number, bytes).is_ok_and(|object| clears(&object))
+}
+
+fn clears(object: &Object) -> bool {
     // Two seals in a row are two who thought that there was none.
-    let says_so = |object: Object| object.first > 0 && number.checked_sub(1) == Some(object.first);
-    let is_seal = |object: &Object| matches!(object.content, Content::Seal { .. });
-    Object::read(run, number, bytes).ok().filter(is_seal).is_some_and(says_so)
+    let says_so = object.first > 0 && object.number.checked_sub(1) == Some(object.first);
+    says_so && matches!(object.content, Content::Seal { .. })
 }
 
 /// Whether a log that is sealed may be needed for a session's sake, by the newest record of the session. It is not when the

@@ -13,7 +13,6 @@ use std::time::Duration;
 use ringside_core::durable::LogName;
 use ringside_core::durable::recovery::{self, Chain};
 use ringside_core::ids::{Node, SessionId};
-use ringside_core::leadership::record::Cause;
 use tokio::time::Instant;
 
 use super::logs::Logs;
@@ -112,11 +111,8 @@ impl Clearing {
             return Ok(true);
         };
         for session in ended {
-            let newest = self.store.newest_record(&session).await?;
-            // It may have been away when that was to be noted.
-            if newest.is_some_and(|newest| newest.leader.node == name.run && newest.cause != Cause::Ended) {
-                self.store.end_chain(&session, Some(name.run)).await?;
-            }
+            // The store may have been away when that was to be noted.
+            self.store.end_chain(&session, Some(name.run)).await?;
         }
         for session in durable {
             if logs.needs(name, &session).await? {

@@ -41,8 +41,10 @@ impl Store {
         let object = envelope::seal(Kind::LeadershipRecord, RECORD_FORMAT, &payload);
         let is_made = self.create(&record_path(&record.session, record.number), object.into()).await?;
         // Nobody waits for that; where many are made at a time some are left until the next is.
-        let place = Arc::clone(&self.cleaning).try_acquire_owned().ok().filter(|_| is_made && record.number > 3);
-        if let Some(place) = place {
+        if is_made
+            && record.number > 3
+            && let Ok(place) = Arc::clone(&self.cleaning).try_acquire_owned()
+        {
             let (store, session) = (self.clone(), record.session.clone());
             tokio::spawn(async move {
                 let _place = place;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use ringside_core::durable::LogName;
+use ringside_core::ids::NodeId;
 use ringside_test_support::cluster::Cluster;
 use ringside_test_support::skip;
 use ringside_test_support::wait::until;
@@ -11,15 +13,10 @@ use crate::failover::create;
 use crate::store::Store;
 
 /// How many objects each log has that is not written any more: all but the newest of each node.
-fn former_logs(store: Store, cluster: &Cluster) -> BTreeMap<String, usize> {
-    let mut logs: BTreeMap<String, usize> = BTreeMap::new();
-    for name in store.names(cluster, "logs") {
-        let log = name.rsplit('/').nth(1).expect("a log");
-        *logs.entry(log.to_owned()).or_default() += 1;
-    }
-    let node = |log: &str| log.split('.').next().map(str::to_owned);
-    let newest: BTreeMap<_, String> = logs.keys().map(|log| (node(log), log.clone())).collect();
-    logs.retain(|log, _| newest[&node(log)] != *log);
+fn former_logs(store: Store, cluster: &Cluster) -> BTreeMap<LogName, u64> {
+    let mut logs = store.logs(cluster);
+    let newest: BTreeMap<NodeId, LogName> = logs.keys().map(|log| (log.run.id, *log)).collect();
+    logs.retain(|log, _| newest[&log.run.id] != *log);
     logs
 }
 

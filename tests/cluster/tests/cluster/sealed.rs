@@ -1,8 +1,6 @@
 //! A node that others believe to be gone, and that is not: its log is sealed, it begins another, and what is durable goes on.
 
-use std::collections::BTreeMap;
-
-use ringside_core::durable::{LogName, recovery};
+use ringside_core::durable::recovery;
 use ringside_core::ids::{Node as Run, NodeId};
 use ringside_test_support::cluster::Cluster;
 use ringside_test_support::network::Quality;
@@ -24,19 +22,9 @@ fn seals(node: &Node) -> u64 {
     node.metric("ringside_log_seals_total")
 }
 
-/// The logs in a cluster's store, each with how many objects it has.
-fn logs(store: Store, cluster: &Cluster) -> BTreeMap<LogName, u64> {
-    let mut logs = BTreeMap::new();
-    for object in store.names(cluster, "logs") {
-        let name = object.rsplit('/').nth(1).and_then(|name| name.parse::<LogName>().ok());
-        *logs.entry(name.expect("a log")).or_default() += 1;
-    }
-    logs
-}
-
 /// Seals the newest log of the only node of a cluster, as another would that does not see it: whoever writes next finds it.
 fn seal(store: Store, cluster: &Cluster) {
-    let (log, objects) = logs(store, cluster).pop_last().expect("a log");
+    let (log, objects) = store.logs(cluster).pop_last().expect("a log");
     let by = Run { id: NodeId(99), generation: 1 };
     // What is made meanwhile stays.
     let sealed = (log.first + objects..).find(|number| {
@@ -67,7 +55,7 @@ async fn goes_on_with_what_nobody_has_taken(store: Store) {
         ada.exchange(30).await;
         bob.exchange(30).await;
         assert_eq!(seals(cluster.node(1)), round);
-        assert_eq!(logs(store, &cluster).len() as u64, round + 1);
+        assert_eq!(store.logs(&cluster).len() as u64, round + 1);
         for session in others.iter().chain([&session]) {
             let shown = until("an epoch of after the seal", async || {
                 let shown = show(cluster.node(1), session)?;

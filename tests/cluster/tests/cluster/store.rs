@@ -1,7 +1,9 @@
 //! A cluster's store, looked at from outside.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use ringside_core::durable::LogName;
 use ringside_test_support::cluster::Cluster;
 use ringside_test_support::object_server::ObjectServer;
 
@@ -68,6 +70,16 @@ impl Store {
             Store::Bucket => (name.clone(), cluster.server().get(&name)),
         };
         self.names(cluster, below).into_iter().map(read).collect()
+    }
+
+    /// The logs in it, each with how many objects it has.
+    pub fn logs(self, cluster: &Cluster) -> BTreeMap<LogName, u64> {
+        let mut logs = BTreeMap::new();
+        for object in self.names(cluster, "logs") {
+            let name = object.rsplit('/').nth(1).and_then(|name| name.parse::<LogName>().ok());
+            *logs.entry(name.expect("a log")).or_default() += 1;
+        }
+        logs
     }
 
     /// Puts other bytes in an object's place, or nothing.

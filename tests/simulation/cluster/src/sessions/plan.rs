@@ -62,104 +62,46 @@ pub enum StoreMood {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Deed {
     /// A process ends, and another run of it begins a while later.
-    Crash {
-        slot: usize,
-        down: Micros,
-    },
+    Crash { slot: usize, down: Micros },
     /// The same, and the other run is of the other release.
-    Replace {
-        slot: usize,
-        down: Micros,
-    },
+    Replace { slot: usize, down: Micros },
     /// Whoever leads a session ends.
-    CrashLeader {
-        session: usize,
-        down: Micros,
-    },
+    CrashLeader { session: usize, down: Micros },
     /// A process stands still.
-    Stall {
-        slot: usize,
-        length: Micros,
-    },
+    Stall { slot: usize, length: Micros },
     /// Whoever leads a session stands still.
-    StallLeader {
-        session: usize,
-        length: Micros,
-    },
-    /// The first that follows a session ends, to which it would be moved; or stands still.
-    CrashFollower {
-        session: usize,
-        down: Micros,
-    },
-    StallFollower {
-        session: usize,
-        length: Micros,
-    },
+    StallLeader { session: usize, length: Micros },
+    /// The first that follows a session ends, to which it would be moved.
+    CrashFollower { session: usize, down: Micros },
+    /// The first that follows a session stands still.
+    StallFollower { session: usize, length: Micros },
     /// Nothing passes from some machines to the others; back neither if it is not one-way.
-    Cut {
-        side: u64,
-        is_one_way: bool,
-        length: Micros,
-    },
+    Cut { side: u64, is_one_way: bool, length: Micros },
     /// A leader and its first follower do not reach each other.
-    CutLink {
-        session: usize,
-        length: Micros,
-    },
+    CutLink { session: usize, length: Micros },
     /// The network is bad.
-    Storm {
-        weather: Weather,
-        length: Micros,
-    },
+    Storm { weather: Weather, length: Micros },
     /// A machine's clock jumps ahead.
-    Jump {
-        slot: usize,
-        by: Micros,
-    },
+    Jump { slot: usize, by: Micros },
     /// The store is not well.
-    Store {
-        mood: StoreMood,
-        length: Micros,
-    },
+    Store { mood: StoreMood, length: Micros },
     /// A session is moved to one of its followers.
-    Move {
-        session: usize,
-    },
+    Move { session: usize },
     /// A session is evicted, and somebody asks for it a while later.
-    Evict {
-        session: usize,
-        after: Micros,
-    },
+    Evict { session: usize, after: Micros },
     /// A follower's memory is damaged.
-    Damage {
-        session: usize,
-    },
+    Damage { session: usize },
     /// A player's next message ends whatever process is about to append it.
-    Poison {
-        session: usize,
-    },
+    Poison { session: usize },
     /// The machine that leads a session, or the first that follows it, is away for so long.
-    Away {
-        session: usize,
-        follows: bool,
-        absence: Absence,
-        length: Micros,
-    },
+    Away { session: usize, follows: bool, absence: Absence, length: Micros },
     /// The log of the machine that leads a session, or of the first that follows it, is sealed; its run begins another one
     /// so long after it has found out.
-    Seal {
-        session: usize,
-        follows: bool,
-        reopens_after: Micros,
-    },
+    Seal { session: usize, follows: bool, reopens_after: Micros },
     /// A session is over.
-    End {
-        session: usize,
-    },
+    End { session: usize },
     /// A session begins.
-    Begin {
-        session: usize,
-    },
+    Begin { session: usize },
 }
 
 /// A session.
