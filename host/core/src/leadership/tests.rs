@@ -130,6 +130,32 @@ fn what_every_follower_has_is_released_and_what_one_lacks_waits_until_it_is_take
 }
 
 #[test]
+fn a_branch_is_healed_over_once_however_often_it_claims() {
+    let now = 10_000_000;
+    let mut leader = Leader::create(now, member(2), terms(0));
+    let other = Record::first(terms(0).session, member(1));
+    let claim = Claim { session: terms(0).session, epoch: other.epoch, inputs: 0 };
+    assert!(newer(leader.epoch(), other.epoch));
+    let from = Party::Member(member(1));
+    let mut said = Vec::new();
+    for _ in 0..3 {
+        let message = Message::Claim { claim: claim.clone(), record: Box::new(other.clone()), end: 0 };
+        leader.handle_message(now, from, message);
+        while let Some(output) = leader.poll() {
+            if let Output::Count { since } = output {
+                leader.handle_counted(now, since, 1);
+            }
+            said.push(output);
+        }
+    }
+    let renewals = said.iter().filter(|output| matches!(output, Output::Renewed(_))).count();
+    assert_eq!((renewals, leader.record().cause), (1, Cause::Healed { over: other.epoch }));
+    let told = Message::Lead { record: Box::new(Record::clone(leader.record())), end: None };
+    let is_answer = |output: &Output| matches!(output, Output::Send { to, message } if *to == from && *message == told);
+    assert!(said.iter().filter(|output| is_answer(output)).count() >= 2, "each claim after it is answered: {said:?}");
+}
+
+#[test]
 fn no_promise_ends_before_the_right_that_it_backs() {
     let mut group = Group::new(1);
     group.cut.push(member(2));

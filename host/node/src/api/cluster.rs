@@ -200,6 +200,8 @@ pub struct DirectoryInfo {
     pub settled: bool,
     /// Sessions that it leads.
     pub leads: Vec<DirectoryEntry>,
+    /// Sessions that it follows, or is about to.
+    pub follows: Vec<DirectoryEntry>,
     /// Sessions whose home it is, wherever they are led.
     pub keeps: Vec<DirectoryEntry>,
 }

@@ -1,5 +1,5 @@
 //! A move, phase by phase: as soon as a node says that it has come to a phase it is killed, stands still, or is cut off from
-//! the other side. Packets take long enough for the fault to come before the next phase.
+//! the other side, or from all. Packets take long enough for the fault to come before the next phase.
 //!
 //! Whatever happens, the session has one leader afterwards, its player has lost and doubled nothing, who comes late is let
 //! in, and a source that has granted is not heard of again in its old epoch.
@@ -71,6 +71,8 @@ enum Fault {
     Stop,
     /// The two hear nothing of each other for a while, and others hear both.
     Cut,
+    /// Nobody hears anything of it for a while.
+    CutOff,
 }
 
 /// The phase, and whose turn it is.
@@ -123,8 +125,9 @@ pub async fn long_matches(cluster: &Cluster, node: u64, players: Vec<(String, Pl
 }
 
 impl Stage {
-    /// On a network, or on loopback where there is none to be had, unless links are to be cut.
-    async fn begin(games: &[&str], network: Option<Network>) -> Stage {
+    /// On a network, or on loopback where there is none to be had, unless links are to be cut. Where a side is cut off from all,
+    /// an *available* session may go on at both.
+    async fn begin(games: &[&str], network: Option<Network>, may_fork: bool) -> Stage {
         let mut cluster = Cluster::start_at_rest(network, 0).await;
         for number in 1..=3 {
             cluster.add(number, &NODE);
@@ -136,7 +139,8 @@ impl Stage {
             cluster.node(1).push(game);
             create(cluster.node(1), game, "final");
             let session = format!("{game}/final");
-            let ada = player(&cluster, &format!("ada-{game}"), &session).await;
+            let mut ada = player(&cluster, &format!("ada-{game}"), &session).await;
+            ada.may_fork = may_fork && FORKS.contains(game);
             players.push((session, ada));
         }
         let matches = long_matches(&cluster, 1, players).await;
@@ -158,12 +162,13 @@ impl Stage {
         }
     }
 
-    /// Waits until a session is whole: led, and followed if it is to be.
+    /// Waits until a session is whole: led, and followed if it is to be. Whom it is to move to has nothing of it.
     async fn parts(&self, session: &str) -> Parts {
         let (id, source, epoch) = self.agreed(session).await;
         let by = self.cluster.node(source);
         let others = [source % 3 + 1, (source + 1) % 3 + 1];
         if session.starts_with("echo/") {
+            self.has_nothing(others[0], &id).await;
             return Parts { id, source, target: others[0], other: others[1], epoch };
         }
         let other = until("a follower that counts", async || {
@@ -175,7 +180,17 @@ impl Stage {
         })
         .await;
         let target = others.into_iter().find(|node| *node != other).expect("a third");
+        self.has_nothing(target, &id).await;
         Parts { id, source, target, other, epoch }
+    }
+
+    /// Waits until a node does not follow a session any more.
+    async fn has_nothing(&self, node: u64, id: &str) {
+        until("a node to let go of what it followed", async || {
+            let shown = self.cluster.node(node).try_get("/v1/directory")?;
+            shown["follows"].as_array()?.iter().all(|one| one["session"] != id).then_some(())
+        })
+        .await;
     }
 
     fn cut(&self, parts: &Parts, is_cut: bool) {
@@ -212,6 +227,11 @@ impl Stage {
                 self.cut(&parts, true);
                 tokio::time::sleep(FAULT).await;
                 self.cut(&parts, false);
+            }
+            Fault::CutOff => {
+                self.cluster.network().set_cut(Cut::Host(victim as u8), true);
+                tokio::time::sleep(FAULT).await;
+                self.cluster.network().set_cut(Cut::Host(victim as u8), false);
             }
         }
         self.matches[at].1.goes_on(20).await;
@@ -298,6 +318,9 @@ fn leader(shown: &Value) -> Option<(String, u64, u64)> {
 /// What is moved: a match of 60 Hz and 4 MiB each second time, those of other tiers in between.
 const GAMES: [&str; 4] = ["echo-ticking", "echo-consistent", "echo-durable", "echo-kept"];
 
+/// Those that go on at both sides of a cut.
+const FORKS: [&str; 2] = ["echo-ticking", "echo-kept"];
+
 fn game(number: usize) -> usize {
     if number.is_multiple_of(2) { 0 } else { number / 2 % 3 + 1 }
 }
@@ -308,7 +331,7 @@ fn slow_network() -> Option<Network> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn either_side_of_a_move_is_killed_in_each_phase() {
-    let mut stage = Stage::begin(&GAMES, slow_network()).await;
+    let mut stage = Stage::begin(&GAMES, slow_network(), false).await;
     for (number, case) in both_sides().enumerate() {
         let fault = if number / 2 % 2 == 0 { Fault::Kill } else { Fault::Crash };
         stage.case(game(number), case, fault).await;
@@ -318,7 +341,7 @@ async fn either_side_of_a_move_is_killed_in_each_phase() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn either_side_of_a_move_stands_still_in_each_phase() {
-    let mut stage = Stage::begin(&GAMES, slow_network()).await;
+    let mut stage = Stage::begin(&GAMES, slow_network(), false).await;
     for (number, case) in both_sides().enumerate() {
         stage.case(game(number + 1), case, Fault::Stop).await;
     }
@@ -326,9 +349,19 @@ async fn either_side_of_a_move_stands_still_in_each_phase() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn either_side_of_a_move_is_cut_off_in_each_phase() {
+    let network = ringside_test_support::network!(3, SLOW);
+    let mut stage = Stage::begin(&GAMES, Some(network), true).await;
+    for (number, case) in both_sides().enumerate() {
+        stage.case(game(number), case, Fault::CutOff).await;
+    }
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_two_sides_of_a_move_lose_each_other() {
     let network = ringside_test_support::network!(3, SLOW);
-    let mut stage = Stage::begin(&GAMES, Some(network)).await;
+    let mut stage = Stage::begin(&GAMES, Some(network), false).await;
     for (number, phase) in PHASES.into_iter().enumerate() {
         stage.case(game(number), (phase, Side::Source), Fault::Cut).await;
     }

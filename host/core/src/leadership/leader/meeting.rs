@@ -93,6 +93,11 @@ impl Leader {
         if newer(claim.epoch, self.record.epoch) || self.phase == Phase::Claiming {
             return self.met(now, record);
         }
+        if self.record.cause == (Cause::Healed { over: claim.epoch }) {
+            // Said before it could hear of that.
+            let record = Box::new(Record::clone(&self.record));
+            return self.send(from, Message::Lead { record, end: None });
+        }
         match &self.rival {
             // Once decided, so it stays until the winner is heard of.
             Some(Rival { theirs: Some(theirs), mine: Some(mine), .. })

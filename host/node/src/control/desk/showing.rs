@@ -24,7 +24,7 @@ impl Desk {
         self.directory.ended().map(|ended| self.over_one(now, ended)).collect()
     }
 
-    /// What this node leads, and what it knows as a home.
+    /// What this node leads and follows, and what it knows as a home.
     pub(super) fn entries(&self, now: u64) -> DirectoryInfo {
         let entry = |session: &SessionId, node: NodeId, worker: WorkerId| DirectoryEntry {
             session: session.to_string(),
@@ -37,6 +37,11 @@ impl Desk {
             ring: self.directory.ring().to_string(),
             settled: self.directory.is_settled(now),
             leads: self.directory.sessions().map(|led| entry(led.id, me, led.worker)).collect(),
+            follows: self
+                .directory
+                .followed()
+                .map(|(session, _, leader)| entry(session, leader.node.id, leader.worker))
+                .collect(),
             keeps: self.directory.entries().map(|lead| entry(&lead.session, lead.leader.id, lead.worker)).collect(),
         }
     }
