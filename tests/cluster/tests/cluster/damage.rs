@@ -145,3 +145,43 @@ async fn an_object_of_a_bucket_with_a_flipped_bit_is_named_and_no_more_than_it_i
 async fn a_missing_object_of_a_bucket_is_named_and_no_more_than_it_is_lost() {
     is_named_and_no_more_is_lost(Store::Bucket, Damage::Missing).await;
 }
+
+/// Who leads it cannot be known then, so nobody does: whoever might would be the second. The operator is told which object it
+/// is; when that is there again nothing was lost.
+async fn a_leadership_record_is_named_and_waited_for(store: Store, damage: Damage) {
+    let mut cluster = match store.cluster(1).await {
+        Ok(cluster) => cluster,
+        Err(why) => skip!("{why}"),
+    };
+    cluster.node(1).push("echo-durable");
+    let (victim, mut ada) = begin(&cluster, "1", "victim").await;
+    let (_, mut beside) = begin(&cluster, "1", "beside").await;
+    let places = kill_all(&mut cluster);
+    let below = format!("records/echo-durable/victim/{:016x}", victim.incarnation.0);
+    let (damaged, bytes) = store.objects(&cluster, &below).pop().expect("its newest record");
+    store.replace(&cluster, &damaged, damage.apply(bytes.clone()).as_deref());
+    start_again(&mut cluster, &places);
+
+    let node = cluster.node(1);
+    let named = node.logged(&format!("{below}/"));
+    assert!(named.contains(damage.words()) && named.contains(damaged.rsplit('/').next().expect("a number")), "{named}");
+    beside.exchange(30).await;
+    assert!(show(node, &victim.to_string()).is_none(), "nobody leads it");
+    // The key is its own: there is no other session of it meanwhile.
+    let other = node.ringside(&["session", "create", "echo-durable", "--key", "victim", "--json"]);
+    assert_ne!(other.code, Some(0), "{other:#?}");
+    store.replace(&cluster, &damaged, Some(&bytes));
+    ada.exchange(30).await;
+    assert_eq!(ada.rewound, 0, "nothing was lost");
+    assert!(show(node, &victim.to_string()).is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_truncated_leadership_record_is_named_and_its_session_goes_on_when_it_is_mended() {
+    a_leadership_record_is_named_and_waited_for(Store::Directory, Damage::Truncated).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leadership_record_of_a_bucket_with_a_flipped_bit_is_named_and_its_session_goes_on_when_it_is_mended() {
+    a_leadership_record_is_named_and_waited_for(Store::Bucket, Damage::Flipped).await;
+}
