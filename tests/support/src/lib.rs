@@ -1,6 +1,7 @@
 //! What tests of whole processes share: starting nodes, links that lose and delay, proof that nothing was lost or
 //! doubled, and saying why a test was skipped. Nothing here decides whether a test passes but what it is asked to.
 
+pub mod admin;
 pub mod clock;
 pub mod cluster;
 pub mod directory;

@@ -1,9 +1,7 @@
 //! A real node in a process of its own, and the command line against it. Ends with the value: nothing is left running.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
-use std::os::fd::AsRawFd;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -12,6 +10,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::admin::Admin;
 use crate::clock::Clock;
 use crate::guests;
 use crate::network::Network;
@@ -174,25 +173,6 @@ impl Place {
         command
     }
 
-    /// Says something to a server there, and takes what it answers until it closes.
-    fn exchange(&self, address: &str, request: &str) -> std::io::Result<String> {
-        let talk = || -> std::io::Result<String> {
-            if let Some(namespace) = &self.namespace {
-                let namespace = File::open(Path::new("/run/netns").join(namespace))?;
-                // SAFETY: an open descriptor. It is this thread alone that goes there, and ends there.
-                if unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) } != 0 {
-                    return Err(std::io::Error::last_os_error());
-                }
-            }
-            let mut stream = TcpStream::connect(address)?;
-            stream.write_all(request.as_bytes())?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer)?;
-            Ok(answer)
-        };
-        std::thread::scope(|scope| scope.spawn(talk).join()).unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into()))
-    }
-
     fn any_port(&self) -> String {
         SocketAddr::new(self.address, 0).to_string()
     }
@@ -346,21 +326,8 @@ impl Node {
     }
 
     fn try_ask(&self, method: &str, path: &str, body: &Value) -> Result<String, String> {
-        let token = std::fs::read_to_string(self.state.join("admin.token"));
-        let token = token.unwrap_or_else(|error| panic!("its token: {error}"));
-        let admin = self.ready["admin"].as_str().and_then(|url| url.strip_prefix("http://")).unwrap_or_default();
-        let body = if body.is_null() { String::new() } else { body.to_string() };
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: {admin}\r\nauthorization: Bearer {}\r\nconnection: close\r\n\
-             content-length: {}\r\n\r\n{body}",
-            token.trim(),
-            body.len(),
-        );
-        let answer = self.place.exchange(admin, &request).map_err(|error| error.to_string())?;
-        match answer.split_once("\r\n\r\n") {
-            Some((head, body)) if head.starts_with("HTTP/1.1 200 ") => Ok(body.to_owned()),
-            _ => Err(answer),
-        }
+        let url = self.ready["admin"].as_str().unwrap_or_default();
+        Admin { namespace: self.place.namespace.as_deref(), url, state: &self.state }.ask(method, path, body)
     }
 
     /// A document of its admin API, if it has one to give at the moment.

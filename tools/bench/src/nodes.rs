@@ -7,8 +7,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ringside_node::cluster::secret::ClusterSecret;
+use ringside_test_support::admin::Admin;
 use ringside_test_support::network::{Cut, Network, Packets, Quality};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::bench::{BenchError, Context};
 use crate::identity::Door;
@@ -197,6 +198,27 @@ impl Cluster {
         serde_json::from_str(&said).map_err(|error| BenchError::Child(format!("said {said:?}: {error}")))
     }
 
+    /// Asks a node's admin API, which costs nothing beside what is asked; the answer must be a document. A node that is busy is
+    /// asked again, as it says.
+    pub fn request(&self, number: u64, method: &str, path: &str, body: &Value) -> Result<Value, BenchError> {
+        let (deadline, state) = (Instant::now() + PATIENCE, self.place.state(number));
+        let namespace = self.place.network.as_ref().map(|network| network.namespace(number as u8));
+        let admin = Admin { namespace: namespace.as_deref(), url: self.node(number)?.said("/admin")?, state: &state };
+        let said = loop {
+            match admin.ask(method, path, body) {
+                Err(why) if why.contains(BUSY) && Instant::now() < deadline => std::thread::sleep(PAUSE),
+                said => break said.map_err(|why| BenchError::Child(format!("{method} {path}: {why}")))?,
+            }
+        };
+        serde_json::from_str(&said).map_err(|error| BenchError::Child(format!("said {said:?}: {error}")))
+    }
+
+    /// Ends a session.
+    pub fn end(&self, by: u64, session: &str) -> Result<(), BenchError> {
+        let why = json!({ "reason": "it was measured" });
+        self.request(by, "DELETE", &format!("/v1/sessions/{session}"), &why).map(drop)
+    }
+
     /// Uploads a built sample game.
     pub fn push(&self, context: &Context, game: &str) -> Result<(), BenchError> {
         let path = context.guest_path(game);
@@ -212,14 +234,15 @@ impl Cluster {
 
     /// The same of any guest that was pushed.
     pub fn create_of(&self, by: u64, game: &str, key: &str, on: u64) -> Result<(), BenchError> {
-        self.ask(by, &["session", "create", game, "--key", key, "--node", &format!("{on:x}")]).map(drop)
+        let what = json!({ "game": game, "key": key, "node": format!("{on:x}") });
+        self.request(by, "POST", "/v1/sessions", &what).map(drop)
     }
 
     /// Waits until a session has a follower that counts.
     pub fn followed(&self, by: u64, session: &str) -> Result<(), BenchError> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let said = self.ask(by, &["session", "show", session])?;
+            let said = self.request(by, "GET", &format!("/v1/sessions/{session}"), &Value::Null)?;
             let followers = said.pointer("/detail/replication/followers").and_then(Value::as_array);
             if followers.is_some_and(|all| all.iter().any(|one| one["in_sync"] == true)) {
                 return Ok(());
@@ -251,7 +274,7 @@ impl Cluster {
     pub fn agreed(&self) -> Result<(), BenchError> {
         let deadline = Instant::now() + PATIENCE;
         for number in self.nodes.keys() {
-            while !self.agrees(&self.ask(*number, &["node", "list"])?) {
+            while !self.agrees(&self.request(*number, "GET", "/v1/cluster", &Value::Null)?) {
                 if Instant::now() > deadline {
                     return Err(BenchError::Child(format!("{number} does not agree with the others")));
                 }

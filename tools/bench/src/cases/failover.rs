@@ -246,7 +246,7 @@ fn die(cluster: &mut Cluster, fault: Fault, round: usize) -> Result<Death, Bench
     }
     cluster.for_all(&sessions, |cluster, (_, key)| {
         let session = format!("{GAME}/{key}");
-        cluster.ask(1, &["session", "end", &session, "--reason", "the round is over"]).map(drop)
+        cluster.end(1, &session)
     })?;
     if fault == Fault::Killed {
         cluster.add(dead)?;
