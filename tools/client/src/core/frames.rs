@@ -163,7 +163,8 @@ impl Core {
         self.phase = Phase::Attached;
         self.seat.told = attached.last_output;
         let lost = if let Joined::Flowing { lost } = joined { lost } else { 0 };
-        match moved {
+        // Who sits down anew there has lost something by that.
+        match moved && !is_new {
             true => self.events.push(Event::Moved { address: self.primary_address() }),
             false => self.events.push(Event::Attached(Attachment::new(
                 attached,

@@ -654,6 +654,22 @@ fn a_move_sends_to_both_sides_until_the_target_answers() {
 }
 
 #[test]
+fn a_seat_that_is_not_there_after_a_move_is_told_as_lost() {
+    // It was on a branch that lost: the leader of the other has never heard of this player.
+    let mut bench = Bench::attached();
+    bench.core.send("a".into()).unwrap();
+    bench.say(FIRST, ServerFrame::Moving(place(2)));
+    bench.open(SECOND);
+    bench.core.handle_lost(bench.now, FIRST, Lost::Closed(Reason::Moved, String::new()));
+    bench.say(SECOND, refused(Reason::SeatExpired));
+    assert_eq!(bench.open(THIRD).resume, None, "at once, and without what is over");
+    let another = Attached { joined: 9, epoch: epoch(2), ..attached() };
+    bench.say(THIRD, ServerFrame::Attached(Box::new(another)));
+    assert!(matches!(bench.event(), Some(Event::Attached(seat)) if seat.joined && seat.lost_messages == 1));
+    assert_eq!(bench.core.send("b".into()), Ok(1), "both numberings begin");
+}
+
+#[test]
 fn the_old_place_may_go_before_the_target_answers() {
     let mut bench = Bench::attached();
     bench.say(FIRST, ServerFrame::Moving(place(2)));
