@@ -85,6 +85,8 @@ fn both_sides() -> impl Iterator<Item = Case> {
 /// Three nodes and a match of each of some games.
 struct Stage {
     cluster: Cluster,
+    /// Whether an *available* session may go on at both sides of a fault.
+    may_fork: bool,
     matches: Vec<(String, Match)>,
 }
 
@@ -140,11 +142,11 @@ impl Stage {
             create(cluster.node(1), game, "final");
             let session = format!("{game}/final");
             let mut ada = player(&cluster, &format!("ada-{game}"), &session).await;
-            ada.may_fork = may_fork && FORKS.contains(game);
+            ada.may_fork = may_fork && forks(&session);
             players.push((session, ada));
         }
         let matches = long_matches(&cluster, 1, players).await;
-        Stage { cluster, matches }
+        Stage { cluster, may_fork, matches }
     }
 
     /// How the nodes show a session, all alike: one leader, one epoch.
@@ -237,6 +239,7 @@ impl Stage {
         self.matches[at].1.goes_on(20).await;
         // Who comes to where it was is sent on.
         let mut late = player(&self.cluster, &format!("late-{phase:?}-{side:?}"), &session).await;
+        late.may_fork = self.may_fork && forks(&session);
         late.exchange(5).await;
         let is_killed = matches!(fault, Fault::Kill | Fault::Crash);
         if is_killed && side == Side::Source {
@@ -318,8 +321,10 @@ fn leader(shown: &Value) -> Option<(String, u64, u64)> {
 /// What is moved: a match of 60 Hz and 4 MiB each second time, those of other tiers in between.
 const GAMES: [&str; 4] = ["echo-ticking", "echo-consistent", "echo-durable", "echo-kept"];
 
-/// Those that go on at both sides of a cut.
-const FORKS: [&str; 2] = ["echo-ticking", "echo-kept"];
+/// Whether a session goes on at both sides of a cut.
+fn forks(session: &str) -> bool {
+    ["echo-ticking/", "echo-kept/"].iter().any(|game| session.starts_with(game))
+}
 
 fn game(number: usize) -> usize {
     if number.is_multiple_of(2) { 0 } else { number / 2 % 3 + 1 }

@@ -151,14 +151,21 @@ impl Player {
     }
 
     /// Sends so many bodies, and takes some back until this one is there.
-    async fn say(&mut self, mut unsent: u64, goal: u64, at_once: u64) {
+    async fn say(&mut self, mut unsent: u64, mut goal: u64, at_once: u64) {
         while self.seen.answered() < goal {
             while unsent > 0 && self.seen.outstanding() < at_once {
                 self.send();
                 unsent -= 1;
             }
             let event = within("a reply", self.client.next()).await.expect("the session goes on");
+            let answered = self.seen.answered();
             self.take(event);
+            if self.seen.answered() < answered {
+                // The rest is said in another stay.
+                goal -= answered;
+                unsent = if at_once > 0 { goal } else { self.seen.outstanding() };
+                goal = goal.min(unsent);
+            }
         }
     }
 
@@ -220,6 +227,13 @@ impl Player {
                 return Some(cause);
             }
             Event::View(view) => self.seen.view(view.tick, view.committed_tick).expect("every promise kept"),
+            Event::Attached(attachment) if attachment.joined => {
+                self.seen.note(format_args!("{attachment:?}"));
+                if !self.may_fork {
+                    panic!("{:?}", self.seen.broken("the seat is gone, and there was no fork"));
+                }
+                self.seen.begin_again();
+            }
             event => {
                 assert!(!event.is_last(), "{event:?}");
                 self.seen.note(format_args!("{event:?}"));
