@@ -1,6 +1,7 @@
 //! One of the two processes of a handover ends as a crash ends it, at each of its turns.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ringside_client::Event;
 use ringside_cluster_tests::between::{Moment, RUNS, UNTIL};
@@ -17,6 +18,8 @@ use crate::upgrade::{Orphans, begin, script, upgrade};
 
 /// The node whose process is replaced.
 const NODE: u64 = 2;
+/// For how long a process does not run, beside what others need to go on without it.
+const STANDS_STILL: Duration = Duration::from_millis(1500);
 /// Games whose sessions have followers at other nodes.
 const FOLLOWED: [&str; 3] = ["echo-replicated", "echo-consistent", "echo-durable"];
 
@@ -177,6 +180,34 @@ async fn an_old_process_that_dies_before_it_gave_the_sockets_loses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_process_that_dies_when_it_gave_the_sockets_loses_nothing() {
     the_successor_is_the_node(Moment::OldAfterTake).await;
+}
+
+/// Some sessions are at the successor and some are not, and their old process does not run for a while: others lead meanwhile
+/// what they follow. Then it goes on where it stood.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_process_that_stands_still_in_the_middle_loses_nothing() {
+    let mut scene = Scene::begin(40).await;
+    let before = scene.status().expect("the node");
+    let ordered = upgrade(&scene.cluster, 1, NODE, guests::program());
+    let stopped = async {
+        until("some sessions to be there, and not all", async || {
+            let status = scene.status()?;
+            assert_eq!(status["pid"], before["pid"], "it was too fast for this test");
+            (status["upgrade"]["moved"].as_u64()? > 0).then(|| scene.cluster.node(NODE).signal("-STOP"))
+        })
+        .await;
+        scene.followed_go_on().await;
+        // The length of the fault, not a wait for anything.
+        tokio::time::sleep(STANDS_STILL).await;
+        scene.cluster.node(NODE).signal("-CONT");
+    };
+    let (answer, ()) = tokio::join!(ordered, stopped);
+    answer.succeeded();
+    let after = scene.status().expect("the node");
+    scene.orphans.0.extend(after["pid"].as_u64());
+    assert_ne!(before["pid"], after["pid"]);
+    assert!(scene.cluster.take(NODE).wait_for_end().success(), "it has given everything");
+    scene.all_go_on().await;
 }
 
 /// Some sessions are at the successor and some are not: those that are followed go on, of the others those that were there.
