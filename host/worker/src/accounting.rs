@@ -75,7 +75,7 @@ fn late_ticks(lateness: &[u64; LATENESS_CLASSES_US.len() + 1]) -> u64 {
 
 /// Whether a counter of [`Counters::named`] says what is so at present, and goes down as well.
 pub fn is_gauge(name: &str) -> bool {
-    matches!(name, "sessions" | "players" | "connections" | "peers" | "degraded" | "follower_lag")
+    matches!(name, "sessions" | "players" | "connections" | "peers" | "degraded" | "follower_lag" | "follower_late_us")
 }
 
 /// The class of a tick that ran so late.
@@ -162,6 +162,9 @@ counters! {
     degraded,
     /// Entries that the log of a follower lacks which counts, the most of any session at present; looked at once a second.
     follower_lag,
+    /// How long ago the newest thing was sent that a follower which counts has acknowledged, the longest of any session at present,
+    /// µs; looked at once a second.
+    follower_late_us,
     /// Checkpoints of the run before this one that came through memory, and not over a link.
     checkpoints_passed,
     /// News of guests and pieces of recordings that found the queue to the node full.

@@ -23,6 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ringside_core::ids::{Epoch, Node, PlayerId, Position, SessionId, WorkerId};
+use ringside_core::leadership::leader::Lag;
 use ringside_core::leadership::record::{Cause, Member, Record, Terms};
 use ringside_core::membership::PeerPorts;
 use ringside_protocol::frame::Certificate;
@@ -131,8 +132,8 @@ pub struct ReplicationReport {
     pub checkpoint: Position,
     /// Of a durable session that is led here: up to where the store has its log.
     pub stored: Option<Position>,
-    /// A leader's followers: who, how many entries their logs and their folds are behind.
-    pub lags: Vec<(Member, u64, u64)>,
+    /// How far a leader's followers are behind.
+    pub lags: Vec<Lag>,
     /// Whether these keep the log and do not replay it before they lead.
     pub keeps_log: bool,
     /// Changes of the leader that it knows of, oldest first.

@@ -926,7 +926,7 @@ impl Session {
     }
 
     /// What is known of it.
-    pub(crate) fn report(&self) -> SessionReport {
+    pub(crate) fn report(&self, now: Instant) -> SessionReport {
         let connected = |slot: Slot| {
             self.seats.get(usize::from(slot.0)).and_then(Option::as_ref).is_some_and(|seat| seat.link.is_some())
         };
@@ -951,7 +951,7 @@ impl Session {
                 })
                 .collect(),
             replication: (self.lead.as_ref())
-                .map(|lead| Box::new(lead.report(self.fold.module(), self.checkpoint.as_deref()))),
+                .map(|lead| Box::new(lead.report(now, self.fold.module(), self.checkpoint.as_deref()))),
         }
     }
 }

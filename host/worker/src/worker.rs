@@ -323,7 +323,7 @@ impl Worker {
             Command::Show { session, reply } => {
                 let index = self.index_of(&session);
                 let shown = index.and_then(|index| self.sessions[index].as_ref());
-                reply(shown.map(|session| Box::new(session.report())));
+                reply(shown.map(|session| Box::new(session.report(now))));
             }
             Command::Ping { reply } => reply(()),
             Command::Counts { reply } => {
@@ -545,9 +545,10 @@ impl Worker {
     fn count(&mut self, now: Instant) {
         if now >= self.next_look {
             self.next_look = now + LOOK_INTERVAL;
-            let (degraded, lag) = self.replication_lag();
+            let (degraded, lag, late_us) = self.replication_lag(now);
             self.counters.degraded.store(degraded, Relaxed);
             self.counters.follower_lag.store(lag, Relaxed);
+            self.counters.follower_late_us.store(late_us, Relaxed);
         }
         let counts = self.endpoint.counts();
         let counters = &self.counters;
@@ -570,13 +571,16 @@ impl Worker {
         }
     }
 
-    /// Sessions that are degraded, and the most entries that the log of a follower lacks which counts.
-    fn replication_lag(&self) -> (u64, u64) {
+    /// Sessions that are degraded; of followers that count, the most entries that the log of one lacks, and how late the latest
+    /// is, µs.
+    fn replication_lag(&self, now: Instant) -> (u64, u64, u64) {
         let led = self.sessions.iter().flatten().filter_map(|session| session.lead.as_ref());
-        led.fold((0, 0), |(degraded, most), lead| {
-            let record = lead.core.record();
-            let lags = lead.core.lags().filter(|(member, ..)| record.counts(*member)).map(|(_, lag, _)| lag);
-            (degraded + u64::from(lead.core.is_degraded()), lags.fold(most, u64::max))
+        led.fold((0, 0, 0), |(degraded, most, latest), lead| {
+            let (record, now) = (lead.core.record(), lead.us(now));
+            let lags = || lead.core.lags(now).filter(|lag| record.counts(lag.follower));
+            let latest = lags().filter_map(|lag| lag.late_us).fold(latest, u64::max);
+            let most = lags().map(|lag| lag.entries).fold(most, u64::max);
+            (degraded + u64::from(lead.core.is_degraded()), most, latest)
         })
     }
 

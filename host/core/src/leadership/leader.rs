@@ -85,6 +85,20 @@ pub enum NotNow {
     Over,
 }
 
+/// How far a follower is behind its leader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lag {
+    /// Which.
+    pub follower: Member,
+    /// Entries that its log lacks.
+    pub entries: u64,
+    /// Entries that its fold lacks.
+    pub unfolded: u64,
+    /// How long ago the newest thing was sent that it has acknowledged, µs; none while it has acknowledged nothing of this epoch.
+    /// Heartbeats are acknowledged as well: a follower that lacks nothing is not late.
+    pub late_us: Option<u64>,
+}
+
 /// A session's leader.
 #[derive(Debug)]
 pub struct Leader {
@@ -305,11 +319,14 @@ impl Leader {
         self.phase == Phase::Over
     }
 
-    /// How far each follower's log and fold are behind, entries.
-    pub fn lags(&self) -> impl Iterator<Item = (Member, u64, u64)> + '_ {
-        self.peers
-            .iter()
-            .map(|(who, peer)| (*who, self.end.saturating_sub(peer.received), self.end.saturating_sub(peer.applied)))
+    /// How far each follower is behind.
+    pub fn lags(&self, now: u64) -> impl Iterator<Item = Lag> + '_ {
+        self.peers.iter().map(move |(who, peer)| Lag {
+            follower: *who,
+            entries: self.end.saturating_sub(peer.received),
+            unfolded: self.end.saturating_sub(peer.applied),
+            late_us: peer.stamp_us.map(|stamp| now.saturating_sub(stamp)),
+        })
     }
 
     /// A turn begins, or it is time. Must come before anything else of the turn, with a clock read in this turn.

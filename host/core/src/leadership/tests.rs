@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::chain::Request;
 use super::leader::SuspectTurn;
-use super::leader::{ChainReply, MoveError, NotNow};
+use super::leader::{ChainReply, Lag, MoveError, NotNow};
 use super::message::{Ack, Append, Mark, Message, Output, Party, Promotion};
 use super::record::{Cause, ChainHome, Member, Motive, PartitionPolicy, Record, Terms, Tier};
 use super::suspect::{Suspect, Suspects};
@@ -156,6 +156,24 @@ fn a_branch_is_healed_over_once_however_often_it_claims() {
 }
 
 #[test]
+fn a_follower_is_as_late_as_what_it_has_acknowledged_is_old() {
+    let mut group = Group::new(1);
+    group.leader.handle_append(group.now).unwrap();
+    group.run(10_000);
+    let lag = |group: &Group| group.leader.lags(group.now).next().unwrap();
+    let Lag { follower, entries, unfolded, late_us } = lag(&group);
+    assert_eq!((follower, entries), (member(2), 0));
+    assert!(unfolded > 0, "nobody folds here");
+    assert!(late_us.is_some_and(|late| late <= HEARTBEAT_US), "{late_us:?}");
+    group.cut.push(member(2));
+    group.leader.handle_append(group.now).unwrap();
+    group.run(REMOVAL_US / 2);
+    let Lag { entries, late_us, .. } = lag(&group);
+    assert_eq!(entries, 1);
+    assert!(late_us.is_some_and(|late| late >= REMOVAL_US / 2), "{late_us:?}");
+}
+
+#[test]
 fn no_promise_ends_before_the_right_that_it_backs() {
     let mut group = Group::new(1);
     group.cut.push(member(2));
@@ -282,7 +300,7 @@ fn followers_beyond_the_bound_are_not_recruited() {
     for id in 2..20 {
         leader.handle_recruit(0, member(id));
     }
-    assert_eq!(leader.lags().count(), limits::FOLLOWERS);
+    assert_eq!(leader.lags(0).count(), limits::FOLLOWERS);
 }
 
 #[test]

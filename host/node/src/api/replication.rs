@@ -2,6 +2,7 @@
 //! what an operator orders about it.
 
 use ringside_core::ids::Epoch;
+use ringside_core::leadership::leader::Lag;
 use ringside_core::leadership::record::{Cause, Member};
 use ringside_worker::replication::{Change, ReplicationReport};
 use serde::{Deserialize, Serialize};
@@ -65,6 +66,10 @@ pub struct FollowerInfo {
     pub kind: String,
     /// Entries that it has not replayed.
     pub replay_lag: u64,
+    /// How long ago the newest thing was sent that it has acknowledged, ms; none while it has acknowledged nothing. Heartbeats
+    /// go every 50 ms where there is nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late_ms: Option<u64>,
 }
 
 /// An epoch. Two with one number are of two nodes.
@@ -158,13 +163,14 @@ impl ReplicationInfo {
     pub fn of(report: ReplicationReport) -> Option<ReplicationInfo> {
         let record = report.record?;
         let kind = if report.keeps_log { "keeps the log" } else { "replays" };
-        let follower = |(member, lag, replay_lag): (Member, u64, u64)| FollowerInfo {
-            node: member.node.id.to_string(),
-            worker: member.worker.0,
-            in_sync: record.counts(member),
-            lag,
+        let follower = |lag: Lag| FollowerInfo {
+            node: lag.follower.node.id.to_string(),
+            worker: lag.follower.worker.0,
+            in_sync: record.counts(lag.follower),
+            lag: lag.entries,
             kind: kind.to_owned(),
-            replay_lag,
+            replay_lag: lag.unfolded,
+            late_ms: lag.late_us.map(|late| late / 1000),
         };
         let term =
             |term: &ringside_core::leadership::lineage::Term| TermInfo { epoch: term.epoch.into(), first: term.first };

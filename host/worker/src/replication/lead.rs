@@ -364,7 +364,7 @@ impl Lead {
     }
 
     /// What is known of it, given its last checkpoint.
-    pub fn report(&self, module: &Module, checkpoint: Option<&State>) -> ReplicationReport {
+    pub fn report(&self, now: Instant, module: &Module, checkpoint: Option<&State>) -> ReplicationReport {
         ReplicationReport {
             record: Some(self.core.record().clone()),
             terms: self.terms.clone(),
@@ -374,7 +374,7 @@ impl Lead {
             committed: self.core.committed(),
             checkpoint: checkpoint.map_or(0, State::position),
             stored: (self.terms.tier == Tier::Durable).then_some(self.stored),
-            lags: self.core.lags().collect(),
+            lags: self.core.lags(self.us(now)).collect(),
             keeps_log: keeps_log(module, &self.terms),
             history: self.history.clone(),
         }

@@ -19,7 +19,8 @@ pub async fn led_and_followed(cluster: &Cluster, by: u64, session: &str) -> (u64
         let shown = shown(cluster, by, session)?;
         let replication = &shown["detail"]["replication"];
         let followers = replication["followers"].as_array()?;
-        let follower = followers.iter().find(|follower| follower["in_sync"] == true)?["node"].as_str()?;
+        let counts = |follower: &&Value| follower["in_sync"] == true && follower["late_ms"].is_u64();
+        let follower = followers.iter().find(counts)?["node"].as_str()?;
         Some((replication["leader"]["node"].as_str()?.parse().ok()?, follower.parse().ok()?))
     })
     .await

@@ -102,6 +102,6 @@ impl Worker {
         let Some(lead) = session.lead.as_ref().filter(|lead| keeps_log(session.fold.module(), &lead.terms)) else {
             return false;
         };
-        lead.core.lags().any(|(member, _, unfolded)| member == who && unfolded > WARM_ENTRIES)
+        lead.core.lags(0).any(|lag| lag.follower == who && lag.unfolded > WARM_ENTRIES)
     }
 }

@@ -14,7 +14,7 @@ impl Group {
     /// The checkpoint of a session that is led, and how many entries its log and its follower's have after theirs.
     fn after_checkpoints(&self, leader: u64, id: &SessionId) -> (u64, u64, u64) {
         let report = self.replication(leader, id);
-        let unfolded = report.lags.first().map_or(0, |(_, _, unfolded)| *unfolded);
+        let unfolded = report.lags.first().map_or(0, |lag| lag.unfolded);
         (report.checkpoint, report.end - report.checkpoint, unfolded)
     }
 
@@ -22,7 +22,7 @@ impl Group {
     fn unfolded(&self, leader: u64, id: &SessionId) -> u64 {
         let report = self.replication(leader, id);
         assert!(report.keeps_log, "{report:?}");
-        report.lags.first().map_or(0, |(_, _, unfolded)| *unfolded)
+        report.lags.first().map_or(0, |lag| lag.unfolded)
     }
 }
 

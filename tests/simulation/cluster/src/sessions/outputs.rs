@@ -102,7 +102,7 @@ impl World {
             return;
         }
         let Some(leader) = self.machines[slot].replica(session).and_then(Replica::leader) else { return };
-        let peers: Vec<Member> = leader.lags().map(|(who, ..)| who).collect();
+        let peers: Vec<Member> = leader.lags(self.now()).map(|lag| lag.follower).collect();
         if peers.len() >= self.terms[session].followers {
             return;
         }

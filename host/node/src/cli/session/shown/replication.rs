@@ -27,7 +27,10 @@ pub fn show(info: &ReplicationInfo) -> String {
     let followers: Vec<Vec<String>> = info.followers.iter().map(follower).collect();
     let followers = match followers.is_empty() {
         true => String::new(),
-        false => table::columns(&["follower", "in sync", "kind", "entries behind", "to replay"], &followers) + "\n",
+        false => {
+            table::columns(&["follower", "in sync", "kind", "entries behind", "to replay", "late, ms"], &followers)
+                + "\n"
+        }
     };
     let history: Vec<Vec<String>> = info.history.iter().map(change).collect();
     let history = match history.is_empty() {
@@ -58,6 +61,7 @@ fn follower(follower: &FollowerInfo) -> Vec<String> {
         follower.kind.clone(),
         follower.lag.to_string(),
         follower.replay_lag.to_string(),
+        follower.late_ms.map_or("-".to_owned(), |late| late.to_string()),
     ]
 }
 
@@ -106,6 +110,7 @@ mod tests {
                 lag: 2,
                 kind: "keeps the log".into(),
                 replay_lag: 5,
+                late_ms: Some(17),
             }],
             record: 4,
             epoch: epoch(2, "2"),
@@ -123,7 +128,7 @@ mod tests {
             "1 of node 1 from 1, 2 of node 2 from 91",
             "120 (118 committed, checkpoint at 80, 118 in the store)",
             "1 of 1 in sync",
-            "node 3, worker 1  yes      keeps the log",
+            "node 3, worker 1  yes      keeps the log  2               5          17",
             "promoted: its leader was gone",
         ] {
             assert!(text.contains(expected), "{expected:?} in\n{text}");
