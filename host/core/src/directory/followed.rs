@@ -177,7 +177,9 @@ impl Following {
     /// Somebody says who leads it.
     pub fn handle_led_by(&mut self, cx: &mut Context<'_>, session: &SessionId, leader: Member) {
         let Some(followed) = self.0.get_mut(session) else { return };
-        if followed.leader != leader && leader.node != cx.me {
+        // Who is not there yet, as far as this node sees, cannot be told that it is followed: a node that is being replaced knows the
+        // process that takes its place before others do.
+        if followed.leader != leader && leader.node != cx.me && cx.cluster.present.contains(&leader.node) {
             (followed.leader, followed.orphaned_at) = (leader, None);
             self.say(cx, session);
         }
@@ -186,7 +188,9 @@ impl Following {
     /// It is time to say that it is followed, or to have it dropped.
     pub fn due(&mut self, cx: &mut Context<'_>, session: &SessionId) {
         let Some(followed) = self.0.get_mut(session) else { return };
-        if std::mem::take(&mut followed.has_led) {
+        // While this process is replaced nobody else sees the one beside it: what went there is the node's still.
+        let is_beside = followed.leader.node.id == cx.me.id && cx.cluster.present.contains(&followed.leader.node);
+        if !is_beside && std::mem::take(&mut followed.has_led) {
             // Whoever leads it has said so by now. If nobody does, its home must not believe that this node leads it still.
             cx.out.changed.push_back(session.clone());
         }

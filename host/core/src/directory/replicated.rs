@@ -109,6 +109,25 @@ impl Stage {
     }
 }
 
+#[test]
+fn what_went_to_the_process_beside_is_the_nodes_for_others_however_long_that_takes() {
+    let mut stage = Stage::new(&[1, 2, 3]);
+    let (leader, now, session) = (stage.leader, stage.cluster.now, stage.session.clone());
+    let beside = Member { node: Node { generation: 8, ..node(leader) }, worker: WorkerId(0) };
+    stage.cluster.at(leader).handle_companion(now, Some(beside.node));
+    let counted = stage.first().with_set([member(stage.follower)].into(), 2, Cause::Admitted);
+    let in_sync = [member(leader), member(stage.follower)].into();
+    let record = counted.succeeded(beside, beside.epoch_after(1), in_sync, 9, (Cause::Promoted, ChainHome::Log));
+    stage.cluster.at(leader).handle_deposed(now, &session, &record);
+    stage.cluster.wait(4 * super::followed::WATCH_US);
+    assert_eq!(stage.known().expect("its home knows it").leader, node(leader));
+    // It was abandoned, and nobody comes to lead: its home does not believe in it for ever.
+    let now = stage.cluster.now;
+    stage.cluster.at(leader).handle_companion(now, None);
+    stage.cluster.wait(4 * super::followed::WATCH_US);
+    assert_eq!(stage.known(), None);
+}
+
 /// Who told its worker that whom follows the session.
 fn followers(cluster: &Cluster, session: &SessionId) -> Vec<(Node, Member)> {
     let recruits = cluster.told.iter().filter_map(|(at, action)| match action {
