@@ -165,6 +165,17 @@ impl StateDirectory {
         Ok(())
     }
 
+    /// Kills the process that has the lock. Whether there is one: it says in the lock's file which it is, and has that open.
+    pub fn kill_holder(&self) -> bool {
+        let file = self.path.join("lock");
+        let pid = fs::read_to_string(&file).ok().and_then(|text| text.trim().parse::<libc::pid_t>().ok());
+        let (Some(pid), Ok(file)) = (pid.filter(|pid| *pid > 0), file.canonicalize()) else { return false };
+        let Ok(open) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+        let is_it = |entry: fs::DirEntry| fs::read_link(entry.path()).is_ok_and(|open| open == file);
+        // SAFETY: of two numbers.
+        open.flatten().any(is_it) && unsafe { libc::kill(pid, libc::SIGKILL) } == 0
+    }
+
     /// The directory.
     pub fn path(&self) -> &Path {
         &self.path
@@ -280,8 +291,11 @@ fn take_lock(path: &Path) -> Result<File, StateError> {
         }
         Err(fs::TryLockError::Error(error)) => return Err(io(error)),
     }
-    lock.set_len(0).and_then(|()| lock.rewind()).map_err(io)?;
-    writeln!(lock, "{}", std::process::id()).map_err(io)?;
+    // For people, and for a successor that waits in vain: a full disk is no reason to let go of the lock.
+    let said = lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| writeln!(lock, "{}", std::process::id()));
+    if let Err(error) = said {
+        tracing::warn!(file = %file.display(), %error, "the lock does not say which process has it");
+    }
     Ok(lock)
 }
 

@@ -20,15 +20,18 @@ pub enum Moment {
     OldBeforeTake,
     /// The old process, when the successor has the sockets.
     OldAfterTake,
+    /// Nobody, but the old process does not run any more when it is to hear that the successor has the sockets.
+    OldStandsStill,
 }
 
 impl Moment {
-    const ALL: [Moment; 5] = [
+    const ALL: [Moment; 6] = [
         Moment::SuccessorBeforeTake,
         Moment::SuccessorAfterTake,
         Moment::SuccessorAfterTaken,
         Moment::OldBeforeTake,
         Moment::OldAfterTake,
+        Moment::OldStandsStill,
     ];
 
     /// Its name, as [`UNTIL`] has it.
@@ -39,6 +42,7 @@ impl Moment {
             Moment::SuccessorAfterTaken => "successor-after-taken",
             Moment::OldBeforeTake => "old-before-take",
             Moment::OldAfterTake => "old-after-take",
+            Moment::OldStandsStill => "old-stands-still",
         }
     }
 }

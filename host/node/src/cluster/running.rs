@@ -194,7 +194,12 @@ impl Joined {
         let found = join::seeds(&links, node, Candidates { named, remembered: &remembered }).await?;
         if !found.is_empty() {
             // At once: views come later, and by then it may have been killed.
-            remembered::write(&state, &found.iter().map(|hello| hello.links).collect::<Vec<_>>())?;
+            let written = remembered::write(&state, &found.iter().map(|hello| hello.links).collect::<Vec<_>>());
+            match written {
+                // Nobody else has its sessions; views are kept as they come.
+                Err(error) if succeeds.is_some() => tracing::warn!(%error, "the other nodes are written later"),
+                written => written?,
+            }
         }
         let seeds: Vec<SocketAddr> = found.iter().map(|hello| hello.gossip).collect();
         let has_seeds = !seeds.is_empty();

@@ -35,6 +35,8 @@ const SILENCE: Duration = Duration::from_secs(3);
 const TAKING: Duration = Duration::from_secs(5);
 /// How often it is told what the cluster is.
 const SAID: Duration = Duration::from_millis(250);
+/// Between two looks, of a process that did not stand still itself.
+const STALL: Duration = Duration::from_secs(1);
 /// How long it may be that no session gets there.
 const STANDSTILL: Duration = Duration::from_secs(30);
 /// How soon it is looked for sessions again.
@@ -157,10 +159,21 @@ async fn hand_over(
             }
         }
     };
-    match timeout(TAKING, taken).await {
-        Ok(true) => Ok(()),
-        Ok(false) => Err("it ended before it had the sockets".to_owned()),
-        Err(_) => Err(format!("it did not say within {} s that it has the sockets", TAKING.as_secs())),
+    tokio::select! {
+        // What came while this process stood still is heard first.
+        biased;
+        taken = taken => if taken { Ok(()) } else { Err("it ended before it had the sockets".to_owned()) },
+        () = run_for(TAKING) => Err(format!("it did not say within {} s that it has the sockets", TAKING.as_secs())),
+    }
+}
+
+/// Returns when this process has run for so long: time in which it stood still counts for little, for it heard nothing then.
+async fn run_for(length: Duration) {
+    let mut left = length;
+    while !left.is_zero() {
+        let begun = Instant::now();
+        tokio::time::sleep(SAID).await;
+        left = left.saturating_sub(begun.elapsed().min(STALL));
     }
 }
 
@@ -186,7 +199,7 @@ async fn accompany(desk: &Desk, node: Node, (contacts, passage): (Contacts, Opti
 /// Hears the successor, and tells it of the cluster, until it is silent or gone: why it is to be abandoned.
 async fn listen(desk: &Desk, node: Node, mouth: &Mouth, ear: &mut Ear) -> String {
     let mut tell = tokio::time::interval(SAID);
-    let mut heard_at = Instant::now();
+    let (mut heard_at, mut looked_at) = (Instant::now(), Instant::now());
     loop {
         tokio::select! {
             heard = ear.next() => match heard {
@@ -198,6 +211,10 @@ async fn listen(desk: &Desk, node: Node, mouth: &Mouth, ear: &mut Ear) -> String
                 }
             },
             _ = tell.tick() => {
+                // Who stood still has not listened: the successor may lead everything by now, and is not to die for that.
+                if std::mem::replace(&mut looked_at, Instant::now()).elapsed() > STALL {
+                    heard_at = Instant::now();
+                }
                 if heard_at.elapsed() > SILENCE {
                     return format!("it said nothing for {} s", SILENCE.as_secs());
                 }
@@ -223,28 +240,34 @@ async fn hear(desk: &Desk, node: Node, heard: Heard) {
     }
 }
 
-/// Gives the successor everything, whatever begins meanwhile; then nothing begins any more, and it gets the rest.
+/// Gives the successor everything, whatever begins meanwhile, until little is left or as much begins as goes; then nothing
+/// begins any more, and it gets the rest.
 async fn give_all(desk: &Desk, to: Node) -> Result<(), String> {
     let sessions = desk.control.sessions().await.map_err(|error| error.to_string())?.len();
     desk.upgrades.note(|shown| shown.sessions = sessions);
-    give_those_there_are(desk, to).await?;
+    let mut before = None;
+    give_those_there_are(desk, to, |count| match before.replace(count) {
+        None => count == 0,
+        Some(before) => count <= WIDEST || count > before / 2,
+    })
+    .await?;
     desk.control.drain().await;
-    give_those_there_are(desk, to).await
+    give_those_there_are(desk, to, |count| count == 0).await
 }
 
-async fn give_those_there_are(desk: &Desk, to: Node) -> Result<(), String> {
+/// Gives sessions until their number is one to end with.
+async fn give_those_there_are(desk: &Desk, to: Node, mut is_enough: impl FnMut(usize) -> bool) -> Result<(), String> {
     let mut giving = Giving::new(WIDEST);
     let mut succession = Succession { to, moved_at: Instant::now(), last_why: String::new() };
     loop {
         let sessions = desk.control.sessions().await.map_err(|error| error.to_string())?;
-        if sessions.is_empty() {
+        if is_enough(sessions.len()) {
             return Ok(());
         }
         let live = sessions.into_iter().filter(|session| session.state == "live").map(|session| session.session);
         giving.give(desk, live, &mut succession).await;
-        let Succession { moved_at, last_why, .. } = &succession;
-        if moved_at.elapsed() > STANDSTILL {
-            return Err(format!("no session got there for {} s; {last_why}", STANDSTILL.as_secs()));
+        if succession.stands_still() {
+            return Err(format!("no session got there for {} s; {}", STANDSTILL.as_secs(), succession.last_why));
         }
         tokio::time::sleep(AGAIN).await;
     }
@@ -257,9 +280,16 @@ struct Succession {
     last_why: String,
 }
 
+impl Succession {
+    fn stands_still(&self) -> bool {
+        self.moved_at.elapsed() > STANDSTILL
+    }
+}
+
 impl Occasion for Succession {
+    /// Nowhere once none got there for long: however many are left, it is over when those that are under way are.
     async fn target(&mut self, _desk: &Desk, _session: &str, _name: &SessionName) -> Option<(Node, Motive)> {
-        Some((self.to, Motive::Order))
+        (!self.stands_still()).then_some((self.to, Motive::Order))
     }
 
     async fn note(&mut self, desk: &Desk, session: &str, given: &Given) {

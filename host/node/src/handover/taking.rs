@@ -28,8 +28,10 @@ use crate::node::{Begun, Kept, NodeError, Running};
 const WELCOME: Duration = Duration::from_secs(15);
 /// How often this one says that it is there.
 const ALIVE: Duration = Duration::from_millis(250);
-/// How long the old process may take to end.
-const FAREWELL: Duration = Duration::from_secs(15);
+/// How long the old process may take to end, which has given everything.
+const FAREWELL: Duration = Duration::from_secs(6);
+/// How long what it had may stay in use after it was killed.
+const BINDING: Duration = Duration::from_secs(15);
 
 /// How soon it is tried again to bind what the old process has had.
 const BIND_AGAIN: Duration = Duration::from_millis(20);
@@ -113,7 +115,7 @@ pub async fn run(mut config: Config) -> Result<Running, NodeError> {
 /// Binds what the process before has had. One that was killed may still be ending: of its descriptors those of sockets are not
 /// the first to be closed.
 async fn bind(begun: &Begun, config: &Config) -> Result<Sockets, NodeError> {
-    let until = tokio::time::Instant::now() + FAREWELL;
+    let until = tokio::time::Instant::now() + BINDING;
     loop {
         match begun.bind(config).await {
             Err(error) if is_in_use(&error) && tokio::time::Instant::now() < until => {
@@ -206,7 +208,7 @@ async fn take_sessions(
 async fn wait_for_end(ear: &mut Ear) {
     let end = async { while ear.next().await.is_some() {} };
     if timeout(FAREWELL, end).await.is_err() {
-        tracing::error!("the process before has not ended: this one goes on as the node");
+        tracing::warn!("the process before has given everything and has not ended yet");
     }
 }
 

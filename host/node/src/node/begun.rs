@@ -43,8 +43,10 @@ use crate::store::Store;
 use crate::tokens::TokenKey;
 use crate::workers::{Keeping, Workers, WorkersError};
 
-/// How long the run before may take to give up its lock once it has ended.
+/// How long the run before may take to give up its lock once it has given everything.
 const UNLOCKING: Duration = Duration::from_secs(5);
+/// How soon the node's file is written again that could not be.
+const PUBLISH_AGAIN: Duration = Duration::from_secs(5);
 /// How often that is tried.
 const TRY: Duration = Duration::from_millis(5);
 
@@ -204,7 +206,7 @@ impl Begun {
     /// [`NodeError`].
     pub async fn succeed(mut self, succession: Succession) -> Result<Running, NodeError> {
         let Succession { sockets, former, view } = succession;
-        lock(&mut self.state).await?;
+        lock(&mut self.state).await;
         let door = sockets.door.try_clone().map_err(NodeError::System)?;
         let (worker, port) = self.workers.open_door(&self.config, door)?;
         self.addresses.insert(worker, (port.address, false));
@@ -229,7 +231,7 @@ impl Begun {
         let keys = Keys::new(&[tokens.public()], secret.ticket_key());
         let authority = Authority::new(keys, me, WorkerId(u8::MAX), &crate::random::bytes());
         let sockets = ClusterSockets::of(&config, links, gossip)?;
-        let door = succeeding.as_ref().map_or(WorkerId(0), |it| it.door);
+        let (is_successor, door) = (succeeding.is_some(), succeeding.as_ref().map_or(WorkerId(0), |it| it.door));
         // Where players come first is named first.
         let mut listed: Vec<(WorkerId, SocketAddr)> =
             addresses.iter().filter(|(_, (_, penalty))| !penalty).map(|(id, (address, _))| (*id, *address)).collect();
@@ -328,7 +330,14 @@ impl Begun {
         let resolver = Resolver::new(control.clone(), authority, resolve::bounds());
         let (stop_resolver, stopped) = stop();
         let resolver = tokio::spawn(resolver.serve(resolve, Entrance::new(resolve_tls), stopped));
-        state.publish(&file)?;
+        match state.publish(&file) {
+            // Nobody else has its sessions, and the file that is there names the same addresses.
+            Err(error) if is_successor => {
+                tracing::error!(%error, "how this node is reached is written again");
+                tokio::spawn(publish(Arc::clone(&state), file.clone()));
+            }
+            published => published?,
+        }
         let renewal = Renewal {
             state: state.clone(),
             days: config.certificate_days,
@@ -363,14 +372,24 @@ impl Begun {
     }
 }
 
-/// The run before has ended, or does just now.
-async fn lock(state: &mut StateDirectory) -> Result<(), StateError> {
-    let deadline = Instant::now() + UNLOCKING;
-    loop {
-        match state.lock() {
-            Err(StateError::Locked { .. }) if Instant::now() < deadline => tokio::time::sleep(TRY).await,
-            locked => return locked,
+/// The run before has ended, or does just now. One that has given everything and does not end is killed: nobody but this run
+/// has its sessions, and two processes never read one socket.
+async fn lock(state: &mut StateDirectory) {
+    let (begun, mut is_late) = (Instant::now(), false);
+    while let Err(error) = state.lock() {
+        if !is_late && begun.elapsed() > UNLOCKING {
+            is_late = true;
+            let is_killed = matches!(error, StateError::Locked { .. }) && state.kill_holder();
+            tracing::error!(%error, is_killed, "this run is not the node yet: the one before has given everything, and does not end");
         }
+        tokio::time::sleep(TRY).await;
+    }
+}
+
+async fn publish(state: Arc<StateDirectory>, file: NodeFile) {
+    while let Err(error) = state.publish(&file) {
+        tracing::warn!(%error, "how this node is reached is not written yet");
+        tokio::time::sleep(PUBLISH_AGAIN).await;
     }
 }
 

@@ -37,6 +37,10 @@ async fn main() -> io::Result<ExitCode> {
                 match moment {
                     Moment::SuccessorAfterTake if has_taken => return end(&mut successor),
                     Moment::OldAfterTake if has_taken => return end_parent(),
+                    Moment::OldStandsStill if has_taken => {
+                        signal_parent("-STOP")?;
+                        pass_on(&to_old, heard);
+                    }
                     Moment::SuccessorAfterTaken if has_taken => {
                         pass_on(&to_old, heard);
                         end(&mut successor)?;
@@ -72,10 +76,15 @@ fn end(successor: &mut Child) -> io::Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-/// The old process is the one that started this.
 fn end_parent() -> io::Result<ExitCode> {
-    let old = std::os::unix::process::parent_id().to_string();
-    let killed = Command::new("kill").args(["-KILL", &old]).status()?;
-    assert!(killed.success(), "process {old} was there");
+    signal_parent("-KILL")?;
     Ok(ExitCode::FAILURE)
+}
+
+/// The old process is the one that started this.
+fn signal_parent(signal: &str) -> io::Result<()> {
+    let old = std::os::unix::process::parent_id().to_string();
+    let signalled = Command::new("kill").args([signal, &old]).status()?;
+    assert!(signalled.success(), "process {old} was there");
+    Ok(())
 }

@@ -19,7 +19,7 @@ use crate::upgrade::{Orphans, begin, script, upgrade};
 /// The node whose process is replaced.
 const NODE: u64 = 2;
 /// For how long a process does not run, beside what others need to go on without it.
-const STANDS_STILL: Duration = Duration::from_millis(1500);
+const STANDS_STILL: Duration = Duration::from_secs(4);
 /// Games whose sessions have followers at other nodes.
 const FOLLOWED: [&str; 3] = ["echo-replicated", "echo-consistent", "echo-durable"];
 
@@ -180,6 +180,12 @@ async fn an_old_process_that_dies_before_it_gave_the_sockets_loses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_process_that_dies_when_it_gave_the_sockets_loses_nothing() {
     the_successor_is_the_node(Moment::OldAfterTake).await;
+}
+
+/// It keeps the state directory and the sockets, which are the successor's by then, and is ended for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_process_that_stands_still_when_it_gave_the_sockets_is_ended() {
+    the_successor_is_the_node(Moment::OldStandsStill).await;
 }
 
 /// Some sessions are at the successor and some are not, and their old process does not run for a while: others lead meanwhile
