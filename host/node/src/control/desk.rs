@@ -79,6 +79,8 @@ pub struct Desk {
     identity: Identity,
     record_all: bool,
     draining: bool,
+    /// Workers that took new sessions until then.
+    closed: Vec<WorkerId>,
     /// Whether it does not know the cluster yet that it is to join.
     joining: bool,
     peers: Option<Outlet>,
@@ -151,6 +153,7 @@ impl Desk {
             identity,
             record_all,
             draining: false,
+            closed: Vec::new(),
             joining: false,
             peers: None,
             view: None,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ringside_core::ids::{Node, NodeId};
 use ringside_core::leadership::record::Motive;
+use ringside_core::membership::State;
 use ringside_core::placement::REFUSALS;
 
 use super::giving::{Given, Giving, Occasion};
@@ -54,7 +55,8 @@ impl Occasion for Leaves {
         let replication = info.detail.and_then(|detail| detail.replication);
         let followers = replication.into_iter().flat_map(|replication| replication.followers);
         let mut in_sync = followers.filter(|one| one.in_sync).filter_map(|one| here::named(desk, &one.node).ok());
-        let to = match in_sync.find(|seen| !tried.contains(&seen.node.id)) {
+        // One that leaves as well would only give it back.
+        let to = match in_sync.find(|seen| seen.state == State::Active && !tried.contains(&seen.node.id)) {
             Some(seen) => Some(seen.node),
             None => desk.control.elsewhere(name.clone(), tried).await.ok()?,
         };

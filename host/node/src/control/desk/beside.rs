@@ -57,9 +57,7 @@ impl Desk {
         self.tell_beside(if is_over { Beside::Over(node) } else { Beside::Leaves(node) });
         if companion.is_successor && self.draining {
             self.draining = false;
-            let open = self.workers.iter().filter(|(_, worker)| !worker.port.penalty);
-            let open: Vec<WorkerId> = open.map(|(id, _)| *id).collect();
-            open.into_iter().for_each(|worker| self.directory.handle_worker(worker));
+            std::mem::take(&mut self.closed).into_iter().for_each(|worker| self.directory.handle_worker(worker));
         }
     }
 

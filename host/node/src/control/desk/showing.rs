@@ -123,9 +123,10 @@ impl Desk {
 
     pub(super) fn drain(&mut self) {
         self.draining = true;
-        for worker in self.workers.keys() {
-            self.directory.handle_worker_closed(*worker);
-        }
+        let open = self.directory.workers().iter().filter(|(_, load)| load.accepts);
+        let open: Vec<WorkerId> = open.map(|(worker, _)| worker).collect();
+        open.iter().for_each(|worker| self.directory.handle_worker_closed(*worker));
+        self.closed.extend(open);
     }
 
     /// Ends all sessions: the node leaves.
