@@ -160,6 +160,8 @@ pub struct Core {
     moving: Option<Link>,
     /// What waits at the session's follower.
     standby: Standby,
+    /// Whether the application was told last that the session is paused.
+    is_paused: bool,
     /// Where two of its connections crossed, and until when the server may say that the one put the other out.
     crossed: Option<(SocketAddr, Instant)>,
     /// The old place of a move went away before the target answered; `primary` is that target.
@@ -191,6 +193,7 @@ pub struct Core {
 impl Core {
     /// A client that has done nothing; [`Core::start`] begins.
     pub fn new(config: Config) -> Self {
+        let standby = Standby::new(config.standby);
         Core {
             retry: Retry::new(config.seed),
             config,
@@ -199,7 +202,8 @@ impl Core {
             primary: None,
             moving: None,
             crossed: None,
-            standby: Standby::default(),
+            standby,
+            is_paused: false,
             moving_blind: false,
             route: None,
             next_door: 0,
@@ -254,7 +258,7 @@ impl Core {
         if !self.primary.as_ref().is_some_and(Link::is_attached) {
             return Err(SendError::NotAttached);
         }
-        self.seat.datagram += 1;
+        self.seat.datagram = self.seat.datagram.saturating_add(1);
         let number = self.seat.datagram;
         for link in [&mut self.primary, &mut self.moving].into_iter().flatten() {
             if matches!(link.stage, link::Stage::Connecting | link::Stage::StandingBy) {

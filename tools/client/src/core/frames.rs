@@ -76,7 +76,7 @@ impl Core {
             (Stage::Opening, ServerFrame::Redirect(place)) => self.redirected(now, id, place),
             (Stage::Opening | Stage::StandingBy, ServerFrame::Refused(refused)) => self.refused(now, id, refused),
             // The session is about to go on there.
-            (Stage::StandingBy, ServerFrame::Paused) if !self.events.is_full() => self.events.push(Event::Paused),
+            (Stage::StandingBy, ServerFrame::Paused) if !self.events.is_full() => self.pause(true),
             (Stage::AwaitingRewound(reached), ServerFrame::Rewound(rewound)) => self.rewound(id, &rewound, reached),
             (
                 Stage::Opening | Stage::Attached | Stage::AwaitingRewound(_),
@@ -117,8 +117,8 @@ impl Core {
                 Ok(false) => {}
                 Err(error) => self.broken(now, id, error.to_string()),
             },
-            ServerFrame::Paused => self.events.push(Event::Paused),
-            ServerFrame::Resumed => self.events.push(Event::Resumed),
+            ServerFrame::Paused => self.pause(true),
+            ServerFrame::Resumed => self.pause(false),
             ServerFrame::Moving(place) => self.move_announced(place),
             ServerFrame::Follower(place) => self.follower_told(now, place),
             ServerFrame::GoingAway { reason } => {
@@ -128,6 +128,11 @@ impl Core {
             ServerFrame::Finished { outcome } => self.finish(Reason::Closed, Some(Event::Finished { outcome })),
             frame => self.broken(now, id, format!("an unexpected frame while attached: {frame:?}")),
         }
+    }
+
+    fn pause(&mut self, is_paused: bool) {
+        self.is_paused = is_paused;
+        self.events.push(if is_paused { Event::Paused } else { Event::Resumed });
     }
 
     fn attached(&mut self, now: Instant, id: LinkId, attached: &Attached) {
@@ -143,6 +148,12 @@ impl Core {
         let moved = std::mem::take(&mut self.moving_blind) || went_over && self.detached_since.is_none();
         self.standby.expect_views(attached.tick_rate, attached.view_rate);
         self.standby.heard(now);
+        if (is_new || matches!(joined, Joined::AwaitRewound(_)))
+            && let Some(link) = self.standby.link.take()
+        {
+            // It says that the client is on the branch, or in the stay, that is over: another says better.
+            self.close_link(link, Reason::Closed);
+        }
         self.follower_told(now, attached.follower.clone());
         let returned = resumed_after.is_some() && attached.seat == Seat::Kept;
         if let Some(link) = self.link_mut(id) {
@@ -164,8 +175,16 @@ impl Core {
         self.seat.told = attached.last_output;
         let lost = if let Joined::Flowing { lost } = joined { lost } else { 0 };
         // Who sits down anew there has lost something by that.
+        let was_paused = std::mem::replace(&mut self.is_paused, attached.paused);
         match moved && !is_new {
-            true => self.events.push(Event::Moved { address: self.primary_address() }),
+            true => {
+                self.events.push(Event::Moved { address: self.primary_address() });
+                match (was_paused, attached.paused) {
+                    (true, false) => self.events.push(Event::Resumed),
+                    (false, true) => self.events.push(Event::Paused),
+                    _ => {}
+                }
+            }
             false => self.events.push(Event::Attached(Attachment::new(
                 attached,
                 is_new,
@@ -225,7 +244,11 @@ impl Core {
                 self.close_link(link, Reason::NotHere);
                 self.standby.later(now);
             }
-            None => self.try_again(now, Reason::NotHere, String::new()),
+            None => {
+                // If it said that the stay is over, that was of a stay which it cannot know.
+                self.seat.remember_stay();
+                self.try_again(now, Reason::NotHere, String::new());
+            }
         }
     }
 

@@ -116,6 +116,13 @@ impl Seat {
         }
     }
 
+    /// The stay is not over, as far as anybody knows who may say so.
+    pub fn remember_stay(&mut self) {
+        if let Some(held) = &mut self.held {
+            held.is_over = false;
+        }
+    }
+
     /// Whether this client was in the session before, and in another stay than this.
     pub fn was_in_another_stay(&self, joined: u64) -> bool {
         self.held.as_ref().is_some_and(|held| held.joined != joined)
@@ -292,7 +299,7 @@ impl Seat {
             || self.shown_tick > rewound.tick
             || self.acknowledged > rewound.last_input
             || self.rejected > rewound.last_input
-            || self.outbox.first() > rewound.last_input + 1
+            || self.outbox.first() > rewound.last_input.saturating_add(1)
     }
 
     /// Whether a message that came or a committed tick is withdrawn.
@@ -326,6 +333,12 @@ impl Seat {
                 self.outbox.renumber_after(input);
                 self.acknowledged = input;
                 kept_before.saturating_sub(applied)
+            }
+            None if input > self.outbox.last() => {
+                // Another client of the player has said more there: what this one has is said after that.
+                self.outbox.renumber_after(input);
+                self.acknowledged = input;
+                kept_before.saturating_sub(rewound.last_input)
             }
             None => {
                 let lost = kept_before.saturating_sub(input);

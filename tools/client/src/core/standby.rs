@@ -25,6 +25,8 @@ pub(super) struct Standby {
     has_follower: bool,
     /// Links in a row that came to nothing.
     failures: u32,
+    /// Whether the application wants a connection there.
+    is_wanted: bool,
     /// When anything was heard where the client is attached.
     heard_at: Option<Instant>,
     /// After which silence there something is amiss; none where silence means nothing.
@@ -34,6 +36,11 @@ pub(super) struct Standby {
 }
 
 impl Standby {
+    /// Of an application that wants a connection at the follower, or does not.
+    pub fn new(is_wanted: bool) -> Standby {
+        Standby { is_wanted, ..Standby::default() }
+    }
+
     /// Views come so often.
     pub fn expect_views(&mut self, tick_rate: u32, view_rate: u32) {
         let interval = Duration::from_secs(1) / view_rate.min(tick_rate).max(1);
@@ -66,7 +73,7 @@ impl Standby {
 
     /// That came to nothing: the follower is asked for in a while.
     pub fn later(&mut self, now: Instant) {
-        self.due = self.has_follower.then_some(now + limits::CLIENT_STANDBY_AGAIN);
+        self.due = (self.is_wanted && self.has_follower).then_some(now + limits::CLIENT_STANDBY_AGAIN);
     }
 
     fn silent_at(&self) -> Option<Instant> {
@@ -78,7 +85,9 @@ impl Standby {
         let lost_at = self.silent_at().map(|at| at + limits::CLIENT_FAILOVER);
         // Silence hurries a link that is not there yet.
         let silent_at = self.silent_at().filter(|_| self.link.is_none() && self.place.is_some());
-        [self.due, silent_at, lost_at].into_iter().flatten().min()
+        // As long as one is there no other is opened.
+        let due = self.due.filter(|_| self.link.is_none());
+        [due, silent_at, lost_at].into_iter().flatten().min()
     }
 }
 
@@ -86,7 +95,7 @@ impl Core {
     /// The server says where the session's follower is.
     pub(super) fn follower_told(&mut self, now: Instant, place: Option<Place>) {
         self.standby.has_follower = place.is_some();
-        if !self.config.standby {
+        if !self.standby.is_wanted {
             return;
         }
         let standby = &mut self.standby;
@@ -113,7 +122,7 @@ impl Core {
         let silent_at = self.standby.silent_at();
         let is_silent = silent_at.is_some_and(|at| at <= now);
         let is_due = self.standby.due.is_some_and(|due| due <= now);
-        if (is_due || is_silent) && self.config.standby && self.standby.link.is_none() {
+        if (is_due || is_silent) && self.standby.is_wanted && self.standby.link.is_none() {
             self.open_standby(now);
         }
         if silent_at.is_some_and(|at| at + limits::CLIENT_FAILOVER <= now) {

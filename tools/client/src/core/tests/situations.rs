@@ -654,6 +654,56 @@ fn a_move_sends_to_both_sides_until_the_target_answers() {
 }
 
 #[test]
+fn a_stay_is_not_over_because_the_leader_of_an_older_epoch_does_not_know_it() {
+    let there = || Attached { epoch: epoch(2), joined: 9, ..kept() };
+    let mut bench = Bench::new();
+    bench.open(FIRST);
+    bench.say(FIRST, ServerFrame::Attached(Box::new(Attached { seat: Seat::New, ..there() })));
+    bench.core.send("a".into()).unwrap();
+    bench.cut(FIRST);
+    while bench.event().is_some() {}
+    bench.wake();
+    bench.open(SECOND);
+    bench.say(SECOND, refused(Reason::SeatExpired));
+    assert_eq!(bench.open(THIRD).resume, None);
+    bench.say(THIRD, ServerFrame::Attached(Box::new(attached())));
+    bench.wake();
+    let resume = bench.open(LinkId(3)).resume.expect("what it is in goes on elsewhere");
+    assert_eq!(resume.joined, 9);
+    bench.say(LinkId(3), ServerFrame::Attached(Box::new(there())));
+    assert!(matches!(bench.event(), Some(Event::Attached(seat)) if !seat.joined && seat.lost_messages == 0));
+    let again = |did: &Did| matches!(did, Did::Frame(LinkId(3), ClientFrame::Message { number: 1, .. }));
+    assert!(bench.did().iter().any(again), "what it had said is said again");
+}
+
+#[test]
+fn numbers_that_another_client_of_the_player_has_used_are_not_used_again() {
+    let mut bench = standing_on_another_branch();
+    bench.core.send("mine".into()).unwrap();
+    let said = bench.did();
+    let number = said.iter().find_map(|did| match did {
+        Did::Frame(SECOND, ClientFrame::Message { number, .. }) => Some(*number),
+        _ => None,
+    });
+    assert_eq!(number, Some(51), "{said:?}");
+}
+
+/// On a branch where the player has said fifty things, by another client.
+fn standing_on_another_branch() -> Bench {
+    let mut bench = Bench::attached();
+    bench.cut(FIRST);
+    while bench.event().is_some() {}
+    bench.wake();
+    bench.open(SECOND);
+    let (branch, epoch) = (Branch(epoch(2)), epoch(2));
+    bench.say(SECOND, ServerFrame::Attached(Box::new(Attached { branch, epoch, last_input: 50, ..kept() })));
+    bench.say(SECOND, ServerFrame::Rewound(Rewound { branch, tick: 0, last_input: 0, last_output: 0 }));
+    while bench.event().is_some() {}
+    bench.did();
+    bench
+}
+
+#[test]
 fn a_seat_that_is_not_there_after_a_move_is_told_as_lost() {
     // It was on a branch that lost: the leader of the other has never heard of this player.
     let mut bench = Bench::attached();

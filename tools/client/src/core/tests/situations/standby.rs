@@ -128,7 +128,7 @@ fn where_no_views_are_due_a_dead_connection_is_silence() {
 #[test]
 fn a_client_that_waits_nowhere_asks_a_door_when_the_leader_is_silent() {
     let mut bench = Bench::new();
-    bench.core.config.standby = false;
+    bench.core.standby = crate::core::standby::Standby::new(false);
     bench.open(FIRST);
     let attached = Attached { follower: Some(place(2)), tick_rate: 60, ..attached() };
     bench.say(FIRST, ServerFrame::Attached(Box::new(attached)));
@@ -308,5 +308,41 @@ fn a_connection_that_waits_may_be_ended_and_the_attachment_stays() {
     bench.open(SECOND);
     bench.say(SECOND, ServerFrame::Detached { reason: Reason::Stopping, message: String::new() });
     assert!(bench.core.is_attached());
+    assert_eq!(bench.event(), None);
+}
+
+#[test]
+fn a_move_that_came_to_nothing_wakes_nobody_where_another_waits_at_the_follower() {
+    let mut bench = left_by_a_move();
+    bench.say(THIRD, refused(Reason::NotHere));
+    let soon = bench.now + limits::CLIENT_STANDBY_AGAIN;
+    assert!(bench.core.next_wake().is_none_or(|at| at > soon), "nothing is to be done");
+    // Should that one end, there is.
+    bench.cut(SECOND);
+    assert!(bench.core.next_wake().is_some(), "another is asked for");
+}
+
+#[test]
+fn whoever_waits_is_told_anew_of_a_branch_that_was_left() {
+    let mut bench = left_by_a_move();
+    let ServerFrame::Attached(attached) = promoted() else { unreachable!() };
+    let attached = Attached { follower: Some(place(3)), tick_rate: 0, ..*attached };
+    bench.say(SECOND, ServerFrame::Attached(Box::new(attached)));
+    bench.say(SECOND, rewound(0, 0, 0));
+    let did = bench.did();
+    assert!(did.contains(&Did::Close(THIRD, Reason::Closed)), "it says that the client is on the other: {did:?}");
+    bench.wake();
+    assert_eq!(bench.open(LinkId(3)).resume.map(|resume| resume.branch), Some(Branch(epoch(2))));
+}
+
+#[test]
+fn a_pause_ends_where_the_session_goes_on() {
+    let mut bench = standing(0);
+    bench.say(FIRST, ServerFrame::Paused);
+    assert_eq!(bench.event(), Some(Event::Paused));
+    bench.say(SECOND, promoted());
+    bench.say(SECOND, rewound(0, 0, 0));
+    assert_eq!(bench.event(), Some(Event::Moved { address: address(2) }));
+    assert_eq!(bench.event(), Some(Event::Resumed));
     assert_eq!(bench.event(), None);
 }
