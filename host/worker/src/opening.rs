@@ -338,6 +338,13 @@ impl Worker {
                 return;
             }
         };
+        let has_more = self.connection(link).is_some_and(|connection| !connection.unread.is_empty());
+        if rewound.is_some() && has_more {
+            // It has the numbers of another branch.
+            self.refuse(now, link, Reason::NotHere, "messages of another branch came with this");
+            return;
+        }
+        let Some(session) = self.sessions[index].as_mut() else { return };
         if after > acknowledged {
             let ran = session.run(now, Input::Acknowledge { slot, up_to: after }, &mut self.outputs);
             self.after_run(now, index, ran);
@@ -373,7 +380,7 @@ impl Worker {
             tier: description.tier,
             tick: session.fold.tick(),
             seat_window_ms: self.config.seat_window.as_millis() as u32,
-            paused: session.is_paused(),
+            paused: session.pause().is_some(),
             follower,
         };
         let input_rate = description.input_rate;

@@ -468,7 +468,7 @@ impl Session {
     }
 
     /// Why it stands still, if it does.
-    fn pause(&self) -> Option<Pause> {
+    pub(crate) fn pause(&self) -> Option<Pause> {
         if self.is_rebuilding() { Some(Pause::Rebuilding) } else { self.lead.as_ref()?.pause() }
     }
 

@@ -48,10 +48,10 @@ pub(crate) struct Gates {
 }
 
 impl Gates {
-    /// Nothing waits; what was committed reaches up to here.
+    /// Nothing waits; what was committed reaches up to here, and may have left long ago.
     pub fn new(committed: Position, committed_tick: u64) -> Gates {
         Gates {
-            release: Release { up_to: 0, tier: Tier::Volatile, committed },
+            release: Release { up_to: committed, tier: Tier::Volatile, committed },
             inputs: VecDeque::new(),
             outputs: VecDeque::new(),
             news: VecDeque::new(),

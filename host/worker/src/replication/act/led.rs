@@ -1,7 +1,7 @@
 //! What the leaders of this worker's sessions ask for: words, releases, the end of a leadership.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ringside_core::ids::{PlayerId, Position, SessionId, Slot, StateHash};
 use ringside_core::leadership::leader::ChainReply;
@@ -10,7 +10,7 @@ use ringside_core::leadership::record::{Member, Record};
 use ringside_core::leadership::{Follower, Leader};
 use ringside_core::recording::{About, EndReason};
 use ringside_protocol::frame::{Place, ServerFrame};
-use ringside_protocol::limits::{CLOSING_TIMEOUT, RESOLVE_TIMEOUT};
+use ringside_protocol::limits::CLIENT_REACH_TIMEOUT;
 use ringside_protocol::reason::Reason;
 
 use super::super::comparing::Comparison;
@@ -22,6 +22,9 @@ use crate::command::{Event, Resolved};
 use crate::connection::Stage;
 use crate::endpoint::LinkId;
 use crate::worker::Worker;
+
+/// How long a player who was sent on may take: whoever has a connection there closes this one, and nobody else is heard here.
+const DEPARTING: Duration = CLIENT_REACH_TIMEOUT.saturating_mul(2);
 
 impl Worker {
     /// Does something with a session's leader, and what it says.
@@ -396,7 +399,9 @@ impl Worker {
         let clock = self.replication.clock;
         let mut following = Following::new(id.clone(), module, terms, (core, clock), remains, now);
         following.linked = linked;
-        let place = by.as_ref().and_then(|record| self.resolve_member(&id, record.leader));
+        // Who was on a branch that is over asks where the session is: what would be said to the other leader at once, in a move, has
+        // numbers of that branch.
+        let place = by.as_ref().filter(|_| has_all).and_then(|record| self.resolve_member(&id, record.leader));
         let leader = by.as_ref().map(|record| record.leader);
         self.send_players_on(now, links, &id, (leader, place));
         if let Some(by) = by {
@@ -507,7 +512,7 @@ impl Worker {
                 }
             }
             // The client closes once it is attached there.
-            self.endpoint.set_deadline(link, Some(now + RESOLVE_TIMEOUT + CLOSING_TIMEOUT));
+            self.endpoint.set_deadline(link, Some(now + DEPARTING));
             self.mark(link);
         }
     }
