@@ -302,6 +302,53 @@ async fn what_is_asked_for_while_the_store_is_away_goes_on_when_it_is_back() {
     assert_eq!(create(node, "tally", "north"), session);
 }
 
+/// It leads one session still, as far as it knows; that one and another that slept go on, and sleep again, without it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_was_away_meanwhile_knows_nothing_better_of_what_sleeps() {
+    const GAME: &str = "tally-replicated";
+    let cluster = cluster(3, &[]).await;
+    cluster.node(1).push(GAME);
+    cluster.agreed().await;
+    let (asleep, awake) = (format!("{GAME}/asleep"), format!("{GAME}/awake"));
+    let mut sessions = Vec::new();
+    for (key, name) in [("asleep", &asleep), ("awake", &awake)] {
+        sessions.push(create(cluster.node(1), GAME, key));
+        visit(cluster.node(1), name, &["add 3"]).await;
+    }
+    evicted(cluster.node(3), &asleep).await;
+    // Who sits there keeps it awake.
+    let door = cluster.node(1);
+    let sitting = within("the player", Client::connect(options(door, &door.token("bob"), &awake))).await;
+    let sitting = sitting.expect("let in");
+    let victim = sitting.attachment().node;
+    let others: Vec<&Node> = cluster.nodes().filter(|(number, _)| *number != victim).map(|(_, node)| node).collect();
+    until("a follower that counts", async || {
+        let shown = shown(others[0], &awake)?;
+        let followers = shown["detail"]["replication"]["followers"].as_array()?.clone();
+        followers.iter().any(|follower| follower["in_sync"] == true).then_some(())
+    })
+    .await;
+    cluster.node(victim).signal("-STOP");
+    drop(sitting);
+    until("the others to be without it", async || (others[1].get("/v1/cluster")["covers"]["nodes"] == 2).then_some(()))
+        .await;
+    for name in [&asleep, &awake] {
+        assert_eq!(visit(others[0], name, &["add 4"]).await, ["sum 7, rang 0, told 0"]);
+        evicted(others[1], name).await;
+    }
+    cluster.node(victim).signal("-CONT");
+    cluster.agreed().await;
+    for (name, session) in [&asleep, &awake].into_iter().zip(&sessions) {
+        assert_eq!(evicted(cluster.node(victim), name).await["session"], **session);
+        for number in [victim, 1, 2, 3] {
+            let said = visit(cluster.node(number), name, &["add 0"]).await;
+            assert_eq!(said, ["sum 7, rang 0, told 0"]);
+        }
+    }
+    let led = cluster.directories_agree().await;
+    assert!(led.keys().all(|session| sessions.contains(session)), "{led:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_timer_fires_though_the_node_that_evicted_its_session_is_gone() {
     let mut cluster = cluster(2, &[]).await;

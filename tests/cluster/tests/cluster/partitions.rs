@@ -173,9 +173,21 @@ async fn both_sides_of_a_cut_go_on(left_says: u64, right_says: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_goes_on_where_its_nodes_hear_each_other_one_way() {
+async fn a_consistent_session_goes_on_where_its_nodes_hear_each_other_one_way() {
+    goes_on_one_way("echo-consistent").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_available_session_goes_on_where_its_nodes_hear_each_other_one_way() {
+    goes_on_one_way("echo-replicated").await;
+}
+
+async fn goes_on_one_way(game: &str) {
     let network = ringside_test_support::network!(3, LAN);
-    let mut scene = Scene::begin(Cluster::start_at_rest(Some(network), 3).await, "echo-consistent").await;
+    let mut scene = Scene::begin(Cluster::start_at_rest(Some(network), 3).await, game).await;
+    // The third hears both: whether there are two branches for a moment is for whom it answers first.
+    let may_fork = game == "echo-replicated";
+    (scene.waiting.may_fork, scene.asking.may_fork) = (may_fork, may_fork);
     let (leader, follower) = (scene.leader, scene.follower);
     for (from, to) in [(leader as u8, follower as u8), (follower as u8, leader as u8)] {
         let cut = Cut::OneWay { from, to };
