@@ -78,6 +78,8 @@ pub struct Status {
     pub signals_dropped: u64,
     /// Sessions that it follows.
     pub followed: usize,
+    /// Those of them that are about to be led here.
+    pub arriving: usize,
     /// Sessions that it has evicted.
     pub evictions: u64,
     /// Sessions that were in the store and went on here.

@@ -23,7 +23,8 @@
 //!
 //! **Before `Take` nothing is final.** What was granted is followed by the old process, which counts, until the successor
 //! is told to take over: should that one crash, hang or fall silent it is killed, and what it led goes on in the old
-//! process like after any leader's death. **After `Take`** the old process has nothing left but to end. Every wait has a
+//! process like after any leader's death. **After `Take`** the old process has nothing left but to end; one that does not is
+//! killed by the successor, which alone has everything by then and waits for that as long as it takes. Every other wait has a
 //! deadline. A memory object that is lost, damaged or not sealed costs time and nothing else: the checkpoint is sent again,
 //! over the workers' link.
 

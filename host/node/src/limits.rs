@@ -133,6 +133,9 @@ pub const GOSSIP_VALUE_BYTES: usize = 5120;
 /// Modules that were served until lately and are kept ready, for sessions of them that other nodes lead. Beyond: the oldest
 /// is forgotten, and no further session of it is followed here.
 pub const FORMER_MODULES: usize = 16;
+/// Sessions that went to other nodes and are remembered for whoever has them moved. Beyond: the oldest is forgotten; who asks then
+/// is told that it is not here.
+pub const DEPARTED: usize = 1024;
 /// Questions about chains of leadership records that are with the store. Beyond: a session that would begin is refused, and
 /// other questions are asked again when their time is over.
 pub const CHAIN_QUESTIONS: usize = 256;

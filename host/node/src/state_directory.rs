@@ -165,15 +165,14 @@ impl StateDirectory {
         Ok(())
     }
 
-    /// Kills the process that has the lock. Whether there is one: it says in the lock's file which it is, and has that open.
-    pub fn kill_holder(&self) -> bool {
-        let file = self.path.join("lock");
-        let pid = fs::read_to_string(&file).ok().and_then(|text| text.trim().parse::<libc::pid_t>().ok());
-        let (Some(pid), Ok(file)) = (pid.filter(|pid| *pid > 0), file.canonicalize()) else { return false };
+    /// Kills a process if it has the lock's file open. Whether it had.
+    pub fn kill_holder(&self, pid: u32) -> bool {
+        let number = libc::pid_t::try_from(pid).ok().filter(|pid| *pid > 1);
+        let (Some(number), Ok(file)) = (number, self.path.join("lock").canonicalize()) else { return false };
         let Ok(open) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
         let is_it = |entry: fs::DirEntry| fs::read_link(entry.path()).is_ok_and(|open| open == file);
         // SAFETY: of two numbers.
-        open.flatten().any(is_it) && unsafe { libc::kill(pid, libc::SIGKILL) } == 0
+        open.flatten().any(is_it) && unsafe { libc::kill(number, libc::SIGKILL) } == 0
     }
 
     /// The directory.

@@ -17,6 +17,9 @@ use crate::bucket::Bucket;
 use crate::endpoint::LinkId;
 use crate::relay::RelayState;
 
+/// How long a player who was sent on may take: whoever has a connection there closes this one, and nobody is heard here.
+pub(crate) const DEPARTING: Duration = limits::CLIENT_REACH_TIMEOUT.saturating_mul(2);
+
 /// How far a connection is.
 #[derive(Debug)]
 pub(crate) enum Stage {
@@ -34,7 +37,7 @@ pub(crate) enum Stage {
     Attached { session: usize, slot: Slot, player: PlayerId, expires_s: u64 },
     /// Another node leads the session: what the player sends is passed on.
     Relaying(RelayState),
-    /// The session went to another worker; its player is sent on.
+    /// The session went to another worker; its player is sent on, within [`DEPARTING`].
     Departing { session: SessionId, player: PlayerId, expires_s: u64 },
     /// The last frame is written; the connection is closed for this reason once the peer has it, or a while later.
     Closing { reason: Reason },
@@ -71,6 +74,8 @@ pub(crate) struct Connection {
     pub(crate) datagrams: Bucket,
     /// How often it may ask where the follower is.
     pub(crate) questions: Bucket,
+    /// Nothing that the peer says is heeded: it is of a branch that was left.
+    pub(crate) is_ignored: bool,
     /// Whether it is on the list of those to be written.
     pub(crate) dirty: bool,
     /// Whether it has more to read than the last turn had time for.
@@ -102,6 +107,7 @@ impl Connection {
             inputs: Bucket::new(1, second),
             datagrams: Bucket::new(limits::DATAGRAM_RATE as u32, second),
             questions: Bucket::new(1, second),
+            is_ignored: false,
             dirty: false,
             left_off: false,
             unattached: false,

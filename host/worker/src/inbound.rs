@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use quinn_proto::{ConnectionError, Dir, Event as QuicEvent, StreamEvent, StreamId};
 use ringside_core::ids::Slot;
-use ringside_core::log::{Input, LeaveReason, SkipCause};
+use ringside_core::log::{Input, LeaveReason};
 use ringside_protocol::datagram::ClientDatagram;
 use ringside_protocol::frame::{ClientFrame, ServerFrame};
 use ringside_protocol::limits;
@@ -179,7 +179,7 @@ impl Worker {
     pub(crate) fn read_stream(&mut self, now: Instant, link: LinkId) {
         loop {
             let Some(connection) = self.connection(link) else { return };
-            if connection.is_over() || matches!(connection.stage, Stage::Departing { .. }) {
+            if connection.is_over() || connection.is_ignored || matches!(connection.stage, Stage::Departing { .. }) {
                 return;
             }
             let waits = !matches!(connection.stage, Stage::Opening | Stage::Attached { .. } | Stage::Relaying(_));
@@ -359,7 +359,7 @@ impl Worker {
     pub(crate) fn message_ran(&mut self, now: Instant, index: usize, (slot, number): (Slot, u64), ran: Ran) {
         let Some(session) = self.sessions[index].as_mut() else { return };
         let rejected = match ran {
-            Ran::Skipped(cause) => Some(rejection(cause)),
+            Ran::Skipped(cause) => Some(crate::session::rejection(cause)),
             Ran::Applied | Ran::Refused => None,
         };
         if let (Some(cause), Some(seat)) = (rejected, session.seat_mut(slot)) {
@@ -530,15 +530,5 @@ fn strike<K: std::hash::Hash + Eq>(lists: &mut HashMap<K, Vec<LinkId>>, key: &K,
         if links.is_empty() {
             lists.remove(key);
         }
-    }
-}
-
-fn rejection(cause: SkipCause) -> Reason {
-    match cause {
-        SkipCause::Trap => Reason::MessageTrapped,
-        SkipCause::Runaway => Reason::MessageRanAway,
-        SkipCause::OutputQuota => Reason::MessageFlooded,
-        SkipCause::Contract => Reason::MessageBrokeContract,
-        SkipCause::Suspect => Reason::MessageSuspected,
     }
 }

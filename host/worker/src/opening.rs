@@ -338,13 +338,6 @@ impl Worker {
                 return;
             }
         };
-        let has_more = self.connection(link).is_some_and(|connection| !connection.unread.is_empty());
-        if rewound.is_some() && has_more {
-            // It has the numbers of another branch.
-            self.refuse(now, link, Reason::NotHere, "messages of another branch came with this");
-            return;
-        }
-        let Some(session) = self.sessions[index].as_mut() else { return };
         if after > acknowledged {
             let ran = session.run(now, Input::Acknowledge { slot, up_to: after }, &mut self.outputs);
             self.after_run(now, index, ran);
@@ -399,6 +392,8 @@ impl Worker {
             connection.decoder.set_limit(limits::CLIENT_FRAME_BYTES);
             connection.write(&ServerFrame::Attached(Box::new(attached)));
             if let Some(Fork { tick, kept }) = rewound {
+                // What came with the open has numbers of another branch. Whoever wrote it makes another connection.
+                connection.is_ignored = !connection.unread.is_empty();
                 let (last_input, last_output) = (kept.last_input, kept.last_output);
                 connection.write(&ServerFrame::Rewound(Rewound { branch, tick, last_input, last_output }));
             }

@@ -10,13 +10,13 @@ use ringside_core::log::{Input, LeaveReason, SkipCause};
 use ringside_core::output::Output;
 use ringside_core::recording::EndReason;
 use ringside_protocol::frame::ServerFrame;
-use ringside_protocol::limits::{CLOSING_TIMEOUT, RESOLVE_TIMEOUT};
+use ringside_protocol::limits::RESOLVE_TIMEOUT;
 use ringside_protocol::reason::Reason;
 use ringside_sandbox::Ending;
 
 use crate::accounting::{add, class_of};
 use crate::command::{Create, Event, MovedSession, Resolved};
-use crate::connection::Stage;
+use crate::connection::{DEPARTING, Stage};
 use crate::endpoint::LinkId;
 use crate::limits::EVENTS;
 use crate::outlet::Outlet;
@@ -612,7 +612,7 @@ impl Worker {
                 connection.write(&ServerFrame::Moving(target));
             }
             // The client closes once it is attached there.
-            self.endpoint.set_deadline(link, Some(now + RESOLVE_TIMEOUT + CLOSING_TIMEOUT));
+            self.endpoint.set_deadline(link, Some(now + DEPARTING));
             self.mark(link);
         }
     }

@@ -106,6 +106,32 @@ impl Seat {
     }
 }
 
+/// What the author of a message is told that was skipped.
+pub(crate) fn rejection(cause: SkipCause) -> Reason {
+    match cause {
+        SkipCause::Trap => Reason::MessageTrapped,
+        SkipCause::Runaway => Reason::MessageRanAway,
+        SkipCause::OutputQuota => Reason::MessageFlooded,
+        SkipCause::Contract => Reason::MessageBrokeContract,
+        SkipCause::Suspect => Reason::MessageSuspected,
+    }
+}
+
+/// Messages in a log that had no effect, of players who are in the session since: their slots, numbers and why. What came before
+/// the log begins, a few seconds ago, is not there.
+fn rejections_in(
+    log: &[Record],
+    joined: impl Fn(Slot) -> Option<Position>,
+) -> impl Iterator<Item = (Slot, u64, Reason)> {
+    log.iter().filter_map(move |entry| match (&entry.input, entry.outcome) {
+        (Input::Message { slot, number, .. }, Outcome::Skipped(cause)) => {
+            joined(*slot).filter(|joined| *joined < entry.position)?;
+            Some((*slot, *number, rejection(cause)))
+        }
+        _ => None,
+    })
+}
+
 /// What the call that an input made counts for, given what it was measured to cost.
 pub type CostOf = fn(&Input, &CallCost) -> CallCost;
 
@@ -309,6 +335,10 @@ impl Session {
                 lead.acknowledge_later(end, slot, last_input, None);
                 lead.gates.output(end, slot, last_output);
             }
+        }
+        let joined = |slot| session.fold.slot(slot).map(|state| state.joined);
+        for (slot, number, cause) in rejections_in(&session.log, joined).collect::<Vec<_>>() {
+            session.seat_mut(slot).into_iter().for_each(|seat| seat.reject(number, cause));
         }
         session.pump();
         // Where the chain of records is in the store, the log does not say so.
@@ -988,4 +1018,31 @@ fn note(times: &mut VecDeque<Instant>, now: Instant, window_us: u64, most: usize
 fn recent(times: &VecDeque<Instant>, now: Instant, window_us: u64) -> usize {
     let window = Duration::from_micros(window_us);
     times.iter().filter(|&&time| now.saturating_duration_since(time) <= window).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_had_no_effect_is_told_again_to_whoever_said_it() {
+        let message = |position, slot, number, outcome| Record {
+            position,
+            time_us: position,
+            input: Input::Message { slot: Slot(slot), number, body: Bytes::new() },
+            outcome,
+        };
+        let trapped = Outcome::Skipped(SkipCause::Trap);
+        let log = [
+            message(7, 0, 3, trapped),
+            message(8, 0, 4, Outcome::Applied),
+            message(9, 1, 1, Outcome::Skipped(SkipCause::Suspect)),
+            // Of who sat there before.
+            message(10, 2, 5, trapped),
+            message(11, 3, 1, trapped),
+        ];
+        let joined = |slot: Slot| [Some(2), Some(8), Some(12), None][usize::from(slot.0)];
+        let found: Vec<_> = rejections_in(&log, joined).collect();
+        assert_eq!(found, [(Slot(0), 3, Reason::MessageTrapped), (Slot(1), 1, Reason::MessageSuspected)]);
+    }
 }

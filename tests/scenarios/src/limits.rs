@@ -346,6 +346,11 @@ const OF_NODES: &[Reached] = &[
     ("PULSES", "host/node/src/cluster/pulse.rs", "processes_that_are_heard_of_are_bounded"),
     ("CHAIN_QUESTIONS", "host/node/src/chains.rs", "questions_beyond_the_bound_are_not_asked"),
     (
+        "DEPARTED",
+        "host/node/src/control/tests/replicated.rs",
+        "of_sessions_that_went_elsewhere_the_last_are_remembered_until_they_are_back",
+    ),
+    (
         "FORMER_MODULES",
         SUCCESSION,
         "a_session_of_a_version_that_is_served_no_more_is_followed_while_its_module_is_kept",

@@ -54,6 +54,12 @@ impl Followed {
         Followed { orphaned_at: Some(now), is_taken, ..Followed::new(charter, leader, worker, now) }
     }
 
+    /// Whether it is followed only to be led here.
+    pub fn is_arriving(&self) -> bool {
+        let is_for_that = self.charter.facts.replicas.followers == 0 && !self.has_led;
+        is_for_that && !self.is_leaving && self.orphaned_at.is_none()
+    }
+
     /// The same of what this node led until now: its worker follows it already.
     pub fn deposed(self) -> Followed {
         Followed { is_taken: true, has_led: true, ..self }

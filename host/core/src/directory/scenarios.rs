@@ -267,6 +267,17 @@ fn what_the_ring_gives_a_node_that_comes_goes_there_when_all_is_told_and_what_is
 }
 
 #[test]
+fn what_is_followed_only_to_be_led_is_about_to_arrive() {
+    let mut cluster = Cluster::of(&[1, 2]);
+    let first = cluster.ask(1, "final", b"", Policy::Pinned(NodeId(1))).unwrap();
+    let now = cluster.now;
+    cluster.at(1).handle_wanted(now, &first.session, node(2));
+    cluster.run();
+    assert_eq!(cluster.at(2).arriving().collect::<Vec<_>>(), [&first.session]);
+    assert_eq!(cluster.at(1).arriving().count(), 0);
+}
+
+#[test]
 fn who_does_not_answer_is_waited_for_until_it_is_gone() {
     let mut cluster = Cluster::of(&[1, 2, 3]);
     cluster.nodes.retain(|directory| directory.me.id.0 != 2);

@@ -79,6 +79,8 @@ pub struct Desk {
     identity: Identity,
     record_all: bool,
     draining: bool,
+    /// Sessions that went to other nodes last, and to which.
+    departed: VecDeque<(SessionId, Node)>,
     /// Workers that took new sessions until then.
     closed: Vec<WorkerId>,
     /// Whether it does not know the cluster yet that it is to join.
@@ -153,6 +155,7 @@ impl Desk {
             identity,
             record_all,
             draining: false,
+            departed: VecDeque::new(),
             closed: Vec::new(),
             joining: false,
             peers: None,

@@ -39,6 +39,8 @@ const SAID: Duration = Duration::from_millis(250);
 const STALL: Duration = Duration::from_secs(1);
 /// How long it may be that no session gets there.
 const STANDSTILL: Duration = Duration::from_secs(30);
+/// For how long what others are about to give this node is waited for: longer than a move takes that is about to be granted.
+const ARRIVING: Duration = Duration::from_secs(3);
 /// How soon it is looked for sessions again.
 const AGAIN: Duration = Duration::from_millis(20);
 
@@ -252,7 +254,15 @@ async fn give_all(desk: &Desk, to: Node) -> Result<(), String> {
     })
     .await?;
     desk.control.drain().await;
-    give_those_there_are(desk, to, |count| count == 0).await
+    // Others may still give it what they had begun to.
+    let until = Instant::now() + ARRIVING;
+    loop {
+        give_those_there_are(desk, to, |count| count == 0).await?;
+        if Instant::now() >= until || desk.control.status().await.is_ok_and(|status| status.arriving == 0) {
+            return give_those_there_are(desk, to, |count| count == 0).await;
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
 }
 
 /// Gives sessions until their number is one to end with.

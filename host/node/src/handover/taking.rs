@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::control::{self, Companion, Control};
 use crate::hex;
 use crate::node::{Begun, Kept, NodeError, Running};
+use crate::state_directory::find_node;
 
 /// How long the old process may take to answer.
 const WELCOME: Duration = Duration::from_secs(15);
@@ -42,6 +43,8 @@ pub struct Succession {
     pub sockets: Sockets,
     /// The run before.
     pub former: Node,
+    /// Its process, as the node's file says while it is the node.
+    pub process: Option<u32>,
     /// The cluster as that run saw it last.
     pub view: Arc<View>,
 }
@@ -77,7 +80,7 @@ pub async fn run(mut config: Config) -> Result<Running, NodeError> {
         at.set_port(0);
         at
     });
-    let begun = match begin(config, former).await {
+    let (begun, process) = match begin(config, former).await {
         Ok(begun) => begun,
         Err(error) => {
             mouth.say(&Said::Failed { why: error.to_string() });
@@ -109,7 +112,7 @@ pub async fn run(mut config: Config) -> Result<Running, NodeError> {
         None => return Err(refused("the process before ended, or has given this one up")),
     };
     checkpoint_versions::write_at_most(For::Predecessor, None);
-    begun.succeed(Succession { sockets, former, view }).await
+    begun.succeed(Succession { sockets, former, process, view }).await
 }
 
 /// Binds what the process before has had. One that was killed may still be ending: of its descriptors those of sockets are not
@@ -134,14 +137,16 @@ fn is_in_use(error: &NodeError) -> bool {
     })
 }
 
-async fn begin(config: Config, former: Node) -> Result<Begun, NodeError> {
+/// Also the process that is succeeded.
+async fn begin(config: Config, former: Node) -> Result<(Begun, Option<u32>), NodeError> {
     let kept = Kept::open_beside(config)?;
+    let process = find_node(kept.state.path()).ok().map(|file| file.pid);
     if kept.identity.node != former.id.0 || kept.identity.generation <= former.generation {
         return Err(refused("it is started on another state directory than the node that it is to succeed"));
     }
     let mut begun = Begun::start(kept).await?;
     begun.run();
-    Ok(begun)
+    Ok((begun, process))
 }
 
 /// Workers and directory learn of the old process, and of the cluster.

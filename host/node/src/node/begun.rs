@@ -38,7 +38,7 @@ use crate::operator::{self, Leaving};
 use crate::recorder::Recorder;
 use crate::renewal::{Renewal, Shown};
 use crate::resolve::{self, Entrance, Resolver};
-use crate::state_directory::{NodeFile, StateDirectory, StateError};
+use crate::state_directory::{NodeFile, StateDirectory};
 use crate::store::Store;
 use crate::tokens::TokenKey;
 use crate::workers::{Keeping, Workers, WorkersError};
@@ -205,8 +205,8 @@ impl Begun {
     /// # Errors
     /// [`NodeError`].
     pub async fn succeed(mut self, succession: Succession) -> Result<Running, NodeError> {
-        let Succession { sockets, former, view } = succession;
-        lock(&mut self.state).await;
+        let Succession { sockets, former, process, view } = succession;
+        lock(&mut self.state, process).await;
         let door = sockets.door.try_clone().map_err(NodeError::System)?;
         let (worker, port) = self.workers.open_door(&self.config, door)?;
         self.addresses.insert(worker, (port.address, false));
@@ -330,14 +330,14 @@ impl Begun {
         let resolver = Resolver::new(control.clone(), authority, resolve::bounds());
         let (stop_resolver, stopped) = stop();
         let resolver = tokio::spawn(resolver.serve(resolve, Entrance::new(resolve_tls), stopped));
-        match state.publish(&file) {
-            // Nobody else has its sessions, and the file that is there names the same addresses.
+        let is_published = match state.publish(&file) {
+            // Nobody else has its sessions, and the file that is there names the same door and admin API.
             Err(error) if is_successor => {
                 tracing::error!(%error, "how this node is reached is written again");
-                tokio::spawn(publish(Arc::clone(&state), file.clone()));
+                false
             }
-            published => published?,
-        }
+            published => published.map(|()| true)?,
+        };
         let renewal = Renewal {
             state: state.clone(),
             days: config.certificate_days,
@@ -346,7 +346,12 @@ impl Begun {
             file: file.clone(),
             shown: certified,
         };
-        let renewal = tokio::spawn(renewal.run());
+        let renewal = tokio::spawn(async move {
+            if !is_published {
+                publish(&renewal.state, &renewal.file).await;
+            }
+            renewal.run().await
+        });
         let games = catalogue.games().len();
         Ok(Running {
             state,
@@ -374,20 +379,21 @@ impl Begun {
 
 /// The run before has ended, or does just now. One that has given everything and does not end is killed: nobody but this run
 /// has its sessions, and two processes never read one socket.
-async fn lock(state: &mut StateDirectory) {
-    let (begun, mut is_late) = (Instant::now(), false);
+async fn lock(state: &mut StateDirectory, former: Option<u32>) {
+    let mut looked_at = Instant::now();
     while let Err(error) = state.lock() {
-        if !is_late && begun.elapsed() > UNLOCKING {
-            is_late = true;
-            let is_killed = matches!(error, StateError::Locked { .. }) && state.kill_holder();
-            tracing::error!(%error, is_killed, "this run is not the node yet: the one before has given everything, and does not end");
+        if looked_at.elapsed() > UNLOCKING {
+            looked_at = Instant::now();
+            let is_killed = former.is_some_and(|former| state.kill_holder(former));
+            let process = former.unwrap_or_default();
+            tracing::error!(%error, process, is_killed, "the process before has given everything and does not end: this run waits to be the node");
         }
         tokio::time::sleep(TRY).await;
     }
 }
 
-async fn publish(state: Arc<StateDirectory>, file: NodeFile) {
-    while let Err(error) = state.publish(&file) {
+async fn publish(state: &StateDirectory, file: &NodeFile) {
+    while let Err(error) = state.publish(file) {
         tracing::warn!(%error, "how this node is reached is not written yet");
         tokio::time::sleep(PUBLISH_AGAIN).await;
     }

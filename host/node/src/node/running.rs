@@ -288,6 +288,7 @@ mod tests {
                 settled: true,
                 signals_dropped: 0,
                 followed: 0,
+                arriving: 0,
                 evictions: 0,
                 activations: 0,
                 workers: vec![],

@@ -105,6 +105,8 @@ pub(crate) async fn from_here(
         Ok(_) | Err(ControlError::NoSuchSession(_)) => return Err(Stuck::NotHere),
         Err(error) => return Err(Stuck::Control(error)),
     };
+    // By now another may have its key.
+    let name = session.parse().unwrap_or(name);
     let mut why = "does not follow it";
     while began.elapsed() < patience {
         match desk.control.move_session(name.clone(), to, motive).await.map_err(Stuck::Control)? {

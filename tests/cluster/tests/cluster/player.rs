@@ -21,6 +21,8 @@ pub struct Player {
     pub rewound: u32,
     /// … and that promises were withdrawn with that.
     pub superseded: u32,
+    /// How often it sat down anew.
+    stays: u32,
 }
 
 /// A match that is played until it is told to stop.
@@ -85,7 +87,7 @@ impl Player {
         let client = within("the player to be attached", Client::connect(options)).await;
         let client = client.unwrap_or_else(|error| panic!("{name} is not let in: {error}"));
         let seen = EchoHistory::new(name, 1, Instant::now());
-        Player { client, seen, disconnected: 0, may_fork: false, rewound: 0, superseded: 0 }
+        Player { client, seen, disconnected: 0, may_fork: false, rewound: 0, superseded: 0, stays: 0 }
     }
 
     pub fn attachment(&self) -> &Attachment {
@@ -158,13 +160,12 @@ impl Player {
                 unsent -= 1;
             }
             let event = within("a reply", self.client.next()).await.expect("the session goes on");
-            let answered = self.seen.answered();
+            let (stays, answered) = (self.stays, self.seen.answered());
             self.take(event);
-            if self.seen.answered() < answered {
-                // The rest is said in another stay.
-                goal -= answered;
-                unsent = if at_once > 0 { goal } else { self.seen.outstanding() };
-                goal = goal.min(unsent);
+            if self.stays > stays {
+                // What was on its way is lost: the rest is said in this stay.
+                goal = if at_once > 0 { goal - answered } else { 0 };
+                unsent = goal;
             }
         }
     }
@@ -233,6 +234,7 @@ impl Player {
                     panic!("{:?}", self.seen.broken("the seat is gone, and there was no fork"));
                 }
                 self.seen.begin_again();
+                self.stays += 1;
             }
             event => {
                 assert!(!event.is_last(), "{event:?}");

@@ -130,9 +130,11 @@ impl Core {
         }
     }
 
+    /// The application is told once, whoever says so: where the client was, where it waited, where it is.
     fn pause(&mut self, is_paused: bool) {
-        self.is_paused = is_paused;
-        self.events.push(if is_paused { Event::Paused } else { Event::Resumed });
+        if std::mem::replace(&mut self.is_paused, is_paused) != is_paused {
+            self.events.push(if is_paused { Event::Paused } else { Event::Resumed });
+        }
     }
 
     fn attached(&mut self, now: Instant, id: LinkId, attached: &Attached) {
@@ -175,22 +177,20 @@ impl Core {
         self.seat.told = attached.last_output;
         let lost = if let Joined::Flowing { lost } = joined { lost } else { 0 };
         // Who sits down anew there has lost something by that.
-        let was_paused = std::mem::replace(&mut self.is_paused, attached.paused);
         match moved && !is_new {
             true => {
                 self.events.push(Event::Moved { address: self.primary_address() });
-                match (was_paused, attached.paused) {
-                    (true, false) => self.events.push(Event::Resumed),
-                    (false, true) => self.events.push(Event::Paused),
-                    _ => {}
-                }
+                self.pause(attached.paused);
             }
-            false => self.events.push(Event::Attached(Attachment::new(
-                attached,
-                is_new,
-                lost,
-                Asked { redirects, resolved },
-            ))),
+            false => {
+                self.is_paused = attached.paused;
+                self.events.push(Event::Attached(Attachment::new(
+                    attached,
+                    is_new,
+                    lost,
+                    Asked { redirects, resolved },
+                )));
+            }
         }
         let flowing = matches!(joined, Joined::Flowing { .. });
         if !flowing && self.link_mut(id).is_some_and(|link| link.wrote_early) {

@@ -335,7 +335,9 @@ impl Seat {
                 kept_before.saturating_sub(applied)
             }
             None if input > self.outbox.last() => {
-                // Another client of the player has said more there: what this one has is said after that.
+                // Another client of the player has said more there: what this one has said that is not there is said after that.
+                self.renumbered = None;
+                let _ = self.outbox.acknowledge(rewound.last_input.min(self.outbox.last()));
                 self.outbox.renumber_after(input);
                 self.acknowledged = input;
                 kept_before.saturating_sub(rewound.last_input)

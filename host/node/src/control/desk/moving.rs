@@ -1,6 +1,6 @@
 //! A session goes to another node, step by step; whoever orders it asks until it is there.
 
-use ringside_core::ids::{Node, NodeId};
+use ringside_core::ids::{Node, NodeId, SessionId};
 use ringside_core::leadership::leader::MoveError;
 use ringside_core::leadership::record::Motive;
 use ringside_core::rebalance::Going;
@@ -9,6 +9,7 @@ use ringside_worker::command::MoveRefused;
 
 use super::Desk;
 use crate::control::{ControlError, MoveState, Reply, SessionName};
+use crate::limits::DEPARTED;
 
 impl Desk {
     /// Where a session of this node goes when it leaves, if not to these.
@@ -27,7 +28,16 @@ impl Desk {
         let _ = reply.send(Ok(wave));
     }
 
-    /// The next step. A session that is followed here is led by whom its follower knows.
+    /// A session that was led here is led by another node. Who asks for no followers is not followed here for long, and whoever
+    /// moves it asks a little later where it is.
+    pub(super) fn note_departed(&mut self, session: &SessionId, to: Node) {
+        if self.departed.len() == DEPARTED {
+            self.departed.pop_front();
+        }
+        self.departed.push_back((session.clone(), to));
+    }
+
+    /// The next step. A session that is followed here is led by whom its follower knows, one that has just left by whom it went to.
     pub(super) fn move_session(
         &mut self,
         now: u64,
@@ -37,8 +47,9 @@ impl Desk {
     ) {
         let me = self.directory.me();
         let Some(entry) = self.find(name) else {
-            let leader =
-                self.directory.followed().find(|(session, ..)| name.is(session)).map(|(.., leader)| leader.node);
+            let followed = self.directory.followed().find(|(session, ..)| name.is(session));
+            let left = || self.departed.iter().rev().find(|(session, _)| name.is(session)).map(|(_, to)| *to);
+            let leader = followed.map(|(.., leader)| leader.node).or_else(left);
             let _ = reply.send(leader.map(MoveState::Led).ok_or_else(|| ControlError::NoSuchSession(name.to_string())));
             return;
         };

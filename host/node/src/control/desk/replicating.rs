@@ -66,11 +66,13 @@ impl Desk {
             Event::ToHome { session, message } => self.directory.handle_to_home(now, session, worker, *message),
             Event::Promoted(promoted) => {
                 let session = &promoted.session;
+                self.departed.retain(|(departed, _)| departed != session);
                 self.directory.handle_promoted(now, session, worker, &promoted.record, &promoted.players);
                 self.note_opened(session);
             }
             Event::Deposed { session, by } => {
                 self.note_closed(&session, Closed::LedElsewhere);
+                self.note_departed(&session, by.leader.node);
                 self.directory.handle_deposed(now, &session, &by);
             }
             Event::Probe { session, party } => self.probe(worker, session, party),

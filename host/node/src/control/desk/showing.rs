@@ -114,6 +114,7 @@ impl Desk {
             draining: self.draining,
             signals_dropped: self.signals_dropped,
             followed: self.directory.followed().count(),
+            arriving: self.directory.arriving().count(),
             evictions: self.evictions,
             activations: self.activations,
             settled: self.directory.is_settled(now),

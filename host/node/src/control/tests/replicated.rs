@@ -13,7 +13,7 @@ use super::*;
 use crate::chains::Chains;
 use crate::chains::NotBegun;
 use crate::cluster::wire::{Message as PeerMessage, Probe, Step};
-use crate::limits::FORMER_MODULES;
+use crate::limits::{DEPARTED, FORMER_MODULES};
 use crate::store::Store;
 
 fn node(id: u64) -> Node {
@@ -163,6 +163,29 @@ fn who_led_follows_and_says_nothing_of_an_end() {
     let again = (0..20).find_map(|_| later(&mut bench)).expect("it counted: the worker is asked again");
     again(true);
     assert!((0..20).all(|_| later(&mut bench).is_none()), "it is over");
+    // Whoever had it moved may ask only now what came of that.
+    let mut moved = bench.ask(|reply| Message::Move(name(&session), node(2), Motive::Order, reply));
+    assert_eq!(moved.try_recv().unwrap().unwrap(), MoveState::Led(node(2)));
+}
+
+#[test]
+fn of_sessions_that_went_elsewhere_the_last_are_remembered_until_they_are_back() {
+    let (mut bench, _) = among(&[1, 2]);
+    let session = |number: usize| format!("pong/k{number}@0000000000000007").parse::<SessionId>().unwrap();
+    for number in 0..=DEPARTED {
+        let by = Arc::new(Record::first(session(number), member(2)));
+        bench.event(0, Event::Deposed { session: session(number), by });
+    }
+    let moved = |bench: &mut Bench, number| {
+        let asked = name(&session(number));
+        bench.ask(|reply| Message::Move(asked, node(2), Motive::Order, reply)).try_recv().unwrap()
+    };
+    assert!(matches!(moved(&mut bench, 0), Err(ControlError::NoSuchSession(_))));
+    assert_eq!(moved(&mut bench, 1).unwrap(), MoveState::Led(node(2)));
+    let record = Arc::new(Record::first(session(1), member(1)));
+    let promoted = Promoted { session: session(1), record, players: Vec::new() };
+    bench.event(0, Event::Promoted(Box::new(promoted)));
+    assert!(!matches!(moved(&mut bench, 1), Ok(MoveState::Led(_))), "it came back");
 }
 
 #[test]

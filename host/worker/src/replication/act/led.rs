@@ -1,7 +1,7 @@
 //! What the leaders of this worker's sessions ask for: words, releases, the end of a leadership.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ringside_core::ids::{PlayerId, Position, SessionId, Slot, StateHash};
 use ringside_core::leadership::leader::ChainReply;
@@ -10,7 +10,6 @@ use ringside_core::leadership::record::{Member, Record};
 use ringside_core::leadership::{Follower, Leader};
 use ringside_core::recording::{About, EndReason};
 use ringside_protocol::frame::{Place, ServerFrame};
-use ringside_protocol::limits::CLIENT_REACH_TIMEOUT;
 use ringside_protocol::reason::Reason;
 
 use super::super::comparing::Comparison;
@@ -19,12 +18,9 @@ use super::super::job::Job;
 use super::super::wire::{CheckpointHead, Item, Word};
 use super::super::{Branches, Following, Freed, Kept, Lead, Phase};
 use crate::command::{Event, Resolved};
-use crate::connection::Stage;
+use crate::connection::{DEPARTING, Stage};
 use crate::endpoint::LinkId;
 use crate::worker::Worker;
-
-/// How long a player who was sent on may take: whoever has a connection there closes this one, and nobody else is heard here.
-const DEPARTING: Duration = CLIENT_REACH_TIMEOUT.saturating_mul(2);
 
 impl Worker {
     /// Does something with a session's leader, and what it says.

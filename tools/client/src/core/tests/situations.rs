@@ -678,29 +678,28 @@ fn a_stay_is_not_over_because_the_leader_of_an_older_epoch_does_not_know_it() {
 
 #[test]
 fn numbers_that_another_client_of_the_player_has_used_are_not_used_again() {
-    let mut bench = standing_on_another_branch();
-    bench.core.send("mine".into()).unwrap();
-    let said = bench.did();
-    let number = said.iter().find_map(|did| match did {
-        Did::Frame(SECOND, ClientFrame::Message { number, .. }) => Some(*number),
-        _ => None,
-    });
-    assert_eq!(number, Some(51), "{said:?}");
-}
-
-/// On a branch where the player has said fifty things, by another client.
-fn standing_on_another_branch() -> Bench {
     let mut bench = Bench::attached();
+    for text in ["there", "lost"] {
+        bench.core.send(text.into()).unwrap();
+    }
     bench.cut(FIRST);
     while bench.event().is_some() {}
     bench.wake();
     bench.open(SECOND);
+    // Both branches have the first; on this one another client has said up to the fiftieth.
     let (branch, epoch) = (Branch(epoch(2)), epoch(2));
     bench.say(SECOND, ServerFrame::Attached(Box::new(Attached { branch, epoch, last_input: 50, ..kept() })));
-    bench.say(SECOND, ServerFrame::Rewound(Rewound { branch, tick: 0, last_input: 0, last_output: 0 }));
-    while bench.event().is_some() {}
-    bench.did();
-    bench
+    bench.say(SECOND, ServerFrame::Rewound(Rewound { branch, tick: 0, last_input: 1, last_output: 0 }));
+    bench.core.send("new".into()).unwrap();
+    let said: Vec<(u64, Bytes)> = bench
+        .did()
+        .into_iter()
+        .filter_map(|did| match did {
+            Did::Frame(SECOND, ClientFrame::Message { number, body }) => Some((number, body)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(said, [(51, "lost".into()), (52, "new".into())]);
 }
 
 #[test]
