@@ -21,7 +21,7 @@ const KEPT: &str = "arena-kept";
 /// About half of what a core carries: a node's own upkeep is spread over them as where it is in use.
 const MATCHES: usize = 96;
 /// Until all players wait at the follower.
-const WARM_UP: Duration = Duration::from_secs(7);
+const WARM_UP: Duration = Duration::from_secs(6);
 const WINDOW: Duration = Duration::from_secs(6);
 /// For how long the nodes are watched before there is a match.
 const IDLE: Duration = Duration::from_secs(3);
