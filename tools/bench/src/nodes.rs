@@ -186,31 +186,21 @@ impl Cluster {
 
     /// Asks a node by the command line; the answer must be a document. A node that is busy is asked again, as it says.
     pub fn ask(&self, number: u64, words: &[&str]) -> Result<Value, BenchError> {
-        let deadline = Instant::now() + PATIENCE;
-        let said = loop {
-            match succeed(self.place.command(number).args(words).arg("--json")) {
-                Err(BenchError::Setup(why)) if why.contains(BUSY) && Instant::now() < deadline => {
-                    std::thread::sleep(PAUSE);
-                }
-                said => break said?,
-            }
-        };
-        serde_json::from_str(&said).map_err(|error| BenchError::Child(format!("said {said:?}: {error}")))
+        document(|| succeed(self.place.command(number).args(words).arg("--json")))
     }
 
     /// Asks a node's admin API, which costs nothing beside what is asked; the answer must be a document. A node that is busy is
     /// asked again, as it says.
     pub fn request(&self, number: u64, method: &str, path: &str, body: &Value) -> Result<Value, BenchError> {
-        let (deadline, state) = (Instant::now() + PATIENCE, self.place.state(number));
+        let state = self.place.state(number);
         let namespace = self.place.network.as_ref().map(|network| network.namespace(number as u8));
         let admin = Admin { namespace: namespace.as_deref(), url: self.node(number)?.said("/admin")?, state: &state };
-        let said = loop {
-            match admin.ask(method, path, body) {
-                Err(why) if why.contains(BUSY) && Instant::now() < deadline => std::thread::sleep(PAUSE),
-                said => break said.map_err(|why| BenchError::Child(format!("{method} {path}: {why}")))?,
-            }
-        };
-        serde_json::from_str(&said).map_err(|error| BenchError::Child(format!("said {said:?}: {error}")))
+        document(|| admin.ask(method, path, body).map_err(|why| BenchError::Setup(format!("{method} {path}: {why}"))))
+    }
+
+    /// A session as a node shows it.
+    pub fn show(&self, by: u64, session: &str) -> Result<Value, BenchError> {
+        self.request(by, "GET", &format!("/v1/sessions/{session}"), &Value::Null)
     }
 
     /// Ends a session.
@@ -242,7 +232,7 @@ impl Cluster {
     pub fn followed(&self, by: u64, session: &str) -> Result<(), BenchError> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let said = self.request(by, "GET", &format!("/v1/sessions/{session}"), &Value::Null)?;
+            let said = self.show(by, session)?;
             let followers = said.pointer("/detail/replication/followers").and_then(Value::as_array);
             if followers.is_some_and(|all| all.iter().any(|one| one["in_sync"] == true)) {
                 return Ok(());
@@ -293,6 +283,18 @@ impl Cluster {
         let settled = nodes.iter().all(|node| node["settled"] == true && is_whole(&list(&node["sees"])));
         said["agree"] == true && is_whole(&nodes) && settled
     }
+}
+
+/// What a node answers, asked again as long as it is busy.
+fn document(ask: impl Fn() -> Result<String, BenchError>) -> Result<Value, BenchError> {
+    let deadline = Instant::now() + PATIENCE;
+    let said = loop {
+        match ask() {
+            Err(BenchError::Setup(why)) if why.contains(BUSY) && Instant::now() < deadline => std::thread::sleep(PAUSE),
+            said => break said?,
+        }
+    };
+    serde_json::from_str(&said).map_err(|error| BenchError::Child(format!("said {said:?}: {error}")))
 }
 
 impl Place {

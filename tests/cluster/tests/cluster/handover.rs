@@ -69,6 +69,23 @@ impl Scene {
         upgrade(&self.cluster, 1, NODE, program).await
     }
 
+    /// Signals the old process when some sessions are at the successor and some are not.
+    async fn signal_in_the_middle(&self, before: &Value, signal: &str) {
+        until("some sessions to be there, and not all", async || {
+            let status = self.status()?;
+            assert_eq!(status["pid"], before["pid"], "it was too fast for this test");
+            (status["upgrade"]["moved"].as_u64()? > 0).then(|| self.cluster.node(NODE).signal(signal))
+        })
+        .await;
+    }
+
+    /// Another process is the node, and ends with the test.
+    fn is_succeeded(&mut self, before: &Value) {
+        let after = self.status().expect("the node");
+        self.orphans.0.extend(after["pid"].as_u64());
+        assert_ne!(before["pid"], after["pid"]);
+    }
+
     /// All that are followed are played on, each word answered once and in order.
     async fn followed_go_on(&self) {
         for (_, one) in &self.followed {
@@ -165,9 +182,7 @@ async fn the_successor_is_the_node(moment: Moment) {
     let mut scene = Scene::begin(2).await;
     let before = scene.status().expect("the node");
     scene.upgrade_until(moment).await.succeeded();
-    let after = scene.status().expect("the node");
-    scene.orphans.0.extend(after["pid"].as_u64());
-    assert_ne!(before["pid"], after["pid"]);
+    scene.is_succeeded(&before);
     assert!(!scene.cluster.take(NODE).wait_for_end().success(), "it was killed");
     scene.all_go_on().await;
 }
@@ -196,12 +211,7 @@ async fn an_old_process_that_stands_still_in_the_middle_loses_nothing() {
     let before = scene.status().expect("the node");
     let ordered = upgrade(&scene.cluster, 1, NODE, guests::program());
     let stopped = async {
-        until("some sessions to be there, and not all", async || {
-            let status = scene.status()?;
-            assert_eq!(status["pid"], before["pid"], "it was too fast for this test");
-            (status["upgrade"]["moved"].as_u64()? > 0).then(|| scene.cluster.node(NODE).signal("-STOP"))
-        })
-        .await;
+        scene.signal_in_the_middle(&before, "-STOP").await;
         scene.followed_go_on().await;
         // The length of the fault, not a wait for anything.
         tokio::time::sleep(STANDS_STILL).await;
@@ -209,9 +219,7 @@ async fn an_old_process_that_stands_still_in_the_middle_loses_nothing() {
     };
     let (answer, ()) = tokio::join!(ordered, stopped);
     answer.succeeded();
-    let after = scene.status().expect("the node");
-    scene.orphans.0.extend(after["pid"].as_u64());
-    assert_ne!(before["pid"], after["pid"]);
+    scene.is_succeeded(&before);
     assert!(scene.cluster.take(NODE).wait_for_end().success(), "it has given everything");
     scene.all_go_on().await;
 }
@@ -222,16 +230,10 @@ async fn an_old_process_that_dies_in_the_middle_loses_what_it_led_and_nobody_fol
     let mut scene = Scene::begin(40).await;
     let before = scene.status().expect("the node");
     let ordered = upgrade(&scene.cluster, 1, NODE, guests::program());
-    let killed = until("some sessions to be there, and not all", async || {
-        let status = scene.status()?;
-        assert_eq!(status["pid"], before["pid"], "it was too fast for this test");
-        (status["upgrade"]["moved"].as_u64()? > 0).then(|| scene.cluster.node(NODE).signal("-KILL"))
-    });
+    let killed = scene.signal_in_the_middle(&before, "-KILL");
     let (answer, ()) = tokio::join!(ordered, killed);
     answer.succeeded();
-    let after = scene.status().expect("the node");
-    scene.orphans.0.extend(after["pid"].as_u64());
-    assert_ne!(before["pid"], after["pid"]);
+    scene.is_succeeded(&before);
     scene.cluster.node(NODE).logged("the process before ended in the middle of the handover");
     scene.followed_go_on().await;
     let mut lost = Vec::new();

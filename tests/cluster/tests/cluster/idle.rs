@@ -10,6 +10,7 @@ use ringside_test_support::skip;
 use ringside_test_support::wait::{until, within};
 use serde_json::Value;
 
+use crate::failover::led_and_followed;
 use crate::player::options;
 use crate::store::Store;
 
@@ -320,14 +321,8 @@ async fn a_node_that_was_away_meanwhile_knows_nothing_better_of_what_sleeps() {
     let door = cluster.node(1);
     let sitting = within("the player", Client::connect(options(door, &door.token("bob"), &awake))).await;
     let sitting = sitting.expect("let in");
-    let victim = sitting.attachment().node;
+    let (victim, _) = led_and_followed(&cluster, 1, &awake).await;
     let others: Vec<&Node> = cluster.nodes().filter(|(number, _)| *number != victim).map(|(_, node)| node).collect();
-    until("a follower that counts", async || {
-        let shown = shown(others[0], &awake)?;
-        let followers = shown["detail"]["replication"]["followers"].as_array()?.clone();
-        followers.iter().any(|follower| follower["in_sync"] == true).then_some(())
-    })
-    .await;
     cluster.node(victim).signal("-STOP");
     drop(sitting);
     until("the others to be without it", async || (others[1].get("/v1/cluster")["covers"]["nodes"] == 2).then_some(()))

@@ -187,7 +187,7 @@ impl Scene {
     /// The numbers of all sessions' epochs.
     fn epochs(&self) -> Result<Vec<u64>, BenchError> {
         let epoch = |name: &String| {
-            let said = self.cluster.request(1, "GET", &format!("/v1/sessions/{name}"), &serde_json::Value::Null)?;
+            let said = self.cluster.show(1, name)?;
             let number = said.pointer("/detail/replication/epoch/number").and_then(serde_json::Value::as_u64);
             number.ok_or_else(|| BenchError::Child(format!("shows no epoch: {said}")))
         };
