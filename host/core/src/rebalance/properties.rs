@@ -233,15 +233,23 @@ fn what_was_moved_just_now_or_is_to_stay_stays() {
 #[test]
 fn a_node_over_its_bound_is_relieved_until_it_is_below() {
     let mut model = Model::new(3);
-    (0..60).for_each(|number| model.add(number, 5_000, Some(0)));
+    (0..60).for_each(|number| model.add(number, 25_000, Some(0)));
     model.run(9);
     assert!(model.moves.is_empty(), "not for what lasts a few seconds");
     model.settle();
     let loads = model.loads();
-    // 300 ms in all: 100 ms each, 125 ms at most, and until below 115 ms.
-    assert!(loads.values().all(|load| (70_000..=120_000).contains(load)), "{loads:?}");
+    // 1 500 ms in all: 500 ms each, 625 ms at most, and until below 575 ms.
+    assert!(loads.values().all(|load| (350_000..=600_000).contains(load)), "{loads:?}");
     assert!(model.moves.iter().all(|moved| (moved.motive, moved.from) == (Motive::Load, NodeId(0))));
     assert!(model.moves.len() <= 45, "{}", model.moves.len());
+}
+
+#[test]
+fn a_node_that_idles_is_not_relieved_though_others_idle_more() {
+    let mut model = Model::new(3);
+    (0..50).for_each(|number| model.add(number, 4_000, Some(0)));
+    model.settle();
+    assert!(model.moves.is_empty(), "a fifth of a core is nothing to be relieved of");
 }
 
 #[test]
@@ -280,7 +288,7 @@ proptest! {
     #[test]
     fn it_comes_to_rest(
         nodes in 2..6_u64,
-        costs in prop::collection::vec(50..8_000_u64, 20..150),
+        costs in prop::collection::vec(50..30_000_u64, 20..150),
         lopsided in any::<bool>(),
         changes in prop::collection::vec((1..6_u64, 1..40_u64), 0..4),
         noise in 0..6_u64,
