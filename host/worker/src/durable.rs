@@ -75,13 +75,10 @@ impl Worker {
     /// what came after it is in another log.
     pub(crate) fn hand_on_checkpoint(&mut self, index: usize) {
         let Some(session) = self.sessions.get_mut(index).and_then(Option::as_mut) else { return };
-        let Some(lead) = session.lead.as_mut() else { return };
+        let Some(lead) = session.lead.as_mut().filter(|lead| lead.writes_log()) else { return };
         let (kept, first) = (lead.kept.as_ref().map_or(0, |state| state.position()), lead.core.first());
         let is_new = |state: &Arc<State>| state.position() > kept && state.position() + 1 >= first;
         let Some(newest) = session.checkpoint.as_ref().filter(|state| is_new(state)) else { return };
-        if !lead.writes_log() {
-            return;
-        }
         // The first of several, or followers that are slow would never be as far.
         let next = lead.keeping.take().filter(is_new).unwrap_or_else(|| Arc::clone(newest));
         if next.position() > lead.core.replicated() {

@@ -79,6 +79,7 @@ impl Worker {
             self.sessions.push(None);
             self.sessions.len() - 1
         });
+        self.by_id.insert(session.id.clone(), index);
         self.sessions[index] = Some(session);
         self.names.insert(name, index);
         index
@@ -86,7 +87,12 @@ impl Worker {
 
     pub(crate) fn take(&mut self, index: usize) -> Option<Box<Session>> {
         let session = self.sessions.get_mut(index)?.take()?;
-        self.names.remove(&(session.id.game.clone(), session.id.key.clone()));
+        self.by_id.remove(&session.id);
+        // Another incarnation may have come here meanwhile.
+        let name = (session.id.game.clone(), session.id.key.clone());
+        if self.names.get(&name) == Some(&index) {
+            self.names.remove(&name);
+        }
         self.prompt_sessions -= usize::from(session.is_prompt());
         self.live_sessions -= 1;
         self.schedule.set(index as u32, None);
@@ -111,6 +117,9 @@ impl Worker {
     /// One due thing of a session each: a tick, a leave, a timer, an expired seat, as long as the socket need not be
     /// served; then who waits to be let in, views and checkpoints. What remains is due when others had their turn.
     fn run_session(&mut self, now: Instant, index: usize) {
+        if self.sessions[index].as_ref().is_some_and(|session| session.waits_for_its_leader_alone(now)) {
+            return self.beat(now, index);
+        }
         let window = self.config.seat_window;
         // Ticks that leave time for nothing else take turns with the rest.
         let had_tick = self.sessions[index].as_mut().is_some_and(|session| std::mem::take(&mut session.rest_waits));
@@ -150,6 +159,12 @@ impl Worker {
         self.mark_views(now, index);
         self.say_idle(now, index);
         self.schedule_wake(index, Some(now));
+    }
+
+    /// Nothing is due but words to followers.
+    fn beat(&mut self, now: Instant, index: usize) {
+        self.with_leader_beside(now, index, |_, _| ());
+        self.flush_if_needed(index);
     }
 
     fn run_tick(&mut self, now: Instant, index: usize) {
@@ -214,12 +229,26 @@ impl Worker {
         let let_in = || (self.waiting.contains_key(&index) && !self.is_paused(index)).then_some(self.serviced);
         let idle_at = session.and_then(|session| session.idle_at(self.serviced, self.idleness));
         let wake = session.and_then(|session| session.next_wake(window, written, idle_at));
+        let wake = wake.into_iter().chain(let_in()).min();
+        if let Some(session) = self.sessions.get_mut(index).and_then(Option::as_mut) {
+            session.own_wake = wake;
+        }
+        self.place_wake(index, written);
+    }
+
+    /// The same, where nothing changed but what its leader waits for.
+    pub(crate) fn reschedule_leader(&mut self, index: usize) {
+        self.place_wake(index, None);
+    }
+
+    fn place_wake(&mut self, index: usize, written: Option<Instant>) {
+        let session = self.sessions.get(index).and_then(Option::as_ref);
+        let wake = session.and_then(|session| [session.own_wake, session.leader_wake()].into_iter().flatten().min());
         // What was due long ago is not due before what came due since: sessions take turns. One that waits for its turn
         // keeps its place.
         let place = self.schedule.get(index as u32);
         let earliest = written.unwrap_or_else(|| place.map_or(self.serviced, |place| place.min(self.serviced)));
-        let wake = wake.into_iter().chain(let_in()).min().map(|wake| wake.max(earliest));
-        self.schedule.set(index as u32, wake);
+        self.schedule.set(index as u32, wake.map(|wake| wake.max(earliest)));
     }
 
     /// Hands on what an entry put out, and does what its outcome asks for.

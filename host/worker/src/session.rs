@@ -195,6 +195,8 @@ pub(crate) struct Session {
     pub(crate) is_unconfirmed: bool,
     /// A tick has left no time for what else was due.
     pub(crate) rest_waits: bool,
+    /// When something of it is due that is not its leader's.
+    pub(crate) own_wake: Option<Instant>,
     /// Real time of calls that nobody has asked for.
     spent: Duration,
     /// How often its guest may tell the node something.
@@ -303,6 +305,7 @@ impl Session {
             second: Second::default(),
             is_unconfirmed: false,
             rest_waits: false,
+            own_wake: None,
             spent: Duration::ZERO,
             news: Bucket::new(limits::NEWS_RATE, NEWS_BURST),
             owed: Vec::new(),
@@ -730,9 +733,8 @@ impl Session {
         written: Option<Instant>,
         idle_at: Option<Instant>,
     ) -> Option<Instant> {
-        let lead = self.lead.as_ref().and_then(|lead| lead.next_timeout());
         if self.is_paused() || self.fold.ending().is_some() {
-            return lead;
+            return None;
         }
         if self.owes_leaves() || self.lead.as_ref().is_some_and(|lead| lead.has_suspects_due()) {
             return Some(self.base);
@@ -747,7 +749,18 @@ impl Session {
         });
         let checkpoint = (!self.log.is_empty()).then(|| self.checkpoint_due());
         let suspects = self.lead.as_ref().and_then(|lead| lead.suspects_due());
-        tick.into_iter().chain(timer).chain(seats).chain(checkpoint).chain(lead).chain(suspects).chain(idle_at).min()
+        tick.into_iter().chain(timer).chain(seats).chain(checkpoint).chain(suspects).chain(idle_at).min()
+    }
+
+    /// When its leader wants its turn.
+    pub(crate) fn leader_wake(&self) -> Option<Instant> {
+        self.lead.as_ref()?.next_timeout()
+    }
+
+    /// Whether its leader wants its turn and nothing else is due.
+    pub(crate) fn waits_for_its_leader_alone(&self, now: Instant) -> bool {
+        let leads = self.lead.as_ref().is_some_and(|lead| lead.moving.is_none() && lead.is_due(now));
+        leads && self.own_wake.is_none_or(|wake| wake > now) && !self.rest_waits && self.recording.is_none()
     }
 
     fn checkpoint_due(&self) -> Instant {

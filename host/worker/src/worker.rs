@@ -172,6 +172,7 @@ pub struct Worker {
     pub(crate) dirty: Vec<LinkId>,
     pub(crate) sessions: Vec<Option<Box<Session>>>,
     pub(crate) names: HashMap<(GameName, SessionKey), usize>,
+    pub(crate) by_id: HashMap<SessionId, usize>,
     pub(crate) schedule: Timers,
     /// Sessions with something that is done in slices, each once.
     pub(crate) working: VecDeque<usize>,
@@ -233,6 +234,7 @@ impl Worker {
             dirty: Vec::new(),
             sessions: Vec::new(),
             names: HashMap::new(),
+            by_id: HashMap::new(),
             schedule: Timers::default(),
             working: VecDeque::new(),
             resolving: HashMap::new(),
@@ -492,9 +494,7 @@ impl Worker {
     }
 
     pub(crate) fn index_of(&self, session: &SessionId) -> Option<usize> {
-        let index = *self.names.get(&(session.game.clone(), session.key.clone()))?;
-        let found = self.sessions[index].as_ref()?;
-        (found.id == *session).then_some(index)
+        self.by_id.get(session).copied()
     }
 
     pub(crate) fn connection(&mut self, link: LinkId) -> Option<&mut Connection> {
@@ -603,6 +603,7 @@ impl Worker {
             }
         }
         self.names.clear();
+        self.by_id.clear();
         let links: Vec<LinkId> = self.connections.iter().flatten().map(|connection| connection.link).collect();
         for link in links {
             self.endpoint.close(now, link, u32::from(reason.code()), reason.text());

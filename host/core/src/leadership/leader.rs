@@ -36,7 +36,7 @@ use super::chain::{Chain, Settled};
 use super::follower::Follower;
 use super::message::{Ack, Answer, Append, Ask, Mark, Message, Output, Party, Promotion, Release, Stand};
 use super::record::{Cause, ChainHome, Member, Motive, Record, Terms};
-use super::timing::{HEARTBEAT_US, PAUSE_US, RIGHT_US, STALL_US, WANTED_US};
+use super::timing::{BEAT_PHASE_US, HEARTBEAT_US, PAUSE_US, RIGHT_US, STALL_US, WANTED_US};
 use crate::ids::{Epoch, Node, Position};
 use crate::limits;
 pub use change::MoveError;
@@ -155,6 +155,12 @@ pub struct Leader {
     outputs: VecDeque<Output>,
 }
 
+/// When heartbeats are due that follow those of now: all sessions of a worker have theirs in one of a few phases, so that
+/// those for one follower fill their datagrams.
+fn next_beat(now: u64) -> u64 {
+    (now + HEARTBEAT_US) / BEAT_PHASE_US * BEAT_PHASE_US
+}
+
 impl Leader {
     /// Of a session that begins. Its first record is in its chain already, or is the directory's order to begin it.
     pub fn create(now: u64, me: Member, terms: Terms) -> Leader {
@@ -213,6 +219,11 @@ impl Leader {
         let is_leading = self.phase == Phase::Leading && self.caution.is_idle();
         let is_followed = !self.peers.is_empty() && self.peers.values().all(|peer| peer.is_near(self.end));
         is_settled && is_leading && is_followed
+    }
+
+    /// Whether [`Leader::handle_flush`] has more to say than what a turn says anyway.
+    pub fn has_to_flush(&self) -> bool {
+        self.has_unsent() || !self.caution.is_idle()
     }
 
     /// Whether there are entries that were not sent to somebody who follows.
@@ -356,7 +367,7 @@ impl Leader {
         self.go_on_resting(now);
         self.pursue_rival(now);
         if now >= self.next_beat {
-            self.next_beat = now + HEARTBEAT_US;
+            self.next_beat = next_beat(now);
             self.beat(now);
         }
         self.change_set(now);
@@ -584,14 +595,10 @@ impl Leader {
             // It has seen a newer epoch, and says nothing under its own any more.
             return;
         }
-        let silent: Vec<Member> = {
-            let counted = self.counted();
-            self.peers
-                .iter()
-                .filter(|(who, peer)| !counted.contains(who) && (peer.has_diverged || peer.is_lost(now)))
-                .map(|(who, _)| *who)
-                .collect()
-        };
+        let silent: Vec<Member> = (self.peers.iter())
+            .filter(|(who, peer)| (peer.has_diverged || peer.is_lost(now)) && !self.counted().any(|it| it == *who))
+            .map(|(who, _)| *who)
+            .collect();
         self.peers.retain(|who, _| !silent.contains(who));
         let word = self.caution.word();
         let all: Vec<(Member, bool, Option<u64>)> =
@@ -644,9 +651,14 @@ impl Leader {
         follower.remembering(killers)
     }
 
-    /// Whoever counts: named by the record that counts or by one that may come to.
-    fn counted(&self) -> BTreeSet<Member> {
-        self.pending.iter().chain([&self.record]).flat_map(|record| record.in_sync.iter().copied()).collect()
+    /// Whoever counts: named by the record that counts or by one that may come to. Some are named twice.
+    fn counted(&self) -> impl Iterator<Item = &Member> {
+        self.pending.iter().chain([&self.record]).flat_map(|record| &record.in_sync)
+    }
+
+    /// Whether nobody counts.
+    fn counts_nobody(&self) -> bool {
+        self.counted().next().is_none()
     }
 
     /// The record that the session is over.

@@ -36,6 +36,8 @@
 
 /// A leader says at least so often how far its log is.
 pub const HEARTBEAT_US: u64 = 50_000;
+/// Heartbeats are due at multiples of this, at most so much earlier than they would be.
+pub const BEAT_PHASE_US: u64 = HEARTBEAT_US / 5;
 /// A leader that was not heard of directly for so long is suspected.
 pub const SUSPICION_US: u64 = 250_000;
 /// How long others have to reach somebody who is not reached directly.

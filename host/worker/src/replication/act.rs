@@ -220,9 +220,14 @@ impl Worker {
     pub(crate) fn hear(&mut self, now: Instant, from: Party, word: Word<&[u8]>) {
         let Word { session, message, entries } = word;
         if let Some(index) = self.index_of(&session) {
-            self.with_leader(now, index, |core, us| core.handle_message(us, from, message));
+            match message {
+                Message::Ack(_) => {
+                    self.with_leader_beside(now, index, |core, us| core.handle_message(us, from, message));
+                }
+                message => self.with_leader(now, index, |core, us| core.handle_message(us, from, message)),
+            }
             // It may have been introduced by this, and wait for entries.
-            self.flush_later(index);
+            self.flush_if_needed(index);
         } else if let Some(at) = self.replication.index_of(&session) {
             if !matches!(&message, Message::Append(append) if append.record.is_none()) {
                 // Who leads, or what the leader holds back until this worker knows of it: players wait for that.
@@ -314,13 +319,15 @@ impl Worker {
         for (to, items) in std::mem::take(&mut self.replication.said) {
             // In this order: what is held back is told after the entries before it.
             let (mut frame, mut news, mut newest, mut datagram) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-            for item in items.into_iter().flat_map(cut) {
-                match is_light(&item) {
-                    true => self.put_item(now, to, &mut datagram, &item, DATAGRAM_BYTES),
-                    false if item.is_newest() => self.put_item(now, to, &mut newest, &item, PEER_FRAME_BYTES),
-                    false if item.is_news() => self.put_item(now, to, &mut news, &item, PEER_FRAME_BYTES),
-                    false => self.put_item(now, to, &mut frame, &item, PEER_FRAME_BYTES),
-                }
+            let (light, heavy): (Vec<Item>, Vec<Item>) = items.into_iter().partition(is_light);
+            light.iter().for_each(|item| self.put_item(now, to, &mut datagram, item, DATAGRAM_BYTES));
+            for item in heavy.into_iter().flat_map(cut) {
+                let body = match &item {
+                    item if item.is_newest() => &mut newest,
+                    item if item.is_news() => &mut news,
+                    _ => &mut frame,
+                };
+                self.put_item(now, to, body, &item, PEER_FRAME_BYTES);
             }
             self.send_body(now, to, &mut frame, PEER_FRAME_BYTES);
             self.send_body(now, to, &mut news, PEER_FRAME_BYTES);

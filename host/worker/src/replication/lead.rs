@@ -207,6 +207,11 @@ impl Lead {
         !self.is_due(now) && self.gates.is_empty() && self.moving.is_none() && self.core.is_calm()
     }
 
+    /// Whether a flush has something to say, be it only what the core holds back.
+    pub fn has_to_flush(&self) -> bool {
+        self.has_unsent() || self.core.has_to_flush()
+    }
+
     /// Whether there is something for followers or the log of the node.
     pub fn has_unsent(&self) -> bool {
         self.core.has_unsent() || self.writes_log() && self.logged < self.core.end()

@@ -114,8 +114,8 @@ impl Leader {
         let leaves = |who: &Member| self.leaving == Some(who.node);
         let is_silent = |who: &Member| self.peers.get(who).is_none_or(|peer| peer.is_silent(now, self.end));
         let silent = |who: &Member| leaves(who) || is_silent(who);
-        let remaining: BTreeSet<Member> = newest.in_sync.iter().copied().filter(|who| !silent(who)).collect();
-        if remaining.len() < newest.in_sync.len() {
+        if newest.in_sync.iter().any(silent) {
+            let remaining = newest.in_sync.iter().copied().filter(|who| !silent(who)).collect();
             return self.propose(now, remaining, self.end, Cause::Removed);
         }
         if !self.pending.is_empty() {

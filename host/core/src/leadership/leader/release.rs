@@ -20,7 +20,7 @@ use super::{Leader, Phase};
 impl Leader {
     /// Until when it may release: none if nobody but itself could end that.
     pub fn right_until(&self) -> Option<u64> {
-        let stamps = self.counted().into_iter().map(|who| self.peers.get(&who).and_then(|peer| peer.stamp_us));
+        let stamps = self.counted().map(|who| self.peers.get(who).and_then(|peer| peer.stamp_us));
         stamps
             .map(|stamp| stamp.filter(|stamp| *stamp >= self.confirmed_from).map_or(0, |stamp| stamp + RIGHT_US))
             .min()
@@ -39,7 +39,7 @@ impl Leader {
 
     /// Up to where every follower that counts has the log.
     fn everywhere(&self) -> Option<Position> {
-        self.counted().iter().map(|who| self.peers.get(who).map_or(0, |peer| peer.received)).min()
+        self.counted().map(|who| self.peers.get(who).map_or(0, |peer| peer.received)).min()
     }
 
     /// Up to where the log is safe at the session's tier.
@@ -81,7 +81,7 @@ impl Leader {
     /// Whether the store is to be asked who leads: nobody follows who could tell.
     pub(super) fn is_in_doubt(&self, now: u64) -> bool {
         let is_slow = self.unconfirmed_since().is_some_and(|since| now >= since + PAUSE_US);
-        (self.doubtful_since.is_some() || is_slow) && self.counted().is_empty()
+        (self.doubtful_since.is_some() || is_slow) && self.counts_nobody()
     }
 
     /// The store says that this one leads.
@@ -92,7 +92,7 @@ impl Leader {
     /// A session that is to be replicated and has nobody to replicate to goes on: acknowledgements name *volatile*, the
     /// committed mark stands still. A durable one needs no follower for its promise, the store keeps it.
     pub(super) fn note_degraded(&mut self) {
-        let is_degraded = self.terms.tier == Tier::Replicated && self.counted().is_empty();
+        let is_degraded = self.terms.tier == Tier::Replicated && self.counts_nobody();
         if is_degraded != self.is_degraded {
             self.is_degraded = is_degraded;
             self.outputs.push_back(Output::Degraded(is_degraded));
@@ -103,8 +103,8 @@ impl Leader {
     /// where nobody follows and only the store can tell who leads, and has not: since a stall, since the log was sealed, or since
     /// it takes nothing.
     pub(super) fn note_pause(&mut self, now: u64) {
-        let until = self.counted().into_iter().map(|who| {
-            let stamp = self.peers.get(&who).and_then(|peer| peer.stamp_us);
+        let until = self.counted().map(|who| {
+            let stamp = self.peers.get(who).and_then(|peer| peer.stamp_us);
             stamp.unwrap_or(self.began) + RIGHT_US
         });
         // Once a grant is on its way the other may lead, and this one has no right. Once an eviction is, anybody may who
@@ -114,7 +114,7 @@ impl Leader {
             Phase::Resting(Step::Making { since } | Step::Telling { since, .. }) => Some(since),
             _ => None,
         };
-        let is_alone = self.counted().is_empty();
+        let is_alone = self.counts_nobody();
         let doubtful = self.doubtful_since.into_iter().chain(self.unconfirmed_since()).chain(self.fenced_since());
         let doubtful = doubtful.filter(|_| is_alone).map(|since| since + RIGHT_US);
         let lapsed = until.chain(granted).chain(doubtful).min().is_some_and(|until| now >= until + PAUSE_US);

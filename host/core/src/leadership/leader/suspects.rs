@@ -165,12 +165,11 @@ impl Leader {
         if self.caution.killers.contains(&first.suspect) {
             return Some(0);
         }
-        let counted = self.counted();
         let alone_until = self.caution.since.unwrap_or(0) + SUSPECT_WAIT_US;
         // Where nobody counts somebody may soon, and could go on should this process not last.
-        let waits_until = match counted.is_empty() {
+        let waits_until = match self.counts_nobody() {
             true => Some(alone_until).filter(|_| !self.caution.is_lonely),
-            false => counted.iter().filter_map(|who| self.lacks_until(who, first.number)).max(),
+            false => self.counted().filter_map(|who| self.lacks_until(who, first.number)).max(),
         };
         Some(waits_until.map_or(0, |until| until.min(first.came_at + SUSPECT_WAIT_US)))
     }

@@ -140,8 +140,8 @@ impl Worker {
     fn obey_follower(&mut self, now: Instant, at: usize) {
         loop {
             let Some(following) = self.replication.followed.get_mut(at).and_then(Option::as_deref_mut) else { return };
-            let id = following.id.clone();
             let Some(output) = following.todo.pop_front() else { break };
+            let id = following.id.clone();
             match output {
                 Output::Send { to: Party::Home, message } => {
                     self.tell(Event::ToHome { session: id, message: Box::new(message) });

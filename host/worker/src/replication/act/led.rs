@@ -30,6 +30,24 @@ impl Worker {
         self.obey_leader(now, index);
     }
 
+    /// The same, where it changes nothing of the session unless the leader says so: a heartbeat is due, or was answered.
+    pub(crate) fn with_leader_beside(&mut self, now: Instant, index: usize, act: impl FnOnce(&mut Leader, u64)) {
+        let Some(session) = self.sessions.get_mut(index).and_then(Option::as_mut) else { return };
+        session.with_leader(now, act);
+        let is_beside = self.do_as_told(now, index) && !self.look_after(now, index);
+        match is_beside {
+            true => self.reschedule_leader(index),
+            false => self.reschedule(index),
+        }
+    }
+
+    /// The same, if it has any, or whoever follows lacks a word of suspects.
+    pub(crate) fn flush_if_needed(&mut self, index: usize) {
+        if self.lead_mut(index).is_some_and(|lead| lead.has_to_flush()) {
+            self.flush_later(index);
+        }
+    }
+
     /// Its entries are to be sent when the turn ends.
     pub(crate) fn flush_later(&mut self, index: usize) {
         let lead = self.lead_mut(index);
@@ -40,15 +58,29 @@ impl Worker {
 
     /// Does what a leader said, until it says nothing more.
     pub(crate) fn obey_leader(&mut self, now: Instant, index: usize) {
+        self.do_as_told(now, index);
+        self.look_after(now, index);
+        self.reschedule(index);
+    }
+
+    /// Answers whether all of that were words to followers.
+    fn do_as_told(&mut self, now: Instant, index: usize) -> bool {
+        let mut are_words = true;
         while let Some(output) = self.sessions.get_mut(index).and_then(Option::as_mut).and_then(|session| {
             let lead = session.lead.as_mut()?;
             lead.todo.pop_front()
         }) {
-            self.obey_one(now, index, output);
+            match output {
+                Output::Send { to: Party::Member(to), message } => self.send_to_follower(now, index, to, message),
+                output => {
+                    are_words = false;
+                    self.obey_one(now, index, output);
+                }
+            }
         }
         // It may have waited for a follower.
         self.hand_on_checkpoint(index);
-        self.look_after(now, index);
+        are_words
     }
 
     fn obey_one(&mut self, now: Instant, index: usize, output: Output) {
@@ -58,7 +90,6 @@ impl Worker {
             Output::Send { to: Party::Home, message } => {
                 self.tell(Event::ToHome { session: id, message: Box::new(message) });
             }
-            Output::Send { to: Party::Member(to), message } => self.send_to_follower(now, index, to, message),
             Output::Chain(request) => self.tell(Event::Chain { session: id, request }),
             Output::Probe(party) => self.tell(Event::Probe { session: id, party }),
             Output::Release(release) => self.release(now, index, release),
@@ -100,8 +131,9 @@ impl Worker {
                 self.tell_branches(index, by.leader);
                 self.depose(now, index, Some(by));
             }
-            // Put into the log already, or a follower's.
-            Output::Record(_)
+            // Said already, put into the log already, or a follower's.
+            Output::Send { .. }
+            | Output::Record(_)
             | Output::Keep { .. }
             | Output::Truncate { .. }
             | Output::Lead(_)
@@ -182,8 +214,7 @@ impl Worker {
     fn send_to_follower(&mut self, now: Instant, index: usize, to: Member, message: Message) {
         let Some(session) = self.sessions[index].as_mut() else { return };
         let Some(lead) = &mut session.lead else { return };
-        let id = session.id.clone();
-        let mut word = Word { session: id.clone(), message, entries: Vec::new() };
+        let mut word = Word { session: session.id.clone(), message, entries: Vec::new() };
         if let Message::Append(append) = &mut word.message {
             // Whoever gets it without a link is spared the log before it.
             let begins_with_checkpoint = append.from == 0
@@ -201,7 +232,7 @@ impl Worker {
         }
         let Some(lead) = self.lead_mut(index) else { return };
         if !lead.linked.contains(&to)
-            && self.link(now, &id, to)
+            && self.link(now, &word.session, to)
             && let Some(lead) = self.lead_mut(index)
         {
             lead.linked.insert(to);
@@ -211,8 +242,9 @@ impl Worker {
             Message::Append(append) => append.record.is_some() || append.from == 0,
             _ => false,
         };
+        let id = introduces.then(|| word.session.clone());
         self.say(to, Item::Word(word));
-        if let Some(lead) = self.lead_mut(index).filter(|_| introduces) {
+        if let Some((id, lead)) = id.zip(self.lead_mut(index)) {
             let (branches, changes) = (lead.branches.clone(), lead.history.clone());
             self.say(to, Item::Branches { session: id.clone(), branches });
             if !changes.is_empty() {
@@ -316,18 +348,16 @@ impl Worker {
     }
 
     /// What follows from what a leader said: players who waited for it to take inputs again go on, the node hears of
-    /// another record.
-    fn look_after(&mut self, now: Instant, index: usize) {
-        let Some(session) = self.sessions.get_mut(index).and_then(Option::as_mut) else { return };
-        let id = session.id.clone();
-        let Some(lead) = &mut session.lead else { return };
+    /// another record. Answers whether there was something of that.
+    fn look_after(&mut self, now: Instant, index: usize) -> bool {
+        let Some(session) = self.sessions.get_mut(index).and_then(Option::as_mut) else { return true };
+        let Some(lead) = &mut session.lead else { return true };
         let is_stopped = !lead.takes_inputs();
         let was_stopped = std::mem::replace(&mut lead.was_stopped, is_stopped);
-        let record = Arc::clone(lead.core.record());
-        let number = (record.epoch, record.number);
+        let number = (lead.core.record().epoch, lead.core.record().number);
         let is_news = lead.told.replace(number) != Some(number);
-        let session = id;
         if is_news {
+            let (session, record) = (session.id.clone(), Arc::clone(lead.core.record()));
             lead.note_phases(&session);
             let first = record.in_sync.first().copied();
             lead.standing.retain(|member, _| record.counts(*member));
@@ -341,13 +371,15 @@ impl Worker {
         if was_stopped && !is_stopped {
             self.go_on_with(now, index);
         }
+        let mut is_over = false;
         if let Some(session) = self.sessions.get_mut(index).and_then(Option::as_mut)
             && let Some(linked) = session.rest_lead(now)
         {
+            is_over = true;
             let id = session.id.clone();
             self.unlink(now, &id, linked);
         }
-        self.reschedule(index);
+        is_news || is_over || was_stopped != is_stopped
     }
 
     /// What was recorded is of one branch, and this one went on: a part of its own says so.
