@@ -20,6 +20,8 @@ use crate::process::Process;
 pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two questions to a node.
 pub const PAUSE: Duration = Duration::from_millis(5);
+/// The same, where nobody measures how soon it is so.
+const LOOK: Duration = Duration::from_millis(250);
 /// Commands that are under way at a time.
 const AT_ONCE: usize = 4;
 /// What a node says in its error that has not come to it in time.
@@ -241,6 +243,22 @@ impl Cluster {
                 return Err(BenchError::Child(format!("{session} has no follower: {said}")));
             }
             std::thread::sleep(PAUSE);
+        }
+    }
+
+    /// Waits until so many connections of players stand at a node's first worker.
+    pub fn connected(&self, number: u64, connections: u64) -> Result<(), BenchError> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let said = self.ask(number, &["node", "show"])?;
+            let there = said.pointer("/workers/0/counters/connections").and_then(Value::as_u64).unwrap_or(0);
+            if there >= connections {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(BenchError::Child(format!("{there} of {connections} players came to node {number}")));
+            }
+            std::thread::sleep(LOOK);
         }
     }
 

@@ -20,11 +20,12 @@ const REPLAYED: &str = "arena";
 const KEPT: &str = "arena-kept";
 /// About half of what a core carries: a node's own upkeep is spread over them as where it is in use.
 const MATCHES: usize = 96;
-/// Until all players wait at the follower.
-const WARM_UP: Duration = Duration::from_secs(6);
-const WINDOW: Duration = Duration::from_secs(6);
+/// How long players play before they are watched, and how long once all of them wait at the follower, too.
+const WARM_UP: Duration = Duration::from_secs(5);
+const SETTLING: Duration = Duration::from_secs(1);
+const WINDOW: Duration = Duration::from_secs(4);
 /// For how long the nodes are watched before there is a match.
-const IDLE: Duration = Duration::from_secs(3);
+const IDLE: Duration = Duration::from_secs(2);
 
 /// CPU milliseconds a match and second: of the leader, and of the follower if there is one; and what players see of it.
 struct Cost {
@@ -98,6 +99,11 @@ fn matches(context: &Context, game: &str, nodes: u64) -> Result<Cost, BenchError
     let sessions = (0..MATCHES).map(|number| (format!("{game}/{}", key(number)), PLAYERS)).collect();
     let players = Players::start(cluster.door(1)?, sessions, fight)?;
     std::thread::sleep(WARM_UP);
+    if nodes > 1 {
+        // Their handshakes are no part of what following costs.
+        cluster.connected(2, (MATCHES * PLAYERS) as u64)?;
+        std::thread::sleep(SETTLING);
+    }
     let spent = used_in(WINDOW)?;
     let gaps: Vec<f64> = players.finish()?.into_iter().flatten().collect();
     if gaps.is_empty() {
