@@ -14,9 +14,9 @@ use crate::ring::{Member, Position, Ring, RingDigest, Weight};
 
 /// What a node may carry, in percent of its share by weight of all load.
 pub const BOUND_PERCENT: u64 = 125;
-/// Load below which an ordinary node always has room, CPU µs a second: a quarter of a core. Its matches have the processor
-/// when they want it: evening out less would only break the ring's order, and move running matches for nothing.
-pub const FLOOR_US: u64 = 250_000;
+/// Load below which an ordinary node always has room, CPU µs a second: a twentieth of a core. Evening out less would
+/// only break the ring's order.
+pub const FLOOR_US: u64 = 50_000;
 /// What a session is taken to cost until its node reports, CPU µs a second.
 pub const ASSUMED_US: u64 = 1_000;
 /// Nodes that may have refused a session before it is given up.

@@ -6,8 +6,9 @@
 //! that precedes this node in the ring's order from its position, if that has room: where it would have been placed, had
 //! all been there from the beginning. When all that is to go there has gone, the newcomer is one no longer.
 //!
-//! **Relief.** A node whose every reading of [`OVER_US`] was above what it may carry (`placement`) gives sessions away,
-//! those that are farthest from their homes first, until its mean load is below [`ROOM_PERCENT`] of that.
+//! **Relief.** A node whose every reading of [`OVER_US`] was above what it may carry (`placement`), and above
+//! [`AMPLE_US`], gives sessions away, those that are farthest from their homes first, until its mean load is below
+//! [`ROOM_PERCENT`] of that.
 //!
 //! **Why nothing oscillates.** Whoever takes a session must have room for all of its cost below [`ROOM_PERCENT`] of what it
 //! may carry, and what was sent there lately counts as long as its reports may lack it. So with equal weights each move of a
@@ -39,6 +40,9 @@ pub const STAYS_US: u64 = 30_000_000;
 /// How long every reading of this node's load must be above its bound before it is relieved, µs: a checkpoint, an upload or
 /// a crowd that comes in does not last as long.
 pub const OVER_US: u64 = 10_000_000;
+/// A node with no more load than that is not relieved, however little others have, CPU µs a second: a fifth of a core. Its
+/// matches have the processor when they want it, and would be moved for nothing.
+pub const AMPLE_US: u64 = 200_000;
 /// How far a node that takes sessions may be filled, and one that is relieved is emptied, in percent of what it may carry:
 /// 1.15 times its share where it may carry 1.25 times.
 pub const ROOM_PERCENT: u64 = 92;
@@ -171,7 +175,7 @@ impl Rebalance {
         let load_us = loads.get(&self.me).copied().unwrap_or(0);
         let bound_us = self.ring.as_ref().and_then(|ring| placement::capacities(ring, loads).get(&self.me).copied());
         match bound_us {
-            Some(bound_us) if load_us > bound_us => {
+            Some(bound_us) if load_us > bound_us.max(AMPLE_US) => {
                 self.over.push_back((now, load_us));
                 // A second's reading each: what came before the last of them that cover the time.
                 while self.over.get(1).is_some_and(|(at, _)| at.saturating_add(OVER_US) <= now) {

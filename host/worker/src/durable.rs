@@ -129,6 +129,7 @@ impl Worker {
         (lead.kept, lead.keeping) = (None, None);
         session.checkpoint_for_log(now);
         self.hand_on_checkpoint(index);
+        self.go_on_with_checkpoint(index);
     }
 
     /// The store has sessions' logs up to somewhere.

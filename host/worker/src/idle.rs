@@ -116,6 +116,8 @@ impl Worker {
         self.begin_lead(now, index);
         let Some(session) = self.sessions[index].as_mut() else { return Err(NotEvicted::NotHere) };
         session.checkpoint_for_log(now);
+        self.go_on_with_checkpoint(index);
+        let Some(session) = self.sessions[index].as_ref() else { return Err(NotEvicted::NotHere) };
         let (epoch, state) = (session.epoch, session.checkpoint.clone());
         let Some((state, lead)) = state.zip(session.lead.as_ref()) else { return Err(NotEvicted::Busy) };
         let head = CheckpointHead {

@@ -149,16 +149,22 @@ impl Worker {
         self.grant_if_due(now, index);
         let Some(session) = self.sessions[index].as_mut() else { return };
         session.checkpoint_if_due(now);
-        if session.has_long_work() {
-            self.work_on(index);
-        }
         self.hand_on_checkpoint(index);
-        self.hand_on_comparison(index);
-        self.update_followers(index);
+        self.go_on_with_checkpoint(index);
         self.hand_on_recording(now, index);
         self.mark_views(now, index);
         self.say_idle(now, index);
         self.schedule_wake(index, Some(now));
+    }
+
+    /// A checkpoint may have been taken: its state is hashed in slices, followers are told what is compared, and have it if
+    /// they do not fold themselves.
+    pub(crate) fn go_on_with_checkpoint(&mut self, index: usize) {
+        if self.sessions[index].as_ref().is_some_and(|session| session.has_long_work()) {
+            self.work_on(index);
+        }
+        self.hand_on_comparison(index);
+        self.update_followers(index);
     }
 
     /// Nothing is due but words to followers.

@@ -733,23 +733,21 @@ impl Session {
         written: Option<Instant>,
         idle_at: Option<Instant>,
     ) -> Option<Instant> {
+        let views = self.seats.iter().flatten().filter(|seat| seat.link.is_some() && seat.view_due);
+        let views = views.map(|seat| seat.next_view).filter(|&next| written.is_none_or(|written| next > written));
         if self.is_paused() || self.fold.ending().is_some() {
-            return None;
+            // What was shown last is shown in time.
+            return views.min();
         }
         if self.owes_leaves() || self.lead.as_ref().is_some_and(|lead| lead.has_suspects_due()) {
             return Some(self.base);
         }
         let tick = self.period.map(|_| self.next_tick);
         let timer = self.fold.next_timer().map(|(_, due)| self.base + Duration::from_micros(due));
-        let seats = self.seats.iter().flatten().filter_map(|seat| match seat.link {
-            None => Some(seat.away_since + window),
-            Some(_) => {
-                Some(seat.next_view).filter(|&next| seat.view_due && written.is_none_or(|written| next > written))
-            }
-        });
+        let away = self.seats.iter().flatten().filter(|seat| seat.link.is_none()).map(|seat| seat.away_since + window);
         let checkpoint = (!self.log.is_empty()).then(|| self.checkpoint_due());
         let suspects = self.lead.as_ref().and_then(|lead| lead.suspects_due());
-        tick.into_iter().chain(timer).chain(seats).chain(checkpoint).chain(suspects).chain(idle_at).min()
+        tick.into_iter().chain(timer).chain(views).chain(away).chain(checkpoint).chain(suspects).chain(idle_at).min()
     }
 
     /// When its leader wants its turn.

@@ -577,9 +577,10 @@ impl Worker {
         let led = self.sessions.iter().flatten().filter_map(|session| session.lead.as_ref());
         led.fold((0, 0, 0), |(degraded, most, latest), lead| {
             let (record, now) = (lead.core.record(), lead.us(now));
-            let lags = || lead.core.lags(now).filter(|lag| record.counts(lag.follower));
-            let latest = lags().filter_map(|lag| lag.late_us).fold(latest, u64::max);
-            let most = lags().map(|lag| lag.entries).fold(most, u64::max);
+            let lags = lead.core.lags(now).filter(|lag| record.counts(lag.follower));
+            let (most, latest) = lags.fold((most, latest), |(most, latest), lag| {
+                (most.max(lag.entries), latest.max(lag.late_us.unwrap_or(0)))
+            });
             (degraded + u64::from(lead.core.is_degraded()), most, latest)
         })
     }

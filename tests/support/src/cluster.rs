@@ -337,6 +337,15 @@ impl Cluster {
         .await
     }
 
+    /// Waits until a node knows of so many, itself one of them.
+    ///
+    /// # Panics
+    /// If that does not come to be.
+    pub async fn knows_of(&self, by: u64, count: u64) {
+        let knows = async || (self.node(by).get("/v1/cluster")["covers"]["nodes"] == count).then_some(());
+        until("a node to know of as many as there are", knows).await;
+    }
+
     /// What the admin APIs of all nodes say, in order of their numbers, asked at a time.
     ///
     /// # Panics

@@ -182,9 +182,7 @@ impl Directory {
     /// What another node leads and this one follows though the session asks for no followers: it is about to be led here. Not
     /// what went to the process beside this one.
     pub fn arriving(&self) -> impl Iterator<Item = &SessionId> {
-        let me = self.me.id;
-        let following = self.parts.led.following().iter();
-        following.filter(move |one| one.is_arriving() && one.leader.node.id != me).map(|one| &one.charter.session)
+        self.parts.led.following().iter().filter(|one| one.is_arriving()).map(|one| &one.charter.session)
     }
 
     /// The newest leadership record of a session that this node knows as its home.

@@ -36,7 +36,7 @@ use super::chain::{Chain, Settled};
 use super::follower::Follower;
 use super::message::{Ack, Answer, Append, Ask, Mark, Message, Output, Party, Promotion, Release, Stand};
 use super::record::{Cause, ChainHome, Member, Motive, Record, Terms};
-use super::timing::{BEAT_PHASE_US, HEARTBEAT_US, PAUSE_US, RIGHT_US, STALL_US, WANTED_US};
+use super::timing::{PAUSE_US, RIGHT_US, STALL_US, WANTED_US, next_beat};
 use crate::ids::{Epoch, Node, Position};
 use crate::limits;
 pub use change::MoveError;
@@ -155,12 +155,6 @@ pub struct Leader {
     outputs: VecDeque<Output>,
 }
 
-/// When heartbeats are due that follow those of now: all sessions of a worker have theirs in one of a few phases, so that
-/// those for one follower fill their datagrams.
-fn next_beat(now: u64) -> u64 {
-    (now + HEARTBEAT_US) / BEAT_PHASE_US * BEAT_PHASE_US
-}
-
 impl Leader {
     /// Of a session that begins. Its first record is in its chain already, or is the directory's order to begin it.
     pub fn create(now: u64, me: Member, terms: Terms) -> Leader {
@@ -221,7 +215,7 @@ impl Leader {
         is_settled && is_leading && is_followed
     }
 
-    /// Whether [`Leader::handle_flush`] has more to say than what a turn says anyway.
+    /// Whether [`Leader::handle_flush`] has more to say than what a heartbeat says anyway.
     pub fn has_to_flush(&self) -> bool {
         self.has_unsent() || !self.caution.is_idle()
     }

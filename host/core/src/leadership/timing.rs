@@ -80,6 +80,12 @@ pub const SUSPECT_US: u64 = 2_000_000;
 /// promotion for one to come.
 pub const SUSPECT_WAIT_US: u64 = 250_000;
 
+/// When the heartbeats are due that follow those of `now`: all sessions of a worker have theirs in one of a few phases, so
+/// that those for one follower fill their datagrams.
+pub fn next_beat(now: u64) -> u64 {
+    (now + HEARTBEAT_US) / BEAT_PHASE_US * BEAT_PHASE_US
+}
+
 // The inequalities that the above rests on.
 const _: () = {
     // Safety: the promise outlasts the right, with room for clocks.

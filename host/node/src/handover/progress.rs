@@ -40,10 +40,11 @@ struct State {
 }
 
 impl Upgrades {
-    /// The node is to be handed over to a run of this program. Whether it is: one at a time.
-    pub fn order(&self, binary: PathBuf) -> bool {
+    /// The node is to be handed over to a run of this program. Whether it is: one at a time, and none while `is_busy` says that
+    /// the node is about something else.
+    pub fn order(&self, binary: PathBuf, is_busy: impl FnOnce() -> bool) -> bool {
         let mut state = self.state();
-        if is_under_way(&state) {
+        if is_under_way(&state) || is_busy() {
             return false;
         }
         let info = UpgradeInfo { binary: binary.display().to_string(), ..UpgradeInfo::default() };
@@ -64,9 +65,10 @@ impl Upgrades {
         }
     }
 
-    /// Whether the node is being handed over.
-    pub fn is_under_way(&self) -> bool {
-        is_under_way(&self.state())
+    /// Does something unless the node is being handed over; no order to do that comes between.
+    pub fn unless_under_way<T>(&self, act: impl FnOnce() -> T) -> Option<T> {
+        let state = self.state();
+        (!is_under_way(&state)).then(act)
     }
 
     /// How far the last order is.
@@ -97,12 +99,14 @@ mod tests {
     #[tokio::test]
     async fn one_order_at_a_time_is_obeyed() {
         let upgrades = Upgrades::default();
-        assert!(!upgrades.is_under_way() && upgrades.show().is_none());
-        assert!(upgrades.order("/new".into()));
-        assert!(!upgrades.order("/other".into()), "one is under way");
+        assert_eq!(upgrades.unless_under_way(|| 1), Some(1));
+        assert!(!upgrades.order("/new".into(), || true) && upgrades.show().is_none(), "it leaves");
+        assert!(upgrades.order("/new".into(), || false));
+        assert!(!upgrades.order("/other".into(), || false), "one is under way");
+        assert_eq!(upgrades.unless_under_way(|| 1), None);
         assert_eq!(upgrades.ordered().await, PathBuf::from("/new"));
         upgrades.note(|shown| shown.phase = phase::ABANDONED.to_owned());
-        assert!(upgrades.order("/other".into()));
+        assert!(upgrades.order("/other".into(), || false));
         assert_eq!(upgrades.ordered().await, PathBuf::from("/other"));
         assert_eq!(upgrades.show().map(|shown| shown.binary), Some("/other".to_owned()));
     }

@@ -130,23 +130,24 @@ pub async fn upgrade(desk: &Desk, binary: &str) -> Result<Upgrading, ApiError> {
         let hint = "name the program by its whole path on the node's machine";
         return Err(ApiError::bad_request(format!("{binary:?} is no absolute path"), hint));
     }
-    if desk.leaving.show().is_some() {
-        return Err(ApiError::conflict("the node leaves the cluster: there is nothing to hand over"));
-    }
     let sessions = desk.control.status().await?.sessions;
-    if !desk.upgrades.order(path.to_owned()) {
-        return Err(ApiError::conflict("the node is being handed over already"));
+    let leaves = || desk.leaving.show().is_some();
+    if !desk.upgrades.order(path.to_owned(), leaves) {
+        return Err(ApiError::conflict(match leaves() {
+            true => "the node leaves the cluster: there is nothing to hand over",
+            false => "the node is being handed over already",
+        }));
     }
     Ok(Upgrading { node: desk.peers.me().id.to_string(), pid: desk.about.pid, sessions })
 }
 
 /// Begins to leave the cluster. A second order may only shorten the grace.
 pub async fn drain(desk: &Desk, grace: Duration) -> Result<Draining, ApiError> {
-    if desk.upgrades.is_under_way() {
-        return Err(ApiError::conflict("the node is being handed over: drain it when that is done"));
-    }
     let sessions = desk.control.status().await?.sessions;
-    let left = desk.leaving.order(tokio::time::Instant::now(), grace.min(LONGEST_GRACE));
+    let order = || desk.leaving.order(tokio::time::Instant::now(), grace.min(LONGEST_GRACE));
+    let Some(left) = desk.upgrades.unless_under_way(order) else {
+        return Err(ApiError::conflict("the node is being handed over: drain it when that is done"));
+    };
     let grace_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
     Ok(Draining { node: desk.peers.me().id.to_string(), sessions, grace_ms })
 }

@@ -53,11 +53,7 @@ impl Scene {
         let (leader, follower, third) = (scene.leader, scene.follower, scene.third);
         scene.cluster.node(leader).signal("-STOP");
         scene.play().await;
-        until("the others to be without it", async || {
-            let nodes = scene.cluster.node(third).get("/v1/cluster");
-            (nodes["covers"]["nodes"] == 2).then_some(())
-        })
-        .await;
+        scene.cluster.knows_of(third, 2).await;
         assert_eq!(led_and_followed(&scene.cluster, third, &scene.session).await, (follower, third));
         scene
     }

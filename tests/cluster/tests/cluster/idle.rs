@@ -322,14 +322,13 @@ async fn a_node_that_was_away_meanwhile_knows_nothing_better_of_what_sleeps() {
     let sitting = within("the player", Client::connect(options(door, &door.token("bob"), &awake))).await;
     let sitting = sitting.expect("let in");
     let (victim, _) = led_and_followed(&cluster, 1, &awake).await;
-    let others: Vec<&Node> = cluster.nodes().filter(|(number, _)| *number != victim).map(|(_, node)| node).collect();
+    let others: Vec<u64> = cluster.nodes().map(|(number, _)| number).filter(|number| *number != victim).collect();
     cluster.node(victim).signal("-STOP");
     drop(sitting);
-    until("the others to be without it", async || (others[1].get("/v1/cluster")["covers"]["nodes"] == 2).then_some(()))
-        .await;
+    cluster.knows_of(others[1], 2).await;
     for name in [&asleep, &awake] {
-        assert_eq!(visit(others[0], name, &["add 4"]).await, ["sum 7, rang 0, told 0"]);
-        evicted(others[1], name).await;
+        assert_eq!(visit(cluster.node(others[0]), name, &["add 4"]).await, ["sum 7, rang 0, told 0"]);
+        evicted(cluster.node(others[1]), name).await;
     }
     cluster.node(victim).signal("-CONT");
     cluster.agreed().await;

@@ -131,7 +131,7 @@ async fn a_node_over_its_bound_is_relieved_and_its_players_lose_nothing() {
     assert!(places(&cluster).values().all(|node| node == "1"), "an idle node has room for its own");
     // Now they cost something: a multiple of what every node has room for.
     let matches: Vec<Match> =
-        matches.into_iter().map(|(_, player)| Match::play(player, 8, Duration::from_millis(5))).collect();
+        matches.into_iter().map(|(_, player)| Match::play(player, 64, Duration::from_millis(5))).collect();
     until("others to have some of them", async || {
         let places = places(&cluster);
         ["2", "3"].iter().all(|node| places.values().any(|at| at == node)).then_some(())

@@ -3,7 +3,7 @@
 use super::suspects::Told;
 use crate::ids::Position;
 use crate::leadership::message::Ack;
-use crate::leadership::timing::{HEARTBEAT_US, LAGGING_US, PAUSE_US, REMOVAL_US, RESEND_US};
+use crate::leadership::timing::{HEARTBEAT_US, LAGGING_US, PAUSE_US, REMOVAL_US, RESEND_US, next_beat};
 use crate::limits;
 
 #[derive(Debug)]
@@ -21,8 +21,8 @@ pub(super) struct Peer {
     /// Entries were sent up to here, and since when some wait.
     pub sent: Position,
     sent_at: u64,
-    /// When a batch or a heartbeat was sent last.
-    said_at: u64,
+    /// Until when the batch or the heartbeat that was sent last is enough.
+    told_until: u64,
     /// What it lacks is not there any more: until it has acknowledged a checkpoint nothing is sent but heartbeats, with which it
     /// is looked again.
     lacks_until: u64,
@@ -44,7 +44,7 @@ impl Peer {
             stamp_us: None,
             sent: 0,
             sent_at: now,
-            said_at: 0,
+            told_until: 0,
             lacks_until: 0,
             heard_at: now,
             progress_at: now,
@@ -99,9 +99,10 @@ impl Peer {
         if self.received < self.sent && now >= self.sent_at + RESEND_US {
             self.sent = self.received;
         }
-        self.said_at = now;
         let from = self.sent;
         let to = end.min(from + limits::BATCH_ENTRIES);
+        // Batches come at times of their own: the next heartbeat must not come before the next of them.
+        self.told_until = if from == to { next_beat(now) } else { now + HEARTBEAT_US };
         if from == self.received {
             self.sent_at = now;
         }
@@ -114,7 +115,7 @@ impl Peer {
     /// told it with the heartbeat, and after the entries: one that is suspect no more is in them.
     pub fn is_told_until(&self, now: u64, word: u64) -> Option<u64> {
         let arrives = self.stamp_us.is_some_and(|stamp| now < stamp + 2 * HEARTBEAT_US);
-        let until = self.said_at + HEARTBEAT_US;
+        let until = self.told_until;
         (self.is_introduced && self.told.knows(word) && arrives && now < until).then_some(until)
     }
 
@@ -193,6 +194,19 @@ mod tests {
         assert_eq!(peer.is_told_until(now, 1), None, "there is a word of suspects");
         peer.renew();
         assert_eq!(peer.is_told_until(now, 0), None, "nor does it know of a new epoch");
+    }
+
+    #[test]
+    fn heartbeats_keep_to_their_phase_however_late_each_is() {
+        let (mut peer, mut ack) = (Peer::new(0), ack(0));
+        for (beat, late) in [9_000, 4_000, 0, 7_000].into_iter().enumerate() {
+            let due = (beat as u64 + 1) * HEARTBEAT_US;
+            assert_eq!(peer.is_told_until(due, 0), None, "it is due though the one before was late");
+            peer.next(due + late, 0);
+            ack.stamp_us = Some(due + late);
+            peer.acknowledged(due + late, &ack, 0);
+            assert_eq!(peer.is_told_until(due + late, 0), Some(due + HEARTBEAT_US));
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::ids::Slot;
 use crate::leadership::message::{Message, Promotion};
 use crate::leadership::record::Member;
 use crate::leadership::suspect::{Suspect, Suspects};
-use crate::leadership::timing::{HEARTBEAT_US, REMINDER_US, SUSPECT_US, SUSPECT_WAIT_US};
+use crate::leadership::timing::{HEARTBEAT_US, REMINDER_US, SUSPECT_US, SUSPECT_WAIT_US, next_beat};
 use crate::limits;
 
 use super::Leader;
@@ -67,8 +67,11 @@ impl Told {
             return false;
         }
         // One that never answers, be it of a release that does not know the words, hears them ever more rarely.
-        self.pause = if self.sent == number { (self.pause * 2).min(REMINDER_US) } else { HEARTBEAT_US };
-        (self.sent, self.again_at) = (number, now + self.pause);
+        let is_again = self.sent == number;
+        self.pause = if is_again { (self.pause * 2).min(REMINDER_US) } else { HEARTBEAT_US };
+        // The first time again it comes with the next heartbeat.
+        self.again_at = if is_again { now + self.pause } else { next_beat(now) };
+        self.sent = number;
         self.waits_since.get_or_insert(now);
         true
     }

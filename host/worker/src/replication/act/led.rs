@@ -41,7 +41,7 @@ impl Worker {
         }
     }
 
-    /// The same, if it has any, or whoever follows lacks a word of suspects.
+    /// The same, if it has any, or the leader holds something back that may kill the process.
     pub(crate) fn flush_if_needed(&mut self, index: usize) {
         if self.lead_mut(index).is_some_and(|lead| lead.has_to_flush()) {
             self.flush_later(index);
@@ -367,6 +367,8 @@ impl Worker {
                 self.tell_follower(index);
             }
             self.tell(Event::Record { session, record });
+            // Who has come to count may lack a checkpoint that was taken before.
+            self.update_followers(index);
         }
         if was_stopped && !is_stopped {
             self.go_on_with(now, index);

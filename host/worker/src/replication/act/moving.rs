@@ -168,7 +168,7 @@ impl Worker {
 
     fn grant(&mut self, now: Instant, index: usize) {
         let Some(to) = self.lead_mut(index).and_then(|lead| Some(lead.moving.as_ref()?.to)) else { return };
-        let is_cold = self.is_cold(index, to);
+        let is_cold = self.is_cold(now, index, to);
         let tick = self.sessions[index].as_ref().and_then(|session| session.tick_within(now, TICK));
         let Some(moving) = self.lead_mut(index).and_then(|lead| lead.moving.as_mut()) else { return };
         if moving.is_granting {

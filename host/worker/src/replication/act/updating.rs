@@ -97,11 +97,11 @@ impl Worker {
     }
 
     /// Whether players would wait for a follower to fold what it has.
-    pub(super) fn is_cold(&self, index: usize, who: Member) -> bool {
+    pub(super) fn is_cold(&self, now: Instant, index: usize, who: Member) -> bool {
         let Some(session) = self.sessions.get(index).and_then(Option::as_ref) else { return false };
         let Some(lead) = session.lead.as_ref().filter(|lead| keeps_log(session.fold.module(), &lead.terms)) else {
             return false;
         };
-        lead.core.lags(0).any(|lag| lag.follower == who && lag.unfolded > WARM_ENTRIES)
+        lead.core.lags(lead.us(now)).any(|lag| lag.follower == who && lag.unfolded > WARM_ENTRIES)
     }
 }
