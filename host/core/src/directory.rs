@@ -138,7 +138,14 @@ impl Directory {
 
     /// The next thing to do.
     pub fn poll_action(&mut self) -> Option<Action> {
-        self.out.actions.pop_front()
+        let mut action = self.out.actions.pop_front()?;
+        // Nobody else sees the process beside this one: who is sent to this node is sent on.
+        if let (Action::Send { to, message }, Some(companion)) = (&mut action, self.companion)
+            && *to != companion
+        {
+            message.name_instead(companion, self.me);
+        }
+        Some(action)
     }
 
     /// When [`Directory::handle_timeout`] wants to be called, µs.

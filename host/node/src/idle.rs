@@ -133,9 +133,9 @@ impl Parts {
             Word::Rest(worker, resting, charter) => self.rest(worker, *resting, charter).await,
             Word::Look(worker, create, origin) => self.look(worker, create, origin, place).await,
             Word::Evicted(record) => {
-                // Older states are of no use to anybody.
-                let name = evicted::name_by(&record);
-                if let Err(error) = self.store.forget_evicted(&record.session, name.as_deref()).await {
+                // Older states are of no use to anybody. A newer one may be there by now.
+                let Some(name) = evicted::name_by(&record) else { return };
+                if let Err(error) = self.store.forget_evicted(&record.session, ..name).await {
                     tracing::warn!(session = %record.session, %error, "older states of an evicted session are left");
                 }
             }
@@ -175,7 +175,7 @@ impl Parts {
             for at_us in states.iter().filter_map(|state| state.due_us) {
                 self.store.forget_due(&Due { at_us, session: session.clone() }).await?;
             }
-            self.store.forget_evicted(session, None).await
+            self.store.forget_evicted(session, ..).await
         };
         if let Err(error) = done.await {
             tracing::warn!(%session, %error, "the store still has something of a session that is over");

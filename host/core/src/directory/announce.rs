@@ -76,7 +76,8 @@ impl Announcements {
         // Under one term of a home this node's ring may change and change back: what it says then is another run.
         self.runs += 1;
         let run = self.runs;
-        let untold = led.all(cx.now).filter(|session| homes(cx, led, session).contains(&Some(home))).cloned().collect();
+        let untold =
+            led.all(cx.me, cx.now).filter(|session| homes(cx, led, session).contains(&Some(home))).cloned().collect();
         self.streams.insert(home, Stream { term, run, serial: 0, untold, was_completed: false, sent: None });
         self.ready.insert(home);
     }
@@ -85,7 +86,7 @@ impl Announcements {
     pub fn changed(&mut self, cx: &mut Context<'_>, led: &Led, session: &SessionId) {
         for home in homes(cx, led, session).into_iter().flatten() {
             let Some(stream) = self.streams.get_mut(&home) else { continue };
-            if stream.untold.len() >= UNTOLD_ENDS + led.len() {
+            if stream.untold.len() >= UNTOLD_ENDS + led.len() + led.following().len() {
                 let term = stream.term;
                 cx.timers.cancel(&Timer::Announce(home));
                 self.begin(cx, led, home, term);

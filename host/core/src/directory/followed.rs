@@ -37,15 +37,15 @@ pub(super) struct Followed {
     orphaned_at: Option<u64>,
     /// Whether its worker was told to follow it.
     is_taken: bool,
-    /// Whether this node led it until a moment ago, and told its home so.
-    pub has_led: bool,
+    /// What this node said of it when it led it, until a moment ago.
+    pub led: Option<Box<Lead>>,
 }
 
 impl Followed {
     /// Of what another leads and a worker of this node is to follow.
     pub fn new(charter: Charter, leader: Member, worker: WorkerId, created_us: u64) -> Followed {
-        let (is_leaving, orphaned_at, is_taken, has_led) = (false, None, false, false);
-        Followed { charter, leader, worker, created_us, is_leaving, orphaned_at, is_taken, has_led }
+        let (is_leaving, orphaned_at, is_taken, led) = (false, None, false, None);
+        Followed { charter, leader, worker, created_us, is_leaving, orphaned_at, is_taken, led }
     }
 
     /// Of what is about to begin again here: its leader is gone. One that followed it does so again if that fails.
@@ -56,13 +56,18 @@ impl Followed {
 
     /// Whether it is followed only to be led here.
     pub fn is_arriving(&self) -> bool {
-        let is_for_that = self.charter.facts.replicas.followers == 0 && !self.has_led;
+        let is_for_that = self.charter.facts.replicas.followers == 0 && self.led.is_none();
         is_for_that && !self.is_leaving && self.orphaned_at.is_none()
     }
 
     /// The same of what this node led until now: its worker follows it already.
-    pub fn deposed(self) -> Followed {
-        Followed { is_taken: true, has_led: true, ..self }
+    pub fn deposed(self, led: Lead) -> Followed {
+        Followed { is_taken: true, led: Some(Box::new(led)), ..self }
+    }
+
+    /// What is to be said of it still: it went to the process beside this one, which nobody else sees.
+    pub fn led_beside(&self, me: Node) -> Option<&Lead> {
+        self.led.as_deref().filter(|_| self.leader.node.id == me.id)
     }
 }
 
@@ -196,7 +201,7 @@ impl Following {
         let Some(followed) = self.0.get_mut(session) else { return };
         // While this process is replaced nobody else sees the one beside it: what went there is the node's still.
         let is_beside = followed.leader.node.id == cx.me.id && cx.cluster.present.contains(&followed.leader.node);
-        if !is_beside && std::mem::take(&mut followed.has_led) {
+        if !is_beside && followed.led.take().is_some() {
             // Whoever leads it has said so by now. If nobody does, its home must not believe that this node leads it still.
             cx.out.changed.push_back(session.clone());
         }

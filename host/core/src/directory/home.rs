@@ -472,7 +472,11 @@ impl Home {
                 refused.push(from.id);
                 self.place(cx, &name, birth, refused, Some(refusal), until);
             }
-            Err(NotHosted::Failed(_)) if placing.birth.origin == Origin::Evicted => self.not_in_store(cx, name),
+            Err(NotHosted::Failed(refusal)) if placing.birth.origin == Origin::Evicted => {
+                let is_nowhere = matches!(refusal, Refusal::NoSuchSession(..));
+                let refusal = if is_nowhere { self.absent(&name) } else { refusal };
+                self.not_from_store(cx, name, refusal);
+            }
             Err(NotHosted::Failed(refusal)) => self.give_up(cx, &name, &refusal),
             Err(NotHosted::Ended) => {
                 let refusal = Refusal::Failed("it ended as soon as it began".to_owned());
@@ -481,9 +485,9 @@ impl Home {
         }
     }
 
-    /// No session of that name was evicted: whoever may create begins one.
-    fn not_in_store(&mut self, cx: &mut Context<'_>, name: Name) {
-        let refusal = self.absent(&name);
+    /// No session of that name comes from the store, be it that there is none, be it that this cannot be said now: whoever may
+    /// create has one begun, where it is looked for again.
+    fn not_from_store(&mut self, cx: &mut Context<'_>, name: Name, refusal: Refusal) {
         let waiting = self.remove(cx, &name);
         let creates = |waiter: &Waiter| waiter.birth.as_deref().is_some_and(|birth| birth.origin != Origin::Evicted);
         let (creators, others): (Vec<Waiter>, Vec<Waiter>) = waiting.into_iter().partition(creates);

@@ -87,9 +87,10 @@ impl Led {
     }
 
     /// What is to be told to a home that begins to listen: all that is led, and what has just ended.
-    pub fn all(&self, now: u64) -> impl Iterator<Item = &SessionId> {
+    pub fn all(&self, me: Node, now: u64) -> impl Iterator<Item = &SessionId> {
+        let beside = self.following.iter().filter_map(move |followed| Some(&followed.led_beside(me)?.session));
         let recent = self.order.iter().rev().take_while(move |(at, _)| at.saturating_add(TOLD_AFTER_END_US) > now);
-        recent.map(|(_, session)| session).chain(self.sessions.values().map(Session::id))
+        recent.map(|(_, session)| session).chain(self.sessions.values().map(Session::id)).chain(beside)
     }
 
     /// What is to be said of a session now; nothing of one that another node leads since a moment ago, which says so itself.
@@ -98,8 +99,8 @@ impl Led {
         if let Some(led) = self.current(session) {
             return Some(Item::Led(Box::new(led.lead(me))));
         }
-        if self.following.get(session).is_some_and(|followed| followed.has_led) {
-            return None;
+        if let Some(followed) = self.following.get(session).filter(|followed| followed.led.is_some()) {
+            return followed.led_beside(me).map(|lead| Item::Led(Box::new(lead.clone())));
         }
         let has_ended = self.tombstones.get(session).is_some_and(|it| it.has_ended);
         Some(if has_ended { Item::Ended(session.clone()) } else { Item::Evicted(session.clone()) })
@@ -480,7 +481,7 @@ impl Led {
     /// A worker follows a session no longer, or says that it counts.
     pub fn handle_unfollowed(&mut self, cx: &mut Context<'_>, session: &SessionId, is_over: bool) {
         let dropped = self.following.handle_unfollowed(cx, session, is_over);
-        let announced = dropped.as_ref().filter(|followed| followed.has_led);
+        let announced = dropped.as_ref().filter(|followed| followed.led.is_some());
         if let Some(tombstone) = announced.map(|it| Tombstone { list: it.charter.list(), has_ended: false }) {
             // Whoever deposed it may have announced nothing: it was over by then.
             self.bury(cx, session, tombstone);
@@ -629,8 +630,9 @@ impl Led {
         let Some(led) = self.sessions.remove(&name) else { return };
         cx.timers.cancel(&Timer::Creation(name.clone(), session.incarnation));
         cx.timers.cancel(&Timer::Empty(name));
+        let lead = led.lead(cx.me);
         let Session { charter, worker, created_us, .. } = led;
-        self.following.insert(Followed::new(charter, by.leader, worker, created_us).deposed());
+        self.following.insert(Followed::new(charter, by.leader, worker, created_us).deposed(lead));
         self.following.say(cx, session);
     }
 

@@ -376,6 +376,19 @@ pub struct Lead {
     pub listing: Option<Seating>,
 }
 
+impl Message {
+    /// Names one node as a leader where it names another.
+    pub(super) fn name_instead(&mut self, of: Node, instead: Node) {
+        match self {
+            Message::Answer { answer: Ok(placed), .. } if placed.leader == of => placed.leader = instead,
+            Message::Told { known, .. } => {
+                known.iter_mut().filter(|lead| lead.leader == of).for_each(|lead| lead.leader = instead);
+            }
+            _ => {}
+        }
+    }
+}
+
 impl Lead {
     /// What it says for itself where there are two of a key.
     pub fn claim(&self) -> Claim {

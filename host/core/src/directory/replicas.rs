@@ -138,6 +138,16 @@ impl Directory {
         led.or_else(|| self.parts.led.following().get(session).map(|followed| &followed.charter))
     }
 
+    /// Whether a session is led here, or about to be.
+    pub fn leads(&self, session: &SessionId) -> bool {
+        self.parts.led.current(session).is_some()
+    }
+
+    /// Whether a session runs here.
+    pub fn is_live(&self, session: &SessionId) -> bool {
+        self.parts.led.current(session).is_some_and(|led| led.is_live())
+    }
+
     /// A session was lost with an earlier run, or with another node: it is shown among those that ended.
     pub fn handle_lost(&mut self, now: u64, session: SessionId, reason: String) {
         self.parts.led.remember(now, session, reason);

@@ -128,6 +128,56 @@ fn what_went_to_the_process_beside_is_the_nodes_for_others_however_long_that_tak
     assert_eq!(stage.known(), None);
 }
 
+#[test]
+fn what_went_to_the_process_beside_is_told_again_where_the_ring_changes() {
+    let mut cluster = Cluster::with(&[&[1, 2], &[3]], replicated(0));
+    let stays = |key: &String| [&[1, 2][..], &[1, 2, 3]].iter().all(|ids| cluster.home(key, ids) == 1);
+    let key = (0..100).map(|number| format!("k-{number}")).find(stays).unwrap();
+    let session = cluster.ask(1, &key, b"", Policy::Pinned(NodeId(2))).unwrap().session;
+    let beside = Member { node: Node { generation: 8, ..node(2) }, worker: WorkerId(0) };
+    let now = cluster.now;
+    cluster.at(2).handle_companion(now, Some(beside.node));
+    let record = Record::first(session.clone(), member(2));
+    let record =
+        record.succeeded(beside, beside.epoch_after(1), [member(2)].into(), 9, (Cause::Granted, ChainHome::Log));
+    cluster.at(2).handle_deposed(now, &session, &record);
+    cluster.run();
+    cluster.see(&[1, 2, 3], &[1, 2, 3]);
+    cluster.wait(4 * super::followed::WATCH_US);
+    let known = cluster.at(1).entry(&session.game, &session.key).map(|lead| lead.leader);
+    assert_eq!(known, Some(node(2)), "it is the node's still, as far as others see");
+}
+
+#[test]
+fn a_home_names_the_process_beside_it_to_nobody_who_does_not_see_it() {
+    let mut cluster = Cluster::with(&[&[1, 2, 3]], replicated(0));
+    let home = cluster.home("final", &[1, 2, 3]);
+    let other = (1..=3).find(|id| *id != home).unwrap();
+    let session = cluster.ask(other, "final", b"", Policy::Ring).unwrap().session;
+    let beside = Member { node: Node { generation: 8, ..node(home) }, worker: WorkerId(0) };
+    let (now, epoch) = (cluster.now, beside.epoch_after(1));
+    let directory = cluster.at(home);
+    directory.handle_companion(now, Some(beside.node));
+    let term = loop {
+        let action = directory.poll_action().expect("the process beside it is asked what it leads");
+        if let Action::Send { to, message } = action
+            && let (true, Message::Sync { term, .. }) = (to == beside.node, *message)
+        {
+            break term;
+        }
+    };
+    let lead = directory.entry(&session.game, &session.key).unwrap().clone();
+    let record = Record::first(session.clone(), member(home));
+    let record = record.succeeded(beside, epoch, [member(home)].into(), 9, (Cause::Granted, ChainHome::Log));
+    directory.handle_deposed(now, &session, &record);
+    let items = vec![Item::Led(Box::new(Lead { leader: beside.node, epoch, ..lead }))];
+    let announce = Message::Announce { term, run: 1, serial: 1, items, is_complete: true };
+    directory.handle_message(now, beside.node, announce);
+    cluster.run();
+    assert_eq!(cluster.ask(home, "final", b"", Policy::Ring).unwrap().leader, beside.node, "it sees it itself");
+    assert_eq!(cluster.ask(other, "final", b"", Policy::Ring).unwrap().leader, node(home));
+}
+
 /// Who told its worker that whom follows the session.
 fn followers(cluster: &Cluster, session: &SessionId) -> Vec<(Node, Member)> {
     let recruits = cluster.told.iter().filter_map(|(at, action)| match action {

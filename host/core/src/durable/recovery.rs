@@ -16,12 +16,14 @@ use crate::leadership::lineage::Term;
 use crate::leadership::record::{Cause, Record as Leadership, Tier};
 use crate::log::Record;
 
-/// An object of a log that could not be used.
+/// Objects of a log that could not be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
-    /// Its number.
-    pub number: u64,
-    /// What is wrong with it.
+    /// The number of the first.
+    pub first: u64,
+    /// The number of the last: of what is missing there may be any number.
+    pub last: u64,
+    /// What is wrong with them.
     pub what: String,
 }
 
@@ -177,14 +179,16 @@ impl Chain {
                 _ => return,
             }
         }
-        let missing = self.next.max(1)..number;
-        self.damage.extend(missing.map(|number| Damage { number, what: "it is missing".to_owned() }));
+        let next = self.next.max(1);
+        if next < number {
+            self.damage.push(Damage { first: next, last: number - 1, what: "it is missing".to_owned() });
+        }
         self.next = number + 1;
         let object = match Object::read(run, number, bytes) {
             Ok(object) => object,
             Err(error) => {
                 self.is_of_other_release |= matches!(error, ObjectError::OtherRelease { .. });
-                return self.damage.push(Damage { number, what: error.to_string() });
+                return self.damage.push(Damage { first: number, last: number, what: error.to_string() });
             }
         };
         self.first = self.first.max(object.first);
@@ -246,6 +250,11 @@ impl Chain {
         self.tracks.get(session).is_some_and(|epochs| epochs.contains_key(&epoch))
     }
 
+    /// Whether it has anything of a session, beside that it was about to begin.
+    pub fn has_any(&self, session: &SessionId) -> bool {
+        self.tracks.contains_key(session)
+    }
+
     /// The number after the last that was taken.
     pub fn next_number(&self) -> u64 {
         self.next.max(1)
@@ -257,8 +266,10 @@ impl Chain {
     }
 
     /// What is wrong with it, but for objects that were not needed any more.
-    pub fn damage(&self) -> impl Iterator<Item = &Damage> {
-        self.damage.iter().filter(|damage| damage.number >= self.first)
+    pub fn damage(&self) -> impl Iterator<Item = Damage> {
+        let is_needed = |damage: &&Damage| damage.last >= self.first;
+        let needed = self.damage.iter().filter(is_needed);
+        needed.map(|damage| Damage { first: damage.first.max(self.first), ..damage.clone() })
     }
 
     /// The durable sessions of which it has something, or which the run said that it leads.
@@ -315,7 +326,11 @@ pub fn start<T>(
 
 /// Names an object that could not be read for the operator.
 pub fn unreadable(log: LogName, damage: &Damage) -> String {
-    format!("object {} of the log of node {log}: {}", damage.number, damage.what)
+    let Damage { first, last, what } = damage;
+    match first == last {
+        true => format!("object {first} of the log of node {log}: {what}"),
+        false => format!("objects {first} to {last} of the log of node {log}: {what}"),
+    }
 }
 
 /// An object's bytes that seal a log.

@@ -456,6 +456,9 @@ impl Writer {
         track.is_asked = false;
         if is_full || bytes > LOG_ITEM_BYTES {
             self.left_out += 1;
+            if is_full {
+                self.unasked.insert(session.clone());
+            }
             return false;
         }
         track.taken = track.taken.max(*position);

@@ -91,6 +91,8 @@ pub struct Watch {
     known: BTreeSet<Due>,
     /// What is under way, and what failed until it is tried again.
     under_way: BTreeMap<Due, Option<u64>>,
+    /// How many of those are under way.
+    activating: usize,
     next_look: u64,
     orders: VecDeque<Order>,
 }
@@ -103,6 +105,7 @@ impl Watch {
             shards: BTreeMap::new(),
             known: BTreeSet::new(),
             under_way: BTreeMap::new(),
+            activating: 0,
             next_look: 0,
             orders: VecDeque::new(),
         }
@@ -142,6 +145,9 @@ impl Watch {
 
     /// A session was activated, or is over, and its object is gone; or not.
     pub fn handle_done(&mut self, now: u64, due: &Due, is_done: bool) {
+        if self.under_way.get(due) == Some(&None) {
+            self.activating -= 1;
+        }
         match is_done {
             true => _ = self.under_way.remove(due),
             false => _ = self.under_way.insert(due.clone(), Some(now + AGAIN_US)),
@@ -166,29 +172,37 @@ impl Watch {
                 }
             }
         }
-        let again: Vec<Due> = self
-            .under_way
-            .iter()
-            .filter(|(_, at)| at.is_some_and(|at| at <= now))
-            .map(|(due, _)| due.clone())
-            .collect();
-        for due in again {
-            self.under_way.insert(due.clone(), None);
-            self.orders.push_back(Order::Activate(due));
-        }
-        while self.under_way.len() < AT_ONCE
+        // Those that failed come last: some may never go on, and keep no other waiting.
+        while self.has_room()
             && let Some(due) = self.known.first().filter(|due| due.at_us <= now).cloned()
         {
             self.known.remove(&due);
-            self.under_way.insert(due.clone(), None);
-            self.orders.push_back(Order::Activate(due));
+            self.activate(due);
         }
+        let left = AT_ONCE.saturating_sub(self.activating);
+        let mut again: Vec<(u64, Due)> = (self.under_way.iter())
+            .filter_map(|(due, at)| at.filter(|at| *at <= now).map(|at| (at, due.clone())))
+            .collect();
+        again.sort();
+        for (_, due) in again.into_iter().take(left) {
+            self.activate(due);
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.activating < AT_ONCE && self.under_way.len() < DUE_TIMERS
+    }
+
+    fn activate(&mut self, due: Due) {
+        self.under_way.insert(due.clone(), None);
+        self.activating += 1;
+        self.orders.push_back(Order::Activate(due));
     }
 
     /// When that wants to be called.
     pub fn next_timeout(&self) -> u64 {
-        let again = self.under_way.values().flatten().min().copied();
-        let due = self.known.first().map(|due| due.at_us).filter(|_| self.under_way.len() < AT_ONCE);
+        let again = self.under_way.values().flatten().min().copied().filter(|_| self.activating < AT_ONCE);
+        let due = self.known.first().map(|due| due.at_us).filter(|_| self.has_room());
         again.into_iter().chain(due).chain([self.next_look]).min().unwrap_or(self.next_look)
     }
 
@@ -289,5 +303,30 @@ mod tests {
         watch.handle_timeout(u64::MAX / 2);
         let activated = |order: &Order| matches!(order, Order::Activate(_));
         assert_eq!(orders(&mut watch).iter().filter(|order| activated(order)).count(), AT_ONCE);
+    }
+
+    #[test]
+    fn those_that_never_go_on_keep_no_other_waiting() {
+        let first = due("a", 0);
+        let mut watch = watch(&first);
+        let same = (0..).map(|number| due(&format!("k{number}"), number)).filter(|due| due.shard() == first.shard());
+        let all: Vec<Due> = same.take(2 * AT_ONCE + 1).collect();
+        watch.handle_listed(all.clone());
+        let (mut now, mut tried) = (MINUTE_US, BTreeSet::new());
+        for _ in 0..10 {
+            now += AGAIN_US;
+            watch.handle_timeout(now);
+            let begun: Vec<Due> = orders(&mut watch)
+                .into_iter()
+                .filter_map(|order| match order {
+                    Order::Activate(due) => Some(due),
+                    Order::List { .. } => None,
+                })
+                .collect();
+            assert!(begun.len() <= AT_ONCE);
+            begun.iter().for_each(|due| watch.handle_done(now, due, false));
+            tried.extend(begun);
+        }
+        assert_eq!(tried, all.into_iter().collect());
     }
 }

@@ -105,8 +105,9 @@ impl Logs {
         }
         drop(reads);
         // What is gone since it was listed is not needed where later objects say so; there must be some.
-        let is_missed =
-            |number: &u64| *number >= chain.next_number() || chain.damage().any(|damage| damage.number == *number);
+        let is_missed = |number: &u64| {
+            *number >= chain.next_number() || chain.damage().any(|damage| (damage.first..=damage.last).contains(number))
+        };
         if gone.iter().any(is_missed) {
             return Ok(None);
         }

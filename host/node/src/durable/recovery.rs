@@ -173,7 +173,7 @@ impl Recovery {
         {
             self.say_what_is_lost(run, log);
             for (name, damage) in logs.of(run).flat_map(|(name, log)| log.damage().map(move |damage| (name, damage))) {
-                tracing::error!("{}", recovery::unreadable(*name, damage));
+                tracing::error!("{}", recovery::unreadable(*name, &damage));
             }
         }
         let mut sessions: BTreeMap<SessionId, Option<Opened>> = BTreeMap::new();
@@ -301,6 +301,10 @@ impl Recovery {
             return Err(NotNow::Settling);
         }
         let Some(record) = self.store.newest_record(session).await? else {
+            if !logs.of(run).any(|(_, log)| log.has_any(session)) {
+                // It was about to begin.
+                return Ok(Outcome::LeftAlone);
+            }
             return Err(NotNow::Lost("it has no leadership record".to_owned(), None));
         };
         // Nobody leads one that was evicted, until somebody asks for it.

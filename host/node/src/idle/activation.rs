@@ -45,7 +45,20 @@ impl Parts {
     ) {
         let (birth, SessionId { game, key, .. }) = (create.session.clone(), create.session.clone());
         let found = match self.store.asleep(&game, &key).await {
-            Err(NotActivated::Lost(session, why)) => {
+            Err(NotActivated::Lost(record, why)) => {
+                let session = record.session.clone();
+                match self.store.try_record(&record.ended(record.position)).await {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        let why = "it goes on elsewhere since this was looked for".to_owned();
+                        return self.control.heard(Message::NotActivated { birth, session, why }).await;
+                    }
+                    Err(error) => {
+                        let why = format!("whether {session} can go on cannot be said: {error}");
+                        tracing::warn!("{why}");
+                        return self.control.heard(Message::Begun(worker, create, Err(NotBegun::Away(why)))).await;
+                    }
+                }
                 tracing::error!(%session, why, "an evicted session cannot go on");
                 // Who wants the key has another one.
                 self.ended(&session, None).await;
@@ -92,6 +105,7 @@ impl Parts {
         record: Record,
         place: OwnedSemaphorePermit,
     ) -> Result<(), NotNow> {
+        let name = evicted.name();
         let Evicted { charter, checkpoint, at_us, due_us } = evicted;
         let charter = postcard::from_bytes::<Charter>(&charter).map_err(|error| format!("its charter: {error}"))?;
         let bytes = checkpoint.state.clone();
@@ -125,7 +139,7 @@ impl Parts {
                 self.store.forget_due(&Due { at_us, session: session.clone() }).await?;
             }
             if !is_kept(tier) {
-                self.store.forget_evicted(&session, None).await?;
+                self.store.forget_evicted(&session, ..=name).await?;
             }
             Ok::<(), StoreError>(())
         };

@@ -1,7 +1,8 @@
 //! Sessions that nobody leads: the state of each, under its name and after which entry it is, and the index of their
 //! timers. What they mean is `ringside_core::idle`'s to say.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::ops::RangeBounds;
 
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -30,13 +31,13 @@ impl Store {
     /// [`StoreError`]; [`NotActivated::Lost`] names a session whose state is damaged or missing.
     pub async fn asleep(&self, game: &GameName, key: &SessionKey) -> Result<Option<(Evicted, Record)>, NotActivated> {
         let prefix = ObjectPath::from("evicted").join(game.as_str()).join(key.as_str());
-        for (session, names) in self.evicted_below(&prefix).await? {
+        for session in self.evicted_below(&prefix).await? {
             let Some(record) = self.newest_record(&session).await? else { continue };
             let Some(name) = evicted::name_by(&record) else { continue };
-            return match self.evicted(&session, &names, &name).await {
+            return match self.evicted(&session, &name).await {
                 Ok(evicted) => Ok(Some((evicted, record))),
                 Err(error @ (StoreError::Damaged { .. } | StoreError::Missing(_))) => {
-                    Err(NotActivated::Lost(session, error.to_string()))
+                    Err(NotActivated::Lost(Box::new(record), error.to_string()))
                 }
                 Err(error) => Err(error.into()),
             };
@@ -69,13 +70,13 @@ impl Store {
     /// [`StoreError`].
     pub async fn all_asleep(&self, most: usize) -> Result<(Vec<(Evicted, Record)>, bool), StoreError> {
         let mut found = Vec::new();
-        for (session, names) in self.evicted_below(&ObjectPath::from("evicted")).await? {
+        for session in self.evicted_below(&ObjectPath::from("evicted")).await? {
             if found.len() >= most {
                 return Ok((found, false));
             }
             let Some(record) = self.newest_record(&session).await? else { continue };
             let Some(name) = evicted::name_by(&record) else { continue };
-            match self.evicted(&session, &names, &name).await {
+            match self.evicted(&session, &name).await {
                 Ok(evicted) => found.push((evicted, record)),
                 Err(
                     error @ (StoreError::Damaged { .. } | StoreError::OtherRelease { .. } | StoreError::Missing(_)),
@@ -88,13 +89,13 @@ impl Store {
         Ok((found, true))
     }
 
-    /// Deletes what the store has of a session's states, but for the one of this name.
+    /// Deletes what the store has of a session's states with names in a range: older ones come before newer ones.
     ///
     /// # Errors
     /// [`StoreError::Backend`]: some may be left.
-    pub async fn forget_evicted(&self, session: &SessionId, but: Option<&str>) -> Result<(), StoreError> {
+    pub async fn forget_evicted(&self, session: &SessionId, names: impl RangeBounds<String>) -> Result<(), StoreError> {
         for path in self.names(&session_path(session)).await? {
-            if path.filename() != but {
+            if path.filename().is_some_and(|name| names.contains(&name.to_owned())) {
                 self.delete(&path).await?;
             }
         }
@@ -141,12 +142,9 @@ impl Store {
         self.delete(&due_path(due)).await
     }
 
-    async fn evicted(&self, session: &SessionId, names: &[String], name: &str) -> Result<Evicted, StoreError> {
+    async fn evicted(&self, session: &SessionId, name: &str) -> Result<Evicted, StoreError> {
         let path = session_path(session).join(name);
         let missing = || StoreError::Missing(format!("object {path}"));
-        if !names.iter().any(|known| known == name) {
-            return Err(missing());
-        }
         let bytes = self.get(&path).await?.ok_or_else(missing)?;
         let damaged = |what: String| StoreError::Damaged { name: path.to_string(), what };
         let evicted = Evicted::decode(&bytes).map_err(|error| match error {
@@ -159,14 +157,13 @@ impl Store {
         }
     }
 
-    async fn evicted_below(&self, prefix: &ObjectPath) -> Result<BTreeMap<SessionId, Vec<String>>, StoreError> {
-        let mut found = BTreeMap::<SessionId, Vec<String>>::new();
+    /// Sessions of which the store has states; lists may lag behind, so which states is not said.
+    async fn evicted_below(&self, prefix: &ObjectPath) -> Result<BTreeSet<SessionId>, StoreError> {
+        let mut found = BTreeSet::new();
         for path in self.names(prefix).await? {
             let parts: Vec<String> = path.parts().map(|part| part.as_ref().to_owned()).collect();
-            let [_, game, key, incarnation, name] = &parts[..] else { continue };
-            if let Ok(session) = format!("{game}/{key}@{incarnation}").parse() {
-                found.entry(session).or_default().push(name.clone());
-            }
+            let [_, game, key, incarnation, _] = &parts[..] else { continue };
+            found.extend(format!("{game}/{key}@{incarnation}").parse::<SessionId>());
         }
         Ok(found)
     }
@@ -178,9 +175,9 @@ pub enum NotActivated {
     /// The store failed: again later.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Its state is gone.
-    #[error("{0} was evicted and cannot go on: {1}")]
-    Lost(SessionId, String),
+    /// Its state is gone that this record speaks of; unless somebody leads it by now.
+    #[error("{session} was evicted and cannot go on: {1}", session = .0.session)]
+    Lost(Box<Record>, String),
 }
 
 fn of_other_release(path: &ObjectPath, error: &EvictedError) -> StoreError {
@@ -247,9 +244,12 @@ mod tests {
         assert_eq!(store.states_of(&first.session).await.unwrap(), [state(&first, 7)]);
         let later = state(&active, 9);
         store.put_evicted(&later).await.unwrap();
-        store.forget_evicted(&first.session, Some(&later.name())).await.unwrap();
+        // Who activated it from the first cleans up late: it was evicted again since.
+        store.forget_evicted(&first.session, ..=state(&first, 7).name()).await.unwrap();
+        assert_eq!(store.states_of(&first.session).await.unwrap(), std::slice::from_ref(&later));
+        store.forget_evicted(&first.session, ..later.name()).await.unwrap();
         assert_eq!(store.states_of(&first.session).await.unwrap(), [later]);
-        store.forget_evicted(&first.session, None).await.unwrap();
+        store.forget_evicted(&first.session, ..).await.unwrap();
         assert_eq!(store.states_of(&first.session).await.unwrap(), []);
     }
 

@@ -89,7 +89,7 @@ fn damaged_and_missing_objects_are_named_and_lose_what_they_held_alone() {
         (5, object(5, vec![checkpoint("b", epoch, 7), entries("d", epoch, 9..=9)])),
         (6, seal(run(), 6, 2, run())),
     ]);
-    let damage: Vec<String> = chain.damage().map(|damage| unreadable(LogName::first_of(run()), damage)).collect();
+    let damage: Vec<String> = chain.damage().map(|damage| unreadable(LogName::first_of(run()), &damage)).collect();
     assert_eq!(damage.len(), 2, "{damage:?}");
     assert!(damage[0].contains("object 2 of the log of node a.7: it is missing"), "{damage:?}");
     assert!(damage[1].contains("object 3") && damage[1].contains("checksum"), "{damage:?}");
@@ -109,7 +109,7 @@ fn objects_of_another_release_are_told_from_damaged_ones() {
     let other = Bytes::from(envelope::seal(Kind::NodeLog, 9, b"who knows"));
     let chain = read(&[first.clone(), (2, other.clone())]);
     assert!(chain.is_of_other_release());
-    let what: Vec<&str> = chain.damage().map(|damage| &*damage.what).collect();
+    let what: Vec<String> = chain.damage().map(|damage| damage.what).collect();
     assert_eq!(what, ["it has format 9, this node reads 1 to 3: it is for nodes of another release"]);
     // Whatever of a whole object is damaged, its version too, it is not that.
     for at in 0..first.1.len() {
@@ -127,7 +127,18 @@ fn what_was_deleted_because_it_was_not_needed_is_not_missing() {
     let kept = Object { run: run(), number: 70, maker: 1, first: 1, content: Content::Items(items) }.encode();
     let later = Object { run: run(), number: 72, maker: 1, first: 70, content: Content::Items(vec![]) }.encode();
     let chain = read(&[(70, kept), (72, later)]);
-    assert_eq!(chain.damage().map(|damage| damage.number).collect::<Vec<_>>(), [71]);
+    assert_eq!(chain.damage().map(|damage| (damage.first, damage.last)).collect::<Vec<_>>(), [(71, 71)]);
+}
+
+#[test]
+fn any_number_of_objects_may_be_missing() {
+    let far = 1_000_000_000_000;
+    let kept = Object { run: run(), number: far, maker: 1, first: far, content: Content::Items(vec![]) }.encode();
+    assert_eq!(read(&[(far, kept)]).damage().next(), None, "they were not needed any more");
+    let stray = read(&[(1, object(1, vec![])), (far, object(far, vec![]))]);
+    let damage: Vec<String> = stray.damage().map(|damage| unreadable(LogName::first_of(run()), &damage)).collect();
+    assert_eq!(damage.len(), 1);
+    assert!(damage[0].starts_with("objects 2 to 999999999999 of the log of node"), "{damage:?}");
 }
 
 #[test]
@@ -258,7 +269,7 @@ fn a_damaged_checkpoint_or_increment_loses_nothing_that_the_one_before_and_the_l
         bytes[30] ^= 1;
         objects[at].1 = bytes.into();
         let chain = read(&objects);
-        assert_eq!(chain.damage().map(|damage| damage.number).collect::<Vec<_>>(), [damaged]);
+        assert_eq!(chain.damage().map(|damage| damage.first).collect::<Vec<_>>(), [damaged]);
         assert_eq!(steps(chain.start(&session("a"), epoch, Position::MAX)), (goes_on, 12, None), "without {damaged}");
     }
     // Before there is another whole one.

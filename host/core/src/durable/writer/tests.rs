@@ -225,6 +225,41 @@ fn what_finds_no_room_is_left_out_and_a_checkpoint_comes_in_its_place() {
 }
 
 #[test]
+fn a_checkpoint_that_finds_no_room_is_asked_for_again() {
+    let mut writer = Writer::new(run(), 1);
+    writer.handle_item(0, entries("a", 1..=1));
+    let (mut flight, ..) = create(&mut writer);
+    let fill = |writer: &mut Writer, key, from| {
+        let left_out = writer.left_out();
+        let mut positions = from..;
+        while writer.left_out() == left_out {
+            writer.handle_item(0, large(key, positions.next().unwrap(), 1 << 20));
+        }
+        positions.start - 1
+    };
+    let last = fill(&mut writer, "a", 2);
+    // What is asked for while objects are made, and whether one is on its way.
+    let step = |writer: &mut Writer, flight: &mut u64| {
+        writer.handle_reply(1, *flight, Reply::Created);
+        let (asked, others) = said(writer);
+        asked.iter().for_each(|(question, _)| *flight = *question);
+        (others, asked.is_some())
+    };
+    while !step(&mut writer, &mut flight).0.contains(&Output::Checkpoint(session("a"))) {}
+    fill(&mut writer, "b", 1);
+    writer.handle_item(1, checkpoint("a", last, 2 << 20));
+    let mut wanted = 0;
+    loop {
+        let (others, goes_on) = step(&mut writer, &mut flight);
+        wanted += others.iter().filter(|output| **output == Output::Checkpoint(session("a"))).count();
+        if !goes_on {
+            break;
+        }
+    }
+    assert_eq!(wanted, 1, "though nothing more happens in the session");
+}
+
+#[test]
 fn a_checkpoint_larger_than_one_may_be_is_left_out() {
     let mut writer = Writer::new(run(), 1);
     writer.handle_item(0, checkpoint("a", 4, LOG_ITEM_BYTES));

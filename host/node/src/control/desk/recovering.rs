@@ -103,7 +103,7 @@ impl Desk {
         runtime.spawn(async move {
             // A store that does not answer may have it.
             let is_open = chains.is_open(game, key).await.unwrap_or(true);
-            later.say(Message::Looked(Box::new(unfound), is_open));
+            later.say_surely(Message::Looked(Box::new(unfound), is_open)).await;
         });
     }
 

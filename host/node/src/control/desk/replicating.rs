@@ -221,36 +221,63 @@ impl Desk {
 
     /// Has a worker create a session; one whose records are in the store when its chain is begun.
     pub(super) fn create(&mut self, now: u64, worker: WorkerId, create: Create) {
+        // Before anything of it: who reads the log knows what it was begun with.
+        self.note_opened(&create.session);
         let chain = self.chains.clone().filter(|_| has_chain(&create)).zip(self.later.clone());
         let Some((chains, later)) = chain else { return self.create_on(now, worker, create) };
         let leader = Member { node: self.directory.me(), worker };
         let first = Record::first(create.session.clone(), leader);
         let durable = create.module.description().tier == Tier::Durable;
-        chains.begin(first, durable, move |begun| later.say(Message::Begun(worker, Box::new(create), begun)));
+        let runtime = chains.runtime().clone();
+        chains.begin(first, durable, move |begun| {
+            runtime.spawn(async move { later.say_surely(Message::Begun(worker, Box::new(create), begun)).await });
+        });
     }
 
     /// The chain of a session is begun, or not.
     pub(super) fn begun(&mut self, now: u64, worker: WorkerId, create: Create, begun: Result<(), NotBegun>) {
+        let session = create.session.clone();
         match begun {
+            // It took too long, and nobody waits for it any more: its key is free again.
+            Ok(()) if !self.directory.leads(&session) => self.note_not_begun(&session),
             Ok(()) => self.create_on(now, worker, create),
-            Err(NotBegun::Failed(why)) => self.directory.handle_created(now, &create.session, worker, Err(why)),
+            Err(NotBegun::Failed(why)) => {
+                // The store may have made the record all the same.
+                self.note_not_begun(&session);
+                self.directory.handle_created(now, &session, worker, Err(why));
+            }
             Err(NotBegun::Away(why)) => {
-                tracing::debug!(session = %create.session, why, "a session is created later");
-                self.directory.handle_not_created(now, &create.session, &Refusal::TimedOut);
+                tracing::debug!(%session, why, "a session is created later");
+                self.note_not_begun(&session);
+                self.directory.handle_not_created(now, &session, &Refusal::TimedOut);
             }
             Err(NotBegun::Open(other)) => {
-                tracing::debug!(session = %create.session, %other, "another session of the key is not over");
-                self.directory.handle_not_created(now, &create.session, &Refusal::TimedOut);
+                tracing::debug!(%session, %other, "another session of the key is not over");
+                self.note_not_begun(&session);
+                self.directory.handle_not_created(now, &session, &Refusal::TimedOut);
             }
         }
     }
 
     fn create_on(&mut self, now: u64, worker: WorkerId, create: Create) {
         let session = create.session.clone();
-        // Before anything of it: who reads the log knows what it was begun with.
-        self.note_opened(&session);
         if self.send(worker, Command::Create(Box::new(create))).is_err() {
+            self.note_not_begun(&session);
             self.directory.handle_created(now, &session, worker, Err("the worker has too much to do".to_owned()));
+        }
+    }
+
+    /// A session that was to be created is not: its chain is over, if it has one by this node.
+    fn note_not_begun(&mut self, session: &SessionId) {
+        if self.directory.is_live(session) {
+            // It was ordered twice.
+            return;
+        }
+        if let Some(log) = &self.log {
+            log.closed(session.clone(), Closed::Ended);
+        }
+        if let Some(chains) = &self.chains {
+            chains.end(session.clone(), Some(self.directory.me()));
         }
     }
 }
