@@ -241,6 +241,22 @@ fn what_does_not_go_on_from_the_store_has_not_ended() {
 }
 
 #[test]
+fn that_the_store_cannot_be_asked_is_not_that_there_is_nothing_in_it() {
+    let mut directory = directory(2, true);
+    directory.handle_game("pong".parse().unwrap(), GameFacts { pace: Pace::Prompt, ..facts(2, true) });
+    let wanted = open("pong", "final");
+    let nothing = Refusal::NoSuchSession(wanted.game.clone(), wanted.key.clone());
+    for (request, why) in [(1, Refusal::TimedOut), (2, Refusal::Busy), (3, nothing)] {
+        let draw = Draw { key: request, incarnation: request };
+        directory.handle_open(0, request, Open { draw, ..wanted.clone() });
+        let action = directory.poll_action();
+        let Some(Action::Create { session, origin: Origin::Evicted, .. }) = action else { panic!("{why}: {action:?}") };
+        directory.handle_not_created(0, &session, &why);
+        assert_eq!(only(settle(&mut directory, 0)), Err(why), "who has its timer asks again, unless there is none");
+    }
+}
+
+#[test]
 fn stale_news_of_an_earlier_incarnation_changes_nothing() {
     let mut directory = directory(2, true);
     directory.handle_create(0, 1, create(Some("final"), b""));
