@@ -98,12 +98,35 @@ impl Chains {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             return answer(Err(NotBegun::Failed("the store has too much to do".to_owned())));
         };
-        let store = self.store.clone();
+        let chains = self.clone();
         self.runtime.spawn(async move {
-            let begun = begin(&store, &first, durable).await;
+            let begun = chains.begin_now(&first, durable).await;
             drop(place);
             answer(begun);
         });
+    }
+
+    /// Makes the first record, unless it is there: an order that was given twice finds what it made.
+    async fn begin_now(&self, first: &Record, durable: bool) -> Result<(), NotBegun> {
+        let failed = |error: StoreError| NotBegun::Failed(error.to_string());
+        // The one before may just have ended.
+        for pause in OPEN_PAUSES.into_iter().filter(|_| durable) {
+            match self.store.open_of_key(&first.session).await.map_err(failed)? {
+                None => break,
+                Some(other) if pause.is_zero() => return Err(NotBegun::Open(other)),
+                Some(_) => tokio::time::sleep(pause).await,
+            }
+        }
+        match self.make_first(first).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(NotBegun::Failed(format!("{} was begun by another node", first.session))),
+            Err(error) => Err(NotBegun::Unsaid(error.to_string())),
+        }
+    }
+
+    async fn make_first(&self, first: &Record) -> Result<bool, StoreError> {
+        Ok(self.store.put_record(first).await?
+            || self.store.newest_record(&first.session).await?.as_ref() == Some(first))
     }
 }
 
@@ -112,28 +135,12 @@ impl Chains {
 pub enum NotBegun {
     /// The store failed, or somebody else has begun it; in words.
     Failed(String),
+    /// The store failed when it may have made the record, which would keep its key for ever; in words.
+    Unsaid(String),
     /// Whether one of its key is in the store cannot be said at the moment; in words.
     Away(String),
     /// Another session of the key is not over: it is led, or about to go on from the store.
     Open(SessionId),
-}
-
-/// Makes the first record, unless it is there: an order that was given twice finds what it made.
-async fn begin(store: &Store, first: &Record, durable: bool) -> Result<(), NotBegun> {
-    let failed = |error: StoreError| NotBegun::Failed(error.to_string());
-    // The one before may just have ended.
-    for pause in OPEN_PAUSES.into_iter().filter(|_| durable) {
-        match store.open_of_key(&first.session).await.map_err(failed)? {
-            None => break,
-            Some(other) if pause.is_zero() => return Err(NotBegun::Open(other)),
-            Some(_) => tokio::time::sleep(pause).await,
-        }
-    }
-    let is_made = store.put_record(first).await.map_err(failed)?;
-    if is_made || store.newest_record(&first.session).await.map_err(failed)?.as_ref() == Some(first) {
-        return Ok(());
-    }
-    Err(NotBegun::Failed(format!("{} was begun by another node", first.session)))
 }
 
 #[cfg(test)]

@@ -239,16 +239,18 @@ impl Desk {
         let session = create.session.clone();
         match begun {
             // It took too long, and nobody waits for it any more: its key is free again.
-            Ok(()) if !self.directory.leads(&session) => self.note_not_begun(&session),
+            Ok(()) if !self.directory.leads(&session) => self.end_begun(&session),
             Ok(()) => self.create_on(now, worker, create),
             Err(NotBegun::Failed(why)) => {
-                // The store may have made the record all the same.
                 self.note_not_begun(&session);
+                self.directory.handle_created(now, &session, worker, Err(why));
+            }
+            Err(NotBegun::Unsaid(why)) => {
+                self.end_begun(&session);
                 self.directory.handle_created(now, &session, worker, Err(why));
             }
             Err(NotBegun::Away(why)) => {
                 tracing::debug!(%session, why, "a session is created later");
-                self.note_not_begun(&session);
                 self.directory.handle_not_created(now, &session, &Refusal::TimedOut);
             }
             Err(NotBegun::Open(other)) => {
@@ -262,22 +264,24 @@ impl Desk {
     fn create_on(&mut self, now: u64, worker: WorkerId, create: Create) {
         let session = create.session.clone();
         if self.send(worker, Command::Create(Box::new(create))).is_err() {
-            self.note_not_begun(&session);
+            self.end_begun(&session);
             self.directory.handle_created(now, &session, worker, Err("the worker has too much to do".to_owned()));
         }
     }
 
-    /// A session that was to be created is not: its chain is over, if it has one by this node.
-    fn note_not_begun(&mut self, session: &SessionId) {
-        if self.directory.is_live(session) {
-            // It was ordered twice.
-            return;
-        }
-        if let Some(log) = &self.log {
-            log.closed(session.clone(), Closed::Ended);
-        }
-        if let Some(chains) = &self.chains {
+    /// A session that was to be created is not, and its chain, if it has one, was begun by this node: that is over.
+    fn end_begun(&mut self, session: &SessionId) {
+        self.note_not_begun(session);
+        if let Some(chains) = self.chains.as_ref().filter(|_| !self.directory.is_live(session)) {
             chains.end(session.clone(), Some(self.directory.me()));
+        }
+    }
+
+    /// A session that was to be created is not.
+    fn note_not_begun(&mut self, session: &SessionId) {
+        // One that runs was ordered twice.
+        if let Some(log) = self.log.as_ref().filter(|_| !self.directory.is_live(session)) {
+            log.closed(session.clone(), Closed::Ended);
         }
     }
 }
