@@ -232,34 +232,20 @@ impl Cluster {
 
     /// Waits until a session has a follower that counts.
     pub fn followed(&self, by: u64, session: &str) -> Result<(), BenchError> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let said = self.show(by, session)?;
+        let ask = || self.show(by, session);
+        until(&format!("{session} has no follower"), PAUSE, ask, |said| {
             let followers = said.pointer("/detail/replication/followers").and_then(Value::as_array);
-            if followers.is_some_and(|all| all.iter().any(|one| one["in_sync"] == true)) {
-                return Ok(());
-            }
-            if Instant::now() > deadline {
-                return Err(BenchError::Child(format!("{session} has no follower: {said}")));
-            }
-            std::thread::sleep(PAUSE);
-        }
+            followers.is_some_and(|all| all.iter().any(|one| one["in_sync"] == true))
+        })
     }
 
     /// Waits until so many connections of players stand at a node's first worker.
     pub fn connected(&self, number: u64, connections: u64) -> Result<(), BenchError> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let said = self.ask(number, &["node", "show"])?;
-            let there = said.pointer("/workers/0/counters/connections").and_then(Value::as_u64).unwrap_or(0);
-            if there >= connections {
-                return Ok(());
-            }
-            if Instant::now() > deadline {
-                return Err(BenchError::Child(format!("{there} of {connections} players came to node {number}")));
-            }
-            std::thread::sleep(LOOK);
-        }
+        let ask = || self.request(number, "GET", "/v1/node", &Value::Null);
+        until(&format!("{connections} players did not come to node {number}"), LOOK, ask, |said| {
+            let there = said.pointer("/workers/0/counters/connections").and_then(Value::as_u64);
+            there.is_some_and(|there| there >= connections)
+        })
     }
 
     /// Does something for each of these, a few at a time.
@@ -300,6 +286,26 @@ impl Cluster {
         let nodes = list(&said["nodes"]);
         let settled = nodes.iter().all(|node| node["settled"] == true && is_whole(&list(&node["sees"])));
         said["agree"] == true && is_whole(&nodes) && settled
+    }
+}
+
+/// Asks a node until it is as it should be; `else_why` says what is not so when [`PATIENCE`] is over.
+fn until(
+    else_why: &str,
+    pause: Duration,
+    ask: impl Fn() -> Result<Value, BenchError>,
+    is_so: impl Fn(&Value) -> bool,
+) -> Result<(), BenchError> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let said = ask()?;
+        if is_so(&said) {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            return Err(BenchError::Child(format!("{else_why}: {said}")));
+        }
+        std::thread::sleep(pause);
     }
 }
 
