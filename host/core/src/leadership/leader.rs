@@ -343,7 +343,8 @@ impl Leader {
             self.confirmed_from = now;
             let is_in_store = self.terms.home() == ChainHome::Store;
             self.doubtful_since = self.doubtful_since.or(is_in_store.then_some(self.last_turn));
-            self.peers.values_mut().for_each(|peer| peer.excuse(now));
+            let since = self.last_turn;
+            self.peers.values_mut().for_each(|peer| peer.excuse(now, since));
             self.next_beat = now;
         }
         self.last_turn = now;

@@ -202,6 +202,17 @@ fn a_follower_that_differs_hears_that_it_was_taken_out() {
 }
 
 #[test]
+fn what_only_a_follower_has_that_would_not_lead_is_not_safe() {
+    let mut group = Group::new(1);
+    group.followers.get_mut(&member(2)).unwrap().handle_lost();
+    let end = group.leader.handle_append(group.now).unwrap();
+    group.run(1_000_000);
+    assert!(group.leader.record().in_sync.is_empty(), "it is taken out");
+    let is_told_as_safe = |output: &Output| matches!(output, Output::Release(release) if release.up_to >= end && release.tier != Tier::Volatile);
+    assert!(!group.said.iter().any(|(_, output)| is_told_as_safe(output)));
+}
+
+#[test]
 fn who_is_to_lead_counts_though_there_are_enough_and_then_one_is_too_many() {
     let mut group = Group::asking(2, 1);
     let counts = *group.leader.record().in_sync.first().unwrap();
@@ -911,6 +922,27 @@ fn who_lacks_what_a_new_leader_came_with_does_not_count() {
         std::iter::from_fn(|| leader.poll()).any(|output| matches!(output, Output::Chain(Request::Create(_))))
     };
     assert!(!made(194, now + 1) && made(195, now + 2));
+}
+
+/// It gave it up for a branch that is over, and is counted by who came back from that.
+#[test]
+fn what_was_committed_is_released_again_when_those_that_count_have_it_again() {
+    let (now, me, follower) = (10_000_000, member(7), member(9));
+    let cause = (Cause::Promoted, ChainHome::Log);
+    let old = led_by(3, 1, &[], 0);
+    let record = Arc::new(old.succeeded(me, me.epoch_after(1), [follower].into(), 20, cause));
+    let (is_complete, former, has_stalled, has_died, killers) = (false, [].into(), false, true, Vec::new());
+    let promotion = Promotion { record, end: 20, committed: 17, is_complete, former, has_stalled, has_died, killers };
+    let mut leader = Leader::promoted(now, me, terms(1), promotion);
+    leader.handle_turn(now);
+    let mut released = |received| {
+        let (epoch, stamp_us, record) = (leader.epoch(), Some(now), 2);
+        let ack = Ack { epoch, stamp_us, received, applied: received, record, has_diverged: false };
+        leader.handle_message(now, Party::Member(follower), Message::Ack(ack));
+        leader.handle_turn(now + 1);
+        std::iter::from_fn(|| leader.poll()).any(|output| matches!(output, Output::Release(_)))
+    };
+    assert!(!released(3) && released(17));
 }
 
 /// The store is slow; meanwhile another branch is met, and this one goes on above both.

@@ -12,6 +12,8 @@
 //! | [`RIGHT_US`] | 400 ms | a leader has 100 ms to remove a silent follower before its right lapses |
 //! | [`PROMISE_US`] | 600 ms | outlasts the right by half, however the two clocks drift |
 //! | [`STALL_US`] | 250 ms | shorter than what the right is longer than a heartbeat |
+//! | [`SLEEP_US`] | 4 s | connections end after 5 s without a word |
+//! | [`FINDING_US`] | 2 s | gossip has to find the others first, and a dial or two |
 //! | [`SUSPECT_US`] | 2 s | a client sends again what it has at once, behind everything that a bad link loses |
 //! | [`SUSPECT_WAIT_US`] | 250 ms | who was led by the dead is answered within a second all the same |
 //! | [`PAUSE_US`] | 1 s | views go on through what is over at once, and no longer |
@@ -55,6 +57,10 @@ pub const STALL_US: u64 = 250_000;
 pub const REMOVAL_US: u64 = 300_000;
 /// The same for a follower that is heard of and takes nothing: it replays, it is not gone.
 pub const LAGGING_US: u64 = 1_000_000;
+/// Whoever stood still for so long has to find others again before it can hear of them.
+pub const SLEEP_US: u64 = 4_000_000;
+/// How long a leader that did waits for followers before it goes on without them: they may have gone on without it.
+pub const FINDING_US: u64 = 2_000_000;
 /// Views of a consistent session pause when the right has lapsed for so long.
 pub const PAUSE_US: u64 = 1_000_000;
 /// Entries that were sent and not acknowledged for so long are sent again.
@@ -106,6 +112,8 @@ const _: () = {
     assert!(PROMISE_US + HEARTBEAT_US + SUSPECT_WAIT_US <= 900_000);
     // A follower that does not answer in time is waited for once.
     assert!(SUSPECT_WAIT_US >= 2 * HEARTBEAT_US && SUSPECT_WAIT_US < REMOVAL_US && SUSPECT_WAIT_US < SUSPECT_US);
+    // Who has slept waits for longer than others, not for shorter.
+    assert!(SLEEP_US > PROMISE_US && FINDING_US > REMOVAL_US && FINDING_US > LAGGING_US);
     // A held move ends before anybody suspects anything.
     assert!(HOLD_US < SUSPICION_US);
 };

@@ -161,7 +161,7 @@ impl Leader {
         (self.began, self.confirmed_from) = (now, now);
         self.peers.values_mut().for_each(|peer| {
             peer.renew();
-            peer.excuse(now);
+            peer.excuse(now, now);
         });
         self.tell_former(whom);
         self.outputs.push_back(Output::Renewed(self.record.clone()));

@@ -3,7 +3,9 @@
 use super::suspects::Told;
 use crate::ids::Position;
 use crate::leadership::message::Ack;
-use crate::leadership::timing::{HEARTBEAT_US, LAGGING_US, PAUSE_US, REMOVAL_US, RESEND_US, next_beat};
+use crate::leadership::timing::{
+    FINDING_US, HEARTBEAT_US, LAGGING_US, PAUSE_US, REMOVAL_US, RESEND_US, SLEEP_US, next_beat,
+};
 use crate::limits;
 
 #[derive(Debug)]
@@ -29,6 +31,8 @@ pub(super) struct Peer {
     heard_at: u64,
     /// Since when it takes nothing, if there is something to take.
     progress_at: u64,
+    /// When the leader woke, if it has slept and nothing that was sent since is acknowledged.
+    woke_at: Option<u64>,
     pub has_diverged: bool,
     /// What it knows of suspects.
     pub told: Told,
@@ -48,6 +52,7 @@ impl Peer {
             lacks_until: 0,
             heard_at: now,
             progress_at: now,
+            woke_at: None,
             has_diverged: false,
             told: Told::default(),
         }
@@ -59,9 +64,12 @@ impl Peer {
         self.told = Told::default();
     }
 
-    /// The leader stood still: this one's silence was the leader's own.
-    pub fn excuse(&mut self, now: u64) {
+    /// The leader stood still, since then: this one's silence was the leader's own.
+    pub fn excuse(&mut self, now: u64, since: u64) {
         (self.heard_at, self.progress_at) = (now, now);
+        if now >= since + SLEEP_US {
+            self.woke_at = Some(now);
+        }
     }
 
     /// An entry is about to be appended after `end`.
@@ -90,6 +98,7 @@ impl Peer {
         self.record = self.record.max(ack.record);
         self.stamp_us = self.stamp_us.max(ack.stamp_us);
         self.heard_at = now;
+        self.woke_at = self.woke_at.filter(|woke| ack.stamp_us < Some(*woke));
         self.has_diverged |= ack.has_diverged;
     }
 
@@ -132,9 +141,9 @@ impl Peer {
 
     /// Whether reliable output has waited for it long enough.
     pub fn is_silent(&self, now: u64, end: Position) -> bool {
-        self.has_diverged
-            || now >= self.heard_at + REMOVAL_US
-            || self.received < end && now >= self.progress_at + LAGGING_US
+        let is_late = now >= self.heard_at + REMOVAL_US;
+        let lags = self.received < end && now >= self.progress_at + LAGGING_US;
+        self.has_diverged || !self.is_sought(now) && (is_late || lags)
     }
 
     /// Whether it may be counted: it follows, was heard of just now, and has all but the last batch.
@@ -153,7 +162,12 @@ impl Peer {
 
     /// Whether nothing is to be expected of it.
     pub fn is_lost(&self, now: u64) -> bool {
-        now >= self.heard_at + PAUSE_US
+        now >= self.heard_at + PAUSE_US && !self.is_sought(now)
+    }
+
+    /// Whether its silence says nothing yet, be it that it was heard: that may have waited here for as long as the leader slept.
+    fn is_sought(&self, now: u64) -> bool {
+        self.woke_at.is_some_and(|woke| now < woke + FINDING_US)
     }
 }
 
@@ -194,6 +208,21 @@ mod tests {
         assert_eq!(peer.is_told_until(now, 1), None, "there is a word of suspects");
         peer.renew();
         assert_eq!(peer.is_told_until(now, 0), None, "nor does it know of a new epoch");
+    }
+
+    #[test]
+    fn a_leader_that_has_slept_looks_for_its_followers_before_it_takes_them_for_gone() {
+        let (mut peer, woke) = (Peer::new(0), 3_600_000_000);
+        peer.excuse(woke, woke - SLEEP_US + 1);
+        assert!(peer.is_silent(woke + REMOVAL_US, 0), "it only stood still for a while");
+        peer.excuse(woke, 0);
+        assert!(!peer.is_silent(woke + FINDING_US - 1, 9) && !peer.is_lost(woke + FINDING_US - 1));
+        assert!(peer.is_silent(woke + FINDING_US, 9) && peer.is_lost(woke + FINDING_US));
+        peer.excuse(woke, 0);
+        peer.acknowledged(woke + 10, &ack(9), 9);
+        assert!(!peer.is_silent(woke + 10 + REMOVAL_US, 9), "that was said before");
+        peer.acknowledged(woke + 20, &Ack { stamp_us: Some(woke), ..ack(9) }, 9);
+        assert!(peer.is_silent(woke + 20 + REMOVAL_US, 9), "it was found");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::leadership::message::{Output, Release};
 use crate::leadership::record::{PartitionPolicy, Tier};
 use crate::leadership::timing::{PAUSE_US, RIGHT_US};
 
+use super::peer::Peer;
 use super::resting::Step;
 use super::{Leader, Phase};
 
@@ -37,9 +38,11 @@ impl Leader {
         self.everywhere().map_or(self.end, |everywhere| everywhere.min(self.end))
     }
 
-    /// Up to where every follower that counts has the log.
+    /// Up to where every follower that counts has the log. One that has diverged will not lead, whatever it has received: until
+    /// it is taken out nothing is safe with it.
     fn everywhere(&self) -> Option<Position> {
-        self.counted().map(|who| self.peers.get(who).map_or(0, |peer| peer.received)).min()
+        let has = |peer: &Peer| if peer.has_diverged { 0 } else { peer.received };
+        self.counted().map(|who| self.peers.get(who).map_or(0, has)).min()
     }
 
     /// Up to where the log is safe at the session's tier.
@@ -59,6 +62,12 @@ impl Leader {
     pub(super) fn release(&mut self, now: u64) {
         self.note_degraded();
         if self.is_fenced() || !self.has_right(now) {
+            return;
+        }
+        // One that counts had what was committed, and may have given it up since for a branch that is over: it is not safe
+        // there again before it is back.
+        let is_kept = self.terms.tier != Tier::Volatile || self.keeps();
+        if is_kept && self.everywhere().is_some_and(|everywhere| everywhere < self.committed) {
             return;
         }
         self.committed = self.committed.max(self.safe().min(self.end));
