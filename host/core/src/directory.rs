@@ -55,7 +55,7 @@ mod scenarios;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ringside_protocol::limits::CRITERIA_BYTES;
 
@@ -95,6 +95,8 @@ pub struct Directory {
     /// Another run of this node, which is on no ring.
     companion: Option<Node>,
     games: BTreeMap<GameName, GameFacts>,
+    /// Games of which sessions may be in the store: a version that was served answers at once, or the store has some.
+    sleepers: BTreeSet<GameName>,
     /// Whether others may serve games that it has not heard of yet.
     lacks_games: bool,
     timers: Timers<Timer>,
@@ -127,10 +129,10 @@ impl Directory {
         };
         let cluster = Cluster::alone(me);
         let (timers, out) = (Timers::default(), Outbox::default());
-        let (games, companion) = (BTreeMap::new(), None);
+        let (games, sleepers, companion) = (BTreeMap::new(), BTreeSet::new(), None);
         let rebalance = Rebalance::new(me.id);
         let mut directory =
-            Directory { me, cluster, companion, games, lacks_games: false, timers, out, parts, rebalance };
+            Directory { me, cluster, companion, games, sleepers, lacks_games: false, timers, out, parts, rebalance };
         let before = directory.cluster.clone();
         directory.enter(0, &before, true);
         directory
@@ -155,7 +157,20 @@ impl Directory {
 
     /// A game is served, or served by another version from now on. Sessions that run keep what they began with.
     pub fn handle_game(&mut self, game: GameName, facts: GameFacts) {
+        if facts.pace == Pace::Prompt {
+            self.sleepers.insert(game.clone());
+        }
         self.games.insert(game, facts);
+    }
+
+    /// Sessions of a game may be in the store, be it that its newest version ticks.
+    pub fn handle_sleepers(&mut self, game: GameName) {
+        self.sleepers.insert(game);
+    }
+
+    /// Whether sessions of a game may be in the store.
+    pub fn may_sleep(&self, game: &GameName) -> bool {
+        self.sleepers.contains(game)
     }
 
     /// Whether others may serve games that this node was not told of yet, because it has just come to them. While it may
@@ -326,6 +341,7 @@ impl Directory {
                 Timer::Superseded(name, leader) => parts.home.supersede(cx, &name, leader),
                 Timer::Recruits(session) => parts.recruits.due(cx, &parts.led, &session),
                 Timer::Followed(session) => parts.led.following_mut().due(cx, &session),
+                Timer::TakenOver(session) => cx.out.changed.push_back(session),
                 Timer::Held => parts.lists.release(cx, parts.home.term().is_complete()),
             }
             self.settle(now);
@@ -534,8 +550,8 @@ impl Directory {
     }
 
     fn split(&mut self, now: u64) -> (Context<'_>, &mut Parts) {
-        let Directory { me, cluster, games, lacks_games, timers, out, parts, .. } = self;
-        (Context { now, me: *me, cluster, games, lacks_games: *lacks_games, timers, out }, parts)
+        let Directory { me, cluster, games, sleepers, lacks_games, timers, out, parts, .. } = self;
+        (Context { now, me: *me, cluster, games, sleepers, lacks_games: *lacks_games, timers, out }, parts)
     }
 }
 

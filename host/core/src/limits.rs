@@ -148,7 +148,8 @@ pub const QUESTION_NAMES: usize = 128;
 pub const UNTOLD_ENDS: usize = 4096;
 /// Requests of other nodes that wait at a home. Beyond: refused, to be tried again.
 pub const HOME_WAITING: usize = 2 * WAITING_REQUESTS;
-/// Duplicates that a home is settling. Beyond: the next is settled when one is done; meanwhile both go on.
+/// Duplicates that a home is settling. Beyond: the leader of a further one that has to give way is told so once, and again when
+/// it says anew that it leads it.
 pub const DUPLICATES: usize = 1024;
 /// Sessions that are over that a home remembers, so that late news of them raises none and the players of lost ones
 /// can be told. Beyond: the oldest is forgotten.

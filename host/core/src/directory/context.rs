@@ -79,6 +79,8 @@ pub(super) enum Timer {
     Recruits(SessionId),
     /// A node says that it follows a session.
     Followed(SessionId),
+    /// Whoever took a session over has announced it by now, if it leads it.
+    TakenOver(SessionId),
     /// Finds were held back while lists were incomplete.
     Held,
 }
@@ -115,6 +117,8 @@ pub(super) struct Context<'a> {
     pub me: Node,
     pub cluster: &'a Cluster,
     pub games: &'a BTreeMap<GameName, GameFacts>,
+    /// Games of which sessions may be in the store.
+    pub sleepers: &'a BTreeSet<GameName>,
     /// Whether others may serve games that are not among these yet.
     pub lacks_games: bool,
     pub timers: &'a mut Timers<Timer>,

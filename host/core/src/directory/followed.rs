@@ -175,7 +175,7 @@ impl Following {
         let Some(followed) = self.0.get_mut(session) else { return };
         if followed.leader.node == from || is_home {
             followed.is_leaving = true;
-            self.due(cx, session);
+            self.let_go(cx, session);
         }
     }
 
@@ -206,11 +206,17 @@ impl Following {
             cx.out.changed.push_back(session.clone());
         }
         if followed.is_leaving {
-            cx.act(Action::Unfollow { session: session.clone(), worker: followed.worker });
-            cx.timers.set(cx.now.saturating_add(limits::END_REPEAT_US), Timer::Followed(session.clone()));
+            self.let_go(cx, session);
         } else {
             self.say(cx, session);
         }
+    }
+
+    /// Has the worker drop it, until it has.
+    fn let_go(&mut self, cx: &mut Context<'_>, session: &SessionId) {
+        let Some(followed) = self.0.get(session) else { return };
+        cx.act(Action::Unfollow { session: session.clone(), worker: followed.worker });
+        cx.timers.set(cx.now.saturating_add(limits::END_REPEAT_US), Timer::Followed(session.clone()));
     }
 
     /// Says to its leader, or to its home, that it is followed.

@@ -23,7 +23,6 @@ use super::message::{Birth, Denial, Item, Lead, Message, Name, NotHosted, Origin
 use super::over::Over;
 use super::term::{Mark, Part, SETTLE_US, Term};
 use super::types::{Open, Placed, Refusal, Replicas};
-use super::workers::Pace;
 use crate::ids::{Incarnation, Node, NodeId, SessionId};
 use crate::leadership::message::Message as Words;
 use crate::leadership::record::{ChainHome, Member};
@@ -185,8 +184,8 @@ impl Home {
             Want::Find(_) => return,
             Want::Open(open) => {
                 // One that may not be created may have been evicted.
-                let idles = cx.games.get(&open.game).is_some_and(|facts| facts.pace == Pace::Prompt);
-                let birth = (open.may_create || idles).then(|| Box::new(birth_of(&open)));
+                let may_sleep = cx.sleepers.contains(&open.game);
+                let birth = (open.may_create || may_sleep).then(|| Box::new(birth_of(&open)));
                 (name_of_open(&open), Waiter { door, number, since, birth, kind: Kind::Open })
             }
             Want::Create { birth, is_drawn } => {
@@ -292,6 +291,8 @@ impl Home {
         let Phase::Asking { pending, first, orphan } = &mut entry.phase else { return };
         pending.remove(&from);
         let lead = lead.filter(|lead| !self.over.has_ended(&lead.session));
+        // A leader that has told everything has not told of this: it says itself, when it is asked, whether it leads it by now.
+        let lead = lead.filter(|lead| lead.leader == from || !self.term.has_told_all(lead.leader));
         let (lead, lost) = match lead {
             Some(lead) if cx.cluster.present.contains(&lead.leader) => (Some(lead), None),
             lead => (None, lead),
@@ -546,7 +547,7 @@ impl Home {
                 if known.leader != from && cx.cluster.present.contains(&known.leader) =>
             {
                 let known = (**known).clone();
-                return self.settle(cx, &name, known, lead, mark);
+                self.settle(cx, &name, known, lead, mark);
             }
             // The order is still on its way to its end.
             Some(Phase::Placing(placing)) if placing.birth.is(&lead) && !lead.is_live => {}
@@ -556,16 +557,11 @@ impl Home {
     }
 
     /// Two lead one key: one goes on.
-    fn settle(&mut self, cx: &mut Context<'_>, name: &Name, known: Lead, lead: Lead, mark: Option<Mark>) -> bool {
+    fn settle(&mut self, cx: &mut Context<'_>, name: &Name, known: Lead, lead: Lead, mark: Option<Mark>) {
         if !self.is_confirmed(name) {
             // It is known from before this term or from hearsay, and may be over: no verdict in its favour. If it is
             // not over, its leader says so, and then the two are compared.
-            self.know(cx, name, lead, mark);
-            return true;
-        }
-        let key = (name.clone(), lead.leader);
-        if !self.losers.contains_key(&key) && self.losers.len() >= limits::DUPLICATES {
-            return false;
+            return self.know(cx, name, lead, mark);
         }
         let loser = if wins(&lead.claim(), &known.claim()) {
             self.know(cx, name, lead, mark);
@@ -573,10 +569,15 @@ impl Home {
         } else {
             lead
         };
-        let leader = loser.leader;
-        self.losers.insert((name.clone(), leader), loser);
-        self.supersede(cx, name, leader);
-        true
+        let (leader, session) = (loser.leader, loser.session.clone());
+        let key = (name.clone(), leader);
+        if self.losers.contains_key(&key) || self.losers.len() < limits::DUPLICATES {
+            self.losers.insert(key, loser);
+            self.supersede(cx, name, leader);
+        } else if let Some(winner) = self.known(name).map(Lead::claim) {
+            // Its end is announced after this: to wait for room here might be to wait for that.
+            cx.send(leader, Message::Superseded { session, winner });
+        }
     }
 
     /// Whether the leader itself said so in this term.

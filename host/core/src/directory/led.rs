@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::context::{Context, Timer};
 use super::followed::{Followed, Following};
+use super::home::SUCCESSION_US;
 use super::message::{Birth, Charter, Entry as Admission, Item, Lead, Message, Name, NotFollowed, NotHosted, name_of};
 use super::types::{Action, Ended, Ending, Limits, ListKey, Refusal};
 use super::workers::Workers;
@@ -483,8 +484,11 @@ impl Led {
         let dropped = self.following.handle_unfollowed(cx, session, is_over);
         let announced = dropped.as_ref().filter(|followed| followed.led.is_some());
         if let Some(tombstone) = announced.map(|it| Tombstone { list: it.charter.list(), has_ended: false }) {
-            // Whoever deposed it may have announced nothing: it was over by then.
-            self.bury(cx, session, tombstone);
+            // Whoever deposed it says so itself, perhaps in a moment: until then this node is not to say that nobody leads it. It
+            // may have announced nothing: it was over by then.
+            self.tombstones.insert(session.clone(), tombstone);
+            self.order.push_back((cx.now, session.clone()));
+            cx.timers.set(cx.now.saturating_add(SUCCESSION_US), Timer::TakenOver(session.clone()));
         }
         self.give_back(dropped);
     }

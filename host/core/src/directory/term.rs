@@ -169,6 +169,11 @@ impl Term {
         self.told.values().all(|told| told.is_complete)
     }
 
+    /// Whether a node has told everything that it leads.
+    pub fn has_told_all(&self, node: Node) -> bool {
+        self.told.get(&node).is_some_and(|told| told.is_complete)
+    }
+
     /// Whether this node must ask before it creates at this position.
     pub fn must_ask(&mut self, cx: &Context<'_>, position: Position) -> bool {
         if cx.cluster.present.len() == 1 {
