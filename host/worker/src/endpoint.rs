@@ -270,6 +270,10 @@ impl Endpoint {
         while let Some(index) = self.ready.pop_front() {
             if let Some(link) = self.links[index as usize].as_mut() {
                 link.ready = false;
+                if link.quic.is_drained() {
+                    // It is removed when its owner has heard of its end.
+                    mark(&mut link.unsent, index, |index| self.unsent.push(index));
+                }
                 return Some(LinkId { index, generation: link.generation });
             }
         }
@@ -314,6 +318,9 @@ impl Endpoint {
             return None;
         }
         let event = link.quic.poll();
+        if let Some(quic::Event::ConnectionLost { .. }) = event {
+            link.deadline = None;
+        }
         if let Some(quic::Event::Connected | quic::Event::ConnectionLost { .. }) = event
             && let Some(from) = link.handshaking.take()
         {
@@ -446,9 +453,13 @@ impl Endpoint {
         self.settle(index);
     }
 
-    /// Passes on what a link has to tell the endpoint, removes it when it is over, and arms its timer.
+    /// Passes on what a link has to tell the endpoint, removes it when it is over and its owner knows, and arms its timer.
     fn settle(&mut self, index: u32) {
         let Some(link) = self.links[index as usize].as_mut() else { return };
+        if link.ready && link.quic.is_drained() {
+            // Ends by time or by a reset are there whole at once: its owner's turn to read may be a later one.
+            return self.timers.set(index, None);
+        }
         while let Some(event) = link.quic.poll_endpoint_events() {
             let drained = event.is_drained();
             if let Some(event) = self.quic.handle_event(ConnectionHandle(index as usize), event) {

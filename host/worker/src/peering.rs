@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::command::Event;
 use crate::limits::{EVENT_BYTES, EVENTS, PEER_TURN_BYTES};
 use crate::outlet::Outlet;
-use crate::peers::{LinkError, Order, Peers, PeersConfig, SendError};
+use crate::peers::{LinkError, News, Order, Peers, PeersConfig, SendError};
 use crate::receive::Datagram;
 use crate::worker::Worker;
 
@@ -29,13 +29,16 @@ impl Worker {
 
     /// What peers sent: after players, who wait for nothing longer than a frame, and before sessions run, so that what peers
     /// acknowledge or ask for counts in this turn and its packets. A bounded number of bytes a turn: a checkpoint that
-    /// comes in takes as many turns as it needs, with due sessions between. Nothing is read where the node does not take
-    /// what was read before: then peers are held back by QUIC's windows.
+    /// comes in takes as many turns as it needs, with due sessions between. Where the node does not take what was read
+    /// before, only datagrams are read, so that nobody is taken for silent: with all else peers are held back by QUIC's windows.
     pub(crate) fn read_peers(&mut self, outlet: &mut dyn Outlet) -> bool {
         let has_room = self.has_room_for_peers();
-        let Some(peers) = self.peers.as_mut().filter(|_| has_room) else { return false };
+        let Some(peers) = self.peers.as_mut() else { return false };
         let now = outlet.now();
-        let more = peers.read(now, PEER_TURN_BYTES);
+        let more = has_room && peers.read(now, PEER_TURN_BYTES);
+        if !has_room {
+            peers.read_datagrams(now, PEER_TURN_BYTES);
+        }
         self.hand_on_news(now);
         more
     }
@@ -47,7 +50,8 @@ impl Worker {
 
     fn hand_on_news(&mut self, now: Instant) {
         while let Some((peer, news)) = self.peers.as_mut().and_then(|peers| peers.poll_news()) {
-            if !self.hear_peer(now, peer, &news) {
+            let may_be_lost = matches!(news, News::Datagram(_)) && !self.has_room_for_peers();
+            if !self.hear_peer(now, peer, &news) && !may_be_lost {
                 self.tell(Event::Peer { peer, news });
             }
         }

@@ -198,6 +198,7 @@ pub fn spawn(config: Config, socket: UdpSocket) -> Result<(WorkerHandle, JoinHan
         let own = Peer { node: config.node, worker: config.worker };
         let mut configured = membership.configure(own, &config.seed, !port.socket.may_fragment())?;
         Arc::make_mut(&mut configured.endpoint).reset_key(resets);
+        configured.ipv6 = peer_address.is_some_and(|address| address.is_ipv6());
         worker.open_to_peers(configured);
         peers = Some(PeerPort { port, looked: Instant::now(), heard: false });
     }

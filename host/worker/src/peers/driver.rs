@@ -40,6 +40,8 @@ pub struct PeersConfig {
     pub domain: String,
     /// Whether the socket never fragments, so that larger packets may be tried.
     pub unfragmented: bool,
+    /// Whether the socket is one of IPv6.
+    pub ipv6: bool,
     /// Connections at a time, at most.
     pub connections: usize,
 }
@@ -76,6 +78,7 @@ pub(crate) struct PeersHeld {
 pub(crate) struct Peers {
     own: Peer,
     domain: String,
+    ipv6: bool,
     client: quic::ClientConfig,
     endpoint: Endpoint,
     links: Links,
@@ -100,6 +103,7 @@ impl Peers {
         Peers {
             own: config.own,
             domain: config.domain,
+            ipv6: config.ipv6,
             client: config.client,
             endpoint: Endpoint::new(config.endpoint, config.server, limits, config.unfragmented),
             links: Links::new(config.own),
@@ -172,11 +176,7 @@ impl Peers {
     /// Handles what is due and reads what peers sent, up to so many bytes, with what news cost beside theirs. Answers
     /// whether more waits.
     pub fn read(&mut self, now: Instant, mut budget: usize) -> bool {
-        self.endpoint.handle_timeouts(now);
-        if self.links.next_timeout().is_some_and(|due| due <= now) {
-            self.links.handle_timeout(now);
-            self.act(now);
-        }
+        self.handle_timeouts(now);
         while let Some(link) = self.endpoint.next_ready() {
             self.read_link(now, link, &mut budget);
             if budget == 0 {
@@ -198,6 +198,21 @@ impl Peers {
         self.write_all();
         let now = outlet.now();
         self.endpoint.flush(now, outlet);
+    }
+
+    fn handle_timeouts(&mut self, now: Instant) {
+        self.endpoint.handle_timeouts(now);
+        if self.links.next_timeout().is_some_and(|due| due <= now) {
+            self.links.handle_timeout(now);
+            self.act(now);
+        }
+    }
+
+    /// What may be lost, and is late soon, where there is no room for anything else: heartbeats and acknowledgements.
+    pub fn read_datagrams(&mut self, now: Instant, mut budget: usize) {
+        self.handle_timeouts(now);
+        let links: Vec<LinkId> = self.talks.iter().flatten().map(|talk| talk.link).collect();
+        links.into_iter().for_each(|link| self.read_datagrams_of(link, &mut budget));
     }
 
     /// What was heard, oldest first.
@@ -280,6 +295,8 @@ impl Peers {
     fn dial(&mut self, now: Instant, peer: Peer, address: SocketAddr, dial: u64) {
         // Every member has this name: who it is exactly is seen when the certificate is there, so that the error is exact.
         let name = tls::any_name(&self.domain);
+        // Answers come from what the socket calls it.
+        let address = as_seen(address, self.ipv6);
         match self.endpoint.connect(now, self.client.clone(), address, &name) {
             Some(link) => {
                 self.keep(Talk::dialing(link, peer, dial));
@@ -352,6 +369,14 @@ impl Peers {
         self.detail = Some(detail);
         self.links.lost(now, link.to_bits(), end, by_peer);
         self.act(now);
+    }
+}
+
+/// An address as a socket names whoever is there.
+fn as_seen(address: SocketAddr, ipv6: bool) -> SocketAddr {
+    match address {
+        SocketAddr::V4(address) if ipv6 => SocketAddr::new(address.ip().to_ipv6_mapped().into(), address.port()),
+        address => address,
     }
 }
 

@@ -230,10 +230,10 @@ impl Links {
         if !self.peers.contains_key(&from) && self.peers.len() >= PEERS {
             return Err(End::Busy);
         }
-        let entry = self.peers.entry(from).or_insert_with(Entry::new);
-        if dial <= entry.heard {
+        if dial <= self.peers.get(&from).map_or(0, |entry| entry.heard) {
             return Err(End::Replaced);
         }
+        let entry = self.peers.entry(from).or_insert_with(Entry::new);
         let may_cross = match entry.state {
             State::Apart { .. } => false,
             State::Dialing { .. } => true,

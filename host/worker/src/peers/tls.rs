@@ -75,6 +75,7 @@ impl Membership {
             client,
             domain: self.domain.clone(),
             unfragmented,
+            ipv6: false,
             connections: PEER_CONNECTIONS,
         })
     }

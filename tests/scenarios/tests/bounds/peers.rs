@@ -178,6 +178,30 @@ fn peers_are_held_back_while_nobody_takes_what_they_said() {
     assert!(arrived.iter().zip(0..frames).all(|(body, number)| body[..] == number.to_le_bytes()));
 }
 
+/// Datagrams are: what waits for them would be late. The end of a link is told when somebody listens.
+#[test]
+fn while_nobody_takes_what_peers_said_datagrams_are_read_and_the_end_of_a_link_waits_to_be_told() {
+    let mut pair = Pair::linked();
+    pair.sides[1].is_taken = false;
+    for number in 0..5_000_u32 {
+        pair.sides[0].frame(Bytes::copy_from_slice(&number.to_le_bytes())).unwrap();
+        if number % 100 == 0 {
+            pair.settle();
+        }
+    }
+    let before = pair.sides[1].worker.held().events;
+    pair.sides[0].datagram(Bytes::from_static(b"of no session")).unwrap();
+    pair.settle();
+    assert_eq!(pair.sides[1].worker.held().events, before, "what nobody hears is let go");
+    pair.sides.iter_mut().for_each(|side| side.is_deaf = true);
+    pair.pass(3 * PEER_IDLE);
+    pair.sides[1].is_taken = true;
+    pair.pass(Duration::from_millis(100));
+    assert_eq!(pair.sides[1].downs(), [End::Unreachable]);
+    assert!(!pair.sides[1].is_up());
+    assert_eq!(pair.sides[1].datagrams(), 0, "it was read when it came");
+}
+
 #[test]
 fn a_peer_that_goes_silent_is_lost_in_time_and_dialed_again() {
     let mut pair = Pair::linked();

@@ -48,7 +48,8 @@ impl Peers {
                 Event::Stream(_) | Event::HandshakeDataReady | Event::DatagramsUnblocked => {}
             }
         }
-        if !left_off {
+        // Once more: what is long may have begun meanwhile.
+        if *budget > 0 {
             self.read_all(now, link, budget);
         }
         // After what arrived: a worker that was late does not blame its peers.
@@ -63,7 +64,7 @@ impl Peers {
     }
 
     fn read_all(&mut self, now: Instant, link: LinkId, budget: &mut usize) {
-        self.read_datagrams(link, budget);
+        self.read_datagrams_of(link, budget);
         self.read_frames(now, link, budget);
         self.read_longs(now, link, budget);
         if *budget == 0
@@ -132,7 +133,7 @@ impl Peers {
         }
     }
 
-    fn read_datagrams(&mut self, link: LinkId, budget: &mut usize) {
+    pub(super) fn read_datagrams_of(&mut self, link: LinkId, budget: &mut usize) {
         let Some(peer) = self.talk(link).and_then(|talk| talk.peer) else { return };
         while *budget > 0
             && let Some(body) = self.endpoint.link(link).and_then(|quic| quic.datagrams().recv())
