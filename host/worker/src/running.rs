@@ -167,12 +167,6 @@ impl Worker {
         self.update_followers(index);
     }
 
-    /// Nothing is due but words to followers.
-    fn beat(&mut self, now: Instant, index: usize) {
-        self.with_leader_beside(now, index, |_, _| ());
-        self.flush_if_needed(index);
-    }
-
     fn run_tick(&mut self, now: Instant, index: usize) {
         let Some(session) = self.sessions[index].as_mut() else { return };
         let late = session.tick_lateness(now);

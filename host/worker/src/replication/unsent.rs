@@ -34,6 +34,11 @@ impl Unsent {
         self.due.get_or_insert(now + GATHERING);
     }
 
+    /// Something of one of them leaves now: so does the rest.
+    pub fn hurry(&mut self, now: Instant) {
+        self.due = self.due.map(|due| due.min(now));
+    }
+
     /// It is not led here any more.
     pub fn forget(&mut self, index: usize) {
         self.turn.retain(|other| *other != index);
@@ -69,6 +74,11 @@ mod tests {
         assert!(unsent.take_due(begun + GATHERING / 2).is_empty());
         assert_eq!(unsent.take_due(begun + GATHERING), [1, 3]);
         assert_eq!(unsent.next_wake(), None);
+        unsent.hurry(begun);
+        assert_eq!(unsent.next_wake(), None, "there is nothing");
+        unsent.gather(begun, 4);
+        unsent.hurry(begun);
+        assert_eq!(unsent.take_due(begun), [4]);
         unsent.push(1);
         assert_eq!(unsent.take_turn(), [1]);
     }

@@ -41,7 +41,20 @@ impl Worker {
         }
     }
 
-    /// The same, if it has any, or the leader holds something back that may kill the process.
+    /// Nothing is due but words to followers.
+    pub(crate) fn beat(&mut self, now: Instant, index: usize) {
+        let gathers =
+            |worker: &mut Worker| worker.lead_mut(index).is_some_and(|lead| lead.is_gathered && lead.has_unsent());
+        let gathered = gathers(self);
+        self.with_leader_beside(now, index, |_, _| ());
+        if gathered && !gathers(self) {
+            // In place of the heartbeat: what others have gathered leaves with it.
+            self.replication.unsent.hurry(now);
+        }
+        self.flush_if_needed(index);
+    }
+
+    /// Its entries are to be sent when the turn ends, if it has any, or its leader holds something back that may kill the process.
     pub(crate) fn flush_if_needed(&mut self, index: usize) {
         if self.lead_mut(index).is_some_and(|lead| lead.has_to_flush()) {
             self.flush_later(index);
