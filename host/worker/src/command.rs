@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use ringside_core::durable::object::Item;
@@ -489,6 +490,8 @@ pub enum Event {
         session: SessionId,
         /// By this record.
         record: Arc<Record>,
+        /// In how long its next timer is due, if that is so soon that others may have found it due while it was led.
+        due: Option<Duration>,
     },
     /// A guest's signal to another session.
     Signal {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ringside_core::durable::object::Checkpoint;
+use ringside_core::idle::{IDLE_AFTER_US, timer_margin_us};
 use ringside_core::ids::{Epoch, Position, SessionId};
 use ringside_core::leadership::record::Record;
 use ringside_core::recording::EndReason;
@@ -171,7 +172,11 @@ impl Worker {
 
     /// A session is evicted: nothing of it stays here.
     pub(crate) fn evicted(&mut self, now: Instant, index: usize, record: Arc<Record>) {
+        // An operator has it evicted where none is idle, too.
+        let usual = || Duration::from_micros(timer_margin_us(IDLE_AFTER_US));
+        let margin = self.idleness.map_or_else(usual, |idleness| idleness.timer_margin);
         let Some(mut session) = self.take(index) else { return };
+        let due = session.timer_in(now).filter(|timer| *timer < margin);
         let id = session.id.clone();
         if let Some(lead) = session.lead.take() {
             self.replication.last.let_go(&lead.terms, &record);
@@ -183,6 +188,6 @@ impl Worker {
         }
         self.finish_recording(now, &mut session, EndReason::GoesOn);
         tracing::debug!(session = %id, position = record.position, "the session is evicted");
-        self.tell(Event::Evicted { session: id, record });
+        self.tell(Event::Evicted { session: id, record, due });
     }
 }

@@ -162,6 +162,8 @@ pub(crate) struct Session {
     pub(crate) fold: Fold,
     pub(crate) seats: Vec<Option<Seat>>,
     pub(crate) usage: Usage,
+    /// Messages that it had taken from those who sat in it when it came to be led here.
+    inputs_before: u64,
     /// Its leadership, where others follow.
     pub(crate) lead: Option<Box<Lead>>,
     /// What is left of the last one, where it has none now.
@@ -281,6 +283,7 @@ impl Session {
             fold,
             seats: Vec::new(),
             usage: Usage::default(),
+            inputs_before: 0,
             lead: None,
             rested: None,
             rebuild: None,
@@ -331,6 +334,7 @@ impl Session {
         let slots: Vec<(Slot, u64, u64)> =
             session.fold.slots().map(|state| (state.slot, state.last_input, state.outputs.last())).collect();
         let end = session.fold.position();
+        session.inputs_before = slots.iter().map(|(_, last_input, _)| last_input).sum();
         for (slot, last_input, last_output) in slots {
             session.take_seat(slot, now);
             session.seat_mut(slot).into_iter().for_each(|seat| seat.was_there = true);
@@ -391,6 +395,11 @@ impl Session {
         let linked = std::mem::take(&mut lead.linked);
         self.rested = Some(Box::new(lead.rest()));
         Some(linked)
+    }
+
+    /// Player inputs that it has taken, as far as whoever leads it can know: of two sessions of a key the one with more goes on.
+    pub(crate) fn inputs(&self) -> u64 {
+        self.inputs_before + self.usage.messages_in + self.usage.datagrams_in
     }
 
     /// The branch that its numbers belong to.

@@ -331,7 +331,7 @@ impl Worker {
             Command::Counts { reply } => {
                 let count = |session: &Session| Count {
                     session: session.id.clone(),
-                    inputs: session.usage.messages_in + session.usage.datagrams_in,
+                    inputs: session.inputs(),
                     call_us: session.usage.call_us,
                 };
                 reply(self.sessions.iter().flatten().map(|session| count(session)).collect());
@@ -447,9 +447,9 @@ impl Worker {
         if self.endpoint.has_waiting() || self.endpoint.has_ready() || !self.working.is_empty() {
             return Some(now);
         }
+        let peers = self.peers.as_ref();
         // Held back, they wait for the node.
-        let peers = self.peers.as_ref().filter(|_| self.has_room_for_peers());
-        if peers.is_some_and(|peers| peers.has_work()) {
+        if peers.is_some_and(|peers| peers.has_work()) && self.has_room_for_peers() {
             return Some(now);
         }
         let peers = peers.and_then(|peers| peers.next_timeout());

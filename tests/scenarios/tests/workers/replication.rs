@@ -268,6 +268,14 @@ impl Group {
         answers.recv_timeout(PATIENCE).unwrap()
     }
 
+    /// Player inputs that a session has taken, as its leader says.
+    fn inputs(&self, leader: Member, id: &SessionId) -> u64 {
+        let (answer, answers) = sync_channel(1);
+        self.tell(leader, Command::Counts { reply: Box::new(move |counts: Vec<_>| _ = answer.send(counts)) });
+        let counts = answers.recv_timeout(PATIENCE).expect("an answer");
+        counts.into_iter().find(|count| count.session == *id).expect("it is led there").inputs
+    }
+
     fn replication(&self, node: u64, id: &SessionId) -> Box<ReplicationReport> {
         self.show(node, id).expect("a session").replication.expect("it is replicated")
     }
@@ -316,6 +324,29 @@ fn a_follower_goes_on_where_a_leader_ended() {
     group.kill(2);
     let (last, _) = group.until_promoted(&id);
     assert_eq!((last, leaders(&group, 3)), (group.member(3), vec![leader, last]));
+}
+
+#[test]
+fn what_all_sessions_append_in_a_turn_goes_to_a_follower_in_one_frame() {
+    const SESSIONS: u64 = 30;
+    const TICKS: u64 = 40;
+    let mut group = Group::start(2, "arena");
+    for number in 1..=SESSIONS {
+        group.create(&session(number), 1, &[2]);
+        group.until_in_sync(&session(number), 1);
+    }
+    let counted = |group: &Group| {
+        let counters = group.running[&group.member(1)].handle.counters();
+        let entries = (1..=SESSIONS).map(|number| group.replication(1, &session(number)).committed).sum::<u64>();
+        (counters.turns.load(Relaxed), counters.peer_frames_out.load(Relaxed), entries)
+    };
+    let before = counted(&group);
+    let first = group.replication(1, &session(1)).committed;
+    group.until_committed(1, &session(1), first + TICKS);
+    let after = counted(&group);
+    let (turns, frames, entries) = (after.0 - before.0, after.1 - before.1, after.2 - before.2);
+    assert!(entries >= TICKS * SESSIONS / 2, "{entries}");
+    assert!(frames <= turns && frames * 5 <= entries, "{frames} frames in {turns} turns for {entries} entries");
 }
 
 #[test]
@@ -511,7 +542,11 @@ fn a_player_who_waits_at_the_follower_loses_nothing_with_the_leader() {
     talker.until_standing_by(&mut group);
     let before = talker.replies();
     group.kill(1);
-    group.until_promoted(&id);
+    let (leader, _) = group.until_promoted(&id);
+    assert!(
+        group.inputs(leader, &id) >= before,
+        "who settles between two of a key knows what was said to its leaders before"
+    );
     group.pump("replies of the new leader", || talker.replies() > before + 100);
     let told = talker.finish(&mut group);
     println!("{told:?}");
