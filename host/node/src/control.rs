@@ -34,6 +34,7 @@ use crate::chains::NotBegun;
 use crate::cluster::wire::Probe;
 use crate::handover::messages::Cluster;
 use crate::limits::{CONTROL_ANSWER, CONTROL_QUEUE, END_ANSWER};
+use crate::pace::every;
 pub use desk::{Companion, Desk, Identity, Outlet};
 pub use port::{Port, Usage};
 
@@ -662,7 +663,7 @@ impl Control {
 pub async fn run(mut desk: Desk, mut queue: mpsc::Receiver<Message>) {
     let start = Instant::now();
     let now = || start.elapsed().as_micros() as u64;
-    let mut load = tokio::time::interval(LOAD_INTERVAL);
+    let mut load = every(LOAD_INTERVAL);
     loop {
         let due = desk.next_timeout().map(|due| start + Duration::from_micros(due));
         tokio::select! {

@@ -20,6 +20,7 @@ pub mod limits;
 pub mod metrics;
 pub mod node;
 pub mod operator;
+pub mod pace;
 pub mod play;
 pub mod priority;
 pub mod random;

@@ -13,9 +13,10 @@ use ringside_core::recording::About;
 use ringside_worker::replication::Kept;
 use ringside_worker::{PartHead, Piece};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::Instant;
 
 use crate::limits::{RECORDER_BATCHES, RECORDER_BYTES, SEGMENT_AGE, SEGMENT_BYTES, SEGMENTS};
+use crate::pace::every;
 use crate::store::{Segment, Store};
 
 /// What the recorder has counted since its start.
@@ -188,8 +189,7 @@ struct Writer {
 
 impl Writer {
     async fn run(mut self, mut queue: mpsc::Receiver<Item>) {
-        let mut clock = tokio::time::interval(SEGMENT_AGE / 4);
-        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut clock = every(SEGMENT_AGE / 4);
         loop {
             tokio::select! {
                 item = queue.recv() => match item {

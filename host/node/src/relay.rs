@@ -5,7 +5,7 @@
 //! What is under way is bounded by credit, both ways, as `ringside_worker::relay` says; datagrams that find no room are
 //! dropped.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -89,14 +89,42 @@ struct Inlet {
 
 /// What comes out of it.
 struct Outflow {
-    stream: UnboundedReceiver<Relayed>,
+    stream: FromPlayer,
     datagrams: Receiver<Bytes>,
+}
+
+/// All that is not a datagram.
+struct FromPlayer {
+    /// What came before there was a leader: no more than the player has credit for.
+    early: VecDeque<Relayed>,
+    queue: UnboundedReceiver<Relayed>,
+}
+
+impl FromPlayer {
+    /// Waits until the player is gone, and keeps what else comes.
+    async fn gone(&mut self) -> Reason {
+        loop {
+            match self.queue.recv().await {
+                Some(Relayed::Closed(reason)) => return reason,
+                Some(other) => self.early.push_back(other),
+                None => return Reason::Closed,
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Option<Relayed> {
+        match self.early.pop_front() {
+            Some(early) => Some(early),
+            None => self.queue.recv().await,
+        }
+    }
 }
 
 impl Inlet {
     fn new() -> (Inlet, Outflow) {
-        let ((stream, from_player), (datagrams, datagrams_from_player)) =
+        let ((stream, queue), (datagrams, datagrams_from_player)) =
             (mpsc::unbounded_channel(), mpsc::channel(RELAY_DATAGRAMS));
+        let from_player = FromPlayer { early: VecDeque::new(), queue };
         (Inlet { stream, datagrams }, Outflow { stream: from_player, datagrams: datagrams_from_player })
     }
 
@@ -136,17 +164,22 @@ impl Relays {
     /// Begins a relay for a player at a worker.
     pub fn begin(&self, worker: WorkerId, handle: WorkerHandle, order: RelayOrder) {
         let name = (worker, order.relay);
-        let (inlet, outflow) = Inlet::new();
+        let (inlet, mut outflow) = Inlet::new();
         self.lock().insert(name, inlet);
         let (endpoint, open, places) = (self.endpoint.clone(), Arc::clone(&self.open), self.places.clone());
         let place = places.take();
         self.runtime.spawn(async move {
             let outlet = Outlet { handle, relay: order.relay, credit: Arc::default() };
+            let let_in = async {
+                let _turn = places.turn().await;
+                connect(&endpoint, order).await
+            };
             let leader = match &place {
-                Some(_) => {
-                    let _turn = places.turn().await;
-                    connect(&endpoint, order).await
-                }
+                // One who is gone is let in nowhere: a connection that came later would take the seat from where they are by then.
+                Some(_) => tokio::select! {
+                    reason = outflow.stream.gone() => Err(reason),
+                    leader = let_in => leader,
+                },
                 None => Err(Reason::Overloaded),
             };
             let reason = match leader {
@@ -311,7 +344,7 @@ impl Leader {
             return Reason::Overloaded;
         }
         let up = async {
-            while let Some(what) = from_player.recv().await {
+            while let Some(what) = from_player.next().await {
                 match what {
                     Relayed::Stream(bytes) => {
                         let length = bytes.len();

@@ -28,6 +28,7 @@ use crate::config::Config;
 use crate::control::{Control, Identity, Port, Usage};
 use crate::durable::NodeLog;
 use crate::limits::WORKER_EVENTS;
+use crate::pace::every;
 use crate::priority;
 use crate::recorder::Recorder;
 use crate::relay::{RelayCounters, Relays};
@@ -255,7 +256,7 @@ impl Workers {
 
     /// Returns when a thread has ended, which none does before [`Workers::stop`] unless it broke: which one.
     pub async fn broken(&self) -> String {
-        let mut look = tokio::time::interval(LOOK);
+        let mut look = every(LOOK);
         loop {
             look.tick().await;
             if let Some(worker) = self.threads.iter().position(JoinHandle::is_finished) {
@@ -414,6 +415,7 @@ mod tests {
     use ringside_worker::peers::{Order, Peer};
 
     use super::*;
+    use crate::durable::recovery::Wanted;
     use crate::scratch::Scratch;
     use crate::state_directory::StateDirectory;
     use crate::store::Store;
@@ -434,7 +436,7 @@ mod tests {
         let identity =
             Identity { node, generation: 1, started: std::time::Instant::now(), certificate: certificate.sha256() };
         let run = Node { id: NodeId(node), generation: 1 };
-        let (recorder, chains) = (Recorder::start(Store::memory()), Chains::new(Store::memory()));
+        let (recorder, chains) = (Recorder::start(Store::memory()), Chains::new(Store::memory(), Wanted::queue().0));
         let keeping = Keeping { recorder, chains, log: NodeLog::start(Store::memory(), run) };
         let (workers, _) =
             Workers::start(&config, identity, &certificate, secret, &tokens, control, keeping).expect("workers");

@@ -19,11 +19,11 @@ use chitchat::{
 };
 use ringside_core::membership::GOSSIP_MEMORY_US;
 use tokio::sync::{mpsc, watch};
-use tokio::time::MissedTickBehavior;
 
 use super::seal::{OVERHEAD, Seal};
 use super::secret::ClusterSecret;
 use crate::limits::{GOSSIP_VALUE_BYTES, GOSSIP_VALUES};
+use crate::pace::every;
 
 /// How often a node gossips, and how often snapshots are taken.
 pub const INTERVAL: Duration = Duration::from_millis(100);
@@ -205,8 +205,7 @@ async fn run(
     mut values: mpsc::Receiver<(String, String)>,
     snapshots: &watch::Sender<Snapshot>,
 ) {
-    let mut tick = tokio::time::interval(INTERVAL);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut tick = every(INTERVAL);
     let mut last = Instant::now();
     let mut ended = std::pin::pin!(handle.termination_watcher());
     loop {

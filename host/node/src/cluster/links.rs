@@ -12,7 +12,7 @@ mod speak;
 mod tls;
 
 use std::collections::HashMap;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -193,6 +193,8 @@ struct Shared<M> {
     peers: Mutex<HashMap<Node, Peer<M>>>,
     /// Turns of those who greet this node, and places of the links that others made.
     greetings: Arc<Semaphore>,
+    /// How many of those are under way, by address.
+    greeting: Mutex<HashMap<IpAddr, usize>>,
     places: Arc<Semaphore>,
     counters: LinkCounters,
 }
@@ -285,6 +287,7 @@ impl<M: Serialize + DeserializeOwned + Send + 'static> Links<M> {
             inbox,
             peers: Mutex::new(HashMap::new()),
             greetings: Arc::new(Semaphore::new(LINK_GREETINGS)),
+            greeting: Mutex::default(),
             places: Arc::new(Semaphore::new(LINKS)),
             counters: LinkCounters::default(),
         });

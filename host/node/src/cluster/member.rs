@@ -19,6 +19,7 @@ use super::pulse::Pulses;
 use super::wire::Message;
 use crate::control::Control;
 use crate::limits::{MEMBER_ORDERS, REFUSED_RUNS};
+use crate::pace::every;
 
 /// How often loads are exchanged.
 const SECOND: Duration = Duration::from_secs(1);
@@ -177,7 +178,7 @@ struct Task {
 impl Task {
     async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
         let mut snapshots = self.parts.gossip.snapshots();
-        let mut second = tokio::time::interval(SECOND);
+        let mut second = every(SECOND);
         loop {
             self.put_out().await;
             let due = self.membership.next_timeout().map(|due| self.started + Duration::from_micros(due));

@@ -24,6 +24,7 @@ use crate::control::{self, Companion, SessionName};
 use crate::operator::Desk;
 use crate::operator::away::WIDEST;
 use crate::operator::giving::{Given, Giving, Occasion};
+use crate::pace::every;
 
 /// How long the successor may take to say what it is.
 const GREETING: Duration = Duration::from_secs(10);
@@ -200,7 +201,7 @@ async fn accompany(desk: &Desk, node: Node, (contacts, passage): (Contacts, Opti
 
 /// Hears the successor, and tells it of the cluster, until it is silent or gone: why it is to be abandoned.
 async fn listen(desk: &Desk, node: Node, mouth: &Mouth, ear: &mut Ear) -> String {
-    let mut tell = tokio::time::interval(SAID);
+    let mut tell = every(SAID);
     let (mut heard_at, mut looked_at) = (Instant::now(), Instant::now());
     loop {
         tokio::select! {

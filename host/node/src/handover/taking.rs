@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::control::{self, Companion, Control};
 use crate::hex;
 use crate::node::{Begun, Kept, NodeError, Running};
+use crate::pace::every;
 use crate::state_directory::find_node;
 
 /// How long the old process may take to answer.
@@ -179,7 +180,7 @@ async fn take_sessions(
     former: Node,
     view: &mut Arc<View>,
 ) -> Option<Sockets> {
-    let mut alive = tokio::time::interval(ALIVE);
+    let mut alive = every(ALIVE);
     loop {
         tokio::select! {
             heard = ear.next() => match heard? {

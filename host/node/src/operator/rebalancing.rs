@@ -12,6 +12,7 @@ use ringside_core::rebalance::Going;
 use super::Desk;
 use super::giving::{Given, Giving, Occasion};
 use crate::control::SessionName;
+use crate::pace::every;
 
 /// How often a wave begins, at most.
 const WAVE: Duration = Duration::from_secs(1);
@@ -21,8 +22,7 @@ const WIDEST: usize = 16;
 /// Gives sessions away until it is dropped.
 pub async fn rebalance(desk: &Desk) {
     let mut giving = Giving::new(WIDEST);
-    let mut waves = tokio::time::interval(WAVE);
-    waves.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut waves = every(WAVE);
     loop {
         waves.tick().await;
         // One that has too much to do is asked again.

@@ -6,6 +6,8 @@ use ringside_client::{Client, Event, SendError};
 use ringside_protocol::ids::Slot;
 use serde::Serialize;
 
+use crate::pace::every;
+
 /// How often a brain is asked for something of its own accord.
 const PACE: Duration = Duration::from_millis(20);
 /// Messages that may be unacknowledged before a bot stops to talk.
@@ -76,7 +78,7 @@ impl Tally {
 pub async fn play(mut client: Client, mut brain: Box<dyn Brain>, until: Option<Instant>) -> Tally {
     let mut tally = Tally::default();
     let mut last_view = None;
-    let mut pace = tokio::time::interval(PACE);
+    let mut pace = every(PACE);
     brain.attached(client.attachment().slot);
     loop {
         if until.is_some_and(|until| Instant::now() >= until) {

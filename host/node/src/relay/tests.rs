@@ -256,7 +256,7 @@ fn datagrams_that_find_no_room_are_dropped_and_counted_and_hold_nothing_up() {
     (0..RELAY_DATAGRAMS + 3).for_each(|number| inlet.take(datagram(number), &counters));
     inlet.take(Relayed::Took(1), &counters);
     assert_eq!(counters.dropped.load(Ordering::Relaxed), 3);
-    assert_eq!(outflow.stream.try_recv().ok(), Some(Relayed::Took(1)));
+    assert_eq!(outflow.stream.queue.try_recv().ok(), Some(Relayed::Took(1)));
     let waiting: Vec<u8> = std::iter::from_fn(|| outflow.datagrams.try_recv().ok()).map(|bytes| bytes[0]).collect();
     assert_eq!(waiting, (0..RELAY_DATAGRAMS as u8).collect::<Vec<_>>());
     inlet.take(datagram(7), &counters);

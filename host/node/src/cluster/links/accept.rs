@@ -1,9 +1,11 @@
 //! The accepting end of links: who is let in, and what they send. Everything that a stranger can hold open has a bound
 //! or a deadline; a member may fill its link's window, no more.
 
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, PoisonError};
 
 use quinn::{Connection, Incoming, SendStream};
+use ringside_worker::endpoint::address_group;
 use ringside_worker::peers::frame::agree;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -11,6 +13,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Arrival, CLOSED, GREETING, Greeting, Hello, Refusal, Shared, count, frame, say, tls};
+use crate::limits::LINK_ADDRESS_GREETINGS;
 
 /// Accepts until the endpoint is closed.
 pub(super) async fn run<M: Serialize + DeserializeOwned + Send + 'static>(shared: Arc<Shared<M>>) {
@@ -20,13 +23,16 @@ pub(super) async fn run<M: Serialize + DeserializeOwned + Send + 'static>(shared
             let _ = incoming.retry();
             continue;
         }
-        let Ok(greeting) = Arc::clone(&shared.greetings).try_acquire_owned() else {
+        let turn = Arc::clone(&shared.greetings).try_acquire_owned().ok();
+        let share = turn.is_some().then(|| Share::take(&shared, incoming.remote_address().ip())).flatten();
+        let (Some(turn), Some(share)) = (turn, share) else {
             count(&shared.counters.refused);
             incoming.refuse();
             continue;
         };
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
+            let greeting = (turn, share);
             let deadline = Instant::now() + GREETING;
             match timeout_at(deadline, greet(&shared, incoming)).await {
                 Ok(Some(Greeted::Welcome(connection, hello, place))) => {
@@ -46,6 +52,37 @@ pub(super) async fn run<M: Serialize + DeserializeOwned + Send + 'static>(shared
                 Ok(None) | Err(_) => count(&shared.counters.refused),
             }
         });
+    }
+}
+
+/// One of an address's greetings, until it is dropped.
+struct Share<M> {
+    shared: Arc<Shared<M>>,
+    address: IpAddr,
+}
+
+impl<M> Share<M> {
+    fn take(shared: &Arc<Shared<M>>, address: IpAddr) -> Option<Share<M>> {
+        let address = address_group(address);
+        let mut greeting = shared.greeting.lock().unwrap_or_else(PoisonError::into_inner);
+        let share = greeting.entry(address).or_default();
+        if *share >= LINK_ADDRESS_GREETINGS {
+            return None;
+        }
+        *share += 1;
+        Some(Share { shared: Arc::clone(shared), address })
+    }
+}
+
+impl<M> Drop for Share<M> {
+    fn drop(&mut self) {
+        let mut greeting = self.shared.greeting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(share) = greeting.get_mut(&self.address) {
+            *share -= 1;
+            if *share == 0 {
+                greeting.remove(&self.address);
+            }
+        }
     }
 }
 

@@ -12,10 +12,11 @@ use std::time::Duration;
 use quinn::{Connection, SendStream};
 use ringside_core::ids::Node;
 use serde::Serialize;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::tls::{IDLE, KEEP_ALIVE};
 use super::{CLOSED, Destination, FrameError, GREETING, Queues, Shared, count, frame, say};
+use crate::pace::every;
 
 /// How long to wait before connecting to a peer again: doubles from the first to the last.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
@@ -159,8 +160,7 @@ impl Line {
     }
 
     async fn next<M>(&mut self, queues: &mut Queues<M>) -> Next<M> {
-        let mut look = interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut look = every(LOOK);
         let connection = self.connection.clone();
         let (mut lost, mut unused) = (std::pin::pin!(connection.closed()), std::pin::pin!(sleep(UNUSED)));
         loop {

@@ -8,7 +8,7 @@ use ringside_test_support::wait::{until, within};
 
 use super::*;
 use crate::cluster::inbox;
-use crate::limits::{LINK_FRAME_BYTES, LINK_INBOX};
+use crate::limits::{LINK_ADDRESS_GREETINGS, LINK_FRAME_BYTES, LINK_INBOX};
 
 pub(super) struct Started {
     pub links: Links<(u32, String)>,
@@ -40,6 +40,7 @@ fn start_as(secret: &ClusterSecret, certified: u64, hello: impl Fn(SocketAddr) -
             inbox: shared.inbox.clone(),
             peers: Mutex::new(HashMap::new()),
             greetings: Arc::clone(&shared.greetings),
+            greeting: Mutex::default(),
             places: Arc::clone(&shared.places),
             counters: LinkCounters::default(),
         });
@@ -283,6 +284,13 @@ async fn links_and_those_who_begin_are_bounded() {
     let error = one.links.greet(two.address).await.unwrap_err();
     assert!(matches!(error, LinkError::Unreachable { .. }), "{error}");
     drop(turns);
+    // Others are let in where one address has as many as it may.
+    let address = IpAddr::from([127, 0, 0, 1]);
+    for (other, is_let_in) in [(IpAddr::from([192, 0, 2, 1]), true), (address, false)] {
+        *shared.greeting.lock().unwrap() = HashMap::from([(other, LINK_ADDRESS_GREETINGS)]);
+        assert_eq!(one.links.greet(two.address).await.is_ok(), is_let_in, "{other}");
+    }
+    shared.greeting.lock().unwrap().clear();
     assert!(one.links.greet(two.address).await.is_ok());
 }
 
