@@ -54,6 +54,8 @@ pub struct Served {
     pub version: u32,
     /// Its module, ready.
     pub module: Module,
+    /// Whether sessions of it, or of a version before, may be in the store.
+    pub may_sleep: bool,
 }
 
 /// What a push did.
@@ -123,7 +125,7 @@ impl Catalogue {
         self.store.put_module(module.hash(), bytes).await?;
         let version = Version { module: module.hash(), size_bytes: module.size_bytes() as u64, pushed_ms: now_ms() };
         let (number, new) = self.store.push(&game, &version).await?;
-        let served = Served { game: game.clone(), version: number, module: module.clone() };
+        let served = self.served(game.clone(), number, module.clone()).await?;
         self.serve(served.clone());
         drop(turn);
         let info = Pushed {
@@ -143,6 +145,12 @@ impl Catalogue {
     pub fn games(&self) -> Vec<GameInfo> {
         let games = self.games.read().unwrap_or_else(PoisonError::into_inner);
         games.values().map(info).collect()
+    }
+
+    /// The tier of a game's sessions, by its newest version.
+    pub fn tier(&self, game: &GameName) -> Option<Tier> {
+        let games = self.games.read().unwrap_or_else(PoisonError::into_inner);
+        games.get(game).map(|served| served.module.description().tier)
     }
 
     /// The newest version of every game and its module, in order.
@@ -205,7 +213,7 @@ impl Catalogue {
         // Where the store is shared the version is there already.
         let version = Version { module: hash, size_bytes: module.size_bytes() as u64, pushed_ms: now_ms() };
         self.store.put_version(game, number, &version).await?;
-        let served = Served { game: game.clone(), version: number, module };
+        let served = self.served(game.clone(), number, module).await?;
         self.serve(served.clone());
         Ok(served)
     }
@@ -214,7 +222,13 @@ impl Catalogue {
         let Some((number, version)) = self.store.versions(game).await?.pop() else { return Ok(None) };
         let bytes = self.store.module(version.module).await?;
         let module = self.compile(bytes).await?;
-        Ok(Some(Served { game: game.clone(), version: number, module }))
+        Ok(Some(self.served(game.clone(), number, module).await?))
+    }
+
+    /// A version that ticks puts none of its sessions into the store; of those before there may be some.
+    async fn served(&self, game: GameName, version: u32, module: Module) -> Result<Served, StoreError> {
+        let may_sleep = module.description().tick_rate == 0 || version > 1 && self.store.has_evicted(&game).await?;
+        Ok(Served { game, version, module, may_sleep })
     }
 
     async fn compile(&self, bytes: Bytes) -> Result<Module, PushError> {

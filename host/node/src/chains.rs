@@ -12,6 +12,7 @@ use ringside_core::leadership::record::Record;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
+use crate::durable::recovery::Wanted;
 use crate::limits::CHAIN_QUESTIONS;
 use crate::store::{Store, StoreError};
 
@@ -32,14 +33,15 @@ const OPEN_PAUSES: [Duration; 4] =
 #[derive(Clone)]
 pub struct Chains {
     store: Store,
+    wanted: Wanted,
     runtime: Handle,
     places: Arc<Semaphore>,
 }
 
 impl Chains {
-    /// Of a store. To be called on the runtime that is to speak to it.
-    pub fn new(store: Store) -> Chains {
-        Chains { store, runtime: Handle::current(), places: Arc::new(Semaphore::new(CHAIN_QUESTIONS)) }
+    /// Of a store. What somebody wants that is not over goes to recovery. To be called on the runtime that is to speak to the store.
+    pub fn new(store: Store, wanted: Wanted) -> Chains {
+        Chains { store, wanted, runtime: Handle::current(), places: Arc::new(Semaphore::new(CHAIN_QUESTIONS)) }
     }
 
     /// The runtime that speaks to the store.
@@ -82,14 +84,16 @@ impl Chains {
         });
     }
 
-    /// Whether a session of this key is not over, by its records.
+    /// Whether a session of this key, which somebody wants, is not over, by its records.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn is_open(&self, game: GameName, key: SessionKey) -> Result<bool, StoreError> {
         // No session is of this incarnation.
         let none = SessionId { game, key, incarnation: Incarnation(0) };
-        Ok(self.store.open_of_key(&none).await?.is_some())
+        let open = self.store.open_of_key(&none).await?;
+        open.iter().for_each(|open| self.wanted.note(open));
+        Ok(open.is_some())
     }
 
     /// Begins a chain; `answer` is called once: with an error the session must not begin. One that is `durable` does not
@@ -113,7 +117,10 @@ impl Chains {
         for pause in OPEN_PAUSES.into_iter().filter(|_| durable) {
             match self.store.open_of_key(&first.session).await.map_err(failed)? {
                 None => break,
-                Some(other) if pause.is_zero() => return Err(NotBegun::Open(other)),
+                Some(other) if pause.is_zero() => {
+                    self.wanted.note(&other);
+                    return Err(NotBegun::Open(other.session));
+                }
                 Some(_) => tokio::time::sleep(pause).await,
             }
         }
@@ -170,7 +177,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_chain_is_begun_by_one_node_and_added_to() {
-        let chains = Chains::new(Store::memory());
+        let chains = Chains::new(Store::memory(), Wanted::queue().0);
         assert_eq!(begun(&chains, first(1)).await, Ok(()));
         assert_eq!(begun(&chains, first(1)).await, Ok(()), "the same again");
         assert!(
@@ -189,7 +196,7 @@ mod tests {
 
     #[tokio::test]
     async fn questions_beyond_the_bound_are_not_asked() {
-        let chains = Chains::new(Store::memory());
+        let chains = Chains::new(Store::memory(), Wanted::queue().0);
         let places: Vec<_> = (0..CHAIN_QUESTIONS).map(|_| chains.places.clone().try_acquire_owned().unwrap()).collect();
         assert!(begun(&chains, first(1)).await.is_err());
         let (answer, answered) = oneshot::channel();

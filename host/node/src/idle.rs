@@ -9,20 +9,21 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use ringside_core::directory::Origin;
+use ringside_core::directory::{Charter, Origin, Refusal};
 use ringside_core::idle::due::{Due, Order, Watch};
 use ringside_core::idle::evicted::{self, Evicted};
 use ringside_core::idle::look_every_us;
 use ringside_core::ids::{Node, SessionId, WorkerId};
-use ringside_core::leadership::record::{Record, Tier};
+use ringside_core::leadership::record::{Cause, Record, Tier};
 use ringside_worker::Create;
 use ringside_worker::command::Resting;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::catalogue::Catalogue;
 use crate::control::{Control, ControlError, Message};
+use crate::durable::recovery::Wanted;
 use crate::limits::IDLE_QUEUE;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// Sessions that are on their way into the store or out of it at a time; others wait in the queue.
 const TASKS: usize = 64;
@@ -35,8 +36,8 @@ pub enum Word {
     Rest(WorkerId, Box<Resting>, Bytes),
     /// A session is to begin, unless one of its key was evicted.
     Look(WorkerId, Box<Create>, Origin),
-    /// A session was evicted by this record.
-    Evicted(Arc<Record>),
+    /// A session was evicted by this record. In how long its next timer is due, if that is soon.
+    Evicted(Arc<Record>, Option<Duration>),
     /// A session is over, for the run that led it; where its chain is in the store, it is not if another leads it by that.
     Ended(SessionId, Option<Node>),
 }
@@ -57,6 +58,8 @@ pub struct Parts {
     pub catalogue: Arc<Catalogue>,
     /// Whether timers could not be looked for when that was tried last: it is said once.
     pub is_away: AtomicBool,
+    /// What looks after sessions that are not over and that nobody leads.
+    pub wanted: Wanted,
 }
 
 impl Idle {
@@ -73,7 +76,7 @@ impl Idle {
 }
 
 /// The time, µs since 1970.
-fn now_us() -> u64 {
+pub(crate) fn now_us() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64)
 }
 
@@ -132,7 +135,14 @@ impl Parts {
         match word {
             Word::Rest(worker, resting, charter) => self.rest(worker, *resting, charter).await,
             Word::Look(worker, create, origin) => self.look(worker, create, origin, place).await,
-            Word::Evicted(record) => {
+            Word::Evicted(record, due) => {
+                if let Some(due) = due {
+                    // Whoever found it due as it was led still has taken it out of the index.
+                    let due = Due { at_us: now_us() + due.as_micros() as u64, session: record.session.clone() };
+                    if let Err(error) = self.store.put_due(&due).await {
+                        tracing::warn!(session = %due.session, %error, "a timer of an evicted session may not be seen");
+                    }
+                }
                 // Older states are of no use to anybody. A newer one may be there by now.
                 let Some(name) = evicted::name_by(&record) else { return };
                 if let Err(error) = self.store.forget_evicted(&record.session, ..name).await {
@@ -208,13 +218,42 @@ impl Parts {
         }
     }
 
+    /// Whether a session that nobody leads is over. A durable one that is not goes on when its leader is found to be gone; others
+    /// were lost with theirs.
+    async fn is_over(&self, session: &SessionId) -> bool {
+        let is_open = async {
+            let newest = self.store.newest_record(session).await?;
+            let Some(open) = newest.filter(|newest| newest.cause != Cause::Ended) else { return Ok(false) };
+            if open.is_at_rest() {
+                return Ok(true);
+            }
+            let states = self.store.states_of(session).await?;
+            let charters = states.iter().filter_map(|state| postcard::from_bytes::<Charter>(&state.charter).ok());
+            let is_durable = charters.into_iter().any(|charter| is_kept(charter.terms().tier));
+            if is_durable {
+                self.wanted.note(&open);
+            }
+            Ok::<bool, StoreError>(is_durable)
+        };
+        match is_open.await {
+            Ok(is_open) => !is_open,
+            Err(error) => {
+                tracing::debug!(%session, %error, "whether it is over is asked again");
+                false
+            }
+        }
+    }
+
     /// Has a session go on whose timer is due, wherever. Whether that is done.
     async fn wake(&self, due: &Due) -> bool {
         let SessionId { game, key, .. } = due.session.clone();
         match self.control.open(game, key).await {
             Ok(_) => {}
-            // It is over.
-            Err(ControlError::Refused(ringside_core::directory::Refusal::NoSuchSession(..))) => {}
+            Err(ControlError::Refused(Refusal::NoSuchSession(..) | Refusal::Lost(_))) => {
+                if !self.is_over(&due.session).await {
+                    return false;
+                }
+            }
             Err(error) => {
                 tracing::debug!(session = %due.session, %error, "a session whose timer is due is asked for again");
                 return false;

@@ -105,6 +105,9 @@ pub const LINK_FRAME_BYTES: usize = 256 << 10;
 pub const LINK_PEERS: usize = 1024;
 /// Handshakes and greetings of nodes at a time. Beyond: the connection is refused.
 pub const LINK_GREETINGS: usize = 64;
+/// Those of one address (IPv6: of one /64), a quarter of all. Beyond: the connection is refused, so that a stranger keeps no node
+/// out.
+pub const LINK_ADDRESS_GREETINGS: usize = 16;
 /// Links that others made, at a time. Beyond: refused.
 pub const LINKS: usize = 2048;
 /// Messages of all links that wait to be handed on. Beyond: the links wait, and whoever sends on them behind QUIC's window.
@@ -139,6 +142,9 @@ pub const DEPARTED: usize = 1024;
 /// Questions about chains of leadership records that are with the store. Beyond: a session that would begin is refused, and
 /// other questions are asked again when their time is over.
 pub const CHAIN_QUESTIONS: usize = 256;
+/// Sessions that somebody wants and that are not over by their records, and for whose leaders it is looked. Beyond: a further
+/// one is not looked after until it is asked for again.
+pub const WANTED: usize = 1_024;
 /// Words that wait for the task of idle sessions. Beyond: what would be evicted stays in memory for longer, and a session that
 /// would begin is refused for the moment.
 pub const IDLE_QUEUE: usize = 1_024;

@@ -112,6 +112,7 @@ mod tests {
     use crate::config::Config;
     use crate::control::{Control, Identity};
     use crate::durable::NodeLog;
+    use crate::durable::recovery::Wanted;
     use crate::recorder::Recorder;
     use crate::scratch::Scratch;
     use crate::state_directory::find_node;
@@ -143,7 +144,7 @@ mod tests {
         let secret = ClusterSecret::generate(std::time::SystemTime::now()).expect("a secret");
         let tokens = TokenKey::new(secret.token_key()).expect("a key");
         let (control, _queue) = Control::queue(Default::default());
-        let (recorder, chains) = (Recorder::start(Store::memory()), Chains::new(Store::memory()));
+        let (recorder, chains) = (Recorder::start(Store::memory()), Chains::new(Store::memory(), Wanted::queue().0));
         let run = ringside_core::ids::Node { id: ringside_core::ids::NodeId(1), generation: 1 };
         let keeping = Keeping { recorder, chains, log: NodeLog::start(Store::memory(), run) };
         let identity =

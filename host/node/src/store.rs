@@ -17,6 +17,8 @@ mod location;
 mod logs;
 mod records;
 
+pub use records::record_name;
+
 use std::path::Path;
 use std::sync::Arc;
 

@@ -250,6 +250,11 @@ impl Chain {
         self.tracks.get(session).is_some_and(|epochs| epochs.contains_key(&epoch))
     }
 
+    /// The newest epoch of a session of which it has something.
+    pub fn newest_epoch(&self, session: &SessionId) -> Option<Epoch> {
+        self.tracks.get(session)?.keys().next_back().copied()
+    }
+
     /// Whether it has anything of a session, beside that it was about to begin.
     pub fn has_any(&self, session: &SessionId) -> bool {
         self.tracks.contains_key(session)

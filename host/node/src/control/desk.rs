@@ -191,6 +191,9 @@ impl Desk {
     pub fn serve(&mut self, served: Served) {
         if served.replaces(self.games.get(&served.game)) {
             self.directory.handle_game(served.game.clone(), served.facts());
+            if served.may_sleep {
+                self.directory.handle_sleepers(served.game.clone());
+            }
             if let Some(former) = self.games.insert(served.game.clone(), served) {
                 self.keep_former(former.module);
             }
@@ -401,7 +404,7 @@ impl Desk {
             }
             Event::Idle { session } => self.idles(worker, session),
             Event::Resting(resting) => self.rest(worker, resting),
-            Event::Evicted { session, record } => self.evicted(now, &session, record),
+            Event::Evicted { session, record, due } => self.evicted(now, &session, record, due),
             Event::Overran(moved) => self.punish(now, worker, moved),
             Event::Signal { source, to, body } => self.signal(now, source, &to, body),
             Event::ToHome { .. }

@@ -59,7 +59,15 @@ impl Bench {
         let mut desk = Desk::new(identity, Limits { sessions: 100 }, false, ports);
         let sandbox = Sandbox::new(SandboxConfig { cache_directory: None, warm_sessions: Some(4) }).unwrap();
         let module = sandbox.upload(&guests::module("pong")).unwrap();
-        desk.handle(0, Message::Game(Served { game: "pong".parse().unwrap(), version: 1, module: module.clone() }));
+        desk.handle(
+            0,
+            Message::Game(Served {
+                game: "pong".parse().unwrap(),
+                version: 1,
+                module: module.clone(),
+                may_sleep: true,
+            }),
+        );
         Bench { desk, module, told }
     }
 

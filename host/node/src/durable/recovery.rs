@@ -3,6 +3,9 @@
 //! earlier runs before anybody is let in; those of others, when they are gone for [`GONE`], the node that the ring names
 //! for the log. A run that was believed to be gone and is not finds the seal, and begins another log: all are read, and the
 //! newest must be sealed (`Recovery::is_fenced`). Two that try the same are settled by conditional create: the seal, and the record.
+//!
+//! **A log names what its run led, but not always all of it**: a node may be killed between a session's record and the object
+//! that names it. So a session that somebody wants ([`Wanted`]) is looked after by its record as well.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,11 +16,14 @@ use ringside_core::directory::Charter;
 use ringside_core::durable::LogName;
 use ringside_core::durable::object::{Checkpoint, Opened};
 use ringside_core::durable::recovery::{self, Chain, Start};
+use ringside_core::idle::evicted::Evicted;
 use ringside_core::ids::{Epoch, ModuleHash, Node, Position, SessionId, WorkerId};
-use ringside_core::leadership::record::{Cause, ChainHome, Member, Record};
+use ringside_core::leadership::newer;
+use ringside_core::leadership::record::{Cause, ChainHome, Member, Record, Tier};
 use ringside_core::log::Input;
 use ringside_sandbox::{State, StateError};
 use ringside_worker::durable::Restore;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::NodeLog;
@@ -26,7 +32,9 @@ use super::logs::Logs;
 use crate::catalogue::Catalogue;
 use crate::chains::Chains;
 use crate::control::{Control, ControlError, Recovering};
-use crate::store::{Store, StoreError};
+use crate::idle::now_us;
+use crate::limits::WANTED;
+use crate::store::{Store, StoreError, record_name};
 
 /// How long a run must not be seen before others take over its durable sessions.
 pub const GONE: Duration = Duration::from_secs(10);
@@ -50,11 +58,35 @@ enum NotNow {
     Settling,
     #[error("its module: {0}")]
     Module(String),
+    /// Who leads it cannot be known, so nobody does: whoever might would be the second, or go on without what came after.
+    #[error("object {name} is needed to know who leads it, and it is missing: a log has entries of epoch {}", .epoch.number)]
+    MissingRecord {
+        /// The record that must have been.
+        name: String,
+        /// The epoch that it began.
+        epoch: Epoch,
+    },
     #[error("{0}")]
     OtherRelease(String),
     /// By its newest record, if it has one.
     #[error("{0}")]
     Lost(String, Option<Box<Record>>),
+}
+
+/// Where what a session goes on from was found.
+struct Source {
+    /// In the logs of this run, or by what it led last.
+    run: Node,
+    /// In the store, where nobody led it.
+    asleep: Option<Asleep>,
+}
+
+/// A session that nobody led.
+struct Asleep {
+    /// Since when, µs since 1970: its time has gone on.
+    at_us: u64,
+    /// What the directory needs.
+    charter: Bytes,
 }
 
 /// What became of a session.
@@ -64,6 +96,24 @@ enum Outcome {
     Recovered,
     /// It is over, or another leads it or takes it over.
     LeftAlone,
+}
+
+/// A way to recovery for sessions that somebody wants and that are not over by their records; cheap to clone. Whoever wants
+/// one asks again: what finds no room comes again.
+#[derive(Clone)]
+pub struct Wanted(mpsc::Sender<(SessionId, Node)>);
+
+impl Wanted {
+    /// A way to a recovery that is started later.
+    pub fn queue() -> (Wanted, mpsc::Receiver<(SessionId, Node)>) {
+        let (wanted, queue) = mpsc::channel(WANTED);
+        (Wanted(wanted), queue)
+    }
+
+    /// Somebody wants the session of this record, its newest. Never waits.
+    pub fn note(&self, newest: &Record) {
+        let _ = self.0.try_send((newest.session.clone(), newest.leader.node));
+    }
 }
 
 /// What takes over.
@@ -89,19 +139,22 @@ pub struct Recovery {
 impl Recovery {
     /// Takes over the earlier runs of this node, then, as long as it runs, those of nodes that are gone; and clears what nobody
     /// needs of their logs.
-    pub async fn run(self) {
+    pub async fn run(self, wanted: mpsc::Receiver<(SessionId, Node)>) {
         let done = Done::default();
         let clearing = Clearing { me: self.me, store: self.store.clone(), done: Arc::clone(&done) };
-        tokio::join!(self.take_over_all(&done), clearing.run());
+        tokio::join!(self.take_over_all(&done, wanted), clearing.run());
     }
 
-    async fn take_over_all(&self, done: &Done) {
+    async fn take_over_all(&self, done: &Done, mut queue: mpsc::Receiver<(SessionId, Node)>) {
         self.own(done).await;
         self.control.recovered().await;
         let mut unseen: BTreeMap<Node, Instant> = BTreeMap::new();
         let mut said = BTreeSet::new();
+        let (mut wanted, mut unseen_leaders) = (BTreeMap::new(), BTreeMap::new());
         loop {
             tokio::time::sleep(LOOK).await;
+            take_wanted(&mut queue, &mut wanted);
+            self.take_over_wanted(&mut wanted, &mut unseen_leaders).await;
             let Ok(runs) = self.unfinished(done, |run| run != self.me).await else { continue };
             unseen.retain(|run, _| runs.contains_key(run));
             let Ok(presence) = self.control.presence(runs.keys().copied().collect()).await else { continue };
@@ -116,10 +169,84 @@ impl Recovery {
                     gone.insert(run, logs);
                 }
             }
-            for run in self.not_cleared(done, gone).await {
-                self.take_over(run, done, &mut said).await;
+            let runs = self.not_cleared(done, gone).await;
+            self.take_over_runs(runs, done, &mut said).await;
+        }
+    }
+
+    /// The later runs of a node first: what they have of a session tells whether its newest record is there.
+    async fn take_over_runs(&self, runs: Vec<Node>, done: &Done, said: &mut BTreeSet<LogName>) {
+        let mut unknown = BTreeSet::new();
+        for run in runs.into_iter().rev() {
+            self.take_over(run, done, said, &mut unknown).await;
+        }
+    }
+
+    /// Of sessions that somebody wants those whose leader's run is gone go on here, or are over. No log need name them.
+    async fn take_over_wanted(&self, wanted: &mut BTreeMap<SessionId, Node>, unseen: &mut BTreeMap<Node, Instant>) {
+        let leaders: BTreeSet<Node> = wanted.values().copied().collect();
+        let Ok(presence) = self.control.presence(leaders.iter().copied().collect()).await else { return };
+        let seen = leaders.into_iter().zip(presence);
+        let absent: BTreeSet<Node> = seen.filter(|(_, presence)| !presence.is_present).map(|(run, _)| run).collect();
+        // Who leads one is there: that it is not found yet is another matter.
+        wanted.retain(|_, leader| absent.contains(leader));
+        unseen.retain(|run, _| absent.contains(run));
+        let mut gone = BTreeSet::new();
+        for run in absent {
+            let since = *unseen.entry(run).or_insert_with(Instant::now);
+            if self.is_former(run) || since.elapsed() >= GONE {
+                gone.insert(run);
             }
         }
+        let mut logs = Logs::new(self.store.clone());
+        let due: Vec<(SessionId, Node)> = wanted.extract_if(.., |_, leader| gone.contains(leader)).collect();
+        for (session, run) in due {
+            match self.recover_wanted(&mut logs, run, &session).await {
+                Ok(Outcome::Recovered) => {
+                    tracing::info!(%session, %run, "a durable session that somebody wants goes on here")
+                }
+                Ok(Outcome::LeftAlone) => {}
+                Err(NotNow::Lost(why, by)) => self.lose(session, run, why, by),
+                Err(why) => tracing::warn!(%session, %run, %why, "a durable session goes on when it is wanted again"),
+            }
+        }
+    }
+
+    /// Has one of them go on that no log names. With one that a log of the run names it goes on as with all of that run; what was
+    /// not durable is lost with its leader, as its tier says.
+    async fn recover_wanted(&self, logs: &mut Logs, run: Node, session: &SessionId) -> Result<Outcome, NotNow> {
+        let is_named = |logs: &Logs| logs.of(run).any(|(_, log)| log.opened(session).is_some() || log.has_any(session));
+        for sealed_by in [None, Some(self.me)] {
+            logs.read(run, sealed_by).await?;
+            if is_named(logs) {
+                return Ok(Outcome::LeftAlone);
+            }
+            let is_durable = self.tier_of(session).await? == Some(Tier::Durable);
+            let newest = self.store.newest_record(session).await?.filter(|newest| newest.leader.node == run);
+            let Some(newest) = newest.filter(|_| is_durable) else { return Ok(Outcome::LeftAlone) };
+            self.is_newest(logs, &newest).await?;
+        }
+        self.recover(logs, run, session, None).await
+    }
+
+    /// The tier of a session that no log names: it was evicted once, or has just begun and is as its game's sessions are now.
+    async fn tier_of(&self, session: &SessionId) -> Result<Option<Tier>, StoreError> {
+        let states = self.store.states_of(session).await?;
+        let newest = states.iter().max_by_key(|state| state.checkpoint.position);
+        let charter = newest.and_then(|state| postcard::from_bytes::<Charter>(&state.charter).ok());
+        Ok(charter.map(|charter| charter.terms().tier).or_else(|| self.catalogue.tier(&session.game)))
+    }
+
+    /// Whether no log of a later run of the node has more of a session than its newest record knows.
+    async fn is_newest(&self, logs: &mut Logs, record: &Record) -> Result<(), NotNow> {
+        let leader = record.leader.node;
+        let is_later = |run: &Node| run.id == leader.id && run.generation > leader.generation;
+        let runs: BTreeSet<Node> = self.store.logs().await?.into_iter().map(|log| log.run).filter(is_later).collect();
+        for run in runs {
+            logs.read(run, None).await?;
+            knows_newest(logs, run, record)?;
+        }
+        Ok(())
     }
 
     fn is_former(&self, run: Node) -> bool {
@@ -155,14 +282,13 @@ impl Recovery {
             Ok(runs) => runs,
             Err(error) => return tracing::error!(%error, "the logs of this node's earlier runs are looked for later"),
         };
-        let mut said = BTreeSet::new();
-        for run in self.not_cleared(done, runs).await {
-            self.take_over(run, done, &mut said).await;
-        }
+        let runs = self.not_cleared(done, runs).await;
+        self.take_over_runs(runs, done, &mut BTreeSet::new()).await;
     }
 
-    /// Takes over a run; its logs are done with when nothing of them is left to be tried again.
-    async fn take_over(&self, run: Node, done: &Done, said: &mut BTreeSet<LogName>) {
+    /// Takes over a run; its logs are done with when nothing of them is left to be tried again. Of some sessions it is `unknown`
+    /// who leads them: their newest records are missing.
+    async fn take_over(&self, run: Node, done: &Done, said: &mut BTreeSet<LogName>, unknown: &mut BTreeSet<SessionId>) {
         let mut logs = Logs::new(self.store.clone());
         if let Err(error) = logs.read(run, Some(self.me)).await {
             return tracing::warn!(%run, %error, "the log of a run that is gone is read again");
@@ -198,12 +324,21 @@ impl Recovery {
             }
         }
         for (session, opened) in sessions {
+            if unknown.contains(&session) {
+                waits += 1;
+                continue;
+            }
             match self.recover(&mut logs, run, &session, opened).await {
                 Ok(Outcome::Recovered) => recovered.push(session),
                 Ok(Outcome::LeftAlone) => {}
                 Err(NotNow::Lost(why, by)) => self.lose(session, run, why, by),
                 Err(why) => {
                     waits += 1;
+                    if let NotNow::MissingRecord { .. } = why {
+                        tracing::error!(%session, %run, %why, "a durable session does not go on");
+                        unknown.insert(session);
+                        continue;
+                    }
                     tracing::warn!(%session, %run, %why, "a durable session goes on later");
                 }
             }
@@ -322,6 +457,7 @@ impl Recovery {
             let may_seal = leader.id == self.me.id || self.began.elapsed() >= GONE;
             logs.read(leader, Some(self.me).filter(|_| may_seal)).await?;
         }
+        knows_newest(logs, run, &record)?;
         if !self.is_fenced(logs, &record).await? {
             logs.forget(leader);
             return Err(NotNow::Led(leader));
@@ -329,8 +465,8 @@ impl Recovery {
         if presence.iter().skip(1).any(|presence| presence.is_present) {
             return Err(NotNow::Followed);
         }
-        let (start, state) = loop {
-            let Some((start, from)) = self.start(logs, run, &record).await? else {
+        let (start, state, asleep) = loop {
+            let Some((start, Source { run: from, asleep })) = self.start(logs, run, &record).await? else {
                 return Err(NotNow::Lost(recovery::Lost::NoBeginning.to_string(), Some(Box::new(record))));
             };
             // A later run that led it has it all: it goes on with that one's log. What the run that led it last has nothing of is in
@@ -339,7 +475,7 @@ impl Recovery {
                 return Ok(Outcome::LeftAlone);
             }
             match state_of(&start).await {
-                Ok(state) => break (start, state),
+                Ok(state) => break (start, state, asleep),
                 // It is whole, and what came before may be deleted already.
                 Err((.., error @ StateError::Version { .. })) => return Err(NotNow::OtherRelease(error.to_string())),
                 Err((epoch, position, error)) => {
@@ -352,12 +488,16 @@ impl Recovery {
             tracing::error!(%session, position, end = start.end, "entries are missing: the session goes on without what came after");
         }
         let seal = logs.newest(run).map_or(0, |(_, log)| log.next_number() - 1);
-        self.go_on(session, opened, record, (start, state), seal).await
+        let charter = opened.map(|opened| opened.charter).or_else(|| Some(asleep.as_ref()?.charter.clone()));
+        let charter = charter.and_then(|charter| postcard::from_bytes::<Charter>(&charter).ok());
+        let slept =
+            asleep.map_or(Duration::ZERO, |asleep| Duration::from_micros(now_us().saturating_sub(asleep.at_us)));
+        self.go_on(session, charter, record, (start, state, slept), seal).await
     }
 
     /// From where a session goes on that a run led, and whose log that is. One that was evicted before goes on from there, if the
     /// run had not written more.
-    async fn start(&self, logs: &mut Logs, run: Node, record: &Record) -> Result<Option<(Start, Node)>, NotNow> {
+    async fn start(&self, logs: &mut Logs, run: Node, record: &Record) -> Result<Option<(Start, Source)>, NotNow> {
         let runs: BTreeSet<Node> = record.lineage.terms().iter().map(|term| Node::of_epoch(term.epoch)).collect();
         // Who led it before wrote nothing of it any more when another began to: that log needs no seal.
         for run in runs {
@@ -369,13 +509,14 @@ impl Recovery {
         let states = self.store.states_of(&record.session).await?;
         let start = recovery::start(record, |epoch, last| {
             if let Some(start) = logs.start(&record.session, epoch, last) {
-                return Some((start, Node::of_epoch(epoch)));
+                return Some((start, Source { run: Node::of_epoch(epoch), asleep: None }));
             }
             let is_useless = |at: &Checkpoint| logs.is_distrusted(&record.session, at.epoch, at.position);
             let is_it = |state: &Checkpoint| state.epoch == epoch && state.position <= last && !is_useless(state);
-            let state = states.iter().map(|state| &state.checkpoint).filter(|state| is_it(state));
-            let checkpoint = Box::new(state.max_by_key(|state| state.position)?.clone());
-            Some((Start::at(checkpoint), run))
+            let states = states.iter().filter(|state| is_it(&state.checkpoint));
+            let Evicted { checkpoint, charter, at_us, .. } =
+                states.max_by_key(|state| state.checkpoint.position)?.clone();
+            Some((Start::at(Box::new(checkpoint)), Source { run, asleep: Some(Asleep { at_us, charter }) }))
         });
         Ok(start.ok())
     }
@@ -384,16 +525,15 @@ impl Recovery {
     async fn go_on(
         &self,
         session: &SessionId,
-        opened: Option<Opened>,
+        charter: Option<Charter>,
         record: Record,
-        (start, state): (Start, Option<Arc<State>>),
+        (start, state, slept): (Start, Option<Arc<State>>, Duration),
         seal: u64,
     ) -> Result<Outcome, NotNow> {
         let module = module_of(state.as_deref(), &start);
         let no_start = "its log does not begin with a start";
         let module = module.ok_or_else(|| NotNow::Lost(no_start.to_owned(), Some(Box::new(record.clone()))))?;
         let module = self.catalogue.ready(module).await.map_err(|error| NotNow::Module(error.to_string()))?;
-        let charter = opened.and_then(|opened| postcard::from_bytes::<Charter>(&opened.charter).ok());
         let recovering = Recovering { session: session.clone(), charter, leader: record.leader };
         let (worker, terms) = self.control.recover(recovering).await?;
         let me = Member { node: self.me, worker };
@@ -401,7 +541,7 @@ impl Recovery {
         let cause = (Cause::Recovered { seal }, ChainHome::Store);
         let next = record.succeeded(me, epoch, BTreeSet::new(), start.end, cause);
         let made = self.store.try_record(&next).await;
-        let restore = Box::new(Restore { module, terms, record: Arc::new(next), state, start, slept: Duration::ZERO });
+        let restore = Box::new(Restore { module, terms, record: Arc::new(next), state, start, slept });
         match made {
             Ok(true) => self.control.restore(worker, restore).await?,
             Ok(false) => {
@@ -436,6 +576,25 @@ impl Recovery {
     }
 }
 
+/// Whether what is taken for a session's newest record is that, as far as the logs of a run tell: nothing of an epoch is in a log
+/// before its record was made.
+fn knows_newest(logs: &Logs, run: Node, record: &Record) -> Result<(), NotNow> {
+    let later = logs.of(run).filter_map(|(_, log)| log.newest_epoch(&record.session)).max();
+    match later.filter(|epoch| newer(*epoch, record.epoch)) {
+        Some(epoch) => Err(NotNow::MissingRecord { name: record_name(&record.session, record.number + 1), epoch }),
+        None => Ok(()),
+    }
+}
+
+/// Takes what waits, as far as there is room.
+fn take_wanted(queue: &mut mpsc::Receiver<(SessionId, Node)>, wanted: &mut BTreeMap<SessionId, Node>) {
+    while let Ok((session, leader)) = queue.try_recv() {
+        if wanted.len() < WANTED || wanted.contains_key(&session) {
+            wanted.insert(session, leader);
+        }
+    }
+}
+
 /// The state that a session goes on from; or which of its checkpoints is of no use, and why.
 async fn state_of(start: &Start) -> Result<Option<Arc<State>>, (Epoch, Position, StateError)> {
     let steps: Vec<(Epoch, Position, Bytes)> =
@@ -463,4 +622,28 @@ fn module_of(state: Option<&State>, start: &Start) -> Option<ModuleHash> {
         _ => None,
     };
     state.map(State::module).or_else(begun)
+}
+
+#[cfg(test)]
+mod tests {
+    use ringside_core::ids::NodeId;
+
+    use super::*;
+
+    #[test]
+    fn sessions_beyond_the_bound_are_looked_after_when_they_are_asked_for_again() {
+        let leader = Member { node: Node { id: NodeId(1), generation: 1 }, worker: WorkerId(0) };
+        let newest = |key: usize| Record::first(format!("echo/{key}@0000000000000001").parse().unwrap(), leader);
+        let ((asks, mut queue), mut wanted) = (Wanted::queue(), BTreeMap::new());
+        (0..=WANTED).for_each(|key| asks.note(&newest(key)));
+        take_wanted(&mut queue, &mut wanted);
+        assert_eq!(wanted.len(), WANTED, "nobody waits for room");
+        asks.note(&newest(WANTED));
+        take_wanted(&mut queue, &mut wanted);
+        assert!(wanted.len() == WANTED && !wanted.contains_key(&newest(WANTED).session));
+        wanted.pop_first();
+        asks.note(&newest(WANTED));
+        take_wanted(&mut queue, &mut wanted);
+        assert!(wanted.contains_key(&newest(WANTED).session));
+    }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant};
 
 use ringside_core::directory::Limits;
-use ringside_core::ids::{Certificate, Node, NodeId, WorkerId};
+use ringside_core::ids::{Certificate, Node, NodeId, SessionId, WorkerId};
 use ringside_core::membership::PeerPorts;
 use ringside_worker::authority::{Authority, Keys};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -28,7 +28,7 @@ use crate::cluster::versions;
 use crate::config::Config;
 use crate::control::{self, Control, Desk, Identity, Message};
 use crate::durable::NodeLog;
-use crate::durable::recovery::Recovery;
+use crate::durable::recovery::{Recovery, Wanted};
 use crate::handover::Upgrades;
 use crate::handover::channel::Sockets;
 use crate::handover::taking::Succession;
@@ -64,6 +64,7 @@ pub struct Begun {
     recorder: Recorder,
     control: Control,
     chains: Chains,
+    wanted: mpsc::Receiver<(SessionId, Node)>,
     log: NodeLog,
     workers: Workers,
     /// Where each worker is reached, and whether it is the penalty worker.
@@ -92,7 +93,8 @@ impl Begun {
         let load_us = Arc::<AtomicU64>::default();
         let (control, queue) = Control::queue(Arc::clone(&load_us));
         let (idle, idle_queue) = Idle::queue();
-        let chains = Chains::new(store.clone());
+        let (wanted, wanted_queue) = Wanted::queue();
+        let chains = Chains::new(store.clone(), wanted.clone());
         let me = Node { id: NodeId(identity.node), generation: identity.generation };
         let log = NodeLog::start(store.clone(), me);
         let keeping = Keeping { recorder: recorder.clone(), chains: chains.clone(), log: log.clone() };
@@ -112,6 +114,7 @@ impl Begun {
             control: control.clone(),
             catalogue: Arc::clone(&catalogue),
             is_away: AtomicBool::default(),
+            wanted,
         };
         tokio::spawn(idle::run(parts, idle_queue, config.idle_after));
         loaded.into_iter().for_each(|served| desk.serve(served));
@@ -129,6 +132,7 @@ impl Begun {
             recorder,
             control,
             chains,
+            wanted: wanted_queue,
             log,
             workers,
             addresses,
@@ -218,7 +222,7 @@ impl Begun {
     /// The cluster before whoever expects answers of it; `node.json` last, because who reads it expects answers.
     async fn enter(self, sockets: Sockets, succeeding: Option<Succeeding>) -> Result<Running, NodeError> {
         let Begun { config, state, token, identity, certificate, secret, tokens, store, catalogue, .. } = self;
-        let Begun { recorder, control, chains, log, workers, addresses, desk, .. } = self;
+        let Begun { recorder, control, chains, wanted, log, workers, addresses, desk, .. } = self;
         let spare = sockets.try_clone().map_err(NodeError::System)?;
         let Sockets { door: _, resolve, admin, links, gossip } = sockets;
         let state = Arc::new(state);
@@ -294,7 +298,7 @@ impl Begun {
             log: log.clone(),
             began: tokio::time::Instant::now(),
         };
-        let recovery = tokio::spawn(recovery.run());
+        let recovery = tokio::spawn(recovery.run(wanted));
         let games = Games::new(Arc::clone(&catalogue), control.clone());
         let (leaving, upgrades) = (Leaving::default(), Upgrades::default());
         let (certified, shown) = watch::channel(Shown::from(&certificate));

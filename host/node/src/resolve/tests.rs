@@ -128,7 +128,7 @@ fn control(certificate: Certificate) -> Control {
     let mut desk = Desk::new(identity, Limits { sessions: 100 }, false, BTreeMap::from([(WorkerId(0), port)]));
     let sandbox = Sandbox::new(SandboxConfig { cache_directory: None, warm_sessions: Some(4) }).unwrap();
     let module = sandbox.upload(&guests::module("echo")).unwrap();
-    desk.handle(0, Message::Game(Served { game: "echo".parse().unwrap(), version: 1, module }));
+    desk.handle(0, Message::Game(Served { game: "echo".parse().unwrap(), version: 1, module, may_sleep: true }));
     tokio::spawn(control::run(desk, queue));
     control
 }

@@ -45,6 +45,15 @@ impl Store {
         Ok(None)
     }
 
+    /// Whether the store has the state of any session of a game.
+    ///
+    /// # Errors
+    /// [`StoreError::Backend`].
+    pub async fn has_evicted(&self, game: &GameName) -> Result<bool, StoreError> {
+        let listed = self.objects.list_with_delimiter(Some(&ObjectPath::from("evicted").join(game.as_str()))).await?;
+        Ok(!listed.common_prefixes.is_empty())
+    }
+
     /// The states of a session that the store has, of which the newest need not count.
     ///
     /// # Errors

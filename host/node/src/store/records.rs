@@ -169,11 +169,11 @@ impl Store {
         Ok(objects.iter().filter_map(|object| session(&object.location)).collect())
     }
 
-    /// Another session of a session's key whose records do not say that it is over.
+    /// Another session of a session's key whose records do not say that it is over: its newest.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn open_of_key(&self, session: &SessionId) -> Result<Option<SessionId>, StoreError> {
+    pub async fn open_of_key(&self, session: &SessionId) -> Result<Option<Record>, StoreError> {
         let listed = self.objects.list_with_delimiter(Some(&key_path(session))).await?;
         let incarnations = listed.common_prefixes.iter().filter_map(|prefix| {
             let incarnation = u64::from_str_radix(prefix.filename()?, 16).ok()?;
@@ -181,8 +181,8 @@ impl Store {
         });
         for other in incarnations.filter(|other| other != session) {
             let newest = self.newest_record(&other).await?;
-            if newest.is_some_and(|newest| newest.cause != Cause::Ended) {
-                return Ok(Some(other));
+            if let Some(open) = newest.filter(|newest| newest.cause != Cause::Ended) {
+                return Ok(Some(open));
             }
         }
         Ok(None)
@@ -206,6 +206,11 @@ fn records_path(session: &SessionId) -> ObjectPath {
 
 fn key_path(session: &SessionId) -> ObjectPath {
     ObjectPath::from("records").join(session.game.as_str()).join(session.key.as_str())
+}
+
+/// The name of the object of a record.
+pub fn record_name(session: &SessionId, number: u64) -> String {
+    record_path(session, number).to_string()
 }
 
 fn record_path(session: &SessionId, number: u64) -> ObjectPath {
@@ -295,7 +300,7 @@ mod tests {
         let again = SessionId { incarnation: Incarnation(2), ..first.session.clone() };
         assert_eq!(store.newest_record(&again).await.unwrap(), None, "another session of the key");
         assert_eq!(store.recorded().await.unwrap(), [first.session.clone()].into());
-        assert_eq!(store.open_of_key(&again).await.unwrap(), Some(first.session.clone()));
+        assert_eq!(store.open_of_key(&again).await.unwrap().map(|open| open.session), Some(first.session.clone()));
         assert_eq!(store.open_of_key(&first.session).await.unwrap(), None);
         let last = first.with_set([].into(), 7, Cause::Ended);
         assert!(store.put_record(&Record { number: 3, ..last }).await.unwrap());

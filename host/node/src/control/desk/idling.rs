@@ -115,18 +115,21 @@ impl Desk {
     }
 
     /// A session is evicted.
-    pub(super) fn evicted(&mut self, now: u64, session: &SessionId, record: Arc<Record>) {
+    pub(super) fn evicted(&mut self, now: u64, session: &SessionId, record: Arc<Record>, due: Option<Duration>) {
         if let Some(log) = &self.log {
             log.evicted(session.clone());
         }
         self.directory.handle_evicted(now, session);
         self.evictions += 1;
-        let _ = self.idling.as_ref().map(|idling| idling.idle.say(Word::Evicted(record)));
+        let said = self.idling.as_ref().map(|idling| idling.idle.say(Word::Evicted(record, due)));
+        if let (Some(Err(_)), Some(_)) = (said, due) {
+            tracing::warn!(%session, "its timer may not be seen before somebody asks for it: too much is on its way to the store");
+        }
     }
 
     /// A session is over that may have been in the store.
     pub(super) fn note_over(&mut self, session: &SessionId) {
-        let idles = self.games.get(&session.game).is_some_and(|served| served.module.description().tick_rate == 0);
+        let idles = self.directory.may_sleep(&session.game);
         let home = self.directory.charter(session).map(|charter| charter.terms().home());
         let by = (home == Some(ChainHome::Store)).then(|| self.directory.me());
         if let Some(idling) = self.idling.as_ref().filter(|_| idles)
@@ -138,7 +141,7 @@ impl Desk {
 
     /// A session is to be created: first it is looked for in the store, if one of its key may be there.
     pub(super) fn look_first(&mut self, now: u64, worker: WorkerId, create: Create, origin: Origin) {
-        let idles = create.module.description().tick_rate == 0 && origin != Origin::Drawn;
+        let idles = self.directory.may_sleep(&create.session.game) && origin != Origin::Drawn;
         let Some(idling) = self.idling.as_ref().filter(|_| idles) else {
             return match origin {
                 Origin::Evicted => self.not_asleep(now, &create.session),

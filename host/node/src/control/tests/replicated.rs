@@ -13,6 +13,7 @@ use super::*;
 use crate::chains::Chains;
 use crate::chains::NotBegun;
 use crate::cluster::wire::{Message as PeerMessage, Probe, Step};
+use crate::durable::recovery::Wanted;
 use crate::limits::{DEPARTED, FORMER_MODULES};
 use crate::store::Store;
 
@@ -238,7 +239,7 @@ fn a_session_of_a_version_that_is_served_no_more_is_followed_while_its_module_is
     let sandbox = Sandbox::new(SandboxConfig { cache_directory: None, warm_sessions: Some(4) }).unwrap();
     let echo = sandbox.upload(&guests::module("echo")).unwrap();
     let mut push = |version: u32, module: &ringside_sandbox::Module| {
-        let served = Served { game: "pong".parse().unwrap(), version, module: module.clone() };
+        let served = Served { game: "pong".parse().unwrap(), version, module: module.clone(), may_sleep: true };
         bench.desk.handle(0, Message::Game(served));
     };
     push(2, &echo);
@@ -248,7 +249,10 @@ fn a_session_of_a_version_that_is_served_no_more_is_followed_while_its_module_is
         answer(&sent, 2).unwrap()
     };
     assert_eq!(asked(&mut bench, "kept"), Ok(WorkerId(0)));
-    bench.desk.handle(0, Message::Game(Served { game: "pong".parse().unwrap(), version: 100, module: echo }));
+    bench.desk.handle(
+        0,
+        Message::Game(Served { game: "pong".parse().unwrap(), version: 100, module: echo, may_sleep: true }),
+    );
     assert_eq!(asked(&mut bench, "forgotten"), Err(NotFollowed::NotYet));
 }
 
@@ -324,11 +328,11 @@ async fn a_session_whose_records_are_in_the_store_begins_when_the_first_is_there
     let sandbox = Sandbox::new(SandboxConfig { cache_directory: None, warm_sessions: Some(4) }).unwrap();
     let module = sandbox.upload(&guests::module("echo-consistent")).unwrap();
     let game: GameName = "echo-consistent".parse().unwrap();
-    bench.desk.handle(0, Message::Game(Served { game: game.clone(), version: 1, module }));
+    bench.desk.handle(0, Message::Game(Served { game: game.clone(), version: 1, module, may_sleep: true }));
     let (control, mut queue) = Control::queue(Default::default());
     let store = Store::memory();
     bench.desk.reach_itself(control.later());
-    bench.desk.keep_chains(Chains::new(store.clone()));
+    bench.desk.keep_chains(Chains::new(store.clone(), Wanted::queue().0));
     let create = |incarnation| Create {
         game: game.clone(),
         key: Some("final".parse().unwrap()),
@@ -367,7 +371,7 @@ fn a_session_is_moved_to_a_node_that_is_made_to_follow_it_first() {
     let sandbox = Sandbox::new(SandboxConfig { cache_directory: None, warm_sessions: Some(4) }).unwrap();
     let module = sandbox.upload(&guests::module("echo-replicated")).unwrap();
     let game: GameName = "echo-replicated".parse().unwrap();
-    let served = Served { game: game.clone(), version: 1, module };
+    let served = Served { game: game.clone(), version: 1, module, may_sleep: true };
     let facts = served.facts();
     bench.desk.handle(0, Message::Game(served));
     bench.commands(0);
