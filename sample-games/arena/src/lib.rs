@@ -66,9 +66,15 @@ pub struct Arena<const HZ: u32> {
     ballast: Vec<u8>,
 }
 
-/// Bytes of ballast: with it a match is nearly as large as the default limit allows.
+/// Bytes of ballast: with it a match is nearly as large as the default limit allows, or has a mebibyte.
 const fn ballast() -> usize {
-    if cfg!(feature = "heavy") { 14 << 20 } else { 0 }
+    if cfg!(feature = "heavy") {
+        14 << 20
+    } else if cfg!(feature = "mebibyte") {
+        768 << 10
+    } else {
+        0
+    }
 }
 
 /// Bytes of ballast in which one changes at a time, and how many of them change each tick.
@@ -88,6 +94,8 @@ impl<const HZ: u32> Game for Arena<HZ> {
 
     const DESCRIPTION: Description = Description::new(if cfg!(feature = "heavy") {
         "arena60-heavy"
+    } else if cfg!(feature = "mebibyte") {
+        "arena60-mebibyte"
     } else if cfg!(feature = "kept") {
         "arena-kept"
     } else if HZ == 60 {

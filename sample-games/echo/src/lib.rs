@@ -47,7 +47,7 @@ pub struct Echo {
 
 /// Bytes of ballast.
 const fn ballast() -> usize {
-    if cfg!(feature = "ticking") { 4 << 20 } else { 0 }
+    if cfg!(all(feature = "ticking", not(feature = "durable"))) { 4 << 20 } else { 0 }
 }
 
 /// Bytes of ballast in which one changes at a time, and how many of them change each tick.
@@ -67,6 +67,8 @@ impl Game for Echo {
         described("echo-kept", Tier::Replicated, PartitionPolicy::Available).followers(Followers::KeepLog)
     } else if cfg!(feature = "consistent") {
         described("echo-consistent", Tier::Replicated, PartitionPolicy::Consistent)
+    } else if cfg!(feature = "durable-ticking") {
+        described("echo-durable-ticking", Tier::Durable, PartitionPolicy::Consistent).tick_rate(20).view_rate(20)
     } else if cfg!(feature = "ticking") {
         described("echo-ticking", Tier::Replicated, PartitionPolicy::Available).tick_rate(60).view_rate(60)
     } else if cfg!(feature = "durable") {

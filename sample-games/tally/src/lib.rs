@@ -61,6 +61,8 @@ impl Game for Tally {
         described("tally-replicated", Tier::Replicated)
     } else if cfg!(feature = "durable") {
         described("tally-durable", Tier::Durable)
+    } else if cfg!(feature = "ticking") {
+        described("tally", Tier::Volatile).tick_rate(1)
     } else {
         described("tally", Tier::Volatile)
     };

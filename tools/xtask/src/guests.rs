@@ -22,7 +22,7 @@ const fn plain(name: &'static str) -> Sample {
     Sample { module: name, package: name, feature: None }
 }
 
-const SAMPLES: [Sample; 17] = [
+const SAMPLES: [Sample; 20] = [
     plain("pong"),
     plain("arena"),
     Sample { module: "echo-replicated", package: "echo", feature: Some("echo/replicated") },
@@ -30,15 +30,18 @@ const SAMPLES: [Sample; 17] = [
     Sample { module: "echo-consistent", package: "echo", feature: Some("echo/consistent") },
     Sample { module: "echo-durable", package: "echo", feature: Some("echo/durable") },
     Sample { module: "echo-lasting", package: "echo", feature: Some("echo/lasting") },
+    Sample { module: "echo-durable-ticking", package: "echo", feature: Some("echo/durable-ticking") },
     Sample { module: "echo-ticking", package: "echo", feature: Some("echo/ticking") },
     Sample { module: "arena-kept", package: "arena", feature: Some("arena/kept") },
     Sample { module: "arena60", package: "arena", feature: Some("arena/sixty-hertz") },
+    Sample { module: "arena60-mebibyte", package: "arena", feature: Some("arena/mebibyte") },
     Sample { module: "arena60-heavy", package: "arena", feature: Some("arena/heavy") },
     plain("chess"),
     plain("echo"),
     plain("tally"),
     Sample { module: "tally-replicated", package: "tally", feature: Some("tally/replicated") },
     Sample { module: "tally-durable", package: "tally", feature: Some("tally/durable") },
+    Sample { module: "tally-ticking", package: "tally", feature: Some("tally/ticking") },
     plain("bad-citizens"),
 ];
 
