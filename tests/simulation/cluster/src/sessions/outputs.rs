@@ -712,7 +712,7 @@ impl World {
             return;
         }
         let Some(me) = self.machines[slot].process.as_ref().map(|process| process.member()) else { return };
-        self.nothing_older(slot, session, replica, to, &message);
+        self.nothing_older((slot, me), session, replica, to, &message);
         match &message {
             Message::Ack(ack) => replica.acknowledged = Some(ack.epoch),
             Message::Suspected { .. } => replica.warned = replica.warning.take().into_iter().collect(),
@@ -767,7 +767,14 @@ impl World {
         self.post(slot, slot, Packet::Member { session, from: whom, to, message, entries: Vec::new() });
     }
 
-    fn nothing_older(&mut self, slot: usize, session: usize, replica: &Replica, to: Party, message: &Message) {
+    fn nothing_older(
+        &mut self,
+        (slot, me): (usize, Member),
+        session: usize,
+        replica: &Replica,
+        to: Party,
+        message: &Message,
+    ) {
         let epoch = match message {
             Message::Append(Append { epoch, .. }) => *epoch,
             // The answer to a leader of a newer epoch names the one that is followed, and acknowledges nothing to it.
@@ -776,7 +783,8 @@ impl World {
             }
             _ => return,
         };
-        let Some(saw) = replica.saw else { return };
+        // Of an epoch that it is about to begin itself others may have read in the store before that has answered it.
+        let Some(saw) = replica.saw.filter(|saw| !me.owns(*saw)) else { return };
         self.checks.check(Condition::NothingOlder, !newer(saw, epoch), || {
             format!("m{slot} saw {saw:?} of {session} and says {epoch:?}")
         });
