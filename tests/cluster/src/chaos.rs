@@ -10,7 +10,7 @@ mod driver;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant};
 
 use ringside_client::{Options, Trust};
@@ -42,6 +42,15 @@ pub struct Kind {
     pub outlives: bool,
     /// Whether both sides of a cut may go on, so that what one of them said is withdrawn; without a cut nothing ever is.
     pub forks: bool,
+}
+
+/// What has happened to the cluster, as far as players must know to tell what was promised to them.
+#[derive(Debug, Default)]
+struct Happened {
+    /// Whether it was ever cut: players may be told of forks from then on.
+    was_cut: AtomicBool,
+    /// How often a fault that a volatile session need not survive has begun, or its consequences were over.
+    deadly: AtomicU64,
 }
 
 /// What is played. A further tier is a row.
@@ -141,7 +150,7 @@ pub async fn run(plan: &Plan) -> Report {
     let began = Instant::now();
     let (say, phase) = watch::channel(Phase::Playing);
     let random = Random::new(plan.seed);
-    let was_cut = Arc::<AtomicBool>::default();
+    let happened = Arc::<Happened>::default();
     let mut bots = JoinSet::new();
     let mut promised = Vec::new();
     for (number, kind) in (0..plan.sessions).zip(deal(plan.sessions)) {
@@ -158,11 +167,11 @@ pub async fn run(plan: &Plan) -> Report {
             let player = format!("player-{number}-{seat}");
             let options = enter(&cluster, by, &player, &target);
             let seed = random.fork(number * SEATS + seat).next();
-            bots.spawn(Bot::new((player, kind), options, seed, (began, Arc::clone(&was_cut))).play(phase.clone()));
+            bots.spawn(Bot::new((player, kind), options, seed, (began, Arc::clone(&happened))).play(phase.clone()));
         }
     }
     let seed = random.fork(plan.sessions * SEATS).next();
-    let driver = driver::Driver::new(cluster, seed, (promised, was_cut), plan.length);
+    let driver = driver::Driver::new(cluster, seed, (promised, happened), plan.length);
     // On a thread of its own: it waits for processes.
     let driven = tokio::task::spawn_blocking(|| {
         std::thread::spawn(|| {

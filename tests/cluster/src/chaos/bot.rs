@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,7 @@ use ringside_test_support::random::Random;
 use ringside_test_support::wait::PATIENCE;
 use tokio::sync::watch;
 
-use super::Kind;
+use super::{Happened, Kind};
 
 /// Messages on their way, at most.
 const OUTSTANDING: u64 = 4;
@@ -71,8 +70,9 @@ pub struct Bot {
     waits: BTreeMap<u64, Instant>,
     /// Sessions that it was put out of, or that were said to be lost.
     left: BTreeSet<SessionId>,
-    /// Whether the cluster was ever cut.
-    was_cut: Arc<AtomicBool>,
+    happened: Arc<Happened>,
+    /// How many deadly things had happened when it came into its session.
+    since: u64,
 }
 
 /// How a stay ended.
@@ -89,11 +89,11 @@ impl Bot {
         (player, kind): (String, Kind),
         options: Options,
         seed: u64,
-        (began, was_cut): (Instant, Arc<AtomicBool>),
+        (began, happened): (Instant, Arc<Happened>),
     ) -> Bot {
         let seen = EchoHistory::new(&format!("{player} in {}", kind.game), seed, began);
         let (played, waits) = (Played::default(), BTreeMap::new());
-        Bot { kind, options, random: Random::new(seed), seen, played, waits, left: BTreeSet::new(), was_cut }
+        Bot { kind, options, random: Random::new(seed), seen, played, waits, left: BTreeSet::new(), happened, since: 0 }
     }
 
     /// Plays until the run is over.
@@ -136,6 +136,7 @@ impl Bot {
 
     async fn stay(&mut self, client: &mut Client, phase: &mut watch::Receiver<Phase>) -> Result<Stay, Violation> {
         let mut session = client.attachment().session.clone();
+        self.since = self.happened.deadly.load(Relaxed);
         self.seen.note(format_args!("attached to {session} at node {:x}", client.attachment().node));
         let mut ends: Option<tokio::time::Instant> = None;
         loop {
@@ -166,6 +167,7 @@ impl Bot {
                         None => true,
                     };
                     if is_over {
+                        self.may_be_lost()?;
                         self.left.insert(session);
                         return Ok(Stay::Over);
                     }
@@ -184,6 +186,16 @@ impl Bot {
             self.seen.sent()?;
         }
         Ok(())
+    }
+
+    /// A session is lost: one that is volatile may be, if something has happened that it need not survive.
+    fn may_be_lost(&mut self) -> Result<(), Violation> {
+        let deadly = self.happened.deadly.load(Relaxed);
+        // One is under way where the number is odd.
+        match self.kind.outlives || deadly > self.since || deadly % 2 == 1 {
+            true => Ok(()),
+            false => Err(self.seen.broken("a volatile session is lost, and no node has failed since")),
+        }
     }
 
     /// Takes an event; whether it was the last.
@@ -207,6 +219,8 @@ impl Bot {
                     return Err(self.seen.broken("the player's seat is gone, in a session that outlives its node"));
                 }
                 if is_another {
+                    self.may_be_lost()?;
+                    self.since = self.happened.deadly.load(Relaxed);
                     self.played.lost += 1;
                     self.waits.clear();
                     self.seen.begin_again();
@@ -218,7 +232,7 @@ impl Bot {
             }
             Event::Rewound { tick, last_output, superseded, .. } => {
                 self.played.rewound += 1;
-                if superseded && !(self.kind.forks && self.was_cut.load(Relaxed)) {
+                if superseded && !(self.kind.forks && self.happened.was_cut.load(Relaxed)) {
                     return Err(self.seen.broken("promises are withdrawn, and there was no fork"));
                 }
                 self.seen.rewound(tick, last_output, superseded)?;

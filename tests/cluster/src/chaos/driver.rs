@@ -2,7 +2,6 @@
 
 use std::process::{Child, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,7 @@ use ringside_test_support::random::Random;
 use ringside_test_support::wait::{PATIENCE, until};
 use serde_json::Value;
 
-use super::NODES;
+use super::{Happened, NODES};
 
 /// Sessions that are moved in one go.
 const MOVED: u64 = 5;
@@ -47,6 +46,14 @@ pub struct Faults {
     pub epochs: u64,
 }
 
+impl Faults {
+    /// All that was done, moves included.
+    pub fn total(&self) -> u64 {
+        let Faults { kills, stops, drains, upgrades, without_store, losses, cuts, moves, .. } = self;
+        kills + stops + drains + upgrades + without_store + losses + cuts + moves
+    }
+}
+
 /// Sessions, by game and key.
 type Promised = Vec<(&'static str, String)>;
 
@@ -56,10 +63,11 @@ pub struct Driver {
     random: Random,
     /// Sessions that outlive a node: game and key.
     promised: Promised,
-    /// Whether the cluster was ever cut: players may be told of forks from then on.
-    was_cut: Arc<AtomicBool>,
+    happened: Arc<Happened>,
     length: Duration,
     faults: Faults,
+    /// Whether a volatile session need not survive the fault that was last.
+    is_deadly: bool,
 }
 
 impl Driver {
@@ -67,10 +75,18 @@ impl Driver {
     pub fn new(
         cluster: Cluster,
         seed: u64,
-        (promised, was_cut): (Promised, Arc<AtomicBool>),
+        (promised, happened): (Promised, Arc<Happened>),
         length: Duration,
     ) -> Driver {
-        Driver { cluster, random: Random::new(seed), promised, was_cut, length, faults: Faults::default() }
+        Driver {
+            cluster,
+            random: Random::new(seed),
+            promised,
+            happened,
+            length,
+            faults: Faults::default(),
+            is_deadly: false,
+        }
     }
 
     /// Does things for as long as it is to; then waits until everything is whole. Answers what does not become so.
@@ -86,6 +102,7 @@ impl Driver {
                 self.cluster.agreed().await;
                 failure = self.is_whole().await;
                 self.cluster.directories_agree().await;
+                self.note_deadly();
             }
         }
         (self.cluster, self.faults, failure)
@@ -95,7 +112,11 @@ impl Driver {
     async fn fault(&mut self) -> Option<String> {
         let node = self.random.below(NODES) + 1;
         let kinds = if self.cluster.has_network() { 8 } else { 6 };
-        match self.random.below(kinds) {
+        let kind = self.random.below(kinds);
+        // Moves, upgrades and a store that is away lose nothing of any tier.
+        self.is_deadly = !(3..=5).contains(&kind);
+        self.note_deadly();
+        match kind {
             0 => {
                 let away = self.pause(3000);
                 self.say(format_args!("kill node {node}, start it after {away:?}"));
@@ -157,7 +178,7 @@ impl Driver {
                 let is_one_way = self.random.happens(0.4);
                 let way = if is_one_way { "one way" } else { "both ways" };
                 self.say(format_args!("node {node} is cut off for {length:?}, {way}"));
-                self.was_cut.store(true, Relaxed);
+                self.happened.was_cut.store(true, Relaxed);
                 self.cut(node, is_one_way, true);
                 tokio::time::sleep(length).await;
                 self.cut(node, is_one_way, false);
@@ -232,6 +253,12 @@ impl Driver {
         }
         self.faults.epochs = epochs;
         None
+    }
+
+    fn note_deadly(&self) {
+        if self.is_deadly {
+            self.happened.deadly.fetch_add(1, Relaxed);
+        }
     }
 
     fn pause(&mut self, most_ms: u64) -> Duration {

@@ -37,12 +37,16 @@ async fn join(cluster: &Cluster, game: &str, key: &str, node: u64) -> Player {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_is_away_for_a_minute_holds_up_what_is_durable_and_nothing_else() {
     let mut cluster = Cluster::start_at_rest(None, 2).await;
-    ["echo", "echo-replicated", "echo-durable"].iter().for_each(|game| _ = cluster.node(1).push(game));
+    ["echo", "echo-replicated", "echo-durable", "echo-durable-ticking"]
+        .iter()
+        .for_each(|game| _ = cluster.node(1).push(game));
     cluster.agreed().await;
     let mut durable = Vec::new();
     for number in 0..DURABLE {
         durable.push(join(&cluster, "echo-durable", &format!("d{number}"), 1).await);
     }
+    let mut watching = join(&cluster, "echo-durable-ticking", "w", 1).await;
+    led_and_followed(&cluster, 1, "echo-durable-ticking/w").await;
     let playing = [begin(&cluster, "echo", "m", 1).await, begin(&cluster, "echo-replicated", "m", 1).await];
     let stored = |cluster: &Cluster| {
         let shown = show(cluster.node(1), "echo-durable/d0").expect("it is live");
@@ -57,6 +61,9 @@ async fn a_store_that_is_away_for_a_minute_holds_up_what_is_durable_and_nothing_
         (0..SAID).for_each(|_| player.send());
     }
     cluster.node(1).logged("the store does not take the log");
+    watching.send();
+    watching.sees_it_go_on(100).await;
+    assert_eq!(watching.outstanding(), 1, "it is seen, and what is not stored is not answered");
     let (mut waiting, mut most) = (0, 0);
     while Instant::now() < end {
         for one in &playing {
@@ -79,7 +86,7 @@ async fn a_store_that_is_away_for_a_minute_holds_up_what_is_durable_and_nothing_
     drop(away);
     cluster.node(1).logged("the store takes the log again");
     assert_eq!(cluster.node(1).metric("ringside_log_store_away"), 0);
-    for player in &mut durable {
+    for player in durable.iter_mut().chain([&mut watching]) {
         player.answered().await;
     }
     for one in playing {

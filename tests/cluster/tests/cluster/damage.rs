@@ -156,6 +156,10 @@ async fn a_leadership_record_is_named_and_waited_for(store: Store, damage: Damag
     cluster.node(1).push("echo-durable");
     let (victim, mut ada) = begin(&cluster, "1", "victim").await;
     let (_, mut beside) = begin(&cluster, "1", "beside").await;
+    // Each run has made a record.
+    let places = kill_all(&mut cluster);
+    start_again(&mut cluster, &places);
+    ada.exchange(30).await;
     let places = kill_all(&mut cluster);
     let below = format!("records/echo-durable/victim/{:016x}", victim.incarnation.0);
     let (damaged, bytes) = store.objects(&cluster, &below).pop().expect("its newest record");
@@ -179,6 +183,11 @@ async fn a_leadership_record_is_named_and_waited_for(store: Store, damage: Damag
 #[tokio::test(flavor = "multi_thread")]
 async fn a_truncated_leadership_record_is_named_and_its_session_goes_on_when_it_is_mended() {
     a_leadership_record_is_named_and_waited_for(Store::Directory, Damage::Truncated).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_leadership_record_is_named_and_its_session_goes_on_when_it_is_there_again() {
+    a_leadership_record_is_named_and_waited_for(Store::Directory, Damage::Missing).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -47,6 +47,28 @@ pub fn start_again(cluster: &mut Cluster, places: &[(u64, String)]) {
     }
 }
 
+/// Nothing of it was stored but its record: no log names it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_key_of_a_session_that_left_nothing_but_its_record_is_free_again() {
+    let mut cluster = Cluster::start(2).await;
+    cluster.node(1).push("echo-durable");
+    cluster.agreed().await;
+    let create = |node: &Node| {
+        let answer = node.ringside(&["session", "create", "echo-durable", "--key", "final", "--json"]);
+        (answer.code == Some(0)).then(|| answer.json())
+    };
+    let first = create(cluster.node(1)).expect("a session");
+    let leader: u64 = first["node"].as_str().and_then(|node| node.parse().ok()).expect("a node");
+    // One that stays away, with whoever followed it.
+    for node in [leader, 3 - leader] {
+        cluster.take(node).kill();
+    }
+    std::fs::remove_dir_all(cluster.store().join("logs")).expect("logs");
+    cluster.begin(3, &[]);
+    let again = until("the key to be free", async || create(cluster.node(3))).await;
+    assert_ne!(again["session"], first["session"]);
+}
+
 /// The objects of the logs of a store, in order.
 pub fn objects(store: &Path) -> Vec<PathBuf> {
     objects_of(&store.join("logs")).iter().flat_map(|log| objects_of(log)).collect()

@@ -3,9 +3,11 @@
 use std::time::{Duration, Instant};
 
 use ringside_client::Options;
+use ringside_test_support::clock::Clock;
 use ringside_test_support::cluster::Cluster;
 use ringside_test_support::directory::Directory;
-use ringside_test_support::node::ringside;
+use ringside_test_support::node::{Place, ringside};
+use ringside_test_support::skip;
 use ringside_test_support::wait::until;
 use serde_json::Value;
 
@@ -14,6 +16,8 @@ use crate::player::{Player, options};
 
 /// The longest time that a leader may stand still without being deposed.
 const SHORT: Duration = Duration::from_millis(300);
+/// What a node sleeps by its clocks.
+const HOUR_S: i64 = 3600;
 /// A round in which the machine, not the test, kept the leader from running for so long shows nothing.
 const SPOILT: Duration = Duration::from_millis(380);
 
@@ -156,6 +160,34 @@ async fn a_node_that_wakes_after_its_sessions_went_on_elsewhere_leads_none_of_th
     let (leader, follower) = (scene.leader, scene.follower);
     scene.play().await;
     scene.cluster.node(leader).signal("-CONT");
+    scene.play().await;
+    scene.is_led_by(follower, 2).await;
+    scene.play().await;
+}
+
+/// By all of its clocks: what it had of others is long over for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_slept_for_an_hour_leads_nothing_that_went_on_and_is_one_of_the_cluster_again() {
+    let clocks = match (0..3).map(|_| Clock::that_leaps_by(HOUR_S)).collect::<Result<Vec<_>, _>>() {
+        Ok(clocks) => clocks,
+        Err(why) => skip!("no clocks that leap: {why}"),
+    };
+    let mut cluster = Cluster::start_at_rest(None, 0).await;
+    for (number, clock) in (1..).zip(&clocks) {
+        cluster.add_at(Place::default().with_clock(clock), number, &[]);
+    }
+    let mut scene = Scene::begin(cluster, "echo-replicated").await;
+    let (leader, follower, third) = (scene.leader, scene.follower, scene.third);
+    let uptime = |scene: &Scene| scene.cluster.node(leader).get("/v1/node")["uptime_s"].as_i64();
+    scene.cluster.node(leader).signal("-STOP");
+    scene.play().await;
+    scene.cluster.knows_of(third, 2).await;
+    clocks[leader as usize - 1].leap();
+    scene.cluster.node(leader).signal("-CONT");
+    let said =
+        tokio::task::block_in_place(|| scene.cluster.node(leader).logged("the session is led by another worker"));
+    assert!(said.contains(&scene.session), "the operator is told: {said}");
+    assert!(uptime(&scene) >= Some(HOUR_S), "it has slept");
     scene.play().await;
     scene.is_led_by(follower, 2).await;
     scene.play().await;

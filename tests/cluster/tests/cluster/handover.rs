@@ -177,11 +177,24 @@ async fn a_successor_that_dies_when_the_node_is_its_own_loses_what_a_killed_node
     }
 }
 
+/// Whether a process has not ended, be it that it stands still.
+fn runs(process: u64) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().next()).is_some_and(|state| state != "Z")
+}
+
 /// The successor has all sessions, and is the node.
 async fn the_successor_is_the_node(moment: Moment) {
     let mut scene = Scene::begin(2).await;
     let before = scene.status().expect("the node");
-    scene.upgrade_until(moment).await.succeeded();
+    let old = before["pid"].as_u64().expect("a process");
+    let answers = async {
+        let is_another = |now: &Value| now["pid"] != before["pid"];
+        until("the successor to answer", async || scene.status().filter(is_another)).await;
+        assert!(!runs(old), "two processes never read one socket");
+    };
+    let (answer, ()) = tokio::join!(scene.upgrade_until(moment), answers);
+    answer.succeeded();
     scene.is_succeeded(&before);
     assert!(!scene.cluster.take(NODE).wait_for_end().success(), "it was killed");
     scene.all_go_on().await;

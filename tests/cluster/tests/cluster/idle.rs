@@ -195,6 +195,40 @@ async fn a_durable_session_that_went_on_loses_nothing_with_its_node() {
     assert_eq!(visit(cluster.node(1), "tally-durable/north", &["add 0"]).await, ["sum 33, rang 0, told 0"]);
 }
 
+/// Nothing of the run that went on with it was stored but its record: no log names it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_durable_session_whose_node_left_nothing_but_its_record_goes_on_from_the_store_when_it_is_asked_for() {
+    let mut cluster = cluster(1, &[]).await;
+    cluster.node(1).push("tally-durable");
+    let session = create(cluster.node(1), "tally-durable", "north");
+    visit(cluster.node(1), "tally-durable/north", &["add 3"]).await;
+    evicted(cluster.node(1), &session).await;
+    visit(cluster.node(1), "tally-durable/north", &["add 10"]).await;
+    cluster.take(1).kill();
+    std::fs::remove_dir_all(cluster.store().join("logs")).expect("logs");
+    cluster.begin(1, &["--idle-after-s", "1"]);
+    let target = "tally-durable/north";
+    assert_eq!(visit(cluster.node(1), target, &["add 0"]).await, ["sum 3, rang 0, told 0"]);
+    assert_eq!(shown(cluster.node(1), target).expect("it is shown")["session"], *session);
+}
+
+/// A version that ticks has none itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_in_the_store_goes_on_though_the_games_next_version_ticks() {
+    let cluster = cluster(1, &[]).await;
+    let node = cluster.node(1);
+    node.push("tally");
+    let session = create(node, "tally", "north");
+    visit(node, "tally/north", &["add 3"]).await;
+    evicted(node, "tally/north").await;
+    node.push("tally-ticking");
+    assert_eq!(create(node, "tally", "north"), session);
+    assert_eq!(visit(node, "tally/north", &["add 1"]).await, ["sum 4, rang 0, told 0"]);
+    evicted(node, "tally/north").await;
+    // Where it is only asked for, too.
+    assert_eq!(visit(node, "tally/north", &["add 1"]).await, ["sum 5, rang 0, told 0"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_addresses_far_more_sessions_than_it_has_room_for() {
     const ROOM: usize = 6;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use ringside_client::Event;
 use ringside_protocol::reason::Reason;
 use ringside_test_support::cluster::Cluster;
+use ringside_test_support::network::{Cut, Network, Quality};
 use ringside_test_support::wait::{until, within};
 
 use crate::failover::led_and_followed;
@@ -165,9 +166,14 @@ const GAMES: [&str; 3] = ["echo-replicated", "echo-consistent", "echo-durable"];
 /// So many of each.
 const EACH: usize = 8;
 
+/// How long a node stands still, or is cut off: longer than a promotion takes.
+const FAULT: Duration = Duration::from_millis(1500);
+const LAN: Quality = Quality { delay: Duration::from_millis(1), loss_permille: 0 };
+
 /// Three nodes, and matches on the second, all played; it is being drained.
-async fn drained_while_played() -> (Cluster, Vec<Match>) {
-    let cluster = Cluster::start_at_rest(None, 3).await;
+async fn drained_while_played(network: Option<Network>) -> (Cluster, Vec<Match>) {
+    let is_cut = network.is_some();
+    let cluster = Cluster::start_at_rest(network, 3).await;
     let mut matches = Vec::new();
     for game in GAMES {
         cluster.node(1).push(game);
@@ -175,7 +181,9 @@ async fn drained_while_played() -> (Cluster, Vec<Match>) {
     for (number, game) in GAMES.into_iter().cycle().take(GAMES.len() * EACH).enumerate() {
         let (key, session) = (format!("m{number}"), format!("{game}/m{number}"));
         cluster.node(1).ringside(&["session", "create", game, "--key", &key, "--node", "2"]).succeeded();
-        let player = crate::durable::player(&cluster, &format!("in-{key}"), &session).await;
+        let mut player = crate::durable::player(&cluster, &format!("in-{key}"), &session).await;
+        // Where both sides of a cut may go on, one of them is withdrawn.
+        player.may_fork = is_cut && game == "echo-replicated";
         matches.push(Match::play(player, 5, Duration::from_millis(20)));
         // One whose leader dies before anybody follows it is lost, or comes back with its node.
         led_and_followed(&cluster, 1, &session).await;
@@ -184,31 +192,78 @@ async fn drained_while_played() -> (Cluster, Vec<Match>) {
     (cluster, matches)
 }
 
-/// Each goes on, once.
-async fn go_on(cluster: &Cluster, matches: Vec<Match>) {
+/// Each goes on, once. Their players.
+async fn go_on(cluster: &Cluster, matches: Vec<Match>) -> Vec<Player> {
     for one in &matches {
         one.goes_on(20).await;
     }
     cluster.agreed().await;
     let places = cluster.directories_agree().await;
     assert_eq!(places.len(), matches.len(), "{places:?}");
+    let mut players = Vec::new();
     for one in matches {
-        one.end().await;
+        players.push(one.end().await);
     }
+    players
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn players_of_a_drained_node_go_on_while_their_matches_leave_and_no_connection_is_lost() {
+    let (mut cluster, matches) = drained_while_played(None).await;
+    let status = tokio::task::block_in_place(|| cluster.take(2).wait_for_end());
+    assert!(status.success(), "{status}");
+    for player in go_on(&cluster, matches).await {
+        assert_eq!((player.disconnected, player.rewound), (0, 0), "{:?}", player.attachment());
+    }
+}
+
+/// It has not left yet: some of its matches are there, and others are not, unless this machine stood still.
+async fn is_leaving(cluster: &Cluster) {
+    tokio::task::block_in_place(|| cluster.node(2).logged("the session is led by another worker"));
+}
+
+/// What it had is elsewhere when it has its way again, or leaves then.
+async fn leaves_in_the_end(mut cluster: Cluster, matches: Vec<Match>) {
+    for one in &matches {
+        one.goes_on(20).await;
+    }
+    let status = tokio::task::block_in_place(|| cluster.take(2).wait_for_end());
+    assert!(status.success(), "{status}");
+    go_on(&cluster, matches).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drained_node_stands_still_while_it_gives_its_matches_away_and_they_go_on() {
+    let (cluster, matches) = drained_while_played(None).await;
+    is_leaving(&cluster).await;
+    cluster.node(2).signal("-STOP");
+    tokio::time::sleep(FAULT).await;
+    cluster.node(2).signal("-CONT");
+    leaves_in_the_end(cluster, matches).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drained_node_is_cut_off_while_it_gives_its_matches_away_and_they_go_on() {
+    let network = ringside_test_support::network!(3, LAN);
+    let (cluster, matches) = drained_while_played(Some(network)).await;
+    is_leaving(&cluster).await;
+    cluster.network().set_cut(Cut::Host(2), true);
+    tokio::time::sleep(FAULT).await;
+    cluster.network().set_cut(Cut::Host(2), false);
+    leaves_in_the_end(cluster, matches).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drained_node_is_killed_while_it_gives_its_matches_away_and_they_go_on() {
-    let (mut cluster, matches) = drained_while_played().await;
-    // Some are there, and others are not, unless this machine stood still.
-    cluster.node(2).logged("the session is led by another worker");
+    let (mut cluster, matches) = drained_while_played(None).await;
+    is_leaving(&cluster).await;
     cluster.take(2).kill();
     go_on(&cluster, matches).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_is_killed_while_it_takes_the_matches_of_a_drained_one_and_they_go_on() {
-    let (mut cluster, matches) = drained_while_played().await;
+    let (mut cluster, matches) = drained_while_played(None).await;
     cluster.node(3).logged("the session is led here from now on");
     cluster.take(3).kill();
     for one in &matches {

@@ -151,6 +151,9 @@ async fn both_sides_of_a_cut_go_on(left_says: u64, right_says: u64) {
     left.exchange_at_once(left_says + 1, 1).await;
     assert_eq!(left.attachment().node, leader, "this side goes on as well");
     assert_eq!((left.rewound, right.rewound), (0, 0));
+    // Comes only to the side that is to lose.
+    let mut late = enter("eve", if left_says > right_says { third } else { leader }).await;
+    late.exchange_at_once(1, 1).await;
     cut_off(&cluster, leader, false);
     cluster.agreed().await;
     let (winner, loser) = if left_says > right_says { (leader, follower) } else { (follower, leader) };
@@ -170,6 +173,10 @@ async fn both_sides_of_a_cut_go_on(left_says: u64, right_says: u64) {
     left.exchange(1).await;
     right.exchange(1).await;
     assert_eq!(left.rewound + right.rewound, 1);
+    assert_eq!(late.stays, 0);
+    late.sits_down_anew().await;
+    late.exchange(1).await;
+    assert_eq!(late.stays, 1, "whom the branch that goes on never let in sits down anew, and is told so");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -22,7 +22,7 @@ pub struct Player {
     /// … and that promises were withdrawn with that.
     pub superseded: u32,
     /// How often it sat down anew.
-    stays: u32,
+    pub stays: u32,
 }
 
 /// A match that is played until it is told to stop.
@@ -166,6 +166,28 @@ impl Player {
                 // What was on its way is lost: the rest is said in this stay.
                 goal = if at_once > 0 { goal - answered } else { 0 };
                 unsent = goal;
+            }
+        }
+    }
+
+    /// Waits until it is told that its seat is another one.
+    pub async fn sits_down_anew(&mut self) {
+        let stays = self.stays;
+        while self.stays == stays {
+            let event = within("a seat", self.client.next()).await.expect("the session goes on");
+            self.take(event);
+        }
+    }
+
+    /// Waits until it sees the session so many ticks later than it does now.
+    pub async fn sees_it_go_on(&mut self, ticks: u64) {
+        let mut first = None;
+        loop {
+            let event = within("a view", self.client.next()).await.expect("the session goes on");
+            let seen = if let Event::View(view) = &event { Some(view.tick) } else { None };
+            self.take(event);
+            if seen.is_some_and(|tick| tick >= *first.get_or_insert(tick) + ticks) {
+                return;
             }
         }
     }

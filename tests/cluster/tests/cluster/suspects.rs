@@ -58,6 +58,8 @@ async fn survives(game: &str) {
     for one in matches {
         one.end().await;
     }
+    let told = tokio::task::block_in_place(|| cluster.node(third).logged("a message is skipped"));
+    assert!(told.contains(&session) && told.contains("eve") && told.contains("number=2"), "{told}");
     let shown = shown(&cluster, third, &name).expect("it is shown");
     assert_eq!((&shown["session"], &shown["node"]), (&session.into(), &third.to_string().into()), "{shown:#}");
     assert_eq!(counted(&cluster, third, "ringside_worker_suspects_skipped_total"), 1);
