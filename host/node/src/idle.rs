@@ -276,7 +276,61 @@ fn is_kept(tier: Tier) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use ringside_core::idle::due;
+    use ringside_core::ids::NodeId;
+    use ringside_core::leadership::record::Member;
+    use ringside_sandbox::{Sandbox, SandboxConfig};
+
     use super::*;
+
+    fn parts() -> Parts {
+        let store = Store::memory();
+        let sandbox = Sandbox::new(SandboxConfig { cache_directory: None, warm_sessions: Some(1) }).expect("a sandbox");
+        Parts {
+            me: Node { id: NodeId(1), generation: 1 },
+            store: store.clone(),
+            control: Control::queue(Arc::default()).0,
+            catalogue: Arc::new(Catalogue::new(sandbox, store)),
+            is_away: AtomicBool::default(),
+            wanted: Wanted::queue().0,
+        }
+    }
+
+    fn begun() -> Record {
+        let leader = Member { node: Node { id: NodeId(1), generation: 1 }, worker: WorkerId(0) };
+        Record::first("tally/a@0000000000000001".parse().expect("a session"), leader)
+    }
+
+    /// Whoever looked for it found its session led, and took it out.
+    #[tokio::test]
+    async fn a_timer_that_is_due_as_its_session_is_evicted_is_in_the_index_again() {
+        let parts = parts();
+        let evicted = Arc::new(begun().with_set(BTreeSet::new(), 5, Cause::Evicted));
+        for (due, count) in [(None, 0), (Some(Duration::ZERO), 1)] {
+            let place = Arc::new(Semaphore::new(1)).acquire_owned().await.expect("a place");
+            parts.handle(Word::Evicted(Arc::clone(&evicted), due), place).await;
+            let mut found = 0;
+            for shard in 0..due::SHARDS {
+                found += parts.store.due(shard, u64::MAX, true).await.expect("a list").len();
+            }
+            assert_eq!(found, count);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_session_that_nobody_leads_is_over_unless_it_may_go_on() {
+        let (parts, first) = (parts(), begun());
+        assert!(parts.is_over(&first.session).await, "there is none");
+        parts.store.put_record(&first).await.expect("a record");
+        assert!(parts.is_over(&first.session).await, "what was not durable was lost with its leader");
+        let evicted = first.with_set(BTreeSet::new(), 5, Cause::Evicted);
+        parts.store.put_record(&evicted).await.expect("a record");
+        assert!(!parts.is_over(&first.session).await, "it is in the store");
+        parts.store.put_record(&evicted.ended(5)).await.expect("a record");
+        assert!(parts.is_over(&first.session).await);
+    }
 
     #[test]
     fn words_beyond_the_bound_come_back() {

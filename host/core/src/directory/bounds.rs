@@ -170,6 +170,52 @@ fn questions_come_in_parts() {
     assert!(parts >= 3, "{parts}");
 }
 
+/// No bound, but stepped as those are: one who was the home before says of a session what its leader does not.
+#[test]
+fn hearsay_of_a_leader_that_has_told_everything_is_not_taken() {
+    let mut directory = directory(&[ME, OTHER, THIRD], 10);
+    let key = keys(&directory, ME).next().unwrap();
+    let term = said(&mut directory, THIRD).into_iter().find_map(|message| match message {
+        Message::Sync { term, .. } => Some(term),
+        _ => None,
+    });
+    let all = Message::Announce { term: term.unwrap(), run: 1, serial: 1, items: Vec::new(), is_complete: true };
+    directory.handle_message(0, THIRD, all);
+    actions(&mut directory);
+    directory.handle_open(0, 1, open(key.clone(), true));
+    let mut questions = BTreeMap::new();
+    for action in actions(&mut directory) {
+        if let Action::Send { to, message } = action
+            && let Message::Question { number, ring, .. } = *message
+        {
+            questions.insert(to, (number, ring));
+        }
+    }
+    let session = SessionId { game: "pong".parse().unwrap(), key: key.clone(), incarnation: Incarnation(9) };
+    let lead = Lead {
+        session,
+        leader: THIRD,
+        worker: WorkerId(0),
+        epoch: THIRD.first_epoch(),
+        inputs: 0,
+        config: [0; 16],
+        is_live: true,
+        listing: None,
+    };
+    let mut tell = |from: Node, known: Vec<Lead>| {
+        let (number, ring) = questions[&from];
+        directory.handle_message(0, from, Message::Told { number, ring, known });
+        directory.entry(&"pong".parse().unwrap(), &key).cloned()
+    };
+    assert_eq!(tell(OTHER, vec![lead]), None, "the leader is asked itself");
+    assert_eq!(tell(THIRD, vec![]), None, "and leads nothing of that key");
+    let placed = actions(&mut directory).into_iter().any(|action| {
+        matches!(&action, Action::Create { .. })
+            || matches!(&action, Action::Send { message, .. } if matches!(**message, Message::Host { .. }))
+    });
+    assert!(placed, "one begins");
+}
+
 #[test]
 fn duplicates_that_are_being_settled_are_bounded() {
     let mut directory = directory(&[ME, OTHER, THIRD], 10);

@@ -429,6 +429,22 @@ fn who_led_before_ends_nothing_that_another_leads_or_is_awaited_to() {
     assert_eq!(stage.known().map(|lead| lead.leader), Some(node(follower)));
 }
 
+/// The next leader's word to the home, and its word to the one before that it need not follow, come on different ways.
+#[test]
+fn who_led_before_and_need_not_follow_lets_the_next_leader_speak_first() {
+    let mut stage = Stage::new(&[1, 2, 3, 4]);
+    let (leader, follower, session, now) = (stage.leader, stage.follower, stage.session.clone(), stage.cluster.now);
+    let record = stage.promotion(&[]);
+    stage.cluster.at(leader).handle_deposed(now, &session, &record);
+    stage.cluster.at(leader).handle_message(now, node(follower), Message::Unfollow { session: session.clone() });
+    stage.cluster.run();
+    assert_eq!((unfollowed(&stage.cluster), stage.cluster.at(leader).sizes().followed), (vec![node(leader)], 0));
+    assert_eq!(stage.known().map(|lead| lead.leader), Some(node(leader)), "nobody has said anything else");
+    // It says nothing: the session was over by then.
+    stage.cluster.wait(2 * home::SUCCESSION_US);
+    assert_eq!(stage.known(), None);
+}
+
 #[test]
 fn who_comes_back_to_what_went_on_and_ended_says_that_it_leads_it_no_more() {
     let mut stage = Stage::new(&[1, 2, 3, 4]);

@@ -249,6 +249,24 @@ async fn relays_of_a_node_are_bounded_by_what_a_leader_takes_from_one_address() 
     }
 }
 
+/// A relay that is not let in yet waits for the player's end as well, and loses nothing of what came before its leader.
+#[tokio::test]
+async fn what_a_player_says_before_there_is_a_leader_is_kept_in_order_until_they_are_gone() {
+    let (inlet, mut outflow) = Inlet::new();
+    let said = |number: u8| Relayed::Stream(Bytes::from(vec![number]));
+    let counters = RelayCounters::default();
+    (1..=3).for_each(|number| inlet.take(said(number), &counters));
+    let waits = tokio::time::timeout(Duration::from_millis(1), outflow.stream.gone()).await;
+    assert!(waits.is_err(), "they are there");
+    inlet.take(said(4), &counters);
+    for number in 1..=4 {
+        assert_eq!(outflow.stream.next().await, Some(said(number)));
+    }
+    inlet.take(said(5), &counters);
+    inlet.take(Relayed::Closed(Reason::Left), &counters);
+    assert_eq!(outflow.stream.gone().await, Reason::Left);
+}
+
 #[test]
 fn datagrams_that_find_no_room_are_dropped_and_counted_and_hold_nothing_up() {
     let ((inlet, mut outflow), counters) = (Inlet::new(), RelayCounters::default());

@@ -383,3 +383,16 @@ fn as_seen(address: SocketAddr, ipv6: bool) -> SocketAddr {
 fn talk_of(talks: &mut [Option<Talk>], link: LinkId) -> Option<&mut Talk> {
     talks.get_mut(link.index as usize)?.as_mut().filter(|talk| talk.link == link)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_dialed_as_the_socket_names_whoever_answers_there() {
+        let address = |text: &str| text.parse::<SocketAddr>().expect("an address");
+        assert_eq!(as_seen(address("192.0.2.7:7"), true), address("[::ffff:192.0.2.7]:7"));
+        assert_eq!(as_seen(address("192.0.2.7:7"), false), address("192.0.2.7:7"));
+        assert_eq!(as_seen(address("[2001:db8::7]:7"), true), address("[2001:db8::7]:7"));
+    }
+}
