@@ -783,9 +783,9 @@ impl World {
             }
             _ => return,
         };
+        let Some(saw) = replica.saw else { return };
         // Of an epoch that it is about to begin itself others may have read in the store before that has answered it.
-        let Some(saw) = replica.saw.filter(|saw| !me.owns(*saw)) else { return };
-        self.checks.check(Condition::NothingOlder, !newer(saw, epoch), || {
+        self.checks.check(Condition::NothingOlder, !newer(saw, epoch) || me.owns(saw), || {
             format!("m{slot} saw {saw:?} of {session} and says {epoch:?}")
         });
     }
