@@ -92,7 +92,9 @@ impl<const HZ: u32> Game for Arena<HZ> {
     type Output = Output;
     type View = View;
 
-    const DESCRIPTION: Description = Description::new(if cfg!(feature = "heavy") {
+    const DESCRIPTION: Description = Description::new(if cfg!(feature = "alone") {
+        "arena60-alone"
+    } else if cfg!(feature = "heavy") {
         "arena60-heavy"
     } else if cfg!(feature = "mebibyte") {
         "arena60-mebibyte"
@@ -107,7 +109,7 @@ impl<const HZ: u32> Game for Arena<HZ> {
     .view_rate(HZ)
     .players(1, PLAYERS as u32)
     .shared_view()
-    .tier(Tier::Replicated)
+    .tier(if cfg!(feature = "alone") { Tier::Volatile } else { Tier::Replicated })
     .partition_policy(PartitionPolicy::Available)
     .followers(if cfg!(feature = "kept") { Followers::KeepLog } else { Followers::Replay });
 

@@ -22,7 +22,7 @@ const fn plain(name: &'static str) -> Sample {
     Sample { module: name, package: name, feature: None }
 }
 
-const SAMPLES: [Sample; 20] = [
+const SAMPLES: [Sample; 21] = [
     plain("pong"),
     plain("arena"),
     Sample { module: "echo-replicated", package: "echo", feature: Some("echo/replicated") },
@@ -36,6 +36,7 @@ const SAMPLES: [Sample; 20] = [
     Sample { module: "arena60", package: "arena", feature: Some("arena/sixty-hertz") },
     Sample { module: "arena60-mebibyte", package: "arena", feature: Some("arena/mebibyte") },
     Sample { module: "arena60-heavy", package: "arena", feature: Some("arena/heavy") },
+    Sample { module: "arena60-alone", package: "arena", feature: Some("arena/alone") },
     plain("chess"),
     plain("echo"),
     plain("tally"),

@@ -1,6 +1,6 @@
 //! How long a node takes to give all of its matches to others (`ringside node drain`), and what players of other nodes notice.
-//! Three real nodes, matches on one of them with a player each who talks and knows each reply, and a 60 Hz match on another
-//! whose players watch. Against the time in which the bytes that go over would cross one QUIC connection between two
+//! Three real nodes, matches on one of them, and a 60 Hz match on another whose players watch: many small matches with a
+//! player each who talks and knows each reply, and few that are nearly as large as one may be. Against the time in which the bytes that go over would cross one QUIC connection between two
 //! processes; and against the same players' views before.
 
 use std::sync::Arc;
@@ -23,16 +23,19 @@ const NODES: u64 = 3;
 /// Who is drained, and who is watched meanwhile.
 const DRAINED: u64 = 2;
 const WATCHED: u64 = 3;
-const GAME: &str = "echo";
 const WATCHED_GAME: &str = "arena60";
 const WATCHERS: usize = 4;
-/// Matches, unless it is for the record.
-const MATCHES: usize = 150;
-const MATCHES_IN_FULL: usize = 1_000;
+/// Many matches that have little each; fewer unless it is for the record.
+const MANY: Load = Load { game: "echo", matches: 150, has_players: true };
+const MANY_IN_FULL: Load = Load { matches: 1_000, ..MANY };
+/// Few that have much, of 60 Hz.
+const LARGE: Load = Load { game: "arena60-alone", matches: 12, has_players: false };
 /// Matches that are moved before, to learn how many bytes one takes.
 const PROBES: usize = 8;
 /// Between two messages of a player.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Until the memory of a large match is all there.
+const FILLING: Duration = Duration::from_secs(5);
 /// How long players play before they are watched, and how long they are before the drain.
 const SETTLING: Duration = Duration::from_secs(3);
 const CALM: Duration = Duration::from_secs(5);
@@ -40,6 +43,15 @@ const CALM: Duration = Duration::from_secs(5);
 const POURED: u64 = 64 << 20;
 /// What a node says of each match that has left.
 const LEFT: &str = "the session left";
+
+/// What a node leads that is drained.
+#[derive(Clone, Copy)]
+struct Load {
+    game: &'static str,
+    matches: usize,
+    /// Whether each match has a player who talks.
+    has_players: bool,
+}
 
 /// What a drain came to.
 struct Drained {
@@ -54,23 +66,32 @@ struct Drained {
 
 /// How long it takes, in the time that its bytes would take alone.
 pub fn against_bytes(context: &Context) -> Result<Vec<Figure>, BenchError> {
-    let (drains, matches) = measure(context)?;
+    let large = figure_of(LARGE, &measure(context, LARGE)?, "nobody in them");
+    let many = many(context);
+    Ok(vec![large, figure_of(many, &measure(context, many)?, "a player each")])
+}
+
+fn many(context: &Context) -> Load {
+    if context.is_full() { MANY_IN_FULL } else { MANY }
+}
+
+fn figure_of(Load { game, matches, .. }: Load, drains: &[Drained], players: &str) -> Figure {
     let mut pairs = Paired::default();
     drains.iter().for_each(|drain| pairs.push(drain.took.as_secs_f64() * 1e3, drain.alone.as_secs_f64() * 1e3));
     let mean = |of: &dyn Fn(&Drained) -> f64| drains.iter().map(of).sum::<f64>() / drains.len() as f64;
     let a_second = mean(&|drain| matches as f64 / drain.took.as_secs_f64());
     let rate = mean(&|drain| drain.bytes as f64 / drain.alone.as_secs_f64() / 1e6);
-    let figure = Figure::paired("drain_vs_bytes", format!("{matches} matches, a player each"), "ms", &pairs)
+    Figure::paired("drain_vs_bytes", format!("{matches} matches of {game}, {players}"), "ms", &pairs)
         .with("matches_per_s", rounded(a_second))
         .with("bytes_per_match", rounded(mean(&|drain| drain.bytes as f64 / matches as f64)))
         .with("link_mb_per_s", rounded(rate))
-        .with_target(3.0, true);
-    Ok(vec![figure])
+        .with_target(3.0, true)
 }
 
 /// What players of another node notice, which takes some of the matches.
 pub fn bystanders(context: &Context) -> Result<Vec<Figure>, BenchError> {
-    let (drains, matches) = measure(context)?;
+    let many = many(context);
+    let (drains, matches) = (measure(context, many)?, many.matches);
     let mut pairs = Paired::default();
     let (mut calm, mut meanwhile) = (Vec::new(), Vec::new());
     for drain in drains {
@@ -88,25 +109,23 @@ pub fn bystanders(context: &Context) -> Result<Vec<Figure>, BenchError> {
     Ok(vec![figure])
 }
 
-fn measure(context: &Context) -> Result<(Vec<Drained>, usize), BenchError> {
-    let matches = if context.is_full() { MATCHES_IN_FULL } else { MATCHES };
+fn measure(context: &Context, load: Load) -> Result<Vec<Drained>, BenchError> {
     let rounds = if context.is_full() { 5 } else { 3 };
-    let drains: Result<Vec<Drained>, BenchError> =
-        on_core(LOAD_CORE, || (0..rounds).map(|round| drain(context, round, matches)).collect());
-    Ok((drains?, matches))
+    on_core(LOAD_CORE, || (0..rounds).map(|round| drain(context, round, load)).collect())
 }
 
-fn drain(context: &Context, round: usize, matches: usize) -> Result<Drained, BenchError> {
+fn drain(context: &Context, round: usize, load: Load) -> Result<Drained, BenchError> {
+    let Load { game, matches, has_players } = load;
     let cluster = Cluster::start(context, &format!("drain-{round}"), NODES, &[])?;
-    cluster.push(context, GAME)?;
+    cluster.push(context, game)?;
     cluster.push(context, WATCHED_GAME)?;
-    let bytes = bytes_of_one(&cluster)? * matches as u64;
+    let bytes = bytes_of_one(&cluster, game)? * matches as u64;
     cluster.create_of(1, WATCHED_GAME, "watched", WATCHED)?;
     cluster.followed(1, &format!("{WATCHED_GAME}/watched"))?;
     let mut played = Vec::new();
     for number in 0..matches {
-        cluster.create(1, &format!("m{number}"), DRAINED)?;
-        played.push((format!("{GAME}/m{number}"), 1));
+        cluster.create_of(1, game, &format!("m{number}"), DRAINED)?;
+        played.extend(has_players.then(|| (format!("{game}/m{number}"), 1)));
     }
     let watchers = Players::start(cluster.door(1)?, vec![(format!("{WATCHED_GAME}/watched"), WATCHERS)], see)?;
     let talkers = Players::start(cluster.door(1)?, played, talk)?;
@@ -137,10 +156,11 @@ fn drain(context: &Context, round: usize, matches: usize) -> Result<Drained, Ben
 }
 
 /// Bytes that go from one node to another when a match moves, by its counter of all that it says to other workers.
-fn bytes_of_one(cluster: &Cluster) -> Result<u64, BenchError> {
+fn bytes_of_one(cluster: &Cluster, game: &str) -> Result<u64, BenchError> {
     for number in 0..PROBES {
-        cluster.create(1, &format!("probe-{number}"), DRAINED)?;
+        cluster.create_of(1, game, &format!("probe-{number}"), DRAINED)?;
     }
+    std::thread::sleep(FILLING);
     let sent = || -> Result<u64, BenchError> {
         let said = cluster.ask(DRAINED, &["node", "show"])?;
         let sent = said.pointer("/workers/0/counters/peer_bytes_out").and_then(serde_json::Value::as_u64);
@@ -148,12 +168,12 @@ fn bytes_of_one(cluster: &Cluster) -> Result<u64, BenchError> {
     };
     let before = sent()?;
     for number in 0..PROBES {
-        let session = format!("{GAME}/probe-{number}");
+        let session = format!("{game}/probe-{number}");
         cluster.ask(1, &["session", "move", &session, "--to", &format!("{WATCHED:x}")])?;
     }
     let bytes = (sent()? - before) / PROBES as u64;
     for number in 0..PROBES {
-        cluster.end(1, &format!("{GAME}/probe-{number}"))?;
+        cluster.end(1, &format!("{game}/probe-{number}"))?;
     }
     Ok(bytes)
 }
