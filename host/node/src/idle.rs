@@ -227,9 +227,7 @@ impl Parts {
             if open.is_at_rest() {
                 return Ok(true);
             }
-            let states = self.store.states_of(session).await?;
-            let charters = states.iter().filter_map(|state| postcard::from_bytes::<Charter>(&state.charter).ok());
-            let is_durable = charters.into_iter().any(|charter| is_kept(charter.terms().tier));
+            let is_durable = tier_of(&self.store.states_of(session).await?).is_some_and(is_kept);
             if is_durable {
                 self.wanted.note(&open);
             }
@@ -267,6 +265,12 @@ impl Parts {
             }
         }
     }
+}
+
+/// The tier of a session of which the store has these states, by the newest.
+pub(crate) fn tier_of(states: &[Evicted]) -> Option<Tier> {
+    let newest = states.iter().max_by_key(|state| state.checkpoint.position)?;
+    Some(postcard::from_bytes::<Charter>(&newest.charter).ok()?.terms().tier)
 }
 
 /// Whether what the store has of a session is of use to recovery while it is led.

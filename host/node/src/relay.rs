@@ -19,6 +19,7 @@ use ringside_protocol::frame::{ClientFrame, FrameDecoder, Place, Route, ServerFr
 use ringside_protocol::limits;
 use ringside_protocol::reason::Reason;
 use ringside_worker::Command;
+use ringside_worker::endpoint::as_seen;
 use ringside_worker::relay::{RelayOrder, Relayed};
 use ringside_worker::shell::WorkerHandle;
 use tokio::sync::mpsc::error::TrySendError;
@@ -326,12 +327,7 @@ async fn open_at(endpoint: &Endpoint, place: &Place, open: ClientFrame) -> Optio
 
 /// The address as the endpoint's socket wants it.
 fn reachable(endpoint: &Endpoint, address: SocketAddr) -> SocketAddr {
-    match (endpoint.local_addr(), address) {
-        (Ok(SocketAddr::V6(_)), SocketAddr::V4(address)) => {
-            SocketAddr::new(address.ip().to_ipv6_mapped().into(), address.port())
-        }
-        _ => address,
-    }
+    as_seen(address, endpoint.local_addr().is_ok_and(|local| local.is_ipv6()))
 }
 
 impl Leader {

@@ -601,7 +601,7 @@ impl Endpoint {
 }
 
 /// Takes one from a count, and the count from its table when it is none.
-fn take_from<K: Eq + std::hash::Hash>(counts: &mut HashMap<K, usize>, key: &K) {
+pub fn take_from<K: Eq + std::hash::Hash>(counts: &mut HashMap<K, usize>, key: &K) {
     if let Some(count) = counts.get_mut(key) {
         *count -= 1;
         if *count == 0 {
@@ -622,5 +622,26 @@ pub fn address_group(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
         address => address,
+    }
+}
+
+/// An address as a socket names whoever is there: one of IPv6 has those of IPv4 mapped.
+pub fn as_seen(address: SocketAddr, ipv6: bool) -> SocketAddr {
+    match address {
+        SocketAddr::V4(address) if ipv6 => SocketAddr::new(address.ip().to_ipv6_mapped().into(), address.port()),
+        address => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_dialed_as_the_socket_names_whoever_answers_there() {
+        let address = |text: &str| text.parse::<SocketAddr>().expect("an address");
+        assert_eq!(as_seen(address("192.0.2.7:7"), true), address("[::ffff:192.0.2.7]:7"));
+        assert_eq!(as_seen(address("192.0.2.7:7"), false), address("192.0.2.7:7"));
+        assert_eq!(as_seen(address("[2001:db8::7]:7"), true), address("[2001:db8::7]:7"));
     }
 }

@@ -35,10 +35,13 @@ impl Worker {
         let has_room = self.has_room_for_peers();
         let Some(peers) = self.peers.as_mut() else { return false };
         let now = outlet.now();
-        let more = has_room && peers.read(now, PEER_TURN_BYTES);
-        if !has_room {
-            peers.read_datagrams(now, PEER_TURN_BYTES);
-        }
+        let more = match has_room {
+            true => peers.read(now, PEER_TURN_BYTES),
+            false => {
+                peers.read_datagrams(now, PEER_TURN_BYTES);
+                false
+            }
+        };
         self.hand_on_news(now);
         more
     }

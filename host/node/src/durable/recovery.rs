@@ -32,7 +32,7 @@ use super::logs::Logs;
 use crate::catalogue::Catalogue;
 use crate::chains::Chains;
 use crate::control::{Control, ControlError, Recovering};
-use crate::idle::now_us;
+use crate::idle::{now_us, tier_of};
 use crate::limits::WANTED;
 use crate::store::{Store, StoreError, record_name};
 
@@ -232,9 +232,7 @@ impl Recovery {
     /// The tier of a session that no log names: it was evicted once, or has just begun and is as its game's sessions are now.
     async fn tier_of(&self, session: &SessionId) -> Result<Option<Tier>, StoreError> {
         let states = self.store.states_of(session).await?;
-        let newest = states.iter().max_by_key(|state| state.checkpoint.position);
-        let charter = newest.and_then(|state| postcard::from_bytes::<Charter>(&state.charter).ok());
-        Ok(charter.map(|charter| charter.terms().tier).or_else(|| self.catalogue.tier(&session.game)))
+        Ok(tier_of(&states).or_else(|| self.catalogue.tier(&session.game)))
     }
 
     /// Whether no log of a later run of the node has more of a session than its newest record knows.

@@ -17,7 +17,7 @@ use ringside_core::ids::{Node, SessionId};
 use super::frame::{self, Frame, Greeting, VERSIONS};
 use super::links::{Action, Change, LinkError, Links};
 use super::{End, News, Peer, SendError, tls};
-use crate::endpoint::{Endpoint, LinkId, LinkLimits};
+use crate::endpoint::{Endpoint, LinkId, LinkLimits, as_seen};
 use crate::limits::{PEER_GREETING, PEER_HANDSHAKE_SHARE, PEER_HANDSHAKES};
 use crate::outlet::Outlet;
 use crate::receive::Datagram;
@@ -372,27 +372,6 @@ impl Peers {
     }
 }
 
-/// An address as a socket names whoever is there.
-fn as_seen(address: SocketAddr, ipv6: bool) -> SocketAddr {
-    match address {
-        SocketAddr::V4(address) if ipv6 => SocketAddr::new(address.ip().to_ipv6_mapped().into(), address.port()),
-        address => address,
-    }
-}
-
 fn talk_of(talks: &mut [Option<Talk>], link: LinkId) -> Option<&mut Talk> {
     talks.get_mut(link.index as usize)?.as_mut().filter(|talk| talk.link == link)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_is_dialed_as_the_socket_names_whoever_answers_there() {
-        let address = |text: &str| text.parse::<SocketAddr>().expect("an address");
-        assert_eq!(as_seen(address("192.0.2.7:7"), true), address("[::ffff:192.0.2.7]:7"));
-        assert_eq!(as_seen(address("192.0.2.7:7"), false), address("192.0.2.7:7"));
-        assert_eq!(as_seen(address("[2001:db8::7]:7"), true), address("[2001:db8::7]:7"));
-    }
 }

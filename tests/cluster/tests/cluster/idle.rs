@@ -69,6 +69,15 @@ async fn evicted(node: &Node, session: &str) -> Value {
         .await
 }
 
+/// A tally whose sum is 3 is in the store: which.
+async fn asleep(node: &Node, game: &str) -> String {
+    node.push(game);
+    let (session, target) = (create(node, game, "north"), format!("{game}/north"));
+    visit(node, &target, &["add 3"]).await;
+    evicted(node, &target).await;
+    session
+}
+
 fn list(node: &Node, which: &[&str]) -> String {
     node.ringside(&[&["session", "list"], which].concat()).succeeded()
 }
@@ -178,10 +187,7 @@ async fn sessions_of_each_tier_go_on_at_another_node_when_theirs_is_gone_and_whe
 #[tokio::test(flavor = "multi_thread")]
 async fn a_durable_session_that_went_on_loses_nothing_with_its_node() {
     let mut cluster = cluster(1, &[]).await;
-    cluster.node(1).push("tally-durable");
-    let session = create(cluster.node(1), "tally-durable", "north");
-    visit(cluster.node(1), "tally-durable/north", &["add 3"]).await;
-    evicted(cluster.node(1), &session).await;
+    let session = asleep(cluster.node(1), "tally-durable").await;
     for (time, sum) in (1..=3).zip([13, 23, 33]) {
         let said = visit(cluster.node(1), "tally-durable/north", &["add 10"]).await;
         assert_eq!(said, [format!("sum {sum}, rang 0, told 0")]);
@@ -199,10 +205,7 @@ async fn a_durable_session_that_went_on_loses_nothing_with_its_node() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_durable_session_whose_node_left_nothing_but_its_record_goes_on_from_the_store_when_it_is_asked_for() {
     let mut cluster = cluster(1, &[]).await;
-    cluster.node(1).push("tally-durable");
-    let session = create(cluster.node(1), "tally-durable", "north");
-    visit(cluster.node(1), "tally-durable/north", &["add 3"]).await;
-    evicted(cluster.node(1), &session).await;
+    let session = asleep(cluster.node(1), "tally-durable").await;
     visit(cluster.node(1), "tally-durable/north", &["add 10"]).await;
     cluster.take(1).kill();
     std::fs::remove_dir_all(cluster.store().join("logs")).expect("logs");
@@ -217,10 +220,7 @@ async fn a_durable_session_whose_node_left_nothing_but_its_record_goes_on_from_t
 async fn a_session_in_the_store_goes_on_though_the_games_next_version_ticks() {
     let cluster = cluster(1, &[]).await;
     let node = cluster.node(1);
-    node.push("tally");
-    let session = create(node, "tally", "north");
-    visit(node, "tally/north", &["add 3"]).await;
-    evicted(node, "tally/north").await;
+    let session = asleep(node, "tally").await;
     node.push("tally-ticking");
     assert_eq!(create(node, "tally", "north"), session);
     assert_eq!(visit(node, "tally/north", &["add 1"]).await, ["sum 4, rang 0, told 0"]);
@@ -319,10 +319,7 @@ async fn while_the_store_is_away_an_idle_session_stays_in_memory() {
 async fn what_is_asked_for_while_the_store_is_away_goes_on_when_it_is_back() {
     let cluster = cluster(1, &[]).await;
     let node = cluster.node(1);
-    node.push("tally");
-    let session = create(node, "tally", "north");
-    visit(node, "tally/north", &["add 3"]).await;
-    evicted(node, "tally/north").await;
+    let session = asleep(node, "tally").await;
     let away = cluster.without_store();
     let coming = tokio::spawn(Client::connect(options(node, &node.token("bob"), "tally/north")));
     let said = node.logged("whether tally/north is in the store cannot be said");

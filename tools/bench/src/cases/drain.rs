@@ -1,7 +1,7 @@
 //! How long a node takes to give all of its matches to others (`ringside node drain`), and what players of other nodes notice.
 //! Three real nodes, matches on one of them, and a 60 Hz match on another whose players watch: many small matches with a
-//! player each who talks and knows each reply, and few that are nearly as large as one may be. Against the time in which the bytes that go over would cross one QUIC connection between two
-//! processes; and against the same players' views before.
+//! player each who talks and knows each reply, and few that are nearly as large as one may be. Against the time in which
+//! the bytes that go over would cross one QUIC connection between two processes; and against the same players' views before.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -66,16 +66,16 @@ struct Drained {
 
 /// How long it takes, in the time that its bytes would take alone.
 pub fn against_bytes(context: &Context) -> Result<Vec<Figure>, BenchError> {
-    let large = figure_of(LARGE, &measure(context, LARGE)?, "nobody in them");
     let many = many(context);
-    Ok(vec![large, figure_of(many, &measure(context, many)?, "a player each")])
+    Ok(vec![figure_of(LARGE, &measure(context, LARGE)?), figure_of(many, &measure(context, many)?)])
 }
 
 fn many(context: &Context) -> Load {
     if context.is_full() { MANY_IN_FULL } else { MANY }
 }
 
-fn figure_of(Load { game, matches, .. }: Load, drains: &[Drained], players: &str) -> Figure {
+fn figure_of(Load { game, matches, has_players }: Load, drains: &[Drained]) -> Figure {
+    let players = if has_players { "a player each" } else { "nobody in them" };
     let mut pairs = Paired::default();
     drains.iter().for_each(|drain| pairs.push(drain.took.as_secs_f64() * 1e3, drain.alone.as_secs_f64() * 1e3));
     let mean = |of: &dyn Fn(&Drained) -> f64| drains.iter().map(of).sum::<f64>() / drains.len() as f64;

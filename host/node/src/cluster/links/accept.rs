@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
 
 use quinn::{Connection, Incoming, SendStream};
-use ringside_worker::endpoint::address_group;
+use ringside_worker::endpoint::{address_group, take_from};
 use ringside_worker::peers::frame::agree;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -77,12 +77,7 @@ impl<M> Share<M> {
 impl<M> Drop for Share<M> {
     fn drop(&mut self) {
         let mut greeting = self.shared.greeting.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(share) = greeting.get_mut(&self.address) {
-            *share -= 1;
-            if *share == 0 {
-                greeting.remove(&self.address);
-            }
-        }
+        take_from(&mut greeting, &self.address);
     }
 }
 
