@@ -225,6 +225,12 @@ impl Directory {
         }
     }
 
+    /// In how many sessions that are led here somebody of another run of this node counts who need not: the store has all of
+    /// them, or somebody else who counts.
+    pub fn spare(&self) -> usize {
+        self.companion.map_or(0, |companion| self.parts.recruits.spare(&self.parts.led, companion))
+    }
+
     /// A message of another node's directory, over a link that knows which run of which node it is from. One of a run
     /// that is not present is dropped: if it is there after all, it repeats it.
     pub fn handle_message(&mut self, now: u64, from: Node, message: Message) {

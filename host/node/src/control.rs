@@ -81,6 +81,8 @@ pub struct Status {
     pub followed: usize,
     /// Those of them that are about to be led here.
     pub arriving: usize,
+    /// Sessions that are led here in which the run before counts, and need not.
+    pub spare: usize,
     /// Sessions that it has evicted.
     pub evictions: u64,
     /// Sessions that were in the store and went on here.
@@ -124,6 +126,8 @@ pub struct SessionName {
 pub struct Presence {
     /// Whether it is.
     pub is_present: bool,
+    /// Whether it is known to have ended: it was to succeed this run and was abandoned, or is the one that this one succeeds.
+    pub is_over: bool,
     /// Whether its log is this node's to take over, if it is not. No other node's while a run of its own is there: that sees
     /// to it, or this is the run that is about to be the node. But one that may be unable to read it is helped.
     pub is_ours: bool,
@@ -294,6 +298,8 @@ pub enum Message {
         /// The checkpoint.
         body: Bytes,
     },
+    /// The other run is about to end: nobody of it need count where a session is safe without.
+    Spare(Node),
     /// The other run is over, or about to end as it should.
     Parted {
         /// Which.

@@ -96,6 +96,7 @@ mod tests {
             signals_dropped: 3,
             followed: 0,
             arriving: 0,
+            spare: 0,
             evictions: 0,
             activations: 0,
             workers: vec![worker],

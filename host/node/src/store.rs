@@ -104,6 +104,9 @@ pub enum StoreError {
 
 /// Chains of records of which old ones are deleted at a time.
 const CLEANING: usize = 8;
+/// What is asked of a local directory at a time for the sake of records: half of the node's threads for files (`crate::node`).
+/// A thousand records may be wanted at once, and the log, for whose objects players wait, must find a thread.
+const LOCAL_RECORDS: usize = 2;
 
 /// The store of a node.
 #[derive(Clone)]
@@ -112,11 +115,14 @@ pub struct Store {
     name: String,
     /// For how many chains of records old ones are deleted at a time.
     cleaning: Arc<Semaphore>,
+    /// What is asked at a time for the sake of records.
+    records: Arc<Semaphore>,
 }
 
 impl Store {
-    fn of(objects: Arc<dyn ObjectStore>, name: String) -> Store {
-        Store { objects, name, cleaning: Arc::new(Semaphore::new(CLEANING)) }
+    fn of(objects: Arc<dyn ObjectStore>, name: String, records: usize) -> Store {
+        let [cleaning, records] = [CLEANING, records].map(|places| Arc::new(Semaphore::new(places)));
+        Store { objects, name, cleaning, records }
     }
 
     /// A store in a local directory, made if missing; written objects survive a crash of the machine.
@@ -130,7 +136,7 @@ impl Store {
         let probe = directory.join(".writable");
         std::fs::write(&probe, "").and_then(|()| std::fs::remove_file(&probe)).map_err(failed)?;
         let objects = object_store::local::LocalFileSystem::new_with_prefix(directory)?.with_fsync(true);
-        Ok(Store::of(Arc::new(objects), format!("local directory {}", directory.display())))
+        Ok(Store::of(Arc::new(objects), format!("local directory {}", directory.display()), LOCAL_RECORDS))
     }
 
     /// A store in a local directory that exists, to read from; nothing is written to it.
@@ -139,13 +145,13 @@ impl Store {
     /// [`StoreError::Backend`] if there is no such directory.
     pub fn read_only(directory: &Path) -> Result<Store, StoreError> {
         let objects = object_store::local::LocalFileSystem::new_with_prefix(directory)?;
-        Ok(Store::of(Arc::new(objects), format!("local directory {}", directory.display())))
+        Ok(Store::of(Arc::new(objects), format!("local directory {}", directory.display()), LOCAL_RECORDS))
     }
 
     /// A store in memory, for tests.
     #[cfg(test)]
     pub fn memory() -> Store {
-        Store::of(Arc::new(object_store::memory::InMemory::new()), "memory".to_owned())
+        Store::of(Arc::new(object_store::memory::InMemory::new()), "memory".to_owned(), LOCAL_RECORDS)
     }
 
     /// What it is, for people.

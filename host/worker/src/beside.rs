@@ -9,14 +9,14 @@ use std::time::Instant;
 use bytes::Bytes;
 use ringside_core::ids::{Node, SessionId, WorkerId};
 use ringside_core::leadership::Leader;
-use ringside_core::leadership::record::Member;
+use ringside_core::leadership::record::{Member, is_safe_without};
 use ringside_core::routing::{self, Arrival};
 use ringside_protocol::frame::ServerFrame;
 use ringside_protocol::reason::Reason;
 
 use crate::command::Resolved;
 use crate::opening::Guest;
-use crate::replication::Job;
+use crate::replication::{Job, Lead};
 use crate::worker::Worker;
 
 /// A checkpoint on its way from a worker of this run to one of the successor's, and what is sent of it.
@@ -45,6 +45,9 @@ pub enum Beside {
         /// How checkpoints get there, if otherwise than over links.
         passage: Option<Passage>,
     },
+    /// It ends soon: where a session is safe without it, it is not to count any longer. Records in the store take a while, in
+    /// which it is there and acknowledges: nobody waits for one that is gone.
+    Spared(Node),
     /// It is about to end, as it should: nobody of it is to count any longer.
     Leaves(Node),
     /// It is over: what it led may go on at its followers here.
@@ -82,14 +85,13 @@ impl Worker {
                 self.companion = Companion { predecessor: None, successor: Some(node), passage };
                 Some(node)
             }
+            Beside::Spared(node) => {
+                let is_safe = |lead: &Lead| is_safe_without(node, &lead.core.record().in_sync, lead.terms.tier);
+                return self.let_go_of(now, node, is_safe);
+            }
             Beside::Leaves(node) => {
                 self.companion = Companion::default();
-                for index in 0..self.sessions.len() {
-                    self.with_leader(now, index, |core, us| core.handle_unkept(us, node));
-                    if self.sessions[index].is_some() {
-                        self.flush_later(index);
-                    }
-                }
+                self.let_go_of(now, node, |_| true);
                 None
             }
             Beside::Over(node) => {
@@ -100,6 +102,16 @@ impl Worker {
         };
         if let Some(peers) = &mut self.peers {
             peers.beside(companion, begins_beside);
+        }
+    }
+
+    /// Nobody of a node is to count any longer in those sessions that are led here and of which this holds.
+    fn let_go_of(&mut self, now: Instant, node: Node, is_it: impl Fn(&Lead) -> bool) {
+        for index in 0..self.sessions.len() {
+            if self.lead_mut(index).is_some_and(|lead| is_it(lead)) {
+                self.with_leader(now, index, |core, us| core.handle_unkept(us, node));
+                self.flush_later(index);
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use super::led::Led;
 use super::message::{Message, NotFollowed, name_of};
 use super::types::Action;
 use crate::ids::{Node, SessionId, WorkerId};
-use crate::leadership::record::{Cause, Member, Record};
+use crate::leadership::record::{Cause, Member, Record, is_safe_without};
 use crate::leadership::timing::WANTED_US;
 use crate::ring::Position;
 
@@ -232,6 +232,15 @@ impl Recruits {
         let recruiting = self.0.remove(session).unwrap_or_default();
         let asked = recruiting.nodes.into_iter().filter(|(_, stand)| !matches!(stand, Stand::Refused(_)));
         asked.map(|(node, _)| node).collect()
+    }
+
+    /// In how many sessions somebody of a node counts who need not ([`is_safe_without`]).
+    pub fn spare(&self, led: &Led, node: Node) -> usize {
+        let is_spare = |(session, recruiting): &(&SessionId, &Recruiting)| {
+            let tier = led.current(session).map(|one| one.charter.terms().tier);
+            recruiting.counts(node) && tier.is_some_and(|tier| is_safe_without(node, &recruiting.in_sync, tier))
+        };
+        self.0.iter().filter(is_spare).count()
     }
 
     /// Followers of a session that have said so.

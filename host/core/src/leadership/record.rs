@@ -111,6 +111,12 @@ impl Terms {
     }
 }
 
+/// Whether a session of a tier is safe though nobody of a node counts any longer, of these who do: somebody else has it all, or
+/// the store has.
+pub fn is_safe_without(node: Node, in_sync: &BTreeSet<Member>, tier: Tier) -> bool {
+    tier == Tier::Durable || in_sync.iter().any(|who| who.node != node)
+}
+
 /// Why a record was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cause {

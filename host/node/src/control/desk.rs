@@ -126,6 +126,8 @@ pub struct Desk {
     /// Another run of this node, and which workers do not know yet what is so of it.
     companion: Option<Companion>,
     beside: Vec<(WorkerId, Beside)>,
+    /// The last of those that is known to have ended.
+    over: Option<Node>,
 }
 
 impl Desk {
@@ -183,6 +185,7 @@ impl Desk {
             activations: 0,
             most_sessions: limits.sessions,
             companion: None,
+            over: None,
             beside: Vec::new(),
         }
     }
@@ -304,6 +307,7 @@ impl Desk {
             Message::Companion(companion) => self.accompany(now, *companion),
             Message::CompanionEra(era) => self.note_companion_era(era),
             Message::Passed { from, to, body } => self.passed(from, to, body),
+            Message::Spare(node) => self.spare(node),
             Message::Parted { node, is_over } => self.part(now, node, is_over),
             Message::Cluster(reply) => _ = reply.send(Ok(self.cluster())),
             Message::Door(worker, port) => self.open_door(worker, port),

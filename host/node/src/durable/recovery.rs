@@ -1,7 +1,7 @@
 //! What becomes of the durable sessions of runs of nodes that are gone: their logs are sealed, read, and each session goes
 //! on here from its newest checkpoint and the entries after it, by the next record of its chain. A node takes over its own
 //! earlier runs before anybody is let in; those of others, when they are gone for [`GONE`], the node that the ring names
-//! for the log. A run that was believed to be gone and is not finds the seal, and begins another log: all are read, and the
+//! for the log; and a successor of its own that it has ended, at once. A run that was believed to be gone and is not finds the seal, and begins another log: all are read, and the
 //! newest must be sealed (`Recovery::is_fenced`). Two that try the same are settled by conditional create: the seal, and the record.
 //!
 //! **A log names what its run led, but not always all of it**: a node may be killed between a session's record and the object
@@ -165,7 +165,7 @@ impl Recovery {
                     continue;
                 }
                 let since = *unseen.entry(run).or_insert_with(Instant::now);
-                if self.is_former(run) || presence.is_ours && since.elapsed() >= GONE {
+                if self.is_former(run) || presence.is_over || presence.is_ours && since.elapsed() >= GONE {
                     gone.insert(run, logs);
                 }
             }

@@ -95,15 +95,16 @@ mod tests {
 
     /// What the first release with handovers says first. It must be read for ever, be it to be refused by name.
     const GOLDEN: &str = include_str!("../../golden/handover-hello-1.json");
-    /// What a later one says that has all that came to be said since.
+    /// What later ones say, who had more to say.
     const GROWN: &str = include_str!("../../golden/handover-hello-2.json");
+    const LATER: &str = include_str!("../../golden/handover-hello-3.json");
 
     #[test]
     fn the_first_published_hello_is_read_and_written_as_it_was() {
         let Ok(Said::Hello(hello)) = serde_json::from_str::<Said>(GOLDEN) else { panic!("it cannot be read") };
         let (links, peers, oldest_checkpoint) = ((1, 1), (1, 1), None);
         let first = Formats { handover: 1, links, peers, words: 1, checkpoint: 1, oldest_checkpoint, rewriter: 1 };
-        assert_eq!(hello, Hello { release: "0.1.0".to_owned(), formats: first, objects: false });
+        assert_eq!(hello, Hello { release: "0.1.0".to_owned(), formats: first, objects: false, spares: false });
         assert_eq!(serde_json::to_string(&Said::Hello(hello)).unwrap(), GOLDEN.trim_end());
     }
 
@@ -111,8 +112,11 @@ mod tests {
     fn a_hello_that_has_grown_is_read_and_written_as_it_was() {
         let Ok(Said::Hello(hello)) = serde_json::from_str::<Said>(GROWN) else { panic!("it cannot be read") };
         let Formats { checkpoint, oldest_checkpoint, .. } = hello.formats;
-        assert_eq!((checkpoint, oldest_checkpoint, hello.objects), (2, Some(1), true));
+        assert_eq!((checkpoint, oldest_checkpoint, hello.objects, hello.spares), (2, Some(1), true, false));
         assert_eq!(serde_json::to_string(&Said::Hello(hello)).unwrap(), GROWN.trim_end());
+        let Ok(Said::Hello(later)) = serde_json::from_str::<Said>(LATER) else { panic!("it cannot be read") };
+        assert!(later.spares);
+        assert_eq!(serde_json::to_string(&Said::Hello(later)).unwrap(), LATER.trim_end());
     }
 
     #[test]

@@ -32,6 +32,8 @@ const GREETING: Duration = Duration::from_secs(10);
 const LOADING: Duration = Duration::from_secs(120);
 /// How long it may be silent.
 const SILENCE: Duration = Duration::from_secs(3);
+/// How long it may take to do without this process as a follower. What is left then waits a moment for who is gone.
+const SPARING: Duration = Duration::from_secs(30);
 /// How long it may take to say that it has the sockets.
 const TAKING: Duration = Duration::from_secs(5);
 /// How often it is told what the cluster is.
@@ -119,7 +121,7 @@ async fn hand_over(
         Some(_) => return Err("it does not say what it is".to_owned()),
         None => return Err(format!("it ended, or did not say what it is within {} s", GREETING.as_secs())),
     };
-    let Hello { release, formats, objects } = hello;
+    let Hello { release, formats, objects, spares } = hello;
     if let Err(differs) = Formats::own().takes(&formats) {
         let why = format!("release {release} cannot take over: {differs}");
         mouth.say(&Said::Refused { why: why.clone() });
@@ -147,10 +149,19 @@ async fn hand_over(
     accompany(desk, node, (contacts, passage), mouth.clone()).await;
     desk.upgrades.note(|shown| shown.phase = phase::MOVING.to_owned());
     tokio::select! {
-        why = listen(desk, node, mouth, &mut ear) => return Err(why),
+        why = listen(desk, node, mouth, &mut ear, |_| false) => return Err(why.unwrap_or_default()),
         given = give_all(desk, node) => given?,
     }
     desk.upgrades.note(|shown| shown.phase = phase::TAKING.to_owned());
+    if spares && mouth.say(&Said::Spare) {
+        tokio::select! {
+            why = listen(desk, node, mouth, &mut ear, |said| *said == Said::Spared) => why.map_or(Ok(()), Err)?,
+            () = run_for(SPARING) => tracing::warn!(
+                "the successor counts on this process in more sessions than it has let go of within {} s: players wait a moment",
+                SPARING.as_secs()
+            ),
+        }
+    }
     let sockets = sockets.try_clone().map_err(|error| format!("the sockets cannot be passed: {error}"))?;
     mouth.hand_over(sockets);
     let taken = async {
@@ -199,15 +210,23 @@ async fn accompany(desk: &Desk, node: Node, (contacts, passage): (Contacts, Opti
     desk.control.heard(control::Message::Companion(Box::new(companion))).await;
 }
 
-/// Hears the successor, and tells it of the cluster, until it is silent or gone: why it is to be abandoned.
-async fn listen(desk: &Desk, node: Node, mouth: &Mouth, ear: &mut Ear) -> String {
+/// Hears the successor, and tells it of the cluster, until it says this; or until it is silent or gone: why it is to be
+/// abandoned.
+async fn listen(
+    desk: &Desk,
+    node: Node,
+    mouth: &Mouth,
+    ear: &mut Ear,
+    is_it: impl Fn(&Said) -> bool,
+) -> Option<String> {
     let mut tell = every(SAID);
     let (mut heard_at, mut looked_at) = (Instant::now(), Instant::now());
     loop {
         tokio::select! {
             heard = ear.next() => match heard {
-                None => return "it ended".to_owned(),
-                Some(Heard::Said(Said::Failed { why }, _)) => return format!("it cannot go on: {why}"),
+                None => return Some("it ended".to_owned()),
+                Some(Heard::Said(Said::Failed { why }, _)) => return Some(format!("it cannot go on: {why}")),
+                Some(Heard::Said(said, _)) if is_it(&said) => return None,
                 Some(heard) => {
                     heard_at = Instant::now();
                     hear(desk, node, heard).await;
@@ -219,7 +238,7 @@ async fn listen(desk: &Desk, node: Node, mouth: &Mouth, ear: &mut Ear) -> String
                     heard_at = Instant::now();
                 }
                 if heard_at.elapsed() > SILENCE {
-                    return format!("it said nothing for {} s", SILENCE.as_secs());
+                    return Some(format!("it said nothing for {} s", SILENCE.as_secs()));
                 }
                 if let Ok(cluster) = desk.control.cluster().await {
                     mouth.say(&Said::Cluster(cluster));

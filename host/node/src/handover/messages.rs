@@ -23,6 +23,9 @@ pub struct Hello {
     /// Whether it takes checkpoints as memory objects.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub objects: bool,
+    /// Whether it lets go of the old process as a follower when told to.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub spares: bool,
 }
 
 /// What is said, as JSON.
@@ -71,6 +74,10 @@ pub enum Said {
     },
     /// The cluster as the old process sees it; said often.
     Cluster(Cluster),
+    /// The old process has given everything, and need not count where a session is safe without it.
+    Spare,
+    /// It counts nowhere any longer where it need not.
+    Spared,
     /// These are the sockets, in the order of [`Sockets`](super::channel::Sockets).
     Take,
     /// It has them.

@@ -32,6 +32,8 @@ const WELCOME: Duration = Duration::from_secs(15);
 const ALIVE: Duration = Duration::from_millis(250);
 /// How long the old process may take to end, which has given everything.
 const FAREWELL: Duration = Duration::from_secs(6);
+/// How often it is looked whether the old process counts anywhere where it need not.
+const LOOK: Duration = Duration::from_millis(20);
 /// How long what it had may stay in use after it was killed.
 const BINDING: Duration = Duration::from_secs(15);
 
@@ -62,7 +64,7 @@ pub async fn run(mut config: Config) -> Result<Running, NodeError> {
     let stream = std::io::stdin().as_fd().try_clone_to_owned().map_err(NodeError::System)?;
     let (mouth, mut ear) = channel::open(UnixStream::from(stream)).map_err(NodeError::System)?;
     let release = env!("CARGO_PKG_VERSION").to_owned();
-    mouth.say(&Said::Hello(Hello { release, formats: Formats::own(), objects: true }));
+    mouth.say(&Said::Hello(Hello { release, formats: Formats::own(), objects: true, spares: true }));
     let (former, cluster) = match ear.next_said(WELCOME).await {
         Some(Said::Welcome { node, cluster, checkpoint }) => {
             // It follows what it gave, and takes what it is sent of that. One that says nothing of versions knows the first.
@@ -180,7 +182,8 @@ async fn take_sessions(
     former: Node,
     view: &mut Arc<View>,
 ) -> Option<Sockets> {
-    let mut alive = every(ALIVE);
+    let (mut alive, mut look) = (every(ALIVE), every(LOOK));
+    let mut is_sparing = false;
     loop {
         tokio::select! {
             heard = ear.next() => match heard? {
@@ -200,9 +203,19 @@ async fn take_sessions(
                     control.heard(control::Message::CompanionEra(eras.get(&former).copied().unwrap_or_default())).await;
                     show(control, view, eras).await;
                 }
+                Heard::Said(Said::Spare, _) => {
+                    control.heard(control::Message::Spare(former)).await;
+                    is_sparing = true;
+                }
                 Heard::Said(Said::Take, descriptors) => return Sockets::of(descriptors),
                 Heard::Said(..) => {}
             },
+            _ = look.tick(), if is_sparing => {
+                if control.status().await.is_ok_and(|status| status.spare == 0) {
+                    mouth.say(&Said::Spared);
+                    is_sparing = false;
+                }
+            }
             _ = alive.tick() => {
                 mouth.say(&Said::Alive { era: era(begun.started().elapsed().as_micros() as u64) });
             }

@@ -289,6 +289,7 @@ mod tests {
                 signals_dropped: 0,
                 followed: 0,
                 arriving: 0,
+                spare: 0,
                 evictions: 0,
                 activations: 0,
                 workers: vec![],

@@ -11,6 +11,7 @@ use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 
 use super::{Store, StoreError};
 use crate::http::use_ring;
+use crate::limits::CHAIN_QUESTIONS;
 
 /// How long a connection to the service may take to be made.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -114,7 +115,7 @@ fn s3(bucket: &str, prefix: &str) -> Result<Store, StoreError> {
         "" => Arc::new(service),
         prefix => Arc::new(PrefixStore::new(service, prefix)),
     };
-    Ok(Store::of(objects, name))
+    Ok(Store::of(objects, name, CHAIN_QUESTIONS))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use object_store::path::Path as ObjectPath;
 use ringside_core::envelope::{self, Kind};
 use ringside_core::ids::{Incarnation, Node, SessionId};
 use ringside_core::leadership::record::{Cause, Record};
+use tokio::sync::SemaphorePermit;
 
 use super::{Store, StoreError};
 
@@ -39,7 +40,9 @@ impl Store {
         // Plain data into memory always serializes.
         let payload = postcard::to_stdvec(record).unwrap_or_default();
         let object = envelope::seal(Kind::LeadershipRecord, RECORD_FORMAT, &payload);
+        let place = self.record_place().await;
         let is_made = self.create(&record_path(&record.session, record.number), object.into()).await?;
+        drop(place);
         // Nobody waits for that; where many are made at a time some are left until the next is.
         if is_made
             && record.number > 3
@@ -114,6 +117,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`]. A damaged record is none that an older one could stand for.
     pub async fn newest_record(&self, session: &SessionId) -> Result<Option<Record>, StoreError> {
+        let _place = self.record_place().await;
         let mut listed = self.newest_number(session).await?;
         let (number, bytes) = loop {
             let Some(number) = listed else { return Ok(None) };
@@ -132,6 +136,12 @@ impl Store {
 }
 
 impl Store {
+    /// A place among what is asked for the sake of records; nobody waits for one who has one. Of a store that is closed, which
+    /// none ever is, there are any number.
+    async fn record_place(&self) -> Option<SemaphorePermit<'_>> {
+        self.records.acquire().await.ok()
+    }
+
     async fn newest_number(&self, session: &SessionId) -> Result<Option<u64>, StoreError> {
         Ok(self.record_numbers(session).await?.last().copied())
     }
@@ -147,6 +157,7 @@ impl Store {
 
     /// Deletes all of a chain but its first record and the last two.
     async fn forget_records(&self, session: &SessionId) -> Result<(), StoreError> {
+        let _place = self.record_place().await;
         let numbers = self.record_numbers(session).await?;
         let old = numbers.iter().take(numbers.len().saturating_sub(2)).filter(|number| **number > 1);
         for number in old {
@@ -174,7 +185,9 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn open_of_key(&self, session: &SessionId) -> Result<Option<Record>, StoreError> {
+        let place = self.record_place().await;
         let listed = self.objects.list_with_delimiter(Some(&key_path(session))).await?;
+        drop(place);
         let incarnations = listed.common_prefixes.iter().filter_map(|prefix| {
             let incarnation = u64::from_str_radix(prefix.filename()?, 16).ok()?;
             Some(SessionId { incarnation: Incarnation(incarnation), ..session.clone() })

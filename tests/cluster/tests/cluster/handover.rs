@@ -177,6 +177,41 @@ async fn a_successor_that_dies_when_the_node_is_its_own_loses_what_a_killed_node
     }
 }
 
+/// Durable sessions need no follower at the old process when all is given, which takes a while to put into the records of many:
+/// it is done before that process ends. Should the successor die then they go on from the store.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_successor_that_does_without_the_old_process_loses_nothing_that_is_durable() {
+    const SESSIONS: usize = 8;
+    let cluster = Cluster::start(1).await;
+    cluster.node(1).push("echo-durable");
+    cluster.node(1).push("echo-consistent");
+    let mut matches = Vec::new();
+    for number in 0..SESSIONS {
+        matches.push(begin(&cluster, "echo-durable", &format!("m{number}"), 1).await);
+    }
+    // The store has nothing of it but who leads: it is followed to the end.
+    matches.push(begin(&cluster, "echo-consistent", "kept", 1).await);
+    let (program, between) = (guests::program(), env!("CARGO_BIN_EXE_ringside-between"));
+    let moment = Moment::SuccessorBeforeTake.name();
+    let line = format!("{UNTIL}={moment} {RUNS}={} exec {between} \"$@\"", program.display());
+    let said = upgrade(&cluster, 1, 1, script(&cluster, "between", &line)).await.failed();
+    assert!(said.contains("goes on"), "{said}");
+    for one in &matches {
+        one.goes_on(20).await;
+    }
+    let cause = |session: &str| {
+        let shown = cluster.node(1).ringside(&["session", "show", session, "--json"]).json();
+        last_change(&shown["detail"]["replication"])["cause"].as_str().expect("a cause").to_owned()
+    };
+    for number in 0..SESSIONS {
+        assert_eq!(cause(&format!("echo-durable/m{number}")), "recovered");
+    }
+    assert_eq!(cause("echo-consistent/kept"), "promoted");
+    for one in matches {
+        one.end().await;
+    }
+}
+
 /// Whether a process has not ended, be it that it stands still.
 fn runs(process: u64) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();

@@ -30,9 +30,12 @@ const GAME: &str = "echo-durable";
 const RECOVERED: usize = 500;
 const INPUTS: u64 = 20;
 /// Those of a node that is replaced, or killed, a player each.
-const REPLACED: usize = 200;
-/// Between two messages of a player.
-const PAUSE: Duration = Duration::from_millis(50);
+const REPLACED: usize = 1_000;
+/// Of one in so many the player's wait is measured.
+const MEASURED: usize = 10;
+/// Between two messages of those, and of the others: their load is what half a core of the machine bears beside the rest.
+const PAUSE: Duration = Duration::from_millis(100);
+const OTHERS_PAUSE: Duration = Duration::from_secs(1);
 /// How long players talk before, and afterwards.
 const SETTLING: Duration = Duration::from_secs(3);
 /// What a node says when all that it takes up is there.
@@ -57,13 +60,13 @@ fn node(context: &Context, name: &str, sessions: usize) -> Result<Cluster, Bench
 
 fn players<T: Send + 'static, F>(
     cluster: &Cluster,
-    sessions: usize,
-    does: fn(Options, Arc<AtomicBool>) -> F,
+    sessions: impl Iterator<Item = usize>,
+    does: impl Fn(Options, Arc<AtomicBool>) -> F + Send + 'static,
 ) -> Result<Players<T>, BenchError>
 where
     F: Future<Output = Result<T, BenchError>> + 'static,
 {
-    let each = (0..sessions).map(|number| (format!("{GAME}/{}", key(number)), 1)).collect();
+    let each = sessions.map(|number| (format!("{GAME}/{}", key(number)), 1)).collect();
     Players::start(cluster.door(1)?, each, does)
 }
 
@@ -74,7 +77,7 @@ pub fn speed(context: &Context) -> Result<Vec<Figure>, BenchError> {
         let (mut pairs, mut parts, mut started) = (Paired::default(), Vec::new(), Vec::new());
         for round in 0..context.pairs(3) {
             let mut cluster = node(context, &format!("recover-{round}"), RECOVERED)?;
-            players(&cluster, RECOVERED, say_and_go)?.finish()?;
+            players(&cluster, 0..RECOVERED, say_and_go)?.finish()?;
             cluster.kill(1);
             let store = cluster.store();
             let least = on_core(SERVER_CORE, || Least::of(&module, &store, context, RECOVERED))?;
@@ -96,7 +99,7 @@ pub fn speed(context: &Context) -> Result<Vec<Figure>, BenchError> {
             }
             let took = done.at.saturating_duration_since(begun);
             // Each is there with all that was said.
-            players(&cluster, RECOVERED, go_on)?.finish()?;
+            players(&cluster, 0..RECOVERED, go_on)?.finish()?;
             pairs.push(RECOVERED as f64 / took.as_secs_f64(), RECOVERED as f64 / least.all().as_secs_f64());
             parts.push(least);
         }
@@ -182,11 +185,13 @@ pub fn handover_vs_cold(context: &Context) -> Result<Vec<Figure>, BenchError> {
     on_core(LOAD_CORE, || {
         let mut pairs = Paired::default();
         let (mut warm, mut cold, mut took) = (Vec::new(), Vec::new(), Vec::new());
-        for round in 0..context.pairs(3) {
+        for round in 0..context.pairs(2) {
             let mut waits = [0.0; 2];
             for (wait, is_cold) in waits.iter_mut().zip([false, true]) {
                 let mut cluster = node(context, &format!("cold-{round}-{is_cold}"), REPLACED)?;
-                let talking = players(&cluster, REPLACED, talk)?;
+                let (some, rest): (Vec<usize>, Vec<usize>) = (0..REPLACED).partition(|number| number % MEASURED == 0);
+                let talking = players(&cluster, some.into_iter(), |options, stop| talk(options, stop, PAUSE))?;
+                let others = players(&cluster, rest.into_iter(), |options, stop| talk(options, stop, OTHERS_PAUSE))?;
                 std::thread::sleep(SETTLING);
                 let begun = Instant::now();
                 if is_cold {
@@ -198,6 +203,7 @@ pub fn handover_vs_cold(context: &Context) -> Result<Vec<Figure>, BenchError> {
                 }
                 std::thread::sleep(SETTLING);
                 let all = talking.finish()?;
+                others.finish()?;
                 let longest = |waits: &Vec<(Instant, Instant)>| {
                     let after = waits.iter().filter(|(_, answered)| *answered > begun);
                     let waited = |(asked, answered): &(Instant, Instant)| {
@@ -211,7 +217,8 @@ pub fn handover_vs_cold(context: &Context) -> Result<Vec<Figure>, BenchError> {
             }
             pairs.push(waits[0], waits[1]);
         }
-        let case = format!("{REPLACED} durable sessions, a player each / killed and started again");
+        let case =
+            format!("{REPLACED} durable sessions, a player each, every tenth measured / killed and started again");
         let figure = Figure::paired("handover_vs_cold", case, "ms", &pairs)
             .with("p50", rounded(quantile(warm, 0.5)))
             .with("cold_p50", rounded(quantile(cold, 0.5)))
@@ -223,7 +230,7 @@ pub fn handover_vs_cold(context: &Context) -> Result<Vec<Figure>, BenchError> {
 
 /// Says something, waits for its reply and a pause, and says the next, and once more when told to stop. When each was asked
 /// and answered.
-async fn talk(options: Options, stop: Arc<AtomicBool>) -> Result<Vec<(Instant, Instant)>, BenchError> {
+async fn talk(options: Options, stop: Arc<AtomicBool>, pause: Duration) -> Result<Vec<(Instant, Instant)>, BenchError> {
     let mut talk = Talk::begin(options).await?;
     let mut waits = Vec::new();
     loop {
@@ -234,6 +241,6 @@ async fn talk(options: Options, stop: Arc<AtomicBool>) -> Result<Vec<(Instant, I
         if is_last {
             return Ok(waits);
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(pause).await;
     }
 }

@@ -48,6 +48,13 @@ impl Desk {
         }
     }
 
+    /// It has given everything, and is about to end.
+    pub(super) fn spare(&mut self, node: Node) {
+        if self.is_beside(node) {
+            self.tell_beside(Beside::Spared(node));
+        }
+    }
+
     /// It is over, or is about to end as it should. A run that had begun to give everything away goes on as it was.
     pub(super) fn part(&mut self, now: u64, node: Node, is_over: bool) {
         let Some(companion) = self.companion.take_if(|companion| companion.node == node) else { return };
@@ -55,6 +62,7 @@ impl Desk {
         self.directory.handle_companion(now, None);
         self.note_nodes();
         self.tell_beside(if is_over { Beside::Over(node) } else { Beside::Leaves(node) });
+        self.over = is_over.then_some(node).or(self.over);
         if companion.is_successor && self.draining {
             self.draining = false;
             std::mem::take(&mut self.closed).into_iter().for_each(|worker| self.directory.handle_worker(worker));

@@ -40,6 +40,7 @@ impl Desk {
         let me = self.directory.me();
         let presence = |run: &Node| Presence {
             is_present: *run == me || self.is_beside(*run) || self.view.as_ref().is_some_and(|view| view.has(*run)),
+            is_over: self.over == Some(*run),
             is_ours: match self.view.as_ref().and_then(|view| Some((view, view.node(run.id)?.node))) {
                 // What it may be unable to read of an earlier run of its own, another takes over.
                 Some((view, later))

@@ -115,6 +115,7 @@ impl Desk {
             signals_dropped: self.signals_dropped,
             followed: self.directory.followed().count(),
             arriving: self.directory.arriving().count(),
+            spare: self.directory.spare(),
             evictions: self.evictions,
             activations: self.activations,
             settled: self.directory.is_settled(now),

@@ -275,7 +275,7 @@ impl Worker {
         }
     }
 
-    pub(super) fn lead_mut(&mut self, index: usize) -> Option<&mut Lead> {
+    pub(crate) fn lead_mut(&mut self, index: usize) -> Option<&mut Lead> {
         self.sessions.get_mut(index)?.as_mut()?.lead.as_deref_mut()
     }
 
