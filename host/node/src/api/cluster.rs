@@ -132,7 +132,7 @@ pub struct UpgradeInfo {
     /// Checkpoints that went there through memory; the others went over links, or a session was young enough to need none.
     #[serde(default)]
     pub passed: usize,
-    /// Why it was abandoned.
+    /// Why it was abandoned, or is done and not all is well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
 }

@@ -40,6 +40,14 @@ struct State {
 }
 
 impl Upgrades {
+    /// The process before was to give everything to this one, and ended in the middle of that.
+    pub fn cut_short(&self) {
+        let why = "the process before ended in the middle of it, and what it still led is lost unless others follow it or it is \
+                   durable";
+        let (phase, why) = (phase::DONE.to_owned(), Some(why.to_owned()));
+        self.state().shown = Some(UpgradeInfo { phase, why, ..UpgradeInfo::default() });
+    }
+
     /// The node is to be handed over to a run of this program. Whether it is: one at a time, and none while `is_busy` says that
     /// the node is about something else.
     pub fn order(&self, binary: PathBuf, is_busy: impl FnOnce() -> bool) -> bool {

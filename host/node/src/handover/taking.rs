@@ -50,6 +50,8 @@ pub struct Succession {
     pub process: Option<u32>,
     /// The cluster as that run saw it last.
     pub view: Arc<View>,
+    /// Whether that run ended before it had given everything.
+    pub is_cut_short: bool,
 }
 
 fn refused(why: impl Into<String>) -> NodeError {
@@ -96,26 +98,28 @@ pub async fn run(mut config: Config) -> Result<Running, NodeError> {
     let mut view = cluster.view();
     accompany(&control, former, &view, &cluster, mouth.clone()).await;
     mouth.say(&begun.ready());
-    let sockets = match take_sessions(&begun, &control, (&mouth, &mut ear), former, &mut view).await {
+    let mut has_all = false;
+    let taken = take_sessions(&begun, &control, (&mouth, &mut ear), former, (&mut view, &mut has_all)).await;
+    let (sockets, is_cut_short) = match taken {
         Some(sockets) => {
             // Who counts on the old process does so no longer.
             control.heard(control::Message::Parted { node: former, is_over: false }).await;
             let _ = control.status().await;
             mouth.say(&Said::Taken);
             wait_for_end(&mut ear).await;
-            sockets
+            (sockets, false)
         }
         None if control.sessions().await.is_ok_and(|sessions| !sessions.is_empty()) => {
             tracing::error!(
                 "the process before ended in the middle of the handover: its sessions are lost but for those here"
             );
             control.heard(control::Message::Parted { node: former, is_over: true }).await;
-            bind(&begun, &configured).await?
+            (bind(&begun, &configured).await?, !has_all)
         }
         None => return Err(refused("the process before ended, or has given this one up")),
     };
     checkpoint_versions::write_at_most(For::Predecessor, None);
-    begun.succeed(Succession { sockets, former, process, view }).await
+    begun.succeed(Succession { sockets, former, process, view, is_cut_short }).await
 }
 
 /// Binds what the process before has had. One that was killed may still be ending: of its descriptors those of sockets are not
@@ -174,13 +178,14 @@ async fn show(control: &Control, view: &Arc<View>, eras: BTreeMap<Node, u32>) {
     control.view(Arc::clone(view)).await;
 }
 
-/// Takes sessions until the sockets come; none if the old process is gone without.
+/// Takes sessions until the sockets come; none if the old process is gone without. Notes the cluster as it is, and when all
+/// sessions were given.
 async fn take_sessions(
     begun: &Begun,
     control: &Control,
     (mouth, ear): (&Mouth, &mut Ear),
     former: Node,
-    view: &mut Arc<View>,
+    (view, has_all): (&mut Arc<View>, &mut bool),
 ) -> Option<Sockets> {
     let (mut alive, mut look) = (every(ALIVE), every(LOOK));
     let mut is_sparing = false;
@@ -205,7 +210,7 @@ async fn take_sessions(
                 }
                 Heard::Said(Said::Spare, _) => {
                     control.heard(control::Message::Spare(former)).await;
-                    is_sparing = true;
+                    (is_sparing, *has_all) = (true, true);
                 }
                 Heard::Said(Said::Take, descriptors) => return Sockets::of(descriptors),
                 Heard::Said(..) => {}

@@ -66,6 +66,7 @@ pub struct Begun {
     chains: Chains,
     wanted: mpsc::Receiver<(SessionId, Node)>,
     log: NodeLog,
+    upgrades: Upgrades,
     workers: Workers,
     /// Where each worker is reached, and whether it is the penalty worker.
     addresses: BTreeMap<WorkerId, (SocketAddr, bool)>,
@@ -133,6 +134,7 @@ impl Begun {
             control,
             chains,
             wanted: wanted_queue,
+            upgrades: Upgrades::default(),
             log,
             workers,
             addresses,
@@ -209,7 +211,10 @@ impl Begun {
     /// # Errors
     /// [`NodeError`].
     pub async fn succeed(mut self, succession: Succession) -> Result<Running, NodeError> {
-        let Succession { sockets, former, process, view } = succession;
+        let Succession { sockets, former, process, view, is_cut_short } = succession;
+        if is_cut_short {
+            self.upgrades.cut_short();
+        }
         lock(&mut self.state, process).await;
         let door = sockets.door.try_clone().map_err(NodeError::System)?;
         let (worker, port) = self.workers.open_door(&self.config, door)?;
@@ -222,7 +227,7 @@ impl Begun {
     /// The cluster before whoever expects answers of it; `node.json` last, because who reads it expects answers.
     async fn enter(self, sockets: Sockets, succeeding: Option<Succeeding>) -> Result<Running, NodeError> {
         let Begun { config, state, token, identity, certificate, secret, tokens, store, catalogue, .. } = self;
-        let Begun { recorder, control, chains, wanted, log, workers, addresses, desk, .. } = self;
+        let Begun { recorder, control, chains, wanted, log, upgrades, workers, addresses, desk, .. } = self;
         let spare = sockets.try_clone().map_err(NodeError::System)?;
         let Sockets { door: _, resolve, admin, links, gossip } = sockets;
         let state = Arc::new(state);
@@ -300,7 +305,7 @@ impl Begun {
         };
         let recovery = tokio::spawn(recovery.run(wanted));
         let games = Games::new(Arc::clone(&catalogue), control.clone());
-        let (leaving, upgrades) = (Leaving::default(), Upgrades::default());
+        let leaving = Leaving::default();
         let (certified, shown) = watch::channel(Shown::from(&certificate));
         let desk = operator::Desk {
             control: control.clone(),

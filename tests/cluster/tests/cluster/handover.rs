@@ -280,7 +280,8 @@ async fn an_old_process_that_dies_in_the_middle_loses_what_it_led_and_nobody_fol
     let ordered = upgrade(&scene.cluster, 1, NODE, guests::program());
     let killed = scene.signal_in_the_middle(&before, "-KILL");
     let (answer, ()) = tokio::join!(ordered, killed);
-    answer.succeeded();
+    let said = answer.failed();
+    assert!(said.contains("the process before ended in the middle of it"), "{said}");
     scene.is_succeeded(&before);
     scene.cluster.node(NODE).logged("the process before ended in the middle of the handover");
     scene.followed_go_on().await;
