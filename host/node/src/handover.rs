@@ -11,7 +11,7 @@
 //!   each session moves there as to any other node: its players are told, connect, and are attached as it is granted;
 //!   its checkpoint goes ahead as a sealed memory object over the socket, the log's tail over the workers' link
 //!        ─── Spare ───────────────────────────────────►   counts on the old process no longer where a session is safe without
-//!        ◄── Spared ───────────────────────────────────
+//!        ◄── Spared: how many are left, until none is ─
 //!        ─── Take, with the sockets of door, resolve, admin, links and gossip ──►   reads none of them yet
 //!        ◄── Taken ────────────────────────────────────
 //!   exits 0 ── (end of the socket) ───────────────────►   takes the lock, serves on those sockets: it is the node
@@ -27,7 +27,8 @@
 //! is told to take over: should that one crash, hang or fall silent it is killed, and what it led goes on in the old
 //! process like after any leader's death. Only durable sessions, and those that another node follows as well, do without it from
 //! `Spare` on: their records are in the store, where a thousand take seconds, in which players would wait for a follower that is
-//! gone. Should the successor die just then they go on at that other node, or from the store. **After `Take`** the old process has nothing left but to end; one that does not is
+//! gone. The old process follows them all the same, and sends on whoever comes to it. Should the successor die just then they go on
+//! at that other node, or from the store, some seconds later. **After `Take`** the old process has nothing left but to end; one that does not is
 //! killed by the successor, which alone has everything by then and waits for that as long as it takes. Every other wait has a
 //! deadline. A memory object that is lost, damaged or not sealed costs time and nothing else: the checkpoint is sent again,
 //! over the workers' link.

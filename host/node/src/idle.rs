@@ -270,7 +270,7 @@ impl Parts {
 /// The tier of a session of which the store has these states, by the newest.
 pub(crate) fn tier_of(states: &[Evicted]) -> Option<Tier> {
     let newest = states.iter().max_by_key(|state| state.checkpoint.position)?;
-    Some(postcard::from_bytes::<Charter>(&newest.charter).ok()?.terms().tier)
+    Some(Charter::decode(&newest.charter).ok()?.terms().tier)
 }
 
 /// Whether what the store has of a session is of use to recovery while it is led.

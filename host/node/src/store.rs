@@ -104,9 +104,9 @@ pub enum StoreError {
 
 /// Chains of records of which old ones are deleted at a time.
 const CLEANING: usize = 8;
-/// What is asked of a local directory at a time for the sake of records: half of the node's threads for files (`crate::node`).
+/// What is asked of a local directory at a time for the sake of records: all but one of the node's threads for files (`crate::node`).
 /// A thousand records may be wanted at once, and the log, for whose objects players wait, must find a thread.
-const LOCAL_RECORDS: usize = 2;
+const LOCAL_RECORDS: usize = 3;
 
 /// The store of a node.
 #[derive(Clone)]

@@ -9,7 +9,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use ringside_core::ids::{Node, SessionId, WorkerId};
 use ringside_core::leadership::Leader;
-use ringside_core::leadership::record::{Member, is_safe_without};
+use ringside_core::leadership::record::Member;
 use ringside_core::routing::{self, Arrival};
 use ringside_protocol::frame::ServerFrame;
 use ringside_protocol::reason::Reason;
@@ -86,8 +86,8 @@ impl Worker {
                 Some(node)
             }
             Beside::Spared(node) => {
-                let is_safe = |lead: &Lead| is_safe_without(node, &lead.core.record().in_sync, lead.terms.tier);
-                return self.let_go_of(now, node, is_safe);
+                let now_us = self.replication.clock.us(now);
+                return self.let_go_of(now, node, |lead| lead.core.can_spare(now_us, node));
             }
             Beside::Leaves(node) => {
                 self.companion = Companion::default();

@@ -111,8 +111,7 @@ impl Worker {
         let leads = |lead: &&mut Box<Lead>| lead.core.epoch() == epoch && lead.writes_log();
         let Some(lead) = session.lead.as_mut().filter(leads) else { return };
         lead.increments = if base.is_some() { lead.increments + 1 } else { 0 };
-        // Plain data into memory always serializes.
-        let beside = postcard::to_stdvec(&head.branches).unwrap_or_default().into();
+        let beside = head.branches.encode();
         let CheckpointHead { session, position, lineage, .. } = head;
         let checkpoint = Box::new(Checkpoint { session, epoch, position, lineage, beside, state });
         self.tell(Event::Log(vec![match base {
@@ -185,7 +184,13 @@ impl Worker {
         let (me, clock) = (self.replication.me, self.replication.clock);
         let first = record.lineage.terms().first().map_or(record.epoch, |term| term.epoch);
         let beside = start.newest().map(|checkpoint| checkpoint.beside.clone()).unwrap_or_default();
-        let branches = postcard::from_bytes(&beside).unwrap_or_else(|_| Branches::new(first));
+        let branches = Branches::decode(&beside).unwrap_or_else(|error| {
+            // Without a checkpoint there is nothing beside it.
+            if start.newest().is_some() {
+                tracing::error!(session = %id, %error, "its branches cannot be read: players of one that was left sit down anew");
+            }
+            Branches::new(first)
+        });
         let epochs = self.config.epochs.forgotten();
         let mut core = Follower::new(clock.us(now), me, terms.clone()).after_epochs(epochs);
         core.handle_checkpoint(clock.us(now), start.end, record.lineage.clone());

@@ -145,8 +145,7 @@ impl Worker {
         let Some(index) = self.index_of(&head.session) else { return };
         let Some(session) = self.sessions[index].as_ref() else { return };
         let timer = session.timer_in(now);
-        // Plain data into memory always serializes.
-        let beside = postcard::to_stdvec(&head.branches).unwrap_or_default().into();
+        let beside = head.branches.encode();
         let CheckpointHead { session, position, lineage, .. } = head;
         let checkpoint = Checkpoint { session, epoch, position, lineage, beside, state };
         self.tell(Event::Resting(Box::new(Resting { checkpoint, timer })));

@@ -61,6 +61,11 @@ impl Receiver {
         self.state.may_fragment()
     }
 
+    /// Whether the system takes several packets as one message.
+    pub fn joins(&self) -> bool {
+        self.state.max_gso_segments() > 1
+    }
+
     /// Hands over one batch of what has arrived. Answers the number of datagrams and whether there may be more.
     pub fn receive(&mut self, mut take: impl FnMut(Datagram<'_>)) -> (usize, bool) {
         let mut meta = [RecvMeta::default(); quinn_udp::BATCH_SIZE];

@@ -72,7 +72,10 @@ unsafe impl Send for Headers {}
 
 impl Transmitter {
     /// A transmitter over a datagram socket, which must outlive it.
-    pub fn new(socket: RawFd) -> Self {
+    ///
+    /// Whether it `joins` packets is to be false where the system does not know `UDP_SEGMENT`: an old one passes it over, and what
+    /// was several packets is one.
+    pub fn new(socket: RawFd, joins: bool) -> Self {
         // SAFETY: all of `Headers` is plain data of the C kind, for which zeroes are a value.
         let headers = unsafe { Box::<Headers>::new_zeroed().assume_init() };
         let buffers = (0..BATCH).map(|_| Vec::with_capacity(PACKET_BYTES)).collect();
@@ -83,8 +86,8 @@ impl Transmitter {
             destinations,
             headers,
             one_by_one: false,
-            joins: true,
-            refused: 0,
+            joins,
+            refused: if joins { 0 } else { REFUSALS },
             sent: Sent::default(),
         }
     }
@@ -140,7 +143,7 @@ impl Transmitter {
             let segments =
                 if run > 1 { write_control(control, source, libc::SOL_UDP, libc::UDP_SEGMENT, size) } else { 0 };
             let message = &mut headers.messages[messages].msg_hdr;
-            message.msg_iov = &mut headers.vectors[next];
+            message.msg_iov = headers.vectors[next..].as_mut_ptr();
             message.msg_iovlen = run as _;
             message.msg_namelen = write_name(name, to.address);
             message.msg_name = (&raw mut *name).cast();
@@ -201,10 +204,13 @@ impl Transmitter {
                 self.sent.dropped += dropped as u64;
                 dropped
             }
-            // The way out may be unable to, the system too old, or a packet too large: the rest leaves by itself.
+            // The way out may be unable to, or a packet too large: the rest leaves by itself.
             Some(libc::EIO | libc::EINVAL | libc::EMSGSIZE | libc::ENOPROTOOPT | libc::EOPNOTSUPP) if is_run => {
                 self.joins = false;
                 self.refused += 1;
+                if self.refused == REFUSALS {
+                    tracing::info!("the system does not take packets together: they leave one by one from now on");
+                }
                 0
             }
             _ => {
@@ -295,7 +301,7 @@ mod tests {
         let from = UdpSocket::bind(bind).unwrap();
         let to = UdpSocket::bind(bind).unwrap();
         to.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        let mut transmitter = Transmitter::new(from.as_raw_fd());
+        let mut transmitter = Transmitter::new(from.as_raw_fd(), true);
         if one_by_one {
             transmitter.send_one_by_one();
         }
@@ -342,7 +348,7 @@ mod tests {
         let from = UdpSocket::bind("127.0.0.1:0").unwrap();
         let to = UdpSocket::bind("127.0.0.1:0").unwrap();
         to.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        let mut transmitter = Transmitter::new(from.as_raw_fd());
+        let mut transmitter = Transmitter::new(from.as_raw_fd(), true);
         for address in ["127.0.0.1:0".parse().unwrap(), to.local_addr().unwrap()] {
             transmitter.buffer().push(7);
             transmitter.commit(Destination { address, source: None });
@@ -372,7 +378,7 @@ mod tests {
         let from = UdpSocket::bind("127.0.0.1:0").unwrap();
         let to = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
         to.iter().for_each(|socket| socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap());
-        let mut transmitter = Transmitter::new(from.as_raw_fd());
+        let mut transmitter = Transmitter::new(from.as_raw_fd(), true);
         // Runs: of four, the last smaller; of one, for the next is larger; of two; to another; and back.
         let packets =
             [(0, 1_200), (0, 1_200), (0, 1_200), (0, 700), (0, 30), (0, 900), (0, 900), (1, 900), (0, 900), (0, 900)];
@@ -408,7 +414,7 @@ mod tests {
         let from = UdpSocket::bind("127.0.0.1:0").unwrap();
         let to = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
         to.iter().for_each(|socket| socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap());
-        let mut transmitter = Transmitter::new(from.as_raw_fd());
+        let mut transmitter = Transmitter::new(from.as_raw_fd(), true);
         // Without checksums the system takes no runs.
         let on: libc::c_int = 1;
         // SAFETY: an option of a socket that is open, of the size that is said.
@@ -429,7 +435,7 @@ mod tests {
     #[test]
     fn asking_again_takes_back_what_was_written() {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let mut transmitter = Transmitter::new(socket.as_raw_fd());
+        let mut transmitter = Transmitter::new(socket.as_raw_fd(), true);
         transmitter.buffer().push(1);
         assert!(transmitter.buffer().is_empty());
     }

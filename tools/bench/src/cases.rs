@@ -82,7 +82,7 @@ cases! {
 }
 
 /// Figures that another benchmark measures beside its own.
-const BESIDE: &[(&str, &str)] = &[
+pub const BESIDE: &[(&str, &str)] = &[
     ("failover_collateral", "failover_ms"),
     ("failover_lost_acked", "failover_ms"),
     ("migration_doubled", "migration_lost"),

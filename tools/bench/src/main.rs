@@ -73,7 +73,8 @@ fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Run { names, full, json } => run(&names, full, json),
         Command::List => {
-            cases::ALL.iter().for_each(|case| println!("{:<21} {}", case.name, case.about));
+            cases::ALL.iter().for_each(|case| println!("{:<24} {}", case.name, case.about));
+            cases::BESIDE.iter().for_each(|(figure, case)| println!("{figure:<24} measured with {case}"));
             Ok(true)
         }
         Command::Serve(kind) => serve::run(kind).map(|()| true),

@@ -18,7 +18,7 @@ pub struct Options {
     /// What draws the faults [default: the time; it is printed].
     #[arg(long)]
     seed: Option<u64>,
-    /// Sessions, each with a player.
+    /// Sessions, each with one to three players.
     #[arg(long, default_value_t = 100)]
     sessions: u64,
 }

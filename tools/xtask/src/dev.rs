@@ -160,7 +160,7 @@ fn explain(plan: &Plan, nodes: &[Node], default_state: bool) -> String {
          \x20 ringside session explain GAME/KEY # why it runs there\n\
          \x20 ringside node list                # the cluster as each node sees it\n\
          \x20 ringside node kill {last}             # end node {last} as a crash would: its matches go on at their followers\n\
-         \x20 ringside node drain {last}            # let node {last} finish its matches and leave\n\
+         \x20 ringside node drain {last}            # node {last} gives its matches to the others and leaves\n\
          \x20 ringside new mygame               # make a game of your own\n\
          \n\
          Another node joins with --join {join} and a copy of {secret}.\n\

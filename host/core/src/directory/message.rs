@@ -333,6 +333,21 @@ impl Charter {
         }
     }
 
+    /// As logs of nodes and states of evicted sessions have it, for as long as there is a store: what it says may only become more by
+    /// a later format of those.
+    pub fn encode(&self) -> Bytes {
+        // Plain data into memory always serializes.
+        postcard::to_stdvec(self).unwrap_or_default().into()
+    }
+
+    /// What was encoded so.
+    ///
+    /// # Errors
+    /// It is damaged, or of another release.
+    pub fn decode(bytes: &[u8]) -> Result<Charter, postcard::Error> {
+        postcard::from_bytes(bytes)
+    }
+
     /// What it promises.
     pub fn terms(&self) -> Terms {
         self.facts.replicas.terms(self.session.clone(), self.record)

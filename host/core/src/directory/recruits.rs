@@ -205,7 +205,9 @@ impl Recruits {
         nodes.retain(|node, stand| {
             let counts = in_sync.iter().any(|member| member.node == *node);
             let is_moving = is_moving.is_some_and(|(to, _)| to == *node);
-            let is_needed = counts || is_moving || matches!(stand, Stand::Refused(_));
+            // Another run of this node answers for the session until it ends, whether it counts or not.
+            let is_beside = node.id == cx.me.id;
+            let is_needed = counts || is_moving || is_beside || matches!(stand, Stand::Refused(_));
             if !is_needed {
                 cx.send(*node, Message::Unfollow { session: session.clone() });
             }

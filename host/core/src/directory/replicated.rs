@@ -128,6 +128,24 @@ fn what_went_to_the_process_beside_is_the_nodes_for_others_however_long_that_tak
     assert_eq!(stage.known(), None);
 }
 
+/// Players come to it until the other is the node, and it must know where to.
+#[test]
+fn the_process_before_follows_what_it_gave_until_it_ends_whether_it_counts_or_not() {
+    let mut stage = Stage::new(&[1, 2, 3]);
+    let (now, first, follower) = (stage.cluster.now, stage.first(), member(stage.follower));
+    let before = Member { node: Node { generation: 0, ..node(stage.leader) }, worker: WorkerId(0) };
+    let directory = stage.cluster.at(stage.leader);
+    directory.handle_companion(now, Some(before.node));
+    for in_sync in [&[before, follower][..], &[follower]] {
+        let record = first.with_set(in_sync.iter().copied().collect(), 3, Cause::Admitted);
+        directory.handle_record(now, &first.session, &record);
+    }
+    while let Some(action) = directory.poll_action() {
+        let Action::Send { to, message } = action else { continue };
+        assert!(to != before.node || !matches!(*message, Message::Unfollow { .. }), "{message:?}");
+    }
+}
+
 #[test]
 fn what_went_to_the_process_beside_is_told_again_where_the_ring_changes() {
     let mut cluster = Cluster::with(&[&[1, 2], &[3]], replicated(0));

@@ -35,7 +35,7 @@ use std::sync::Arc;
 use super::chain::{Chain, Settled};
 use super::follower::Follower;
 use super::message::{Ack, Answer, Append, Ask, Mark, Message, Output, Party, Promotion, Release, Stand};
-use super::record::{Cause, ChainHome, Member, Motive, Record, Terms};
+use super::record::{Cause, ChainHome, Member, Motive, Record, Terms, is_safe_without};
 use super::timing::{PAUSE_US, RIGHT_US, STALL_US, WANTED_US, next_beat};
 use crate::ids::{Epoch, Node, Position};
 use crate::limits;
@@ -471,6 +471,13 @@ impl Leader {
         self.wanted.take_if(|(who, _)| who.node == node);
         self.leaving = Some(node);
         self.change_set(now);
+    }
+
+    /// Whether somebody of a node counts who need not: the store has it all, or somebody else who counts and is heard of.
+    pub fn can_spare(&self, now: u64, node: Node) -> bool {
+        let is_heard = |who: &&Member| self.peers.get(who).is_some_and(|peer| !peer.is_silent(now, self.end));
+        let in_sync = self.record.in_sync.iter().filter(|who| who.node == node || is_heard(who)).copied().collect();
+        self.record.in_sync.iter().any(|who| who.node == node) && is_safe_without(node, &in_sync, self.terms.tier)
     }
 
     /// A message has come.

@@ -92,7 +92,7 @@ pub struct NodeArgs {
     /// [default: true].
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = CLUSTER)]
     rebalance: Option<String>,
-    /// Most sessions at a time; the kernel's vm.max_map_count may allow fewer [default: 16384].
+    /// Most sessions at a time; 8000 at most, or a fifteenth of the kernel's vm.max_map_count [default: 16384].
     #[arg(long, value_name = "N")]
     sessions: Option<String>,
     /// Days that a certificate is good for, at most 14 [default: 14].
@@ -114,11 +114,12 @@ pub enum NodeCommand {
     /// The nodes of the cluster, and whom each of them sees.
     #[command(after_help = "Example:\n  ringside node list")]
     List,
-    /// Have a node take no new sessions, wait for its matches to end, and leave the cluster.
+    /// Have a node take no new sessions, give its matches to other nodes, where they go on, and leave the cluster. Those that no
+    /// node takes have the grace to end.
     #[command(after_help = "Examples:\n  ringside node drain 2\n  ringside node drain 9f3a --grace 10m")]
     Drain(DrainArgs),
     /// End a node at once, as a crash or a power cut would: to try what becomes of its sessions. Those that are followed go on
-    /// elsewhere within a second; all others of the node are lost.
+    /// elsewhere within a second, durable ones in any case; all others of the node are lost.
     #[command(after_help = "Examples:\n  ringside node kill 2\n  ringside node kill 2 --yes")]
     Kill(KillArgs),
     /// Replace a node's process by a run of another program, while its matches go on: the new one is started beside the old

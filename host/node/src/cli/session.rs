@@ -37,7 +37,7 @@ pub enum SessionCommand {
     #[command(after_help = "Example:\n  ringside session explain pong/final")]
     Explain(SessionArgs),
     /// Have another node lead a session, and wait until it does; its players go on there. A node that does not follow it yet
-    /// follows it first. Sessions of games whose tier asks for no followers stay where they are.
+    /// follows it first, those of games that ask for no followers for as long as that takes.
     #[command(after_help = "Example:\n  ringside session move arena/final --to 3")]
     Move(MoveArgs),
     /// Put a session into the store that nobody sits in, now rather than when it has been idle for long, and wait until it is

@@ -1,7 +1,7 @@
 //! What becomes of the durable sessions of runs of nodes that are gone: their logs are sealed, read, and each session goes
 //! on here from its newest checkpoint and the entries after it, by the next record of its chain. A node takes over its own
 //! earlier runs before anybody is let in; those of others, when they are gone for [`GONE`], the node that the ring names
-//! for the log; and a successor of its own that it has ended, at once. A run that was believed to be gone and is not finds the seal, and begins another log: all are read, and the
+//! for the log; and a successor of its own that it has ended, at its next look. A run that was believed to be gone and is not finds the seal, and begins another log: all are read, and the
 //! newest must be sealed (`Recovery::is_fenced`). Two that try the same are settled by conditional create: the seal, and the record.
 //!
 //! **A log names what its run led, but not always all of it**: a node may be killed between a session's record and the object
@@ -187,14 +187,15 @@ impl Recovery {
         let leaders: BTreeSet<Node> = wanted.values().copied().collect();
         let Ok(presence) = self.control.presence(leaders.iter().copied().collect()).await else { return };
         let seen = leaders.into_iter().zip(presence);
-        let absent: BTreeSet<Node> = seen.filter(|(_, presence)| !presence.is_present).map(|(run, _)| run).collect();
+        let absent: BTreeMap<Node, bool> =
+            seen.filter(|(_, presence)| !presence.is_present).map(|(run, presence)| (run, presence.is_over)).collect();
         // Who leads one is there: that it is not found yet is another matter.
-        wanted.retain(|_, leader| absent.contains(leader));
-        unseen.retain(|run, _| absent.contains(run));
+        wanted.retain(|_, leader| absent.contains_key(leader));
+        unseen.retain(|run, _| absent.contains_key(run));
         let mut gone = BTreeSet::new();
-        for run in absent {
+        for (run, is_over) in absent {
             let since = *unseen.entry(run).or_insert_with(Instant::now);
-            if self.is_former(run) || since.elapsed() >= GONE {
+            if self.is_former(run) || is_over || since.elapsed() >= GONE {
                 gone.insert(run);
             }
         }
@@ -487,7 +488,13 @@ impl Recovery {
         }
         let seal = logs.newest(run).map_or(0, |(_, log)| log.next_number() - 1);
         let charter = opened.map(|opened| opened.charter).or_else(|| Some(asleep.as_ref()?.charter.clone()));
-        let charter = charter.and_then(|charter| postcard::from_bytes::<Charter>(&charter).ok());
+        let charter = charter.and_then(|charter| match Charter::decode(&charter) {
+            Ok(charter) => Some(charter),
+            Err(error) => {
+                tracing::error!(%session, %error, "what it was begun with cannot be read: it goes on by what its game is now");
+                None
+            }
+        });
         let slept =
             asleep.map_or(Duration::ZERO, |asleep| Duration::from_micros(now_us().saturating_sub(asleep.at_us)));
         self.go_on(session, charter, record, (start, state, slept), seal).await
@@ -625,6 +632,7 @@ fn module_of(state: Option<&State>, start: &Start) -> Option<ModuleHash> {
 #[cfg(test)]
 mod tests {
     use ringside_core::ids::NodeId;
+    use ringside_golden::{GoldenFile, samples};
 
     use super::*;
 
@@ -643,5 +651,24 @@ mod tests {
         asks.note(&newest(WANTED));
         take_wanted(&mut queue, &mut wanted);
         assert!(wanted.contains_key(&newest(WANTED).session));
+    }
+
+    /// What logs and evicted states say of sessions' beginnings, in all formats that were published.
+    const CHARTERS: GoldenFile = GoldenFile {
+        package_directory: env!("CARGO_MANIFEST_DIR"),
+        name: "charters-1.hex",
+        package: "ringside-node",
+        version: "ringside_core::durable::object::FORMAT",
+    };
+
+    #[test]
+    fn charters_of_the_published_format_are_written_and_read_as_they_were() {
+        let charters = samples::<Charter>();
+        CHARTERS.check(
+            &charters.iter().map(|(name, charter)| (name.clone(), charter.encode().to_vec())).collect::<Vec<_>>(),
+        );
+        for ((name, bytes), (_, charter)) in CHARTERS.committed().into_iter().zip(charters) {
+            assert_eq!(Charter::decode(&bytes), Ok(charter), "{name}");
+        }
     }
 }

@@ -32,8 +32,8 @@ const GREETING: Duration = Duration::from_secs(10);
 const LOADING: Duration = Duration::from_secs(120);
 /// How long it may be silent.
 const SILENCE: Duration = Duration::from_secs(3);
-/// How long it may take to do without this process as a follower. What is left then waits a moment for who is gone.
-const SPARING: Duration = Duration::from_secs(30);
+/// How long it may be that it does without this process as a follower in no more sessions. What is left then waits for who is gone.
+const SPARING: Duration = Duration::from_secs(3);
 /// How long it may take to say that it has the sockets.
 const TAKING: Duration = Duration::from_secs(5);
 /// How often it is told what the cluster is.
@@ -149,18 +149,12 @@ async fn hand_over(
     accompany(desk, node, (contacts, passage), mouth.clone()).await;
     desk.upgrades.note(|shown| shown.phase = phase::MOVING.to_owned());
     tokio::select! {
-        why = listen(desk, node, mouth, &mut ear, |_| false) => return Err(why.unwrap_or_default()),
+        heard = listen(desk, node, mouth, &mut ear, |_| false) => return Err(heard.err().unwrap_or_default()),
         given = give_all(desk, node) => given?,
     }
     desk.upgrades.note(|shown| shown.phase = phase::TAKING.to_owned());
     if spares && mouth.say(&Said::Spare) {
-        tokio::select! {
-            why = listen(desk, node, mouth, &mut ear, |said| *said == Said::Spared) => why.map_or(Ok(()), Err)?,
-            () = run_for(SPARING) => tracing::warn!(
-                "the successor counts on this process in more sessions than it has let go of within {} s: players wait a moment",
-                SPARING.as_secs()
-            ),
-        }
+        be_spared(desk, node, mouth, &mut ear).await?;
     }
     let sockets = sockets.try_clone().map_err(|error| format!("the sockets cannot be passed: {error}"))?;
     mouth.hand_over(sockets);
@@ -210,6 +204,26 @@ async fn accompany(desk: &Desk, node: Node, (contacts, passage): (Contacts, Opti
     desk.control.heard(control::Message::Companion(Box::new(companion))).await;
 }
 
+/// Returns when the successor counts on this process nowhere any longer where it need not, or gets no further with that.
+async fn be_spared(desk: &Desk, node: Node, mouth: &Mouth, ear: &mut Ear) -> Result<(), String> {
+    let mut left = usize::MAX;
+    while left > 0 {
+        let is_fewer = |said: &Said| matches!(said, Said::Spared { left: now } if *now < left);
+        tokio::select! {
+            heard = listen(desk, node, mouth, ear, is_fewer) => {
+                if let Said::Spared { left: now } = heard? {
+                    left = now;
+                }
+            }
+            () = run_for(SPARING) => {
+                tracing::warn!(left, "players of sessions in which the successor counts on this process wait when it ends");
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Hears the successor, and tells it of the cluster, until it says this; or until it is silent or gone: why it is to be
 /// abandoned.
 async fn listen(
@@ -218,15 +232,15 @@ async fn listen(
     mouth: &Mouth,
     ear: &mut Ear,
     is_it: impl Fn(&Said) -> bool,
-) -> Option<String> {
+) -> Result<Said, String> {
     let mut tell = every(SAID);
     let (mut heard_at, mut looked_at) = (Instant::now(), Instant::now());
     loop {
         tokio::select! {
             heard = ear.next() => match heard {
-                None => return Some("it ended".to_owned()),
-                Some(Heard::Said(Said::Failed { why }, _)) => return Some(format!("it cannot go on: {why}")),
-                Some(Heard::Said(said, _)) if is_it(&said) => return None,
+                None => return Err("it ended".to_owned()),
+                Some(Heard::Said(Said::Failed { why }, _)) => return Err(format!("it cannot go on: {why}")),
+                Some(Heard::Said(said, _)) if is_it(&said) => return Ok(said),
                 Some(heard) => {
                     heard_at = Instant::now();
                     hear(desk, node, heard).await;
@@ -238,7 +252,7 @@ async fn listen(
                     heard_at = Instant::now();
                 }
                 if heard_at.elapsed() > SILENCE {
-                    return Some(format!("it said nothing for {} s", SILENCE.as_secs()));
+                    return Err(format!("it said nothing for {} s", SILENCE.as_secs()));
                 }
                 if let Ok(cluster) = desk.control.cluster().await {
                     mouth.say(&Said::Cluster(cluster));

@@ -76,8 +76,11 @@ pub enum Said {
     Cluster(Cluster),
     /// The old process has given everything, and need not count where a session is safe without it.
     Spare,
-    /// It counts nowhere any longer where it need not.
-    Spared,
+    /// In so many sessions it counts still where it need not; said again as they become fewer.
+    Spared {
+        /// How many.
+        left: usize,
+    },
     /// These are the sockets, in the order of [`Sockets`](super::channel::Sockets).
     Take,
     /// It has them.

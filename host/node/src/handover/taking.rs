@@ -217,12 +217,19 @@ async fn take_sessions(
             },
             _ = look.tick(), if is_sparing => {
                 if control.status().await.is_ok_and(|status| status.spare == 0) {
-                    mouth.say(&Said::Spared);
-                    is_sparing = false;
+                    // What finds no room is said again.
+                    is_sparing = !mouth.say(&Said::Spared { left: 0 });
                 }
             }
             _ = alive.tick() => {
                 mouth.say(&Said::Alive { era: era(begun.started().elapsed().as_micros() as u64) });
+                // A worker may have come to lead the last ones after it was told.
+                if is_sparing {
+                    control.heard(control::Message::Spare(former)).await;
+                    if let Ok(left) = control.status().await.map(|status| status.spare) {
+                        mouth.say(&Said::Spared { left });
+                    }
+                }
             }
         }
     }

@@ -107,7 +107,7 @@ impl Parts {
     ) -> Result<(), NotNow> {
         let name = evicted.name();
         let Evicted { charter, checkpoint, at_us, due_us } = evicted;
-        let charter = postcard::from_bytes::<Charter>(&charter).map_err(|error| format!("its charter: {error}"))?;
+        let charter = Charter::decode(&charter).map_err(|error| format!("its charter: {error}"))?;
         let bytes = checkpoint.state.clone();
         let decoded = tokio::task::spawn_blocking(move || State::decode(&bytes)).await;
         let state = decoded.map_err(|error| error.to_string())?.map_err(|error| match error {

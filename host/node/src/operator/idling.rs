@@ -108,7 +108,7 @@ pub async fn all(store: &Store) -> Result<SessionList, ApiError> {
 
 fn info(evicted: &Evicted, record: &Record) -> SessionInfo {
     let now_us = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64);
-    let charter = postcard::from_bytes::<Charter>(&evicted.charter).ok();
+    let charter = Charter::decode(&evicted.charter).ok();
     let seats = charter.as_ref().map_or(0, |charter| charter.facts.max_players);
     let module = charter.as_ref().map(|charter| charter.facts.module.to_string()).unwrap_or_default();
     SessionInfo {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use ringside_core::ids::{Epoch, Position, Slot};
 use ringside_core::leadership::record::Cause;
 use ringside_protocol::ids::Branch;
@@ -50,6 +51,20 @@ impl Branches {
     /// Of a session that begins.
     pub fn new(epoch: Epoch) -> Branches {
         Branches { current: Branch(epoch), left: Vec::new() }
+    }
+
+    /// As logs of nodes and states of evicted sessions have them, beside checkpoints, for as long as there is a store.
+    pub fn encode(&self) -> Bytes {
+        // Plain data into memory always serializes.
+        postcard::to_stdvec(self).unwrap_or_default().into()
+    }
+
+    /// What was encoded so.
+    ///
+    /// # Errors
+    /// It is damaged, or of another release.
+    pub fn decode(bytes: &[u8]) -> Result<Branches, postcard::Error> {
+        postcard::from_bytes(bytes)
     }
 
     /// The branch that numbers belong to.
@@ -143,7 +158,25 @@ impl Branches {
 
 #[cfg(test)]
 mod tests {
+    use ringside_golden::{GoldenFile, samples};
+
     use super::*;
+
+    const PUBLISHED: GoldenFile = GoldenFile {
+        package_directory: env!("CARGO_MANIFEST_DIR"),
+        name: "branches-1.hex",
+        package: "ringside-worker",
+        version: "ringside_core::durable::object::FORMAT",
+    };
+
+    #[test]
+    fn branches_of_the_published_format_are_written_and_read_as_they_were() {
+        let branches = samples::<Branches>();
+        PUBLISHED.check(&branches.iter().map(|(name, it)| (name.clone(), it.encode().to_vec())).collect::<Vec<_>>());
+        for ((name, bytes), (_, it)) in PUBLISHED.committed().into_iter().zip(branches) {
+            assert_eq!(Branches::decode(&bytes), Ok(it), "{name}");
+        }
+    }
 
     fn epoch(number: u64) -> Epoch {
         Epoch { number, node: 1, node_generation: 1 }

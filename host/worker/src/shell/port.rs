@@ -37,7 +37,8 @@ pub(super) struct Port {
 impl Port {
     pub(super) fn new(socket: UdpSocket) -> io::Result<Port> {
         let socket = Socket::new(socket)?;
-        Ok(Port { out: SocketOutlet { transmitter: Transmitter::new(socket.socket().as_raw_fd()) }, socket })
+        let transmitter = Transmitter::new(socket.socket().as_raw_fd(), socket.joins());
+        Ok(Port { out: SocketOutlet { transmitter }, socket })
     }
 
     pub(super) fn descriptor(&self) -> RawFd {

@@ -3,11 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use ringside_client::Event;
-use ringside_protocol::reason::Reason;
 use ringside_test_support::cluster::Cluster;
 use ringside_test_support::node::Node;
-use ringside_test_support::wait::{until, within};
+use ringside_test_support::wait::until;
 
 use crate::player::Player;
 
@@ -212,20 +210,7 @@ async fn players_of_a_match_whose_node_dies_are_told_that_it_is_lost() {
     }
     cluster.take(3).kill();
     for player in &mut players {
-        let last = loop {
-            let event = within("a last event", player.client.next()).await.expect("a last event");
-            if event.is_last() {
-                break event;
-            }
-        };
-        match last {
-            // A client whose connection is closed before it has read why it was refused is told by the close.
-            Event::Detached { reason: Reason::NoSuchSession, message }
-            | Event::Failed { reason: Reason::NoSuchSession, message } => {
-                assert!(message.contains("was lost") && message.contains("is gone"), "{message}");
-            }
-            event => panic!("{event:?}"),
-        }
+        assert!(player.is_lost().await);
     }
 }
 

@@ -6,6 +6,7 @@ use ringside_test_support::wait::until;
 use serde_json::Value;
 
 use crate::player::Player;
+use crate::upgrade;
 
 /// A session as a node shows it.
 pub fn shown(cluster: &Cluster, by: u64, session: &str) -> Option<Value> {
@@ -180,4 +181,32 @@ async fn an_operator_moves_a_session_and_ends_the_node_that_it_came_to() {
     })
     .await;
     player.exchange(20).await;
+}
+
+/// As whoever runs services stops it (`SIGTERM`), without a drain before.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_node_led_that_is_told_to_stop_goes_on_elsewhere_but_for_what_nobody_else_has() {
+    const NODE: u64 = 2;
+    const KEPT: [&str; 3] = ["echo-replicated", "echo-consistent", "echo-durable"];
+    let mut cluster = Cluster::start(3).await;
+    KEPT.into_iter().chain(["echo"]).for_each(|game| _ = cluster.node(1).push(game));
+    cluster.agreed().await;
+    let mut matches = Vec::new();
+    for game in KEPT {
+        matches.push(upgrade::begin(&cluster, game, "m", NODE).await);
+        assert_eq!(led_and_followed(&cluster, 1, &format!("{game}/m")).await.0, NODE);
+    }
+    cluster.node(1).ringside(&["session", "create", "echo", "--key", "m", "--node", &NODE.to_string()]).succeeded();
+    let mut alone = Player::join(cluster.node(1), "ada", "echo/m").await;
+    alone.exchange(10).await;
+    let node = cluster.take(NODE);
+    let (status, _) = tokio::task::spawn_blocking(move || node.stop()).await.expect("it has stopped");
+    assert!(status.success(), "{status}");
+    for one in &matches {
+        one.goes_on(20).await;
+    }
+    assert!(alone.is_lost().await);
+    for one in matches {
+        one.end().await;
+    }
 }

@@ -241,3 +241,34 @@ async fn a_second_process_with_a_leaders_identity_is_kept_out_and_the_session_go
     let leader = scene.leader;
     scene.is_led_by(leader, 1).await;
 }
+
+/// Nobody follows it. While its node stands still its player waits; when the others believe the node gone it is lost, and its key
+/// is another session's. What the node that wakes has of it gives way, for more was said in the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volatile_session_whose_node_stands_still_is_lost_and_what_wakes_gives_way_to_the_next_of_its_key() {
+    const NODE: u64 = 2;
+    let cluster = Cluster::start_at_rest(None, 3).await;
+    cluster.node(1).push("echo");
+    cluster.agreed().await;
+    let create = |at: &str| {
+        let made = cluster.node(1).ringside(&["session", "create", "echo", "--key", "k", "--node", at, "--json"]);
+        made.json()["session"].as_str().expect("a session").to_owned()
+    };
+    let first = create("2");
+    let mut ada = Player::join(cluster.node(1), "ada", "echo/k").await;
+    ada.exchange(5).await;
+    cluster.node(NODE).signal("-STOP");
+    assert!(ada.is_lost().await);
+    cluster.knows_of(1, 2).await;
+    let next = create("3");
+    let mut bob = Player::join(cluster.node(1), "bob", "echo/k").await;
+    bob.exchange(30).await;
+    cluster.node(NODE).signal("-CONT");
+    cluster.agreed().await;
+    until("one session of the key", async || {
+        let places = cluster.directories_agree().await;
+        (places.contains_key(&next) && !places.contains_key(&first)).then_some(())
+    })
+    .await;
+    bob.exchange(10).await;
+}

@@ -3,9 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ringside_client::Event;
 use ringside_cluster_tests::between::{Moment, RUNS, UNTIL};
-use ringside_protocol::reason::Reason;
 use ringside_test_support::cluster::Cluster;
 use ringside_test_support::guests;
 use ringside_test_support::node::{Answer, Node};
@@ -114,15 +112,6 @@ impl Scene {
     }
 }
 
-/// Whether a session is lost, as its player is told.
-async fn is_lost(player: &mut Player) -> bool {
-    match player.last().await {
-        None => false,
-        Some(Event::Failed { reason: Reason::NoSuchSession, message }) if message.contains("was lost") => true,
-        Some(event) => panic!("{event:?}"),
-    }
-}
-
 /// Waits until an operator is shown that a session was lost.
 async fn is_named(cluster: &Cluster, session: &str) {
     let is_it = |line: &str| line.contains(session) && line.contains("lost");
@@ -170,7 +159,7 @@ async fn a_successor_that_dies_when_the_node_is_its_own_loses_what_a_killed_node
         assert_eq!(last_change(&led["detail"]["replication"])["cause"], "promoted", "{led:#}");
     }
     let (session, mut player) = scene.volatile.remove(0);
-    assert!(is_lost(&mut player).await, "nobody had it");
+    assert!(player.is_lost().await, "nobody had it");
     assert!(shown(&scene.cluster, 1, &session).is_none_or(|shown| shown["state"] == "ended"));
     for (_, one) in scene.followed {
         one.end().await;
@@ -287,7 +276,7 @@ async fn an_old_process_that_dies_in_the_middle_loses_what_it_led_and_nobody_fol
     scene.followed_go_on().await;
     let mut lost = Vec::new();
     for (session, player) in &mut scene.volatile {
-        if is_lost(player).await {
+        if player.is_lost().await {
             lost.push(session.clone());
         }
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ringside_client::{Attachment, Client, Event, Options, SendError, Trust};
+use ringside_protocol::reason::Reason;
 use ringside_test_support::echo_history::EchoHistory;
 use ringside_test_support::node::Node;
 use ringside_test_support::wait::{until, within};
@@ -124,6 +125,19 @@ impl Player {
             if is_answer {
                 return None;
             }
+        }
+    }
+
+    /// Says something, and whether it is told that the session was lost with its node. A client whose connection is closed before it
+    /// has read why it was refused is told by the close.
+    pub async fn is_lost(&mut self) -> bool {
+        match self.last().await {
+            None => false,
+            Some(
+                Event::Failed { reason: Reason::NoSuchSession, message }
+                | Event::Detached { reason: Reason::NoSuchSession, message },
+            ) if message.contains("was lost") && message.contains("is gone") => true,
+            Some(event) => panic!("{event:?}"),
         }
     }
 

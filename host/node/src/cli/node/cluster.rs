@@ -158,7 +158,7 @@ fn confirms(node: &str) -> Result<bool, CliError> {
     if !std::io::stdin().is_terminal() {
         return Ok(false);
     }
-    eprint!("End node {node} at once? Its sessions without followers are lost. [yes/no] ");
+    eprint!("End node {node} at once? Sessions that are neither followed nor durable are lost. [yes/no] ");
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).map_err(unreadable)?;
     Ok(matches!(answer.trim(), "y" | "yes"))

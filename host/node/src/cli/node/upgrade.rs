@@ -62,7 +62,7 @@ async fn wait(common: &Common, upgrading: &Upgrading) -> Result<u32, CliError> {
         if status.pid != upgrading.pid {
             progress.show(upgrading.sessions, upgrading.sessions);
             progress.end();
-            if let Some(why) = status.upgrade.and_then(|info| info.why) {
+            if let Some(why) = status.upgrade.filter(|info| info.phase == phase::DONE).and_then(|info| info.why) {
                 let what = format!("node {} is process {} now, but {why}", upgrading.node, status.pid);
                 return Err(CliError::new("cut_short", what, "`ringside session list --ended` names what was lost"));
             }

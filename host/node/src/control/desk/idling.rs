@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use ringside_core::directory::{Charter, Open, Origin, Refusal};
 use ringside_core::durable::object::Closed;
 use ringside_core::idle::{due, timer_margin_us};
@@ -103,8 +102,7 @@ impl Desk {
     /// What the store is to have of a session before it is evicted.
     pub(super) fn rest(&mut self, worker: WorkerId, resting: Box<Resting>) {
         let Some(charter) = self.directory.charter(&resting.checkpoint.session) else { return };
-        // Plain data into memory always serializes.
-        let charter = Bytes::from(postcard::to_stdvec(charter).unwrap_or_default());
+        let charter = charter.encode();
         // One that finds no room is idle for longer.
         let _ = self.idling.as_ref().map(|idling| idling.idle.say(Word::Rest(worker, resting, charter)));
     }

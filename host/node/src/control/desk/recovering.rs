@@ -1,6 +1,5 @@
 //! What the log of this run is told of its sessions, and sessions that begin again from the log of a run that is gone.
 
-use bytes::Bytes;
 use ringside_core::directory::NotFollowed;
 use ringside_core::durable::object::{Closed, Opened};
 use ringside_core::ids::{GameName, Node, SessionId, SessionKey, WorkerId};
@@ -17,9 +16,8 @@ impl Desk {
     /// This run leads a session.
     pub(super) fn note_opened(&mut self, session: &SessionId) {
         let (Some(log), Some(charter)) = (&self.log, self.directory.charter(session)) else { return };
-        // Plain data into memory always serializes.
-        let bytes = Bytes::from(postcard::to_stdvec(charter).unwrap_or_default());
-        log.opened(Opened { session: session.clone(), tier: charter.facts.replicas.tier, charter: bytes });
+        let (tier, charter) = (charter.facts.replicas.tier, charter.encode());
+        log.opened(Opened { session: session.clone(), tier, charter });
     }
 
     /// It does so no more.
