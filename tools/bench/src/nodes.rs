@@ -233,10 +233,15 @@ impl Cluster {
     /// Waits until a session has a follower that counts.
     pub fn followed(&self, by: u64, session: &str) -> Result<(), BenchError> {
         let ask = || self.show(by, session);
-        until(&format!("{session} has no follower"), PAUSE, ask, |said| {
-            let followers = said.pointer("/detail/replication/followers").and_then(Value::as_array);
-            followers.is_some_and(|all| all.iter().any(|one| one["in_sync"] == true))
-        })
+        until(&format!("{session} has no follower"), PAUSE, ask, counts_somebody)
+    }
+
+    /// An error unless somebody follows a session and counts.
+    pub fn is_followed(&self, by: u64, session: &str) -> Result<(), BenchError> {
+        match counts_somebody(&self.show(by, session)?) {
+            true => Ok(()),
+            false => Err(BenchError::Child(format!("{session} has no follower any longer"))),
+        }
     }
 
     /// Waits until so many connections of players stand at a node's first worker.
@@ -383,4 +388,10 @@ fn succeed(command: &mut Command) -> Result<String, BenchError> {
         return Err(BenchError::Setup(format!("{program} ({}): {error}", output.status)));
     }
     String::from_utf8(output.stdout).map_err(BenchError::setup)
+}
+
+/// Whether a session, as it is shown, has a follower that counts.
+fn counts_somebody(shown: &Value) -> bool {
+    let followers = shown.pointer("/detail/replication/followers").and_then(Value::as_array);
+    followers.is_some_and(|all| all.iter().any(|one| one["in_sync"] == true))
 }

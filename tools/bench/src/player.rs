@@ -118,13 +118,18 @@ impl<T: Send + 'static> Players<T> {
     }
 }
 
-/// Watches; answers when each view came. A player who is put out ends the measurement.
+/// Watches; answers when each newer view came: a new connection begins with what the player has seen. A player who is put out ends
+/// the measurement.
 pub async fn see(options: Options, stop: Arc<AtomicBool>) -> Result<Vec<Instant>, BenchError> {
     let mut client = patiently(Client::connect(options)).await?.map_err(BenchError::setup)?;
-    let mut arrivals = Vec::new();
+    let (mut arrivals, mut seen) = (Vec::new(), None);
     while !stop.load(Ordering::Relaxed) {
         match patiently(client.next()).await? {
-            Some(Event::View(_)) => arrivals.push(Instant::now()),
+            Some(Event::View(view)) => {
+                if seen.replace(view.tick).is_none_or(|seen| view.tick > seen) {
+                    arrivals.push(Instant::now());
+                }
+            }
             Some(Event::Disconnected { cause }) => return Err(BenchError::Child(format!("lost a player: {cause}"))),
             Some(event) if !event.is_last() => {}
             event => return Err(BenchError::Child(format!("{event:?} in place of a view"))),

@@ -3,9 +3,10 @@
 
 mod nodes;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 
@@ -117,14 +118,23 @@ fn start(plan: &Plan, nodes: &mut Vec<Node>) -> Result<bool, Error> {
 
 /// Returns at Ctrl-C; the nodes end with the caller's hold on them.
 fn wait(nodes: &mut [Node]) -> Result<ExitCode, Error> {
-    let mut ended = None;
+    let mut ended: Vec<Option<Instant>> = vec![None; nodes.len()];
+    let mut said = BTreeSet::new();
     while !interrupt::wanted() {
-        // One that was drained or killed is no reason to end the others; who comes in a process's place is not seen at once.
-        if !nodes.iter_mut().all(Node::has_ended) {
-            ended = None;
-        } else if ended.get_or_insert_with(std::time::Instant::now).elapsed() >= nodes::SUCCESSION {
+        // Each is looked at, for one that nobody has waited for stays as a process that has ended; who comes in a process's place
+        // is not seen at once.
+        for (ended, node) in ended.iter_mut().zip(nodes.iter_mut()) {
+            *ended = if node.has_ended() { ended.or_else(|| Some(Instant::now())) } else { None };
+        }
+        let are_over = ended.iter().map(|ended| ended.is_some_and(|ended| ended.elapsed() >= nodes::SUCCESSION));
+        let over: BTreeSet<usize> =
+            (1..).zip(are_over).filter_map(|(number, is_over)| is_over.then_some(number)).collect();
+        over.difference(&said).for_each(|number| eprintln!("node {number} | its process has ended"));
+        // One that was drained or killed is no reason to end the others.
+        if over.len() == nodes.len() {
             return Err(Error::Node("all nodes have ended by themselves; their output above says why".to_owned()));
         }
+        said = over;
         std::thread::sleep(Duration::from_millis(50));
     }
     eprintln!("\nending the nodes");
@@ -147,6 +157,17 @@ fn explain(plan: &Plan, nodes: &[Node], default_state: bool) -> String {
         _ => format!("  ringside --state {} play arena   # enter by another node\n", plan.state_of(2).display()),
     };
     let last = plan.count;
+    let leaving = match last {
+        1 => String::new(),
+        2 => format!(
+            "  ringside node kill {last}             # end node {last} as a crash would: its matches go on at its follower\n"
+        ),
+        _ => format!(
+            "  ringside node kill {before}             # end node {before} as a crash would: its matches go on at their followers\n\
+             \x20 ringside node drain {last}            # node {last} gives its matches to the others and leaves\n",
+            before = last - 1,
+        ),
+    };
     let join = nodes.first().map_or("-", |node| node.said("links"));
     format!(
         "{table}\n\
@@ -159,8 +180,7 @@ fn explain(plan: &Plan, nodes: &[Node], default_state: bool) -> String {
          \x20 ringside session list             # what runs, and on which node\n\
          \x20 ringside session explain GAME/KEY # why it runs there\n\
          \x20 ringside node list                # the cluster as each node sees it\n\
-         \x20 ringside node kill {last}             # end node {last} as a crash would: its matches go on at their followers\n\
-         \x20 ringside node drain {last}            # node {last} gives its matches to the others and leaves\n\
+         {leaving}\
          \x20 ringside new mygame               # make a game of your own\n\
          \n\
          Another node joins with --join {join} and a copy of {secret}.\n\

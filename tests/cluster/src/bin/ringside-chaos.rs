@@ -18,7 +18,7 @@ struct Options {
     #[arg(long)]
     seed: Option<u64>,
     /// Sessions, each with one to three players.
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     sessions: u64,
     /// Where histories of broken promises are written.
     #[arg(long, default_value = "target/chaos")]

@@ -37,7 +37,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 const COMING: Duration = Duration::from_millis(5);
 /// How long players talk before the node fails, when those who keep a connection at the follower have one.
 const BEFORE: Duration = Duration::from_secs(1);
-/// For how long after the failure players talk who are not interrupted.
+/// For how long after the failure players talk who are not interrupted, and after they are back those who are.
 const AFTER: Duration = Duration::from_secs(3);
 /// What a follower says that leads a session from now on.
 const PROMOTED: &str = "the session is led here from now on";
@@ -109,6 +109,9 @@ pub fn measure(context: &Context) -> Result<Vec<Figure>, BenchError> {
         let killed = all.iter().filter(|(fault, _)| *fault == Fault::Killed).map(|(_, death)| death);
         let (led, interrupted) =
             killed.fold((0, 0), |(led, interrupted), death| (led + death.led, interrupted + death.interrupted));
+        if led == 0 {
+            return Err(BenchError::Child("the node that was killed led nothing by then".into()));
+        }
         let case = "interrupted / led by the dead node";
         let collateral = Figure::counted("failover_collateral", case, "sessions", (interrupted as u64, led as u64));
         let accounts = || all.iter().flat_map(|(_, death)| &death.accounts);
@@ -196,7 +199,9 @@ fn die(cluster: &mut Cluster, fault: Fault, round: usize) -> Result<Death, Bench
         }
         tokio::time::sleep(BEFORE).await;
         // Where the machine stood still, a follower leads already.
-        let early = promoted(cluster, Instant::now());
+        let is_led = |key: &String| sessions.iter().any(|(on, of)| *on == dead && of == key);
+        let mut early = promoted(cluster, Instant::now());
+        early.retain(|key, _| is_led(key));
         let began = Instant::now();
         match fault {
             Fault::Killed => cluster.kill(dead),
@@ -208,8 +213,9 @@ fn die(cluster: &mut Cluster, fault: Fault, round: usize) -> Result<Death, Bench
         for (at, player, talk) in talks {
             told.push((at, player, talk.await.map_err(BenchError::setup)??));
         }
-        let promoted = promoted(cluster, began);
-        let mut death = Death { led: LED - early.len(), early: early.len(), ..Death::default() };
+        let mut promoted = promoted(cluster, began);
+        promoted.retain(|key, _| is_led(key));
+        let mut death = Death { led: LED.saturating_sub(early.len()), early: early.len(), ..Death::default() };
         let mut interrupted = std::collections::BTreeSet::new();
         for (at, player, Told { back, account }) in told {
             let (on, key) = &sessions[at];
@@ -282,6 +288,7 @@ async fn talk(
 ) -> Result<Told, BenchError> {
     let mut talk = Talk::begin(options).await?;
     let (mut longest, mut last, mut has_stood) = (Duration::ZERO, Instant::now(), false);
+    let mut back = None;
     loop {
         if !has_stood && talk.is_standing_by() {
             has_stood = true;
@@ -293,8 +300,13 @@ async fn talk(
         }
         let now = Instant::now();
         if let Some(failed) = failed.get() {
-            longest = longest.max(now.saturating_duration_since(last.max(failed)));
-            if now.saturating_duration_since(failed) > AFTER || longest > INTERRUPTED {
+            let wait = now.saturating_duration_since(last.max(failed));
+            longest = longest.max(wait);
+            // Whoever is interrupted twice was not back.
+            if wait > INTERRUPTED {
+                back = Some(now);
+            }
+            if now.saturating_duration_since(back.unwrap_or(failed)) > AFTER {
                 return Ok(Told { back: Some(longest), account: talk.account() });
             }
         }

@@ -192,6 +192,7 @@ pub fn handover_vs_cold(context: &Context) -> Result<Vec<Figure>, BenchError> {
                 let (some, rest): (Vec<usize>, Vec<usize>) = (0..REPLACED).partition(|number| number % MEASURED == 0);
                 let talking = players(&cluster, some.into_iter(), |options, stop| talk(options, stop, PAUSE))?;
                 let others = players(&cluster, rest.into_iter(), |options, stop| talk(options, stop, OTHERS_PAUSE))?;
+                cluster.connected(1, REPLACED as u64)?;
                 std::thread::sleep(SETTLING);
                 let begun = Instant::now();
                 if is_cold {

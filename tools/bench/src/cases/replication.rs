@@ -104,7 +104,13 @@ fn matches(context: &Context, game: &str, nodes: u64) -> Result<Cost, BenchError
         cluster.connected(2, (MATCHES * PLAYERS) as u64)?;
         std::thread::sleep(SETTLING);
     }
+    if nodes == 1 {
+        cluster.connected(1, (MATCHES * PLAYERS) as u64)?;
+    }
     let spent = used_in(WINDOW)?;
+    for number in (0..MATCHES).filter(|_| nodes > 1) {
+        cluster.is_followed(1, &format!("{game}/{}", key(number)))?;
+    }
     let gaps: Vec<f64> = players.finish()?.into_iter().flatten().collect();
     if gaps.is_empty() {
         return Err(BenchError::Child("showed no player anything".into()));

@@ -54,6 +54,11 @@ impl Plan {
     /// The command line, for a node.
     pub fn command(&self, number: u16) -> Command {
         let mut command = Command::new(&self.program);
+        // What the surroundings say is of other nodes, but for what is to be logged.
+        let is_other = |name: &str| name.starts_with("RINGSIDE_") && name != "RINGSIDE_LOG";
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_other)) {
+            command.env_remove(name);
+        }
         command.env("RINGSIDE_STATE", self.state_of(number));
         command
     }
@@ -119,7 +124,8 @@ impl Node {
                     return Err(Error::Node(format!("node {number} is not ready after {START_PATIENCE:?}")));
                 }
                 Err(RecvTimeoutError::Disconnected) => {
-                    return Err(Error::Node(format!("node {number} did not start; its output above says why")));
+                    let why = "its output above says why; where a port is in use, --any-port takes others";
+                    return Err(Error::Node(format!("node {number} did not start: {why}")));
                 }
             }
         }
