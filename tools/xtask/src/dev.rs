@@ -160,11 +160,11 @@ fn explain(plan: &Plan, nodes: &[Node], default_state: bool) -> String {
     let leaving = match last {
         1 => String::new(),
         2 => format!(
-            "  ringside node kill {last}             # end node {last} as a crash would: its matches go on at its follower\n"
+            "  ringside node kill {last}              # end node {last} as a crash would: its matches go on at its follower\n"
         ),
         _ => format!(
-            "  ringside node kill {before}             # end node {before} as a crash would: its matches go on at their followers\n\
-             \x20 ringside node drain {last}            # node {last} gives its matches to the others and leaves\n",
+            "  ringside node kill {before}              # end node {before} as a crash would: its matches go on at their followers\n\
+             \x20 ringside node drain {last}             # node {last} gives its matches to the others and leaves\n",
             before = last - 1,
         ),
     };
