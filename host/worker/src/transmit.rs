@@ -358,6 +358,15 @@ mod tests {
         assert_eq!((transmitter.sent().packets, transmitter.sent().dropped), (1, 1));
     }
 
+    /// A socket with a transmitter over it, and two peers.
+    fn two_peers() -> (UdpSocket, [UdpSocket; 2], Transmitter) {
+        let from = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let to = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
+        to.iter().for_each(|socket| socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap());
+        let transmitter = Transmitter::new(from.as_raw_fd(), true);
+        (from, to, transmitter)
+    }
+
     /// Packets of these sizes to these of two peers.
     fn send_all(transmitter: &mut Transmitter, to: &[UdpSocket; 2], packets: &[(usize, usize)]) {
         for (number, (peer, size)) in packets.iter().enumerate() {
@@ -375,10 +384,7 @@ mod tests {
 
     #[test]
     fn packets_to_one_peer_are_one_message_and_arrive_as_they_were() {
-        let from = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let to = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
-        to.iter().for_each(|socket| socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap());
-        let mut transmitter = Transmitter::new(from.as_raw_fd(), true);
+        let (_from, to, mut transmitter) = two_peers();
         // Runs: of four, the last smaller; of one, for the next is larger; of two; to another; and back.
         let packets =
             [(0, 1_200), (0, 1_200), (0, 1_200), (0, 700), (0, 30), (0, 900), (0, 900), (1, 900), (0, 900), (0, 900)];
@@ -411,10 +417,7 @@ mod tests {
 
     #[test]
     fn where_runs_are_refused_their_packets_leave_by_themselves() {
-        let from = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let to = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
-        to.iter().for_each(|socket| socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap());
-        let mut transmitter = Transmitter::new(from.as_raw_fd(), true);
+        let (from, to, mut transmitter) = two_peers();
         // Without checksums the system takes no runs.
         let on: libc::c_int = 1;
         // SAFETY: an option of a socket that is open, of the size that is said.

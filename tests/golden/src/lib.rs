@@ -3,9 +3,11 @@
 
 mod samples;
 
+use std::fmt::Debug;
 use std::path::PathBuf;
 
 pub use samples::samples;
+use serde::de::DeserializeOwned;
 
 /// A name and its bytes.
 pub type Vector = (String, Vec<u8>);
@@ -37,6 +39,22 @@ impl GoldenFile {
             "{}",
             self.changed(differs.map_or("their number", |(committed, _)| &committed.0))
         );
+    }
+
+    /// The same for samples of a type, and what is committed is read as these.
+    ///
+    /// # Panics
+    /// If they differ, or what is committed is read as something else.
+    pub fn check_samples<T: DeserializeOwned + PartialEq + Debug>(
+        &self,
+        encode: impl Fn(&T) -> Vec<u8>,
+        decode: impl Fn(&[u8]) -> T,
+    ) {
+        let samples = samples::<T>();
+        self.check(&samples.iter().map(|(name, sample)| (name.clone(), encode(sample))).collect::<Vec<_>>());
+        for ((name, bytes), (_, sample)) in self.committed().iter().zip(samples) {
+            assert_eq!(decode(bytes), sample, "{name}");
+        }
     }
 
     /// The same for a file that is one object, as it is.

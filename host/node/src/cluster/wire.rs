@@ -156,7 +156,7 @@ impl Ask {
 
 #[cfg(test)]
 mod tests {
-    use ringside_golden::{GoldenFile, samples};
+    use ringside_golden::GoldenFile;
 
     use super::*;
     use crate::cluster::links::frame;
@@ -171,11 +171,7 @@ mod tests {
 
     #[test]
     fn messages_of_the_published_version_are_written_and_read_as_they_were() {
-        let samples = samples::<Message>();
-        let written = |(name, message): &(String, Message)| (name.clone(), frame::encode(message).unwrap());
-        PUBLISHED.check(&samples.iter().map(written).collect::<Vec<_>>());
-        for ((name, bytes), (_, message)) in PUBLISHED.committed().iter().zip(samples) {
-            assert_eq!(frame::decode::<Message>(&bytes[4..]).unwrap(), message, "{name}");
-        }
+        let decode = |bytes: &[u8]| frame::decode::<Message>(&bytes[4..]).unwrap();
+        PUBLISHED.check_samples(|message| frame::encode(message).unwrap(), decode);
     }
 }

@@ -1,6 +1,5 @@
 //! One of the two processes of a handover ends as a crash ends it, at each of its turns.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use ringside_cluster_tests::between::{Moment, RUNS, UNTIL};
@@ -61,10 +60,7 @@ impl Scene {
 
     /// Has the node handed over, until one of the two processes ends.
     async fn upgrade_until(&self, moment: Moment) -> Answer {
-        let (program, between) = (guests::program(), env!("CARGO_BIN_EXE_ringside-between"));
-        let line = format!("{UNTIL}={} {RUNS}={} exec {between} \"$@\"", moment.name(), program.display());
-        let program: PathBuf = script(&self.cluster, "between", &line);
-        upgrade(&self.cluster, 1, NODE, program).await
+        upgrade_until(&self.cluster, NODE, moment).await
     }
 
     /// Signals the old process when some sessions are at the successor and some are not.
@@ -110,6 +106,13 @@ impl Scene {
             one.end().await;
         }
     }
+}
+
+/// Has a node hand over, until one of the two processes ends.
+async fn upgrade_until(cluster: &Cluster, node: u64, moment: Moment) -> Answer {
+    let (program, between) = (guests::program(), env!("CARGO_BIN_EXE_ringside-between"));
+    let line = format!("{UNTIL}={} {RUNS}={} exec {between} \"$@\"", moment.name(), program.display());
+    upgrade(cluster, 1, node, script(cluster, "between", &line)).await
 }
 
 /// Waits until an operator is shown that a session was lost.
@@ -180,10 +183,7 @@ async fn a_successor_that_does_without_the_old_process_loses_nothing_that_is_dur
     }
     // The store has nothing of it but who leads: it is followed to the end.
     matches.push(begin(&cluster, "echo-consistent", "kept", 1).await);
-    let (program, between) = (guests::program(), env!("CARGO_BIN_EXE_ringside-between"));
-    let moment = Moment::SuccessorBeforeTake.name();
-    let line = format!("{UNTIL}={moment} {RUNS}={} exec {between} \"$@\"", program.display());
-    let said = upgrade(&cluster, 1, 1, script(&cluster, "between", &line)).await.failed();
+    let said = upgrade_until(&cluster, 1, Moment::SuccessorBeforeTake).await.failed();
     assert!(said.contains("goes on"), "{said}");
     for one in &matches {
         one.goes_on(20).await;
